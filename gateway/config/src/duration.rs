@@ -1,0 +1,218 @@
+//! `Span`: a length of time that is written as a Go-style duration (`30s`, `1h30m`, `1.5s`) or as a bare integer.
+//!
+//! The type says what a bare integer means: the reference counts most times in seconds ([`Seconds`]) and a few in
+//! milliseconds ([`Millis`]). It is always written back as one number with the largest unit that divides it, so that a
+//! value survives any number of round trips unchanged. Bounds belong to the fields, see `schema::between`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+const SECOND: u64 = 1_000_000_000;
+const MILLISECOND: u64 = 1_000_000;
+
+/// Units from the largest to the smallest, with their nanoseconds.
+const UNITS: [(&str, u64); 6] =
+    [("h", 3600 * SECOND), ("m", 60 * SECOND), ("s", SECOND), ("ms", MILLISECOND), ("us", 1000), ("ns", 1)];
+
+/// What the schema lets through; the same grammar as [`Span::from_str`].
+const PATTERN: &str = r"^([0-9]{1,12}|([0-9]{1,9}(\.[0-9]{1,9})?(h|m|s|ms|us|ns))+)$";
+
+/// The longest text that is looked at.
+const MAX_LENGTH: usize = 32;
+
+/// A length of time; `NANOS` is the unit of a bare integer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Span<const NANOS: u64>(Duration);
+
+/// A time whose bare integer counts seconds.
+pub type Seconds = Span<SECOND>;
+
+/// A time whose bare integer counts milliseconds.
+pub type Millis = Span<MILLISECOND>;
+
+/// Why a text is not a duration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DurationError {
+    /// The text does not follow the grammar.
+    #[error("`{0}` is not a duration such as `30s`, `1h30m`, `100ms` or a bare integer")]
+    Malformed(String),
+    /// The value does not fit what Go and CEL can hold (about 292 years).
+    #[error("`{0}` is longer than a duration can be")]
+    TooLong(String),
+}
+
+impl<const NANOS: u64> Span<NANOS> {
+    /// So many seconds.
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    /// So many milliseconds.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+
+    /// The same time as the standard library's type.
+    pub const fn get(self) -> Duration {
+        self.0
+    }
+
+    /// True for no time at all, which several keys take as "off".
+    pub const fn is_zero(self) -> bool {
+        self.0.is_zero()
+    }
+
+    /// The unit of a bare integer, as the reference names it.
+    pub(crate) const fn unit() -> &'static str {
+        if NANOS == MILLISECOND { "milliseconds" } else { "seconds" }
+    }
+
+    fn from_count(count: u64) -> Result<Self, DurationError> {
+        count
+            .checked_mul(NANOS)
+            .filter(|nanos| i64::try_from(*nanos).is_ok())
+            .map(|nanos| Self(Duration::from_nanos(nanos)))
+            .ok_or_else(|| DurationError::TooLong(count.to_string()))
+    }
+}
+
+impl<const NANOS: u64> FromStr for Span<NANOS> {
+    type Err = DurationError;
+
+    fn from_str(text: &str) -> Result<Self, DurationError> {
+        let malformed = || DurationError::Malformed(text.chars().take(MAX_LENGTH).collect());
+        if text.is_empty() || text.len() > MAX_LENGTH {
+            return Err(malformed());
+        }
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Self::from_count(text.parse().map_err(|_| malformed())?);
+        }
+        let mut rest = text;
+        let mut nanos: u128 = 0;
+        while !rest.is_empty() {
+            let (term, tail) = term(rest).ok_or_else(malformed)?;
+            nanos += term;
+            rest = tail;
+        }
+        let nanos = i64::try_from(nanos).map_err(|_| DurationError::TooLong(text.to_owned()))?;
+        Ok(Self(Duration::from_nanos(nanos.unsigned_abs())))
+    }
+}
+
+/// Reads one number with its unit; returns its nanoseconds and what follows.
+fn term(text: &str) -> Option<(u128, &str)> {
+    let (whole, rest) = digits(text)?;
+    let (fraction, rest) = match rest.strip_prefix('.') {
+        Some(rest) => digits(rest)?,
+        None => ("", rest),
+    };
+    let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+    let (unit, rest) = rest.split_at(end);
+    let scale = u128::from(UNITS.iter().find(|(name, _)| *name == unit)?.1);
+    let tens = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let part = if fraction.is_empty() { 0 } else { fraction.parse::<u128>().ok()? };
+    Some((whole.parse::<u128>().ok()? * scale + part * scale / tens, rest))
+}
+
+/// One to nine leading digits.
+fn digits(text: &str) -> Option<(&str, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    (1..=9).contains(&end).then(|| text.split_at(end))
+}
+
+impl<const NANOS: u64> fmt::Display for Span<NANOS> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = self.0.as_nanos();
+        if nanos == 0 {
+            return out.write_str("0s");
+        }
+        for (name, scale) in UNITS {
+            let scale = u128::from(scale);
+            if nanos % scale == 0 {
+                return write!(out, "{}{name}", nanos / scale);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<const NANOS: u64> fmt::Debug for Span<NANOS> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+impl<const NANOS: u64> From<Duration> for Span<NANOS> {
+    fn from(duration: Duration) -> Self {
+        Self(duration)
+    }
+}
+
+impl<const NANOS: u64> From<Span<NANOS>> for Duration {
+    fn from(span: Span<NANOS>) -> Self {
+        span.0
+    }
+}
+
+impl<const NANOS: u64> Serialize for Span<NANOS> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de, const NANOS: u64> Deserialize<'de> for Span<NANOS> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SpanVisitor::<NANOS>)
+    }
+}
+
+struct SpanVisitor<const NANOS: u64>;
+
+impl<const NANOS: u64> Visitor<'_> for SpanVisitor<NANOS> {
+    type Value = Span<NANOS>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "a duration such as `30s`, or an integer of {}", Span::<NANOS>::unit())
+    }
+
+    fn visit_u64<E: de::Error>(self, count: u64) -> Result<Self::Value, E> {
+        Span::from_count(count).map_err(E::custom)
+    }
+
+    fn visit_i64<E: de::Error>(self, count: i64) -> Result<Self::Value, E> {
+        let count = u64::try_from(count).map_err(|_| E::custom(format_args!("a duration cannot be negative, is {count}")))?;
+        self.visit_u64(count)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+impl<const NANOS: u64> JsonSchema for Span<NANOS> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        Self::unit().into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            // Without this a null would be stored as it is, past the default.
+            "nullable": false,
+            "pattern": PATTERN,
+            "minimum": 0,
+            "maxLength": MAX_LENGTH,
+            "x-wsc-unit": Self::unit(),
+        })
+    }
+}

@@ -1,0 +1,6 @@
+//! The gateway as a library.
+
+pub mod api;
+pub mod cluster;
+pub mod hub;
+pub mod protocol;

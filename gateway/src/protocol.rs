@@ -1,0 +1,15 @@
+//! What is said on the wire, as types: ids, targets, messages, error codes and disconnects, and the JSON codec.
+//!
+//! Pure: nothing here waits, locks or knows a socket. Transports decode with it, sessions decide on its types, the API
+//! makes messages with it, and every encoded frame in the process was written by its codec.
+
+mod disconnect;
+mod error_code;
+mod id;
+pub mod json;
+mod message;
+
+pub use disconnect::Disconnect;
+pub use error_code::ErrorCode;
+pub use id::{Epoch, IdError, NodeId, SessionId, UserId};
+pub use message::{Message, MessageBody, Priority, RawJson, Sender, Target};

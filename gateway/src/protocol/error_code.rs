@@ -1,0 +1,59 @@
+//! Why one command failed. The connection goes on.
+
+/// What an `error` frame and the API's error body carry as `code`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// Not JSON, or a field is missing, unknown in value, or too long.
+    BadFrame,
+    /// More than one target, or one that cannot be.
+    BadTarget,
+    /// The identity may not do this.
+    Forbidden,
+    /// Nobody is there: the recipient has no session anywhere.
+    Offline,
+    /// The feature is off in this gateway's configuration, or comes with a later release.
+    NotSupported,
+    /// The cluster cannot be reached now; what needs it was not done.
+    Unavailable,
+    /// A queue is full; try again later.
+    Busy,
+}
+
+impl ErrorCode {
+    /// Every code, for the generated table and for metrics.
+    pub const ALL: [Self; 7] = [
+        Self::BadFrame,
+        Self::BadTarget,
+        Self::Forbidden,
+        Self::Offline,
+        Self::NotSupported,
+        Self::Unavailable,
+        Self::Busy,
+    ];
+
+    /// The word on the wire and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadFrame => "bad_frame",
+            Self::BadTarget => "bad_target",
+            Self::Forbidden => "forbidden",
+            Self::Offline => "offline",
+            Self::NotSupported => "not_supported",
+            Self::Unavailable => "unavailable",
+            Self::Busy => "busy",
+        }
+    }
+
+    /// What it means, for the reference.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::BadFrame => "the frame is not JSON, or a field is missing, wrong or too long; the message names it",
+            Self::BadTarget => "the frame names more than one target, or one that cannot be",
+            Self::Forbidden => "the token does not allow this",
+            Self::Offline => "the recipient has no session anywhere; the message was not delivered",
+            Self::NotSupported => "the feature is off in the gateway's configuration",
+            Self::Unavailable => "the cluster cannot be reached now; recipients on other nodes did not get the message",
+            Self::Busy => "a queue is full; the message was not taken, try again later",
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Newtypes for every id, so that a user is never handed over where a node is meant.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// An id that cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum IdError {
+    /// Nothing, or more bytes than [`UserId::MAX_BYTES`].
+    #[error("user id has {0} bytes, allowed are 1 to {max}", max = UserId::MAX_BYTES)]
+    Length(usize),
+    /// Control characters would end up in logs and keys.
+    #[error("user id has a control character at byte {0}")]
+    Control(usize),
+}
+
+/// A user, as the token's `sub` names it: 1 to 128 bytes without control characters. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct UserId(Arc<str>);
+
+impl UserId {
+    /// The longest id in bytes.
+    pub const MAX_BYTES: usize = 128;
+
+    /// Checks the length and refuses control characters.
+    pub fn new(id: &str) -> Result<Self, IdError> {
+        if id.is_empty() || id.len() > Self::MAX_BYTES {
+            return Err(IdError::Length(id.len()));
+        }
+        match id.char_indices().find(|(_, c)| c.is_control()) {
+            Some((at, _)) => Err(IdError::Control(at)),
+            None => Ok(Self(id.into())),
+        }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for UserId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for UserId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::new(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UserId({:?})", &*self.0)
+    }
+}
+
+/// A session, unique over nodes and time (UUID v7, RFC 9562).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SessionId(Uuid);
+
+impl SessionId {
+    /// A new id, ordered by time.
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// Reads the hyphenated form.
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::try_parse(text).ok().map(Self)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A gateway process by name: the pod's name in Kubernetes. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeId(Arc<str>);
+
+impl NodeId {
+    /// Takes any name; nodes of one cluster must differ.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One incarnation of a node: larger is newer. What an older one left behind is void.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_id_is_bounded_and_printable() {
+        assert!(UserId::new("alice").is_ok());
+        assert_eq!(UserId::new(""), Err(IdError::Length(0)));
+        assert_eq!(UserId::new(&"x".repeat(129)), Err(IdError::Length(129)));
+        assert_eq!(UserId::new("a\nb"), Err(IdError::Control(1)));
+    }
+}
