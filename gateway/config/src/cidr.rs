@@ -25,7 +25,9 @@ pub struct Cidr {
 
 /// Why a text is not a range of addresses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a range of addresses such as `10.0.0.0/8`, `2001:db8::/32` or a single address")]
+#[error(
+    "`{0}` is not a range of addresses such as `10.0.0.0/8`, `2001:db8::/32` or a single address"
+)]
 pub struct CidrError(String);
 
 impl Cidr {
@@ -75,12 +77,17 @@ fn parse(text: &str) -> Option<Cidr> {
         Some(text) => prefix_length(text).filter(|length| *length <= widest)?,
         None => widest,
     };
-    Some(Cidr { text: text.to_owned(), address, prefix })
+    Some(Cidr {
+        text: text.to_owned(),
+        address,
+        prefix,
+    })
 }
 
 /// Digits without a sign or a leading zero, as the API server's own parser wants them.
 fn prefix_length(text: &str) -> Option<u8> {
-    let plain = text == "0" || (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()));
+    let plain =
+        text == "0" || (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()));
     plain.then(|| text.parse().ok()).flatten()
 }
 

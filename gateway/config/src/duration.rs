@@ -17,8 +17,14 @@ const SECOND: u64 = 1_000_000_000;
 const MILLISECOND: u64 = 1_000_000;
 
 /// Units from the largest to the smallest, with their nanoseconds.
-const UNITS: [(&str, u64); 6] =
-    [("h", 3600 * SECOND), ("m", 60 * SECOND), ("s", SECOND), ("ms", MILLISECOND), ("us", 1000), ("ns", 1)];
+const UNITS: [(&str, u64); 6] = [
+    ("h", 3600 * SECOND),
+    ("m", 60 * SECOND),
+    ("s", SECOND),
+    ("ms", MILLISECOND),
+    ("us", 1000),
+    ("ns", 1),
+];
 
 /// What the schema lets through; the same grammar as [`Span::from_str`].
 const PATTERN: &str = r"^([0-9]{1,12}|([0-9]{1,9}(\.[0-9]{1,9})?(h|m|s|ms|us|ns))+)$";
@@ -70,7 +76,11 @@ impl<const NANOS: u64> Span<NANOS> {
 
     /// The unit of a bare integer, as the reference names it.
     pub(crate) const fn unit() -> &'static str {
-        if NANOS == MILLISECOND { "milliseconds" } else { "seconds" }
+        if NANOS == MILLISECOND {
+            "milliseconds"
+        } else {
+            "seconds"
+        }
     }
 
     fn from_count(count: u64) -> Result<Self, DurationError> {
@@ -112,17 +122,28 @@ fn term(text: &str) -> Option<(u128, &str)> {
         Some(rest) => digits(rest)?,
         None => ("", rest),
     };
-    let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+    let end = rest
+        .find(|c: char| !c.is_ascii_alphabetic())
+        .unwrap_or(rest.len());
     let (unit, rest) = rest.split_at(end);
     let scale = u128::from(UNITS.iter().find(|(name, _)| *name == unit)?.1);
     let tens = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    let part = if fraction.is_empty() { 0 } else { fraction.parse::<u128>().ok()? };
-    Some((whole.parse::<u128>().ok()? * scale + part * scale / tens, rest))
+    let part = if fraction.is_empty() {
+        0
+    } else {
+        fraction.parse::<u128>().ok()?
+    };
+    Some((
+        whole.parse::<u128>().ok()? * scale + part * scale / tens,
+        rest,
+    ))
 }
 
 /// One to nine leading digits.
 fn digits(text: &str) -> Option<(&str, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     (1..=9).contains(&end).then(|| text.split_at(end))
 }
 
@@ -178,7 +199,11 @@ impl<const NANOS: u64> Visitor<'_> for SpanVisitor<NANOS> {
     type Value = Span<NANOS>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "a duration such as `30s`, or an integer of {}", Span::<NANOS>::unit())
+        write!(
+            out,
+            "a duration such as `30s`, or an integer of {}",
+            Span::<NANOS>::unit()
+        )
     }
 
     fn visit_u64<E: de::Error>(self, count: u64) -> Result<Self::Value, E> {
@@ -186,7 +211,8 @@ impl<const NANOS: u64> Visitor<'_> for SpanVisitor<NANOS> {
     }
 
     fn visit_i64<E: de::Error>(self, count: i64) -> Result<Self::Value, E> {
-        let count = u64::try_from(count).map_err(|_| E::custom(format_args!("a duration cannot be negative, is {count}")))?;
+        let count = u64::try_from(count)
+            .map_err(|_| E::custom(format_args!("a duration cannot be negative, is {count}")))?;
         self.visit_u64(count)
     }
 

@@ -1,1 +1,49 @@
-//! Being written.
+//! The WSC configuration: every key with its unit, default, bounds and description, in one place.
+//!
+//! Two readers share these types: the operator, whose resource carries [`WscConfig`] as `spec.wsc`, and the gateway, whose
+//! file is a [`GatewayConfig`]. From them come the schema of the resource, its CEL rules and the reference in `docs/`.
+//! The crate decides and never does: no runtime, no client, no files; callers hand in text and get a value or problems.
+
+mod ack;
+mod cidr;
+mod closed;
+mod distributed;
+mod drain;
+mod duration;
+mod gateway;
+mod group;
+mod jwt;
+mod listen;
+mod log;
+mod origin;
+mod performance;
+mod record;
+mod redis;
+mod schema;
+mod secret;
+mod security;
+mod size;
+mod sse;
+mod ticket;
+mod wsc;
+
+pub use ack::AckConfig;
+pub use cidr::{Cidr, CidrError};
+pub use distributed::{DistributedConfig, MessageRouting, NodeDiscovery};
+pub use drain::DrainConfig;
+pub use duration::{DurationError, Millis, Seconds, Span};
+pub use gateway::{GatewayConfig, GatewayMeta};
+pub use group::GroupConfig;
+pub use jwt::{JwtAlgorithm, JwtConfig};
+pub use listen::{AdminConfig, GrpcConfig, HttpConfig};
+pub use log::{LogConfig, LogFormat, LogLevel};
+pub use origin::{Origin, OriginError};
+pub use performance::PerformanceConfig;
+pub use record::RecordConfig;
+pub use redis::{RedisClusterConfig, RedisConfig, RedisSentinelConfig, RedisTlsConfig};
+pub use secret::SecretKeyRef;
+pub use security::{MessageRateLimitConfig, SecurityConfig};
+pub use size::{ByteSize, KibSize, Size, SizeError};
+pub use sse::SseConfig;
+pub use ticket::{AssignStrategy, TicketConfig};
+pub use wsc::{ConnectionPolicy, SlowConsumerPolicy, WscConfig};

@@ -33,7 +33,9 @@ pub struct Origin {
 
 /// Why a text is not an origin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not an origin such as `https://chat.example.com` or `*.example.com`, in lower case")]
+#[error(
+    "`{0}` is not an origin such as `https://chat.example.com` or `*.example.com`, in lower case"
+)]
 pub struct OriginError(String);
 
 impl Origin {
@@ -46,8 +48,14 @@ impl Origin {
     ///
     /// Scheme and port must be the same; a wildcard stands for one or more whole labels, never for the bare name.
     pub fn allows(&self, header: &str) -> bool {
-        let Ok(seen) = header.to_ascii_lowercase().parse::<Self>() else { return false };
-        if !header.contains("://") || seen.subdomains || seen.secure != self.secure || seen.port != self.port {
+        let Ok(seen) = header.to_ascii_lowercase().parse::<Self>() else {
+            return false;
+        };
+        if !header.contains("://")
+            || seen.subdomains
+            || seen.secure != self.secure
+            || seen.port != self.port
+        {
             return false;
         }
         if !self.subdomains {
@@ -87,7 +95,13 @@ fn parse(text: &str) -> Option<Origin> {
         None => (authority, if secure { 443 } else { 80 }),
     };
     let valid = host.split('.').all(is_label);
-    valid.then(|| Origin { text: text.to_owned(), secure, subdomains, host: host.to_owned(), port })
+    valid.then(|| Origin {
+        text: text.to_owned(),
+        secure,
+        subdomains,
+        host: host.to_owned(),
+        port,
+    })
 }
 
 fn explicit_port(text: &str) -> Option<u16> {
@@ -97,7 +111,10 @@ fn explicit_port(text: &str) -> Option<u16> {
 
 fn is_label(label: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(inner)
+    !label.is_empty()
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label.bytes().all(inner)
 }
 
 impl TryFrom<String> for Origin {

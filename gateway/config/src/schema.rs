@@ -7,6 +7,15 @@
 use schemars::Schema;
 use serde_json::{Map, Value, json};
 
+/// A path on a listener.
+pub(crate) const PATH: &str = "^/[A-Za-z0-9._~/-]*$";
+
+/// A user type, as tokens carry it in `user_type`.
+pub(crate) const USER_TYPE: &str = "^[a-z][a-z0-9_-]*$";
+
+/// What can stand as a label's value, or nothing.
+pub(crate) const LABEL: &str = "^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$";
+
 /// A condition between keys, in the words of the API server.
 ///
 /// Each has its twin in Rust beside it; a test compares the two.
@@ -22,14 +31,26 @@ pub(crate) struct Rule {
 /// A duration in CEL, from a key that counts seconds when it is a bare integer.
 macro_rules! seconds {
     ($path:literal) => {
-        concat!("duration(string(", $path, ") + (string(", $path, ").matches('^[0-9]+$') ? 's' : ''))")
+        concat!(
+            "duration(string(",
+            $path,
+            ") + (string(",
+            $path,
+            ").matches('^[0-9]+$') ? 's' : ''))"
+        )
     };
 }
 
 /// A duration in CEL, from a key that counts milliseconds when it is a bare integer.
 macro_rules! millis {
     ($path:literal) => {
-        concat!("duration(string(", $path, ") + (string(", $path, ").matches('^[0-9]+$') ? 'ms' : ''))")
+        concat!(
+            "duration(string(",
+            $path,
+            ") + (string(",
+            $path,
+            ").matches('^[0-9]+$') ? 'ms' : ''))"
+        )
     };
 }
 
@@ -37,7 +58,9 @@ pub(crate) use {millis, seconds};
 
 /// Replaces the number formats that the API server does not know; it would warn of each.
 pub(crate) fn kubernetes(schema: &mut Schema) {
-    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
+        return;
+    };
     for property in properties.values_mut().filter_map(Value::as_object_mut) {
         let format = match property.get("format").and_then(Value::as_str) {
             Some("uint8" | "uint16" | "uint32") => "int32",
@@ -73,21 +96,29 @@ pub(crate) fn between(min: &'static str, max: &'static str) -> impl FnMut(&mut S
             _ => None,
         };
         let rule = match (value, schema.get("x-wsc-unit").and_then(Value::as_str)) {
-            (Some(value), _) => format!("{value} >= duration('{min}') && {value} <= duration('{max}')"),
+            (Some(value), _) => {
+                format!("{value} >= duration('{min}') && {value} <= duration('{max}')")
+            }
             (None, unit) => size_rule(unit, min, max),
         };
         schema.insert("x-wsc-min".to_owned(), Value::from(min));
         schema.insert("x-wsc-max".to_owned(), Value::from(max));
-        add_rule(schema, json!({ "rule": rule, "message": format!("must be between {min} and {max}") }));
+        add_rule(
+            schema,
+            json!({ "rule": rule, "message": format!("must be between {min} and {max}") }),
+        );
     }
 }
 
 fn size_rule(unit: Option<&str>, min: &str, max: &str) -> String {
     let bare = if unit == Some("KiB") { "Ki" } else { "" };
-    let value =
-        format!("quantity(string(self).replace('B', '') + (string(self).matches('^[0-9]+$') ? '{bare}' : ''))");
+    let value = format!(
+        "quantity(string(self).replace('B', '') + (string(self).matches('^[0-9]+$') ? '{bare}' : ''))"
+    );
     let (min, max) = (min.replace('B', ""), max.replace('B', ""));
-    format!("{value}.compareTo(quantity('{min}')) >= 0 && {value}.compareTo(quantity('{max}')) <= 0")
+    format!(
+        "{value}.compareTo(quantity('{min}')) >= 0 && {value}.compareTo(quantity('{max}')) <= 0"
+    )
 }
 
 /// An IP address: the derived format is one that the API server does not know.
@@ -95,11 +126,16 @@ pub(crate) fn ip(schema: &mut Schema) {
     let schema = schema.ensure_object();
     schema.remove("format");
     schema.insert("maxLength".to_owned(), Value::from(45));
-    add_rule(schema, json!({ "rule": "isIP(self)", "message": "must be an IP address" }));
+    add_rule(
+        schema,
+        json!({ "rule": "isIP(self)", "message": "must be an IP address" }),
+    );
 }
 
 fn add_rule(schema: &mut Map<String, Value>, rule: Value) {
-    let rules = schema.entry("x-kubernetes-validations").or_insert_with(|| json!([]));
+    let rules = schema
+        .entry("x-kubernetes-validations")
+        .or_insert_with(|| json!([]));
     if let Some(rules) = rules.as_array_mut() {
         rules.push(rule);
     }

@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 #[schemars(transform = crate::schema::kubernetes)]
 pub struct SecretKeyRef {
     /// The Secret's name, in the namespace of the resource.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// The key in the Secret's data.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9._-]+$"))]

@@ -13,7 +13,12 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// Units from the largest to the smallest, with their bytes.
-const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+const UNITS: [(&str, u64); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
 
 /// What the schema lets through; the same grammar as [`Size::from_str`].
 const PATTERN: &str = "^[0-9]{1,12}(B|[KMG]iB?)?$";
@@ -77,7 +82,10 @@ impl<const UNIT: u64> Size<UNIT> {
     }
 
     fn from_count(count: u64, unit: u64) -> Option<Self> {
-        count.checked_mul(unit).filter(|bytes| *bytes <= MAX_BYTES).map(Self)
+        count
+            .checked_mul(unit)
+            .filter(|bytes| *bytes <= MAX_BYTES)
+            .map(Self)
     }
 }
 
@@ -86,7 +94,9 @@ impl<const UNIT: u64> FromStr for Size<UNIT> {
 
     fn from_str(text: &str) -> Result<Self, SizeError> {
         let malformed = || SizeError::Malformed(text.chars().take(MAX_LENGTH).collect());
-        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let end = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
         if !(1..=12).contains(&end) {
             return Err(malformed());
         }
@@ -96,7 +106,13 @@ impl<const UNIT: u64> FromStr for Size<UNIT> {
             "Ki" => 1 << 10,
             "Mi" => 1 << 20,
             "Gi" => 1 << 30,
-            unit => UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(malformed)?.1,
+            unit => {
+                UNITS
+                    .iter()
+                    .find(|(name, _)| *name == unit)
+                    .ok_or_else(malformed)?
+                    .1
+            }
         };
         let count = count.parse().map_err(|_| malformed())?;
         Self::from_count(count, unit).ok_or_else(|| SizeError::TooLarge(text.to_owned()))
@@ -105,7 +121,9 @@ impl<const UNIT: u64> FromStr for Size<UNIT> {
 
 impl<const UNIT: u64> fmt::Display for Size<UNIT> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = UNITS.iter().find(|(_, scale)| self.0 != 0 && self.0.is_multiple_of(*scale));
+        let unit = UNITS
+            .iter()
+            .find(|(_, scale)| self.0 != 0 && self.0.is_multiple_of(*scale));
         match unit {
             Some((name, scale)) => write!(out, "{}{name}", self.0 / scale),
             None => out.write_str("0B"),
@@ -137,15 +155,21 @@ impl<const UNIT: u64> Visitor<'_> for SizeVisitor<UNIT> {
     type Value = Size<UNIT>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "a size such as `4KiB`, or an integer of {}", Size::<UNIT>::unit())
+        write!(
+            out,
+            "a size such as `4KiB`, or an integer of {}",
+            Size::<UNIT>::unit()
+        )
     }
 
     fn visit_u64<E: de::Error>(self, count: u64) -> Result<Self::Value, E> {
-        Size::from_count(count, UNIT).ok_or_else(|| E::custom(SizeError::TooLarge(count.to_string())))
+        Size::from_count(count, UNIT)
+            .ok_or_else(|| E::custom(SizeError::TooLarge(count.to_string())))
     }
 
     fn visit_i64<E: de::Error>(self, count: i64) -> Result<Self::Value, E> {
-        let count = u64::try_from(count).map_err(|_| E::custom(format_args!("a size cannot be negative, is {count}")))?;
+        let count = u64::try_from(count)
+            .map_err(|_| E::custom(format_args!("a size cannot be negative, is {count}")))?;
         self.visit_u64(count)
     }
 

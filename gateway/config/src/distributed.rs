@@ -1,0 +1,90 @@
+//! `DistributedConfig`: how nodes find each other and who counts as alive.
+//!
+//! Read by the gateway's cluster parts; the operator fills in `clusterName` and refuses several replicas without
+//! `enabled`. What the times mean together is checked here.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::closed::closed;
+use crate::{Seconds, schema};
+
+closed! {
+    /// Where nodes register themselves and look for their peers.
+    pub enum NodeDiscovery {
+        /// Leases in the Redis of `wsc.redis`.
+        Redis = "redis",
+        /// Leases in etcd.
+        Etcd = "etcd",
+        /// Within one process; for a single node and for tests.
+        Memory = "memory",
+    }
+}
+
+closed! {
+    /// How the node is picked for work that any node could do but one must.
+    pub enum MessageRouting {
+        /// Rendezvous hashing: moves only what it must when nodes change.
+        Hash = "hash",
+        /// Any node.
+        Random = "random",
+        /// One node after the other.
+        RoundRobin = "round-robin",
+    }
+}
+
+/// Several nodes as one service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(transform = schema::kubernetes)]
+pub struct DistributedConfig {
+    /// Whether this node is part of a cluster. More than one replica needs it.
+    pub enabled: bool,
+    /// Where nodes register themselves: `redis`, `etcd` or `memory`.
+    pub node_discovery: NodeDiscovery,
+    /// Which node does the work that one must: `hash`, `random` or `round-robin`.
+    pub message_routing: MessageRouting,
+    /// Whether that choice is weighed by the nodes' load.
+    pub enable_load_balance: bool,
+    /// How often a node reads the whole list of nodes, beside the changes it is told of.
+    #[schemars(transform = schema::between("1s", "1h"))]
+    pub node_sync_interval: Seconds,
+    /// How often a node renews its lease and looks whether peers and Redis answer.
+    #[schemars(transform = schema::between("100ms", "10m"))]
+    pub health_check_interval: Seconds,
+    /// How long a silent node counts as alive: the life of its lease. Must exceed `healthCheckInterval`.
+    #[schemars(transform = schema::between("1s", "1h"))]
+    pub node_timeout: Seconds,
+    /// What separates clusters that share a Redis. Empty: `default` in a file; the operator puts namespace and name.
+    #[schemars(
+        length(max = 128),
+        regex(pattern = r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$")
+    )]
+    pub cluster_name: String,
+}
+
+impl DistributedConfig {
+    /// The cluster's name, never empty.
+    pub fn cluster(&self) -> &str {
+        if self.cluster_name.is_empty() {
+            "default"
+        } else {
+            &self.cluster_name
+        }
+    }
+}
+
+impl Default for DistributedConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            node_discovery: NodeDiscovery::Redis,
+            message_routing: MessageRouting::Hash,
+            enable_load_balance: true,
+            node_sync_interval: Seconds::from_secs(30),
+            health_check_interval: Seconds::from_secs(10),
+            node_timeout: Seconds::from_secs(60),
+            cluster_name: String::new(),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! `PerformanceConfig`: limits of a node, buffers, compression and what is measured.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{ByteSize, Millis, Seconds, schema};
+
+/// Limits of a node, buffers, compression and what is measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(transform = schema::kubernetes)]
+pub struct PerformanceConfig {
+    /// The most connections of a node. Beyond it the upgrade is refused with 503 and `Retry-After`.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_connections_per_node: u32,
+    /// The buffer that a shard reads into.
+    #[schemars(transform = schema::between("512B", "16MiB"))]
+    pub read_buffer_size: ByteSize,
+    /// The buffer that small frames are copied together in before they are written.
+    #[schemars(transform = schema::between("512B", "16MiB"))]
+    pub write_buffer_size: ByteSize,
+    /// Whether clients that offer permessage-deflate get it.
+    pub enable_compression: bool,
+    /// How hard messages are compressed: 1 is the fastest, 9 the smallest.
+    #[schemars(range(min = 1, max = 9))]
+    pub compression_level: u32,
+    /// Whether the admin port answers `/metrics`.
+    pub enable_metrics: bool,
+    /// How often gauges that cost something to read are read.
+    #[schemars(transform = schema::between("1s", "1h"))]
+    pub metrics_interval: Seconds,
+    /// Whether slow operations are logged, with operation, session and time.
+    pub enable_slow_log: bool,
+    /// From what time on an operation is slow.
+    #[schemars(transform = schema::between("1ms", "1h"))]
+    pub slow_log_threshold: Millis,
+}
+
+impl Default for PerformanceConfig {
+    fn default() -> Self {
+        Self {
+            max_connections_per_node: 10_000,
+            read_buffer_size: ByteSize::from_kib(4),
+            write_buffer_size: ByteSize::from_kib(4),
+            enable_compression: false,
+            compression_level: 6,
+            enable_metrics: true,
+            metrics_interval: Seconds::from_secs(60),
+            enable_slow_log: true,
+            slow_log_threshold: Millis::from_millis(1000),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `SecurityConfig`: who gets in, what they may send and how much of it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Cidr, JwtConfig, KibSize, Seconds, SecretKeyRef, schema};
+
+/// Who gets in, what they may send and how much of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(transform = schema::kubernetes)]
+// Each switch is a key of the reference and none excludes another.
+#[allow(clippy::struct_excessive_bools)]
+pub struct SecurityConfig {
+    /// Whether clients must show a token. False is for development: identity then comes from the query.
+    pub enable_auth: bool,
+    /// Whether contents are sealed (AES-256-GCM) wherever they leave the process for Redis.
+    pub enable_encryption: bool,
+    /// Whether `messageRateLimit` is held.
+    pub enable_rate_limit: bool,
+    /// The largest message, after decompression. A larger one closes the connection with 1009.
+    #[schemars(transform = schema::between("1KiB", "64MiB"))]
+    pub max_message_size: KibSize,
+    /// The values of the claim `user_type` that are let in.
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 32), regex(pattern = schema::USER_TYPE)))]
+    pub allowed_user_types: Vec<String>,
+    /// Whether only addresses in `whitelistIps` are let in.
+    pub enable_ip_whitelist: bool,
+    /// The addresses that are let in, as ranges, when `enableIpWhitelist` is set.
+    #[schemars(length(max = 256))]
+    pub whitelist_ips: Vec<Cidr>,
+    /// The addresses that are never let in, as ranges.
+    #[schemars(length(max = 256))]
+    pub blocked_ips: Vec<Cidr>,
+    /// The proxies whose forwarded addresses are believed, as ranges. Empty: none.
+    #[schemars(length(max = 64))]
+    pub trusted_proxies: Vec<Cidr>,
+    /// The longest life (`exp` less `iat`) of a token that is accepted, and the life of tokens minted here.
+    #[schemars(transform = schema::between("1s", "8760h"))]
+    pub token_expiration: Seconds,
+    /// How many wrong tokens in a row, per address and user, lead to a lock-out. 0: none do.
+    #[schemars(range(min = 0, max = 1000))]
+    pub max_login_attempts: u32,
+    /// How long a lock-out lasts.
+    #[schemars(transform = schema::between("1s", "24h"))]
+    pub login_lock_duration: Seconds,
+    /// How much a session may send.
+    pub message_rate_limit: MessageRateLimitConfig,
+    /// Which tokens are believed.
+    pub jwt: JwtConfig,
+    /// The Secret with the key of the HTTP and gRPC API. Absent: the operator makes one; in a file, `api-key` of the
+    /// secrets directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key_secret_ref: Option<SecretKeyRef>,
+    /// Whether a token may come as `?access_token=`. It then shows in the logs of every proxy on the way.
+    pub allow_query_token: bool,
+    /// How long a client has from the accepted socket to the finished upgrade.
+    #[schemars(transform = schema::between("100ms", "5m"))]
+    pub handshake_timeout: Seconds,
+    /// How long a client has from the upgrade to its `auth` frame, when it brought no token.
+    #[schemars(transform = schema::between("100ms", "5m"))]
+    pub auth_timeout: Seconds,
+}
+
+impl Default for SecurityConfig {
+    fn default() -> Self {
+        Self {
+            enable_auth: true,
+            enable_encryption: false,
+            enable_rate_limit: true,
+            max_message_size: KibSize::from_kib(1024),
+            allowed_user_types: ["customer", "agent", "admin"].map(str::to_owned).to_vec(),
+            enable_ip_whitelist: false,
+            whitelist_ips: Vec::new(),
+            blocked_ips: Vec::new(),
+            trusted_proxies: Vec::new(),
+            token_expiration: Seconds::from_secs(3600),
+            max_login_attempts: 5,
+            login_lock_duration: Seconds::from_secs(300),
+            message_rate_limit: MessageRateLimitConfig::default(),
+            jwt: JwtConfig::default(),
+            api_key_secret_ref: None,
+            allow_query_token: false,
+            handshake_timeout: Seconds::from_secs(10),
+            auth_timeout: Seconds::from_secs(10),
+        }
+    }
+}
+
+/// How much a session may send.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(transform = schema::kubernetes)]
+pub struct MessageRateLimitConfig {
+    /// The time over which messages are counted.
+    #[schemars(transform = schema::between("1s", "1h"))]
+    pub window: Seconds,
+    /// The most messages within the window.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_messages: u32,
+    /// How long a session that exceeded the limit is refused. 0: until the window has room again.
+    #[schemars(transform = schema::between("0s", "24h"))]
+    pub block_duration: Seconds,
+}
+
+impl Default for MessageRateLimitConfig {
+    fn default() -> Self {
+        Self {
+            window: Seconds::from_secs(60),
+            max_messages: 100,
+            block_duration: Seconds::from_secs(0),
+        }
+    }
+}
