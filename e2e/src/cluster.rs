@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 /// Longest a single kubectl or helm call may take.
-const TOOL_DEADLINE: Duration = Duration::from_secs(180);
+const TOOL_DEADLINE: Duration = Duration::from_mins(3);
 
 /// A cluster that answers.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! One WebSocketGateway in a namespace: applying and changing it, its status, its pods, their ports, its keys.
+//! One `WebSocketGateway` in a namespace: applying and changing it, its status, its pods, their ports, its keys.
 //!
 //! Handed to each test by [`crate::namespace::with_gateway`]. Knows the names the operator gives what it owns.
 

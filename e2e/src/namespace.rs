@@ -21,7 +21,7 @@ use crate::gateway::Gateway;
 /// Marks the namespaces of this suite.
 const LABEL: &str = "wsc.dev/e2e";
 /// Longest a sample of a few pods takes to be ready on a small, busy machine.
-pub const READY_WITHIN: Duration = Duration::from_secs(120);
+pub const READY_WITHIN: Duration = Duration::from_mins(2);
 
 /// Runs `test` with the chart installed and a fresh namespace.
 pub async fn with_temp_ns(

@@ -1,4 +1,4 @@
-//! The WebSocketGateway resources the tests apply, as JSON: what a user would write, not the operator's types.
+//! The `WebSocketGateway` resources the tests apply, as JSON: what a user would write, not the operator's types.
 //!
 //! Times are short, so that a drain or a dead pod costs seconds; nothing else differs from the defaults, except what a
 //! cluster without registry and storage needs.

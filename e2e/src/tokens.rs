@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
 
 /// Life of a token: longer than any test.
-const LIFE: Duration = Duration::from_secs(3600);
+const LIFE: Duration = Duration::from_hours(1);
 
 /// Mints a token for `user` with the scopes in `scope` (separated by spaces).
 pub fn mint(key: &[u8], user: &str, scope: &str) -> Result<String> {
