@@ -125,6 +125,7 @@ impl JsonSchema for Cidr {
             "type": "string",
             "minLength": 2,
             "maxLength": MAX_LENGTH,
+            "x-wsc-syntax": "cidr",
             "x-kubernetes-validations": [{
                 "rule": "isCIDR(self) || isIP(self)",
                 "message": "must be a range of addresses such as 10.0.0.0/8, or one address",

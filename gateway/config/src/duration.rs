@@ -155,7 +155,7 @@ impl<const NANOS: u64> fmt::Display for Span<NANOS> {
         }
         for (name, scale) in UNITS {
             let scale = u128::from(scale);
-            if nanos % scale == 0 {
+            if nanos.is_multiple_of(scale) {
                 return write!(out, "{}{name}", nanos / scale);
             }
         }

@@ -10,11 +10,15 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::schema;
+
 /// What the schema lets through: `https://chat.example.com:8443`, `https://*.example.com` or `*.example.com`.
 const PATTERN: &str = concat!(
     r"^((https?)://(\*\.)?|\*\.)",
     r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*",
-    r"(:[1-9][0-9]{0,4})?$"
+    "(",
+    schema::port!(),
+    ")?$"
 );
 
 /// The longest entry: a full DNS name with scheme and port.
@@ -82,9 +86,8 @@ fn parse(text: &str) -> Option<Origin> {
     let (secure, authority) = match text.split_once("://") {
         Some(("https", rest)) => (true, rest),
         Some(("http", rest)) => (false, rest),
-        Some(_) => return None,
         None if text.starts_with("*.") => (true, text),
-        None => return None,
+        Some(_) | None => return None,
     };
     let (subdomains, authority) = match authority.strip_prefix("*.") {
         Some(rest) => (true, rest),
@@ -147,6 +150,12 @@ impl JsonSchema for Origin {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1, "maxLength": MAX_LENGTH, "pattern": PATTERN })
+        json_schema!({
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_LENGTH,
+            "pattern": PATTERN,
+            "x-wsc-syntax": "origin",
+        })
     }
 }
