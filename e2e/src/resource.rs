@@ -75,3 +75,17 @@ fn merge(target: &mut Value, patch: &Value) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_changes_what_it_names_and_nothing_else() {
+        let patched = with(
+            json!({"a": {"b": 1, "c": 2}, "d": 3}),
+            &json!({"a": {"b": 9, "c": null}, "e": {"f": 4}}),
+        );
+        assert_eq!(patched, json!({"a": {"b": 9}, "d": 3, "e": {"f": 4}}));
+    }
+}

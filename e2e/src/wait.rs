@@ -52,3 +52,40 @@ pub async fn until<T>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wait_ends_with_what_the_probe_found() {
+        let mut looks = 0;
+        let found = until("three looks", Duration::from_secs(10), async || {
+            looks += 1;
+            Ok(done_if(looks == 3, looks, || format!("{looks} looks")))
+        });
+        assert_eq!(found.await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_timeout_says_what_was_there_instead_even_if_the_probe_failed() {
+        let waited = until("a pod", Duration::from_millis(10), async || {
+            Err::<Probe<()>, _>(anyhow!("no route"))
+        });
+        let said = waited.await.unwrap_err().to_string();
+        assert!(
+            said.contains("a pod") && said.contains("no route"),
+            "{said}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_hangs_is_given_up_at_the_deadline() {
+        let waited = until("an answer", Duration::from_millis(10), async || {
+            std::future::pending::<Result<Probe<()>>>().await
+        });
+        assert!(waited.await.is_err());
+    }
+}

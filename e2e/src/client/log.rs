@@ -144,3 +144,41 @@ impl Log {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn content(event: &Event) -> Option<Value> {
+        match event {
+            Event::Frame(frame) => frame.get("content").cloned(),
+            Event::Connected { .. } | Event::Closed { .. } | Event::Failed(_) => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_entry_is_found_whether_it_came_before_or_comes_later() {
+        let log = Log::default();
+        log.push(Event::Frame(json!({"content": 1})));
+        assert_eq!(log.find(Duration::ZERO, content).await.unwrap(), 1);
+        let two = |event: &Event| content(event).filter(|found| found == 2);
+        let (found, ()) = tokio::join!(log.find(Duration::from_secs(10), two), async {
+            log.push(Event::Frame(json!({"content": 2})));
+        });
+        assert_eq!(found.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_never_comes_is_an_error_that_shows_what_did() {
+        let log = Log::default();
+        log.push(Event::Failed("refused with 503".to_owned()));
+        let said = log
+            .find(Duration::from_millis(5), content)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(said.contains("503"), "{said}");
+    }
+}
