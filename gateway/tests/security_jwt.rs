@@ -1,5 +1,8 @@
 //! Tokens that must be refused, each with the reason that is given, and those that must not.
 
+// Helpers of a test file are tests too.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, crypto::sign};
@@ -17,8 +20,8 @@ fn settings() -> JwtSettings {
         key: KEY.into(),
         issuer: None,
         audience: None,
-        leeway: Duration::from_secs(60),
-        max_lifetime: Duration::from_secs(3600),
+        leeway: Duration::from_mins(1),
+        max_lifetime: Duration::from_hours(1),
         allowed_user_types: vec!["customer".to_owned(), "agent".to_owned()],
     }
 }
@@ -353,7 +356,7 @@ fn a_minted_token_is_taken_until_it_is_over() {
         user_type: "agent".to_owned(),
         scopes: Scopes::BROADCAST.with(Scopes::ADMIN),
         device: Some("laptop".to_owned()),
-        lifetime: Duration::from_secs(3600),
+        lifetime: Duration::from_hours(1),
     };
     let token = verifier.mint_at(&wanted, NOW).unwrap();
     let identity = verifier.verify_at(&token, NOW + 3659).unwrap();
