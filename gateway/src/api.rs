@@ -1,9 +1,11 @@
-//! The API for backends: HTTP with an OpenAPI document and gRPC, two skins of one [`MessageService`].
+//! The API for backends: HTTP with an `OpenAPI` document and gRPC, two skins of one [`MessageService`].
 //!
 //! A skin authenticates, checks what its wire form allows, calls the service and writes the answer; it decides nothing.
 
+mod serve;
 mod service;
 
+pub use serve::serve_http;
 pub use service::{
     ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, MessageService, OnlineUsers, Recipient, SendOutcome,
     ServiceError, Stats,

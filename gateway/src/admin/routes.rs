@@ -1,0 +1,63 @@
+//! The routes of the admin port: each one asks the source one question and writes down the answer.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::json;
+
+use super::AdminSource;
+use crate::telemetry::Metrics;
+
+type Source = State<Arc<dyn AdminSource>>;
+
+/// `/livez`, `/readyz`, `/status`, `/metrics` and `POST /drain`.
+pub fn admin_router(source: Arc<dyn AdminSource>) -> Router {
+    Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/status", get(status))
+        .route("/metrics", get(metrics))
+        .route("/drain", post(drain))
+        .with_state(source)
+}
+
+async fn livez(State(source): Source) -> Response {
+    let live = source.live();
+    (yes_or_unavailable(live), Json(json!({ "live": live }))).into_response()
+}
+
+async fn readyz(State(source): Source) -> Response {
+    let readiness = source.readiness();
+    let checks = json!({ "phase": readiness.phase, "redis": readiness.redis });
+    let body = json!({ "ready": readiness.ready, "checks": checks });
+    (yes_or_unavailable(readiness.ready), Json(body)).into_response()
+}
+
+async fn status(State(source): Source) -> Response {
+    Json(source.status()).into_response()
+}
+
+async fn metrics(State(source): Source) -> Response {
+    match source.metrics() {
+        Ok(text) => ([(CONTENT_TYPE, Metrics::CONTENT_TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn drain(State(source): Source) -> Response {
+    source.request_drain();
+    (StatusCode::ACCEPTED, Json(json!({ "draining": true }))).into_response()
+}
+
+fn yes_or_unavailable(yes: bool) -> StatusCode {
+    if yes {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    }
+}

@@ -1,0 +1,109 @@
+//! `serve_http`: connections of a listener, each held to limits, until told to stop.
+//!
+//! `axum::serve` sets no deadline for headers and spawns tasks nobody waits for; both matter on a port that the whole
+//! cluster can reach. Used by the HTTP API and, on its own runtime, by the admin port.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Connections at a time. Backends keep a few each; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 1024;
+/// From the first byte waited for to the last byte of the headers; also how long an idle connection is kept.
+const HEADER_DEADLINE: Duration = Duration::from_secs(30);
+/// The request line and all headers; more is answered with 431.
+const MAX_HEADER_BYTES: usize = 32 * 1024;
+/// How long requests may go on after the stop. Longer than any request's own deadline would serve nobody.
+const GRACE: Duration = Duration::from_secs(10);
+/// Pause after a failed accept: out of file descriptors does not get better by spinning.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until cancelled, then lets running requests end.
+pub async fn serve_http(listener: TcpListener, router: Router, cancel: CancellationToken) {
+    let tracker = TaskTracker::new();
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    while let Some((socket, permit)) = next(&listener, &permits, &cancel).await {
+        tracker.spawn(connection(socket, router.clone(), cancel.clone(), permit));
+    }
+    drop(listener);
+    tracker.close();
+    tracker.wait().await;
+}
+
+async fn next(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+    cancel: &CancellationToken,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let accepted = async {
+        let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+        Some((accept(listener).await, permit))
+    };
+    tokio::select! {
+        () = cancel.cancelled() => None,
+        accepted = accepted => accepted,
+    }
+}
+
+/// The next connection, however long it takes; failures are logged and waited out.
+pub(super) async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                // Small answers: waiting to fill a packet only adds delay. A socket that is already gone refuses.
+                let _ = socket.set_nodelay(true);
+                return socket;
+            }
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}
+
+async fn connection(
+    socket: TcpStream,
+    router: Router,
+    cancel: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+) {
+    let service = TowerToHyperService::new(router);
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_DEADLINE)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .serve_connection(TokioIo::new(socket), service);
+    let mut serving = pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = cancel.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            match tokio::time::timeout(GRACE, serving).await {
+                Ok(ended) => ended,
+                Err(_) => return tracing::debug!("a request did not end within the grace"),
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP connection ended with an error");
+    }
+}

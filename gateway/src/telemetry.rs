@@ -1,0 +1,12 @@
+//! What operators see of the process from outside: metrics and logs.
+//!
+//! Every metric's name is in `metrics`, every rule about what may be logged in `logs`. Nothing here decides anything;
+//! tokens, keys and contents of messages never come this way. Called by the composition root once, at the start.
+
+mod collector;
+mod logs;
+mod metrics;
+
+pub use collector::{ClusterSnapshot, MetricsSource, NodeState};
+pub use logs::{LogError, LogHandle, LogSettings, init_logs};
+pub use metrics::{ApiCall, ApiKind, ApiMethod, ApiOutcome, BuildInfo, Instruments, Metrics};

@@ -1,0 +1,269 @@
+//! `SourceCollector`: counts that other parts keep anyway, read at each scrape.
+//!
+//! The hub counts on each shard without locks and the cluster counts for itself; copying those numbers into a registry
+//! would keep every count twice. A source must answer without waiting for anyone: a scrape is also how a stuck gateway
+//! is noticed.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::metrics as name;
+use crate::hub::StatsSnapshot;
+
+/// What the process is doing, as gauges of 0 and 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeState {
+    /// Whether `/readyz` says yes.
+    pub ready: bool,
+    /// Whether the node is leaving.
+    pub draining: bool,
+    /// Whether Redis answers; `None`: the gateway runs without.
+    pub redis_up: Option<bool>,
+    /// Live nodes, this one included.
+    pub nodes: u64,
+}
+
+/// What crosses between nodes, counted since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClusterSnapshot {
+    /// Times the link to Redis came back.
+    pub reconnects: u64,
+    /// Messages handed to other nodes.
+    pub forwarded: u64,
+    /// Messages taken from other nodes.
+    pub received: u64,
+    /// Operations on Redis that failed.
+    pub failures: u64,
+    /// How long the last canary took through the pub/sub link; `None`: none came back yet.
+    pub canary_round_trip: Option<Duration>,
+}
+
+/// Where the counts are. Answers at once, whatever state the gateway is in.
+pub trait MetricsSource: Send + Sync + 'static {
+    /// What the process is doing.
+    fn state(&self) -> NodeState;
+    /// Counts of connections and messages.
+    fn hub(&self) -> StatsSnapshot;
+    /// Counts between nodes; `None`: the gateway runs alone.
+    fn cluster(&self) -> Option<ClusterSnapshot>;
+}
+
+/// Reads a [`MetricsSource`] at each scrape.
+pub(super) struct SourceCollector(pub(super) Arc<dyn MetricsSource>);
+
+impl fmt::Debug for SourceCollector {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("SourceCollector")
+    }
+}
+
+impl Collector for SourceCollector {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut writer = Writer(encoder);
+        writer.state(self.0.state())?;
+        writer.hub(&self.0.hub())?;
+        match self.0.cluster() {
+            Some(cluster) => writer.cluster(cluster),
+            None => Ok(()),
+        }
+    }
+}
+
+struct Writer<'a>(DescriptorEncoder<'a>);
+
+impl Writer<'_> {
+    fn state(&mut self, state: NodeState) -> fmt::Result {
+        let NodeState {
+            ready,
+            draining,
+            redis_up,
+            nodes,
+        } = state;
+        self.gauge(
+            name::READY,
+            "Whether this node takes clients",
+            u64::from(ready),
+        )?;
+        self.gauge(
+            name::DRAINING,
+            "Whether this node is leaving",
+            u64::from(draining),
+        )?;
+        self.gauge(
+            name::CLUSTER_NODES,
+            "Live nodes as this one sees them",
+            nodes,
+        )?;
+        match redis_up {
+            Some(up) => self.gauge(name::REDIS_UP, "Whether Redis answers", u64::from(up)),
+            None => Ok(()),
+        }
+    }
+
+    fn hub(&mut self, stats: &StatsSnapshot) -> fmt::Result {
+        self.gauge(name::CONNECTIONS, "Live connections", stats.connections)?;
+        self.gauge(
+            name::USERS,
+            "Users with a session on this node",
+            stats.users,
+        )?;
+        let types = stats
+            .by_user_type
+            .iter()
+            .map(|(kind, n)| (kind.as_str(), *n));
+        self.gauges(
+            name::SESSIONS_BY_USER_TYPE,
+            "Live sessions",
+            "user_type",
+            types,
+        )?;
+        let transports = stats.by_transport.iter().copied();
+        self.gauges(
+            name::SESSIONS_BY_TRANSPORT,
+            "Live sessions",
+            "transport",
+            transports,
+        )?;
+        self.traffic(stats)?;
+        let dropped = [
+            ("drop_oldest", stats.dropped_oldest),
+            ("drop_newest", stats.dropped_newest),
+        ];
+        let dropped_help = "Messages dropped for clients that read too slowly";
+        self.counters(name::DROPPED, dropped_help, "policy", dropped.into_iter())?;
+        let errors = stats.errors.iter().copied();
+        self.counters(name::ERRORS, "Errors told to clients", "code", errors)?;
+        let disconnects = stats.disconnects.iter().copied();
+        self.counters(
+            name::DISCONNECTS,
+            "Connections that ended",
+            "reason",
+            disconnects,
+        )?;
+        let refused: Vec<_> = stats
+            .refused
+            .iter()
+            .map(|(status, n)| (status.to_string(), *n))
+            .collect();
+        let refused = refused.iter().map(|(status, n)| (status.as_str(), *n));
+        self.counters(name::REFUSED, "Upgrade requests refused", "status", refused)
+    }
+
+    fn traffic(&mut self, stats: &StatsSnapshot) -> fmt::Result {
+        self.counter(
+            name::MESSAGES_RECEIVED,
+            "Messages taken from clients",
+            stats.messages_received,
+        )?;
+        self.counter(
+            name::BYTES_RECEIVED,
+            "Payload of messages taken from clients",
+            stats.bytes_received,
+        )?;
+        self.counter(
+            name::MESSAGES_SENT,
+            "Messages written to clients",
+            stats.messages_sent,
+        )?;
+        self.counter(
+            name::BYTES_SENT,
+            "Bytes written to clients, frame headers included",
+            stats.bytes_sent,
+        )?;
+        self.counter(
+            name::WRITES,
+            "System calls that wrote to clients",
+            stats.writes,
+        )
+    }
+
+    fn cluster(&mut self, cluster: ClusterSnapshot) -> fmt::Result {
+        let ClusterSnapshot {
+            reconnects,
+            forwarded,
+            received,
+            failures,
+            canary_round_trip,
+        } = cluster;
+        self.counter(
+            name::CLUSTER_RECONNECTS,
+            "Times the link to Redis came back",
+            reconnects,
+        )?;
+        self.counter(
+            name::CLUSTER_FORWARDED,
+            "Messages handed to other nodes",
+            forwarded,
+        )?;
+        self.counter(
+            name::CLUSTER_RECEIVED,
+            "Messages taken from other nodes",
+            received,
+        )?;
+        self.counter(
+            name::CLUSTER_FAILURES,
+            "Operations on Redis that failed",
+            failures,
+        )?;
+        let Some(took) = canary_round_trip else {
+            return Ok(());
+        };
+        let help = "Time the last canary took through the pub/sub link";
+        let metric = ConstGauge::new(took.as_secs_f64());
+        metric.encode(self.describe(name::CANARY, help, MetricType::Gauge)?)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        ConstCounter::new(value).encode(self.describe(name, help, MetricType::Counter)?)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        ConstGauge::new(value).encode(self.describe(name, help, MetricType::Gauge)?)
+    }
+
+    fn counters<'s>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl Iterator<Item = (&'s str, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.describe(name, help, MetricType::Counter)?;
+        for (word, value) in values {
+            let labels = [(label, word)];
+            ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn gauges<'s>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl Iterator<Item = (&'s str, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.describe(name, help, MetricType::Gauge)?;
+        for (word, value) in values {
+            let labels = [(label, word)];
+            ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn describe<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &str,
+        kind: MetricType,
+    ) -> Result<MetricEncoder<'s>, fmt::Error> {
+        self.0.encode_descriptor(name, help, None, kind)
+    }
+}

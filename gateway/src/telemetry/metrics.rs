@@ -1,0 +1,205 @@
+//! `Metrics`: the registry, and the name of every metric of the gateway.
+//!
+//! Two kinds: instruments that are written while the gateway works ([`Instruments`]), and counts that other parts keep
+//! anyway and that are read at each scrape (`collector`). Units are in the names; counters get `_total` when they are
+//! written. Labels come from closed sets, never from users.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use super::collector::{MetricsSource, SourceCollector};
+
+pub(super) const BUILD: &str = "wsc_build";
+pub(super) const HANDSHAKE: &str = "wsc_handshake_duration_seconds";
+pub(super) const API: &str = "wsc_api_request_duration_seconds";
+
+pub(super) const READY: &str = "wsc_ready";
+pub(super) const DRAINING: &str = "wsc_draining";
+pub(super) const REDIS_UP: &str = "wsc_redis_up";
+pub(super) const CLUSTER_NODES: &str = "wsc_cluster_nodes";
+
+pub(super) const CONNECTIONS: &str = "wsc_connections";
+pub(super) const USERS: &str = "wsc_users";
+pub(super) const SESSIONS_BY_USER_TYPE: &str = "wsc_sessions_by_user_type";
+pub(super) const SESSIONS_BY_TRANSPORT: &str = "wsc_sessions_by_transport";
+pub(super) const MESSAGES_RECEIVED: &str = "wsc_messages_received";
+pub(super) const MESSAGES_SENT: &str = "wsc_messages_sent";
+pub(super) const BYTES_RECEIVED: &str = "wsc_received_bytes";
+pub(super) const BYTES_SENT: &str = "wsc_sent_bytes";
+pub(super) const WRITES: &str = "wsc_socket_writes";
+pub(super) const DROPPED: &str = "wsc_messages_dropped";
+pub(super) const ERRORS: &str = "wsc_errors";
+pub(super) const DISCONNECTS: &str = "wsc_disconnects";
+pub(super) const REFUSED: &str = "wsc_refused";
+
+pub(super) const CLUSTER_RECONNECTS: &str = "wsc_cluster_reconnects";
+pub(super) const CLUSTER_FORWARDED: &str = "wsc_cluster_messages_forwarded";
+pub(super) const CLUSTER_RECEIVED: &str = "wsc_cluster_messages_received";
+pub(super) const CLUSTER_FAILURES: &str = "wsc_cluster_failures";
+pub(super) const CANARY: &str = "wsc_cluster_canary_round_trip_seconds";
+
+/// What the build and the configuration say of this process; the labels of `wsc_build_info`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct BuildInfo {
+    /// The version of this program.
+    pub version: String,
+    /// `gateway.name` of the configuration.
+    pub gateway: String,
+    /// `gateway.environment` of the configuration.
+    pub environment: String,
+}
+
+/// A word from a closed set, as the value of a label.
+macro_rules! label {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vmeta])* $variant),+ }
+
+        impl $name {
+            /// The word in metrics and logs.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+                EncodeLabelValue::encode(&self.as_str(), encoder)
+            }
+        }
+    };
+}
+
+label! {
+    /// Which skin of the API.
+    ApiKind {
+        /// HTTP.
+        Http = "http",
+        /// gRPC.
+        Grpc = "grpc",
+    }
+}
+
+label! {
+    /// Which call.
+    ApiMethod {
+        /// To users.
+        Send = "send",
+        /// To everyone.
+        Broadcast = "broadcast",
+        /// Users online.
+        ListOnline = "list_online",
+        /// Sessions of a user.
+        ListSessions = "list_sessions",
+        /// Ending sessions.
+        Kick = "kick",
+        /// Counts.
+        Stats = "stats",
+    }
+}
+
+label! {
+    /// What became of a call.
+    ApiOutcome {
+        /// Done.
+        Ok = "ok",
+        /// The caller asked for something wrong.
+        Invalid = "invalid",
+        /// The caller's key is missing or wrong.
+        Unauthenticated = "unauthenticated",
+        /// A queue was full.
+        Busy = "busy",
+        /// The cluster could not be reached.
+        Unavailable = "unavailable",
+        /// Not done within the deadline.
+        Deadline = "deadline",
+        /// The gateway failed at something it should not have.
+        Internal = "internal",
+    }
+}
+
+/// The labels of one API call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ApiCall {
+    /// Which skin.
+    pub api: ApiKind,
+    /// Which call.
+    pub method: ApiMethod,
+    /// What became of it.
+    pub outcome: ApiOutcome,
+}
+
+/// Instruments that are written while the gateway works. Cheap to clone; clones share their values.
+#[derive(Clone, Debug)]
+pub struct Instruments {
+    handshake: Histogram,
+    api: Family<ApiCall, Histogram, fn() -> Histogram>,
+}
+
+impl Default for Instruments {
+    fn default() -> Self {
+        Self {
+            handshake: seconds(),
+            api: Family::new_with_constructor(seconds),
+        }
+    }
+}
+
+impl Instruments {
+    /// One handshake, from the accepted socket to the finished upgrade.
+    pub fn handshake(&self, took: Duration) {
+        self.handshake.observe(took.as_secs_f64());
+    }
+
+    /// One call of the API.
+    pub fn api(&self, call: &ApiCall, took: Duration) {
+        self.api.get_or_create(call).observe(took.as_secs_f64());
+    }
+}
+
+/// From 100 µs to 13 s, each bucket three times the one before.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.0001, 3.0, 12))
+}
+
+/// Everything that `/metrics` shows.
+#[derive(Debug)]
+pub struct Metrics(Registry);
+
+impl Metrics {
+    /// Shows these instruments and, at each scrape, what the source says.
+    pub fn new(
+        build: BuildInfo,
+        instruments: &Instruments,
+        source: Arc<dyn MetricsSource>,
+    ) -> Self {
+        let mut registry = Registry::default();
+        registry.register(BUILD, "What runs here", Info::new(build));
+        let handshake = "Time from the accepted socket to the finished upgrade";
+        registry.register(HANDSHAKE, handshake, instruments.handshake.clone());
+        let api = "Time from a complete request to its answer, by API, call and outcome";
+        registry.register(API, api, instruments.api.clone());
+        registry.register_collector(Box::new(SourceCollector(source)));
+        Self(registry)
+    }
+
+    /// The media type of [`Metrics::render`].
+    pub const CONTENT_TYPE: &'static str =
+        "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+    /// All metrics as `OpenMetrics` text.
+    pub fn render(&self) -> Result<String, fmt::Error> {
+        let mut text = String::with_capacity(16 * 1024);
+        encode(&mut text, &self.0)?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,191 @@
+//! The admin port, over real sockets, also while the rest of the process is stuck.
+
+// Helpers of a test file are tests too.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::fmt;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wsc_gateway::admin::{Admin, AdminSource, NodeStatus, Phase, Readiness, RedisState};
+
+struct Source {
+    live: AtomicBool,
+    ready: AtomicBool,
+    drains: AtomicUsize,
+}
+
+impl AdminSource for Source {
+    fn live(&self) -> bool {
+        self.live.load(SeqCst)
+    }
+
+    fn readiness(&self) -> Readiness {
+        let ready = self.ready.load(SeqCst);
+        let phase = if ready {
+            Phase::Serving
+        } else {
+            Phase::Draining
+        };
+        Readiness {
+            ready,
+            phase,
+            redis: RedisState::Up,
+        }
+    }
+
+    fn status(&self) -> NodeStatus {
+        NodeStatus {
+            node: "chat-abc".to_owned(),
+            epoch: 17,
+            phase: Phase::Serving,
+            connections: 12,
+            users: 10,
+            remaining: 0,
+            redis: RedisState::None,
+            peers: vec!["chat-def".to_owned()],
+        }
+    }
+
+    fn metrics(&self) -> Result<String, fmt::Error> {
+        Ok("# EOF\n".to_owned())
+    }
+
+    fn request_drain(&self) {
+        self.drains.fetch_add(1, SeqCst);
+    }
+}
+
+struct Port {
+    admin: Admin,
+    source: Arc<Source>,
+}
+
+fn port() -> Port {
+    let source = Arc::new(Source {
+        live: true.into(),
+        ready: true.into(),
+        drains: 0.into(),
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = Admin::spawn(listener, Arc::clone(&source) as Arc<dyn AdminSource>).unwrap();
+    Port { admin, source }
+}
+
+impl Port {
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.admin.address())
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        let response = reqwest::get(self.url(path)).await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+}
+
+#[tokio::test]
+async fn livez_says_whether_the_shards_turn() {
+    let port = port();
+    assert_eq!(port.get("/livez").await, (200, json!({"live": true})));
+    port.source.live.store(false, SeqCst);
+    assert_eq!(port.get("/livez").await, (503, json!({"live": false})));
+}
+
+#[tokio::test]
+async fn readyz_says_whether_and_why_not() {
+    let port = port();
+    let ready = json!({"ready": true, "checks": {"phase": "serving", "redis": "up"}});
+    assert_eq!(port.get("/readyz").await, (200, ready));
+    port.source.ready.store(false, SeqCst);
+    let unready = json!({"ready": false, "checks": {"phase": "draining", "redis": "up"}});
+    assert_eq!(port.get("/readyz").await, (503, unready));
+}
+
+#[tokio::test]
+async fn status_is_what_the_operator_reads() {
+    let expected = json!({"node": "chat-abc", "epoch": 17, "phase": "serving", "connections": 12, "users": 10,
+        "remaining": 0, "redis": "none", "peers": ["chat-def"]});
+    assert_eq!(port().get("/status").await, (200, expected));
+}
+
+#[tokio::test]
+async fn metrics_name_their_format() {
+    let response = reqwest::get(port().url("/metrics")).await.unwrap();
+    let kind = response.headers()["content-type"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        kind,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    );
+    assert_eq!(response.text().await.unwrap(), "# EOF\n");
+}
+
+#[tokio::test]
+async fn a_drain_is_asked_for_by_post_only() {
+    let port = port();
+    let got = reqwest::get(port.url("/drain")).await.unwrap();
+    assert_eq!(
+        (got.status().as_u16(), port.source.drains.load(SeqCst)),
+        (405, 0)
+    );
+    let posted = reqwest::Client::new()
+        .post(port.url("/drain"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (posted.status().as_u16(), port.source.drains.load(SeqCst)),
+        (202, 1)
+    );
+}
+
+#[test]
+fn it_answers_while_every_worker_of_the_main_runtime_is_blocked() {
+    let port = port();
+    let main = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (blocked, wait_blocked) = mpsc::sync_channel::<()>(2);
+    let releases: Vec<_> = (0..2)
+        .map(|_| {
+            let (release, wait_release) = mpsc::sync_channel::<()>(1);
+            let blocked = blocked.clone();
+            // The whole point is a task that the main runtime cannot get rid of.
+            #[allow(clippy::disallowed_methods)]
+            main.spawn(async move {
+                blocked.send(()).unwrap();
+                let _ = wait_release.recv();
+            });
+            release
+        })
+        .collect();
+    for _ in 0..2 {
+        wait_blocked.recv().unwrap();
+    }
+    let client = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let answer = client
+        .block_on(async { tokio::time::timeout(Duration::from_secs(5), port.get("/livez")).await });
+    assert_eq!(answer.unwrap(), (200, json!({"live": true})));
+    drop(releases);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_shutdown_the_port_is_closed() {
+    let port = port();
+    assert_eq!(port.get("/livez").await.0, 200);
+    let url = port.url("/livez");
+    tokio::task::spawn_blocking(move || port.admin.shutdown())
+        .await
+        .unwrap();
+    assert!(reqwest::get(url).await.unwrap_err().is_connect());
+}

@@ -1,0 +1,247 @@
+//! `/metrics` as a scraper reads it: every line parses, every name is announced, no label comes from a user.
+
+// Helpers of a test file are tests too.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use wsc_gateway::hub::{ShardStats, StatsSnapshot};
+use wsc_gateway::telemetry::{
+    ApiCall, ApiKind, ApiMethod, ApiOutcome, BuildInfo, ClusterSnapshot, Instruments, Metrics,
+    MetricsSource, NodeState,
+};
+
+struct Source {
+    cluster: Option<ClusterSnapshot>,
+}
+
+impl MetricsSource for Source {
+    fn state(&self) -> NodeState {
+        NodeState {
+            ready: true,
+            draining: false,
+            redis_up: self.cluster.map(|_| true),
+            nodes: 3,
+        }
+    }
+
+    fn hub(&self) -> StatsSnapshot {
+        let mut stats = StatsSnapshot {
+            connections: 12,
+            users: 10,
+            messages_received: 7,
+            ..StatsSnapshot::default()
+        };
+        stats.add(&ShardStats::default());
+        stats.dropped_newest = 4;
+        stats.by_user_type = vec![("customer".to_owned(), 9), ("agent".to_owned(), 1)];
+        stats.by_transport = vec![("ws", 10)];
+        stats.refused = vec![(403, 2)];
+        stats
+    }
+
+    fn cluster(&self) -> Option<ClusterSnapshot> {
+        self.cluster
+    }
+}
+
+fn render(cluster: Option<ClusterSnapshot>) -> String {
+    let instruments = Instruments::default();
+    instruments.handshake(Duration::from_millis(3));
+    let call = ApiCall {
+        api: ApiKind::Grpc,
+        method: ApiMethod::Send,
+        outcome: ApiOutcome::Busy,
+    };
+    instruments.api(&call, Duration::from_millis(20));
+    let build = BuildInfo {
+        version: "0.1.0".to_owned(),
+        gateway: "chat".to_owned(),
+        environment: "a \"quoted\"\\ word".to_owned(),
+    };
+    Metrics::new(build, &instruments, Arc::new(Source { cluster }))
+        .render()
+        .unwrap()
+}
+
+fn clustered() -> String {
+    let canary_round_trip = Some(Duration::from_millis(1));
+    render(Some(ClusterSnapshot {
+        reconnects: 1,
+        forwarded: 2,
+        received: 3,
+        failures: 4,
+        canary_round_trip,
+    }))
+}
+
+/// One sample: its name, its labels, its value.
+struct Sample {
+    name: String,
+    labels: BTreeMap<String, String>,
+    value: f64,
+}
+
+fn parse(line: &str) -> Sample {
+    let (head, value) = line
+        .rsplit_once(' ')
+        .unwrap_or_else(|| panic!("no value: {line}"));
+    let (name, labels) = match head.split_once('{') {
+        Some((name, labels)) => (
+            name,
+            labels
+                .strip_suffix('}')
+                .unwrap_or_else(|| panic!("open labels: {line}")),
+        ),
+        None => (head, ""),
+    };
+    let mut pairs = BTreeMap::new();
+    let mut rest = labels;
+    while !rest.is_empty() {
+        let (label, tail) = rest
+            .split_once("=\"")
+            .unwrap_or_else(|| panic!("bad label: {line}"));
+        let mut end = 0;
+        while tail.as_bytes()[end] != b'"' {
+            end += if tail.as_bytes()[end] == b'\\' { 2 } else { 1 };
+        }
+        pairs.insert(label.to_owned(), tail[..end].to_owned());
+        rest = tail[end + 1..].trim_start_matches(',');
+    }
+    Sample {
+        name: name.to_owned(),
+        labels: pairs,
+        value: value.parse().unwrap(),
+    }
+}
+
+fn samples(text: &str) -> Vec<Sample> {
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(parse)
+        .collect()
+}
+
+fn value(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    let wanted: BTreeMap<_, _> = labels
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
+    let found = samples(text)
+        .into_iter()
+        .find(|sample| sample.name == name && sample.labels == wanted);
+    found.map(|sample| sample.value)
+}
+
+#[test]
+fn every_sample_belongs_to_an_announced_metric_and_the_text_has_an_end() {
+    let text = clustered();
+    assert!(text.ends_with("# EOF\n"));
+    let mut kinds = BTreeMap::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        assert!(
+            kinds.insert(name, kind).is_none(),
+            "{name} is announced twice"
+        );
+        assert!(
+            text.contains(&format!("# HELP {name} ")),
+            "{name} says nothing of itself"
+        );
+    }
+    for sample in samples(&text) {
+        let suffixes = ["_total", "_bucket", "_sum", "_count", "_info", ""];
+        let owner = suffixes
+            .iter()
+            .find_map(|suffix| kinds.get_key_value(sample.name.strip_suffix(suffix)?));
+        let (name, kind) = owner.unwrap_or_else(|| panic!("{} is not announced", sample.name));
+        assert!(name.starts_with("wsc_"), "{name}");
+        assert_eq!(
+            *kind == "counter",
+            sample.name.ends_with("_total"),
+            "{}",
+            sample.name
+        );
+    }
+}
+
+#[test]
+fn the_counts_of_the_source_are_shown() {
+    let text = clustered();
+    let table: &[(&str, &[(&str, &str)], f64)] = &[
+        ("wsc_connections", &[], 12.0),
+        ("wsc_messages_received_total", &[], 7.0),
+        (
+            "wsc_messages_dropped_total",
+            &[("policy", "drop_newest")],
+            4.0,
+        ),
+        ("wsc_refused_total", &[("status", "403")], 2.0),
+        ("wsc_errors_total", &[("code", "offline")], 0.0),
+        ("wsc_disconnects_total", &[("reason", "slow_consumer")], 0.0),
+        (
+            "wsc_sessions_by_user_type",
+            &[("user_type", "customer")],
+            9.0,
+        ),
+        ("wsc_sessions_by_transport", &[("transport", "ws")], 10.0),
+        ("wsc_ready", &[], 1.0),
+        ("wsc_draining", &[], 0.0),
+        ("wsc_redis_up", &[], 1.0),
+        ("wsc_cluster_nodes", &[], 3.0),
+        ("wsc_cluster_reconnects_total", &[], 1.0),
+        ("wsc_cluster_messages_forwarded_total", &[], 2.0),
+        ("wsc_cluster_messages_received_total", &[], 3.0),
+        ("wsc_cluster_failures_total", &[], 4.0),
+        ("wsc_cluster_canary_round_trip_seconds", &[], 0.001),
+        ("wsc_handshake_duration_seconds_count", &[], 1.0),
+    ];
+    for (name, labels, expected) in table {
+        assert_eq!(
+            value(&text, name, labels),
+            Some(*expected),
+            "{name}{labels:?}\n{text}"
+        );
+    }
+    let call = [("api", "grpc"), ("method", "send"), ("outcome", "busy")];
+    assert_eq!(
+        value(&text, "wsc_api_request_duration_seconds_count", &call),
+        Some(1.0)
+    );
+}
+
+#[test]
+fn a_gateway_without_redis_says_nothing_of_it() {
+    let text = render(None);
+    assert_eq!(value(&text, "wsc_redis_up", &[]), None);
+    assert!(!text.contains("wsc_cluster_reconnects"));
+    assert_eq!(value(&text, "wsc_cluster_nodes", &[]), Some(3.0));
+}
+
+#[test]
+fn labels_are_a_closed_set() {
+    let known = [
+        "api",
+        "method",
+        "outcome",
+        "le",
+        "policy",
+        "code",
+        "reason",
+        "status",
+        "user_type",
+        "transport",
+        "version",
+        "gateway",
+        "environment",
+    ];
+    let seen: BTreeSet<String> = samples(&clustered())
+        .into_iter()
+        .flat_map(|s| s.labels.into_keys())
+        .collect();
+    for label in seen {
+        assert!(known.contains(&label.as_str()), "{label}");
+    }
+}
