@@ -256,3 +256,108 @@ pub(crate) fn is_empty(value: &Value) -> bool {
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{Cidr, NodeDiscovery, SecretKeyRef, SlowConsumerPolicy};
+
+    fn statuses(change: impl FnOnce(&mut GatewayConfig)) -> Vec<String> {
+        let mut config = GatewayConfig::default();
+        change(&mut config);
+        config
+            .unimplemented_keys_set()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn every_line_of_the_status_table_names_one_key() {
+        let mut leaves = Vec::new();
+        gather(schema::root(), "", &mut leaves);
+        let leaves: BTreeSet<&str> = leaves.iter().map(|(path, _)| path.as_str()).collect();
+        let lines: BTreeSet<&str> = status::KEYS.iter().map(|(path, _)| *path).collect();
+        assert_eq!(
+            leaves, lines,
+            "left: keys of the schema; right: lines of status.rs"
+        );
+        assert_eq!(
+            lines.len(),
+            status::KEYS.len(),
+            "a key has two lines in status.rs"
+        );
+    }
+
+    #[test]
+    fn every_planned_value_is_one_of_a_key_that_works() {
+        for (path, word, _) in status::VALUES {
+            let key = keys().iter().find(|key| key.path == *path).unwrap();
+            assert!(
+                matches!(key.since, Since::Implemented(_)) && key.kind.contains(word),
+                "{path}: {word}"
+            );
+        }
+    }
+
+    #[test]
+    fn defaults_set_nothing_that_waits() {
+        assert_eq!(GatewayConfig::default().unimplemented_keys_set(), []);
+    }
+
+    #[test]
+    fn keys_and_values_that_wait_are_named_when_set() {
+        assert_eq!(
+            statuses(|config| config.wsc.ack.enabled = true),
+            ["wsc.ack.enabled: `true` does nothing in this release; planned for 0.2"]
+        );
+        assert_eq!(
+            statuses(|config| config.wsc.record.enabled = false),
+            ["wsc.record.enabled: `false` does nothing in this release; planned for 0.2"]
+        );
+        assert_eq!(
+            statuses(|config| {
+                let key = SecretKeyRef {
+                    name: "ca".into(),
+                    key: "ca.crt".into(),
+                };
+                config.wsc.redis.tls.ca_secret_ref = Some(key);
+            })
+            .len(),
+            1
+        );
+        assert_eq!(
+            statuses(|config| {
+                config.wsc.distributed.node_discovery = NodeDiscovery::Etcd;
+                config
+                    .wsc
+                    .slow_consumer_policy
+                    .insert("agent".into(), SlowConsumerPolicy::Spill);
+            }),
+            [
+                "wsc.slowConsumerPolicy: `spill` does nothing in this release; planned for 0.2",
+                "wsc.distributed.nodeDiscovery: `etcd` does nothing in this release; planned for 0.2",
+            ]
+        );
+    }
+
+    #[test]
+    fn keys_that_work_are_not_named() {
+        let set = statuses(|config| {
+            config.wsc.node_port = 9000;
+            config
+                .wsc
+                .slow_consumer_policy
+                .insert("agent".into(), SlowConsumerPolicy::DropOldest);
+            config.drain.jitter = 0.5;
+        });
+        assert_eq!(set, Vec::<String>::new());
+        let cidr: Cidr = "10.0.0.0/8".parse().unwrap();
+        assert_eq!(
+            statuses(|config| config.wsc.security.blocked_ips = vec![cidr]).len(),
+            1
+        );
+    }
+}

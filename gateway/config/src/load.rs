@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::check::{check, join, unknown};
-use crate::problems::{Problem, Problems, Source};
+use crate::problems::{Fault, Problem, Problems, Source};
 use crate::tree::{self, Sources};
 use crate::{GatewayConfig, schema};
 
@@ -97,7 +97,11 @@ impl Layers {
     pub(crate) fn flags(&mut self, sets: &[String]) {
         for set in sets {
             let Some((path, text)) = set.split_once('=') else {
-                self.problems.invalid(set, "--set wants `key.path=value`");
+                self.problems.push(Problem {
+                    path: set.clone(),
+                    fault: Fault::Invalid("wants a value, as in `key.path=value`".to_owned()),
+                    source: Some(Source::Flag(set.clone())),
+                });
                 continue;
             };
             let words: Vec<&str> = path.split('.').collect();

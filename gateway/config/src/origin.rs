@@ -159,3 +159,96 @@ impl JsonSchema for Origin {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use regex_lite::Regex;
+
+    use super::*;
+
+    fn allows(entry: &str, header: &str) -> bool {
+        entry.parse::<Origin>().unwrap().allows(header)
+    }
+
+    #[test]
+    fn an_exact_origin_allows_itself_alone() {
+        let entry = "https://chat.example.com";
+        assert!(allows(entry, "https://chat.example.com"));
+        assert!(allows(entry, "https://chat.example.com:443"));
+        assert!(allows(entry, "https://CHAT.example.com"));
+        for header in [
+            "http://chat.example.com",
+            "https://chat.example.com:8443",
+            "https://chat.example.com.evil.example",
+            "https://evilchat.example.com",
+            "https://example.com",
+            "https://chat.example.com/",
+            "https://user@chat.example.com",
+            "chat.example.com",
+            "null",
+            "",
+        ] {
+            assert!(!allows(entry, header), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_allows_names_below_and_not_the_name_itself() {
+        for entry in ["*.example.com", "https://*.example.com"] {
+            assert!(allows(entry, "https://a.example.com"));
+            assert!(allows(entry, "https://a.b.example.com"));
+            for header in [
+                "https://example.com",
+                "https://evilexample.com",
+                "https://.example.com",
+                "http://a.example.com",
+                "https://a.example.com:8443",
+                "https://*.example.com",
+                "*.example.com",
+            ] {
+                assert!(!allows(entry, header), "{entry} {header}");
+            }
+        }
+        assert!(allows(
+            "http://*.local.test:3000",
+            "http://app.local.test:3000"
+        ));
+    }
+
+    #[test]
+    fn refuses_what_is_no_origin() {
+        for text in [
+            "",
+            "*",
+            "null",
+            "example.com",
+            "https://",
+            "https://*",
+            "https://Chat.example.com",
+            "https://chat.example.com/",
+            "https://a..b",
+            "https://-a.example",
+            "https://a:0",
+            "https://a:65536",
+            "https://a:+80",
+            "ftp://a.example",
+            "https://a.*.example",
+        ] {
+            assert!(text.parse::<Origin>().is_err(), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_schema_lets_through_what_is_read(text in "(https?://|ftp://)?(\\*\\.)?[a-zA-Z0-9.-]{0,8}(:[0-9]{0,6})?/?") {
+            let fits = Regex::new(PATTERN).unwrap().is_match(&text);
+            prop_assert_eq!(text.parse::<Origin>().is_ok(), fits, "{}", text);
+        }
+
+        #[test]
+        fn any_header_is_judged_without_harm(header in ".{0,60}") {
+            prop_assert!(!allows("*.example.com", &header) || header.to_lowercase().ends_with(".example.com"));
+        }
+    }
+}
