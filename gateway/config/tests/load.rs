@@ -1,5 +1,13 @@
 //! File, environment and flags become one configuration, or a list of everything that is wrong with them.
 
+// Helpers of tests may fail loudly; clippy only knows that of the tests themselves.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 use wsc_config::{ConfigError, GatewayConfig, NodeDiscovery, Seconds, SlowConsumerPolicy};
 
 fn load(file: &str, env: &[(&str, &str)], sets: &[&str]) -> Result<GatewayConfig, ConfigError> {

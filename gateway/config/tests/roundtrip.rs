@@ -1,5 +1,13 @@
 //! What is written is what is read, for any values that the schema allows.
 
+// Helpers of tests may fail loudly; clippy only knows that of the tests themselves.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 use proptest::prelude::*;
 use proptest::sample::select;
 use regex_lite::Regex;

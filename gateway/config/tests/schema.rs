@@ -1,5 +1,13 @@
 //! The schema is fit for the API server, complete, and the only place where bounds are stated.
 
+// Helpers of tests may fail loudly; clippy only knows that of the tests themselves.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 use std::collections::BTreeSet;
 
 use schemars::generate::SchemaSettings;
