@@ -20,7 +20,7 @@ const RULES: &[Rule] = &[Rule {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(transform = schema::rules(RULES))]
 pub struct AckConfig {
-    /// Whether every durable message is acknowledged, not only those that ask for it.
+    /// Whether messages that ask for an acknowledgement are sent again until they get one.
     pub enabled: bool,
     /// How long the recipient has before the message is sent again.
     #[schemars(transform = schema::between("100ms", "10m"))]

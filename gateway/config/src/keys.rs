@@ -221,7 +221,7 @@ fn show(value: Option<&Value>) -> String {
     }
 }
 
-/// The kinds of values, as the reference prints them; sections are not keys.
+/// The tables of the reference, each with what its section is about.
 pub(crate) fn sections() -> Vec<(String, String)> {
     let mut sections: Vec<(String, String)> = Vec::new();
     for key in keys() {
