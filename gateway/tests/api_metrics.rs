@@ -77,6 +77,9 @@ fn clustered() -> String {
     }))
 }
 
+/// A sample's name, labels and value.
+type Expected<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
+
 /// One sample: its name, its labels, its value.
 struct Sample {
     name: String,
@@ -170,7 +173,7 @@ fn every_sample_belongs_to_an_announced_metric_and_the_text_has_an_end() {
 #[test]
 fn the_counts_of_the_source_are_shown() {
     let text = clustered();
-    let table: &[(&str, &[(&str, &str)], f64)] = &[
+    let table: &[Expected] = &[
         ("wsc_connections", &[], 12.0),
         ("wsc_messages_received_total", &[], 7.0),
         (
