@@ -5,6 +5,9 @@
 //! `KUBECONFIG` points at; without one they use the throw-away cluster of `e2e/cluster`. Nothing here sleeps: whoever
 //! waits names what it waits for and how long ([`wait`]), and a timeout says what was there instead.
 
+// JSON alone is indexed here, and it answers `null` for what is not there.
+#![allow(clippy::indexing_slicing)]
+
 pub mod chart;
 pub mod client;
 pub mod cluster;

@@ -2,7 +2,28 @@
 //!
 //! Three small interfaces, each with its contract in prose: [`NodeRegistry`] (leases and epochs), [`Directory`] (sessions
 //! of users) and [`Broker`] (envelopes between nodes). Memory implementations serve a gateway that runs alone, Redis ones
-//! a cluster. [`router`] decides where a message goes; it never touches a socket.
+//! a cluster. [`Cluster`] is what the rest of the gateway holds: it runs the loops and takes work for other nodes.
+
+mod backend;
+mod cache;
+mod canary;
+mod courier;
+mod envelope;
+mod inbound;
+mod keeper;
+pub mod memory;
+mod node;
+mod params;
+mod reaper;
+pub mod redis;
+mod shared;
+mod status;
+mod wire;
+mod writer;
+
+pub use node::Cluster;
+pub use params::{Backend, ClusterParams, Password, RedisParams};
+pub use status::{ClusterStats, ClusterStatus, Link};
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -10,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::{Epoch, NodeId, SessionId, UserId};
 
 /// What failed on the way to another node. Local delivery never depends on it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ClusterError {
     /// No connection now; the link reconnects by itself.
     #[error("redis is not reachable")]
@@ -30,7 +51,7 @@ pub enum ClusterError {
         operation: &'static str,
         /// What it said.
         #[source]
-        source: redis::RedisError,
+        source: ::redis::RedisError,
     },
     /// The queue towards other nodes stayed full for too long.
     #[error("the queue to other nodes is full")]
@@ -43,6 +64,27 @@ pub enum ClusterError {
         /// The newer epoch.
         epoch: Epoch,
     },
+}
+
+impl ClusterError {
+    /// The causes in the order of [`ClusterError::cause`].
+    pub const CAUSES: [&'static str; 5] = ["disconnected", "deadline", "refused", "busy", "fenced"];
+
+    /// The position of this error's label in [`ClusterError::CAUSES`].
+    pub const fn cause(&self) -> usize {
+        match self {
+            Self::Disconnected => 0,
+            Self::Deadline { .. } => 1,
+            Self::Refused { .. } => 2,
+            Self::Busy => 3,
+            Self::Fenced { .. } => 4,
+        }
+    }
+
+    /// The label for metrics.
+    pub fn label(&self) -> &'static str {
+        Self::CAUSES.get(self.cause()).copied().unwrap_or("unknown")
+    }
 }
 
 /// What a node says of itself to its peers; the value of its lease.
@@ -106,16 +148,36 @@ pub struct OnlinePage {
     pub total: u64,
 }
 
+/// How a node takes its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Whoever holds it: a process that starts is newer than any other of that name.
+    Take,
+    /// Only while nobody holds it: a node that lost its lease must not push out the one that replaced it.
+    IfVacant,
+}
+
 /// Who is alive.
 ///
-/// A node holds a lease under its name that carries its epoch. Renewing a lease that has run out registers it anew (the
-/// caller then writes its directory entries again). A node whose name is held by a newer epoch is [`ClusterError::Fenced`].
-/// Leaving removes only the caller's own epoch: a late farewell never removes a newer registration.
+/// A node claims its name once and is given an epoch larger than any that the name has had; the former holder is fenced.
+/// From then on it renews the lease. A lease that has run out is never renewed: the node claims anew and so gets a new
+/// epoch, which is why removing what an epoch left behind can never hit a live registration. Leaving removes only the
+/// caller's own epoch: a late farewell never removes a newer registration.
 pub trait NodeRegistry: Send + Sync + 'static {
-    /// Writes or renews the lease. `Ok(true)`: it was there before; `Ok(false)`: it had to be made anew.
+    /// Registers the node under a new epoch (the one in `info` is ignored). [`ClusterError::Fenced`]: the name is held.
+    fn claim<'a>(
+        &'a self,
+        info: &'a NodeInfo,
+        claim: Claim,
+    ) -> BoxFuture<'a, Result<Epoch, ClusterError>>;
+    /// Renews the lease. `Ok(false)`: it has run out, claim anew. [`ClusterError::Fenced`]: a newer epoch holds the name.
     fn renew<'a>(&'a self, info: &'a NodeInfo) -> BoxFuture<'a, Result<bool, ClusterError>>;
     /// Gives the lease back.
-    fn leave<'a>(&'a self, node: &'a NodeId, epoch: Epoch) -> BoxFuture<'a, Result<(), ClusterError>>;
+    fn leave<'a>(
+        &'a self,
+        node: &'a NodeId,
+        epoch: Epoch,
+    ) -> BoxFuture<'a, Result<(), ClusterError>>;
     /// Every node with a live lease, ordered by name, the caller's own included.
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeInfo>, ClusterError>>;
 }
@@ -123,20 +185,49 @@ pub trait NodeRegistry: Send + Sync + 'static {
 /// Which nodes hold a user's sessions.
 ///
 /// Entries of nodes without a live lease of the same epoch are void: readers never return them, whether or not they have
-/// been removed yet.
+/// been removed yet. The holder of an entry is the node and epoch it was written with, whatever the record says.
 pub trait Directory: Send + Sync + 'static {
-    /// Applies changes of this node's sessions in order.
-    fn apply(&self, changes: Vec<SessionChange>) -> BoxFuture<'_, Result<(), ClusterError>>;
-    /// Replaces everything this node (of this epoch) has in the directory by these sessions.
-    fn replace(&self, node: NodeId, epoch: Epoch, sessions: Vec<SessionRecord>) -> BoxFuture<'_, Result<(), ClusterError>>;
+    /// Applies changes of this node's sessions in order; repeating one changes nothing. Returns the users whose first
+    /// session came to the node or whose last one went.
+    fn apply<'a>(
+        &'a self,
+        node: &'a NodeId,
+        epoch: Epoch,
+        changes: &'a [SessionChange],
+    ) -> BoxFuture<'a, Result<Vec<UserId>, ClusterError>>;
+    /// Replaces everything this node (of this epoch) has in the directory by these sessions. Readers may see a mixture
+    /// of before and after meanwhile.
+    fn replace<'a>(
+        &'a self,
+        node: &'a NodeId,
+        epoch: Epoch,
+        sessions: Vec<SessionRecord>,
+    ) -> BoxFuture<'a, Result<(), ClusterError>>;
     /// For each user, in order, the live nodes that hold at least one of their sessions.
-    fn nodes_of<'a>(&'a self, users: &'a [UserId]) -> BoxFuture<'a, Result<Vec<Vec<NodeId>>, ClusterError>>;
+    fn nodes_of<'a>(
+        &'a self,
+        users: &'a [UserId],
+    ) -> BoxFuture<'a, Result<Vec<Vec<NodeId>>, ClusterError>>;
     /// The sessions of one user on live nodes, oldest first.
-    fn sessions_of<'a>(&'a self, user: &'a UserId) -> BoxFuture<'a, Result<Vec<SessionRecord>, ClusterError>>;
+    fn sessions_of<'a>(
+        &'a self,
+        user: &'a UserId,
+    ) -> BoxFuture<'a, Result<Vec<SessionRecord>, ClusterError>>;
     /// A page of users with a session on a live node, after `after`, ordered by id.
-    fn online<'a>(&'a self, after: Option<&'a str>, limit: usize) -> BoxFuture<'a, Result<OnlinePage, ClusterError>>;
-    /// Removes what a node without a live lease left behind. Idempotent; any survivor may call it.
-    fn reap<'a>(&'a self, node: &'a NodeId, epoch: Epoch) -> BoxFuture<'a, Result<(), ClusterError>>;
+    fn online<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<OnlinePage, ClusterError>>;
+    /// Everyone who has entries, live or not: what a survivor compares with the registry to find what to reap.
+    fn holders(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Epoch)>, ClusterError>>;
+    /// Removes what a holder without a live lease left behind; does nothing if its lease lives. Idempotent; any survivor
+    /// may call it.
+    fn reap<'a>(
+        &'a self,
+        node: &'a NodeId,
+        epoch: Epoch,
+    ) -> BoxFuture<'a, Result<(), ClusterError>>;
 }
 
 /// To whom an envelope goes.
@@ -152,8 +243,16 @@ pub enum Destination {
 ///
 /// Publishing while the link is down fails at once; nothing is queued behind the caller's back.
 pub trait Broker: Send + Sync + 'static {
-    /// Hands over a batch in order, in one round trip. `Ok(n)`: receivers reached, summed over the batch.
-    fn publish(&self, batch: Vec<(Destination, bytes::Bytes)>) -> BoxFuture<'_, Result<u64, ClusterError>>;
+    /// Hands over a batch in order, in one round trip. For each envelope, in order, how many nodes received it, the
+    /// sender included where it listens to that destination.
+    fn publish(
+        &self,
+        batch: Vec<(Destination, bytes::Bytes)>,
+    ) -> BoxFuture<'_, Result<Vec<u64>, ClusterError>>;
+    /// Whether this node is the only one there can be: forwarding is then idle.
+    fn alone(&self) -> bool {
+        false
+    }
 }
 
 /// What the cluster asks of this node when an envelope arrives from a peer. Never blocks on a client.

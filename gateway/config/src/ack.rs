@@ -3,14 +3,24 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Millis, Seconds, schema};
+use crate::check::join;
+use crate::problems::Problems;
+use crate::schema::{self, Rule, millis};
+use crate::{Millis, Seconds};
+
+/// Conditions between keys; [`AckConfig::rules`] states the same.
+const RULES: &[Rule] = &[Rule {
+    cel: concat!(millis!("self.maxDelay"), " >= ", millis!("self.baseDelay")),
+    message: "must be at least baseDelay",
+    path: ".maxDelay",
+}];
 
 /// Acknowledgements of messages that ask for one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = schema::kubernetes)]
+#[schemars(transform = schema::rules(RULES))]
 pub struct AckConfig {
-    /// Whether every durable message is acknowledged, not only those that ask for it.
+    /// Whether messages that ask for an acknowledgement are sent again until they get one.
     pub enabled: bool,
     /// How long the recipient has before the message is sent again.
     #[schemars(transform = schema::between("100ms", "10m"))]
@@ -29,6 +39,19 @@ pub struct AckConfig {
     pub backoff_factor: f64,
     /// Whether each pause is a random part of itself, so that repetitions do not come in step.
     pub jitter: bool,
+}
+
+impl AckConfig {
+    /// Notes what the keys of this section do not mean together.
+    pub(crate) fn rules(&self, at: &str, problems: &mut Problems) {
+        let (base, max) = (self.base_delay, self.max_delay);
+        if max < base {
+            problems.invalid(
+                join(at, "maxDelay"),
+                format!("must be at least {at}.baseDelay ({base}), is {max}"),
+            );
+        }
+    }
 }
 
 impl Default for AckConfig {

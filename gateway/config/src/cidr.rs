@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 /// The longest text: a full IPv6 address with its prefix length.
 const MAX_LENGTH: usize = 43;
 
+/// The letters of an address and a prefix length without a leading zero; the rest is for CEL.
+const PATTERN: &str = "^[0-9A-Fa-f:.]+(/(0|[1-9][0-9]{0,2}))?$";
+
 /// A range of addresses such as `10.0.0.0/8`, or one address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -125,10 +128,92 @@ impl JsonSchema for Cidr {
             "type": "string",
             "minLength": 2,
             "maxLength": MAX_LENGTH,
+            "pattern": PATTERN,
+            "x-wsc-syntax": "cidr",
             "x-kubernetes-validations": [{
                 "rule": "isCIDR(self) || isIP(self)",
                 "message": "must be a range of addresses such as 10.0.0.0/8, or one address",
             }],
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use proptest::prelude::*;
+    use regex_lite::Regex;
+
+    use super::*;
+
+    fn contains(range: &str, address: &str) -> bool {
+        range
+            .parse::<Cidr>()
+            .unwrap()
+            .contains(address.parse().unwrap())
+    }
+
+    #[test]
+    fn a_range_contains_what_shares_its_prefix() {
+        assert!(contains("10.0.0.0/8", "10.255.0.1"));
+        assert!(!contains("10.0.0.0/8", "11.0.0.0"));
+        assert!(contains("10.1.2.3/8", "10.9.9.9"));
+        assert!(contains("192.0.2.7", "192.0.2.7"));
+        assert!(!contains("192.0.2.7", "192.0.2.8"));
+        assert!(contains("2001:db8::/32", "2001:db8:ffff::1"));
+        assert!(!contains("2001:db8::/32", "2001:db9::"));
+    }
+
+    #[test]
+    fn the_widest_range_contains_its_family_alone() {
+        assert!(contains("0.0.0.0/0", "255.255.255.255"));
+        assert!(!contains("0.0.0.0/0", "::1"));
+        assert!(contains("::/0", "ffff::"));
+        assert!(!contains("::/0", "1.2.3.4"));
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_one_it_stands_for() {
+        assert!(contains("10.0.0.0/8", "::ffff:10.1.2.3"));
+        assert!(!contains("::/0", "::ffff:10.1.2.3"));
+    }
+
+    #[test]
+    fn refuses_what_is_no_range() {
+        for text in [
+            "",
+            "/8",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0.0/08",
+            "10.0.0.0/+8",
+            "10.0.0/8",
+            "010.0.0.0/8",
+            "::/129",
+            "fe80::1%eth0",
+            "::ffff:10.0.0.0/104",
+            "localhost",
+            "10.0.0.0/8/8",
+            " 10.0.0.0/8",
+        ] {
+            assert!(text.parse::<Cidr>().is_err(), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn membership_is_equality_of_prefixes(range: u32, address: u32, length in 0..=32u32) {
+            let cidr: Cidr = format!("{}/{length}", Ipv4Addr::from(range)).parse().unwrap();
+            let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
+            prop_assert_eq!(cidr.contains(Ipv4Addr::from(address).into()), range & mask == address & mask);
+        }
+
+        #[test]
+        fn every_range_passes_the_schema(range: u128, length in 0..=128u32) {
+            let text = format!("{}/{length}", Ipv6Addr::from(range));
+            prop_assume!(text.parse::<Cidr>().is_ok());
+            prop_assert!(Regex::new(PATTERN).unwrap().is_match(&text) && text.len() <= MAX_LENGTH);
+        }
     }
 }

@@ -6,8 +6,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Seconds;
+use crate::check::join;
 use crate::closed::closed;
-use crate::{Seconds, schema};
+use crate::problems::Problems;
+use crate::schema::{self, Rule, seconds};
 
 closed! {
     /// Where nodes register themselves and look for their peers.
@@ -33,10 +36,21 @@ closed! {
     }
 }
 
+/// Conditions between keys; [`DistributedConfig::rules`] states the same.
+const RULES: &[Rule] = &[Rule {
+    cel: concat!(
+        seconds!("self.nodeTimeout"),
+        " > ",
+        seconds!("self.healthCheckInterval")
+    ),
+    message: "must exceed healthCheckInterval",
+    path: ".nodeTimeout",
+}];
+
 /// Several nodes as one service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = schema::kubernetes)]
+#[schemars(transform = schema::rules(RULES))]
 pub struct DistributedConfig {
     /// Whether this node is part of a cluster. More than one replica needs it.
     pub enabled: bool,
@@ -70,6 +84,17 @@ impl DistributedConfig {
             "default"
         } else {
             &self.cluster_name
+        }
+    }
+
+    /// Notes what the keys of this section do not mean together.
+    pub(crate) fn rules(&self, at: &str, problems: &mut Problems) {
+        let (timeout, interval) = (self.node_timeout, self.health_check_interval);
+        if timeout <= interval {
+            problems.invalid(
+                join(at, "nodeTimeout"),
+                format!("must exceed {at}.healthCheckInterval ({interval}), is {timeout}"),
+            );
         }
     }
 }

@@ -4,12 +4,28 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Seconds, schema};
+use crate::Seconds;
+use crate::check::join;
+use crate::problems::Problems;
+use crate::schema::{self, Rule, seconds};
+
+/// Conditions between keys; [`DrainConfig::rules`] states the same.
+const RULES: &[Rule] = &[Rule {
+    cel: concat!(
+        seconds!("self.unreadyDelay"),
+        " + ",
+        seconds!("self.window"),
+        " <= ",
+        seconds!("self.deadline")
+    ),
+    message: "must be at least unreadyDelay and window together",
+    path: ".deadline",
+}];
 
 /// How a node empties itself before it goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = schema::kubernetes)]
+#[schemars(transform = schema::rules(RULES))]
 pub struct DrainConfig {
     /// How long the node goes on accepting after it turned unready, until that has spread.
     #[schemars(transform = schema::between("0s", "5m"))]
@@ -26,6 +42,17 @@ pub struct DrainConfig {
     /// When the process goes whatever is left. At least `unreadyDelay` and `window` together.
     #[schemars(transform = schema::between("1s", "2h"))]
     pub deadline: Seconds,
+}
+
+impl DrainConfig {
+    /// Notes what the keys of this section do not mean together.
+    pub(crate) fn rules(&self, at: &str, problems: &mut Problems) {
+        let needed = Seconds::from(self.unready_delay.get() + self.window.get());
+        let deadline = self.deadline;
+        if deadline < needed {
+            problems.invalid(join(at, "deadline"), format!("must be at least {at}.unreadyDelay and {at}.window together ({needed}), is {deadline}"));
+        }
+    }
 }
 
 impl Default for DrainConfig {

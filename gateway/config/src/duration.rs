@@ -27,7 +27,7 @@ const UNITS: [(&str, u64); 6] = [
 ];
 
 /// What the schema lets through; the same grammar as [`Span::from_str`].
-const PATTERN: &str = r"^([0-9]{1,12}|([0-9]{1,9}(\.[0-9]{1,9})?(h|m|s|ms|us|ns))+)$";
+const PATTERN: &str = r"^([0-9]{1,12}|([0-9]{1,19}(\.[0-9]{1,19})?(h|m|s|ms|us|ns))+)$";
 
 /// The longest text that is looked at.
 const MAX_LENGTH: usize = 32;
@@ -139,12 +139,12 @@ fn term(text: &str) -> Option<(u128, &str)> {
     ))
 }
 
-/// One to nine leading digits.
+/// Leading digits, as many as a duration in nanoseconds can have.
 fn digits(text: &str) -> Option<(&str, &str)> {
     let end = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
-    (1..=9).contains(&end).then(|| text.split_at(end))
+    (1..=19).contains(&end).then(|| text.split_at(end))
 }
 
 impl<const NANOS: u64> fmt::Display for Span<NANOS> {
@@ -155,7 +155,7 @@ impl<const NANOS: u64> fmt::Display for Span<NANOS> {
         }
         for (name, scale) in UNITS {
             let scale = u128::from(scale);
-            if nanos % scale == 0 {
+            if nanos.is_multiple_of(scale) {
                 return write!(out, "{}{name}", nanos / scale);
             }
         }
@@ -240,5 +240,113 @@ impl<const NANOS: u64> JsonSchema for Span<NANOS> {
             "maxLength": MAX_LENGTH,
             "x-wsc-unit": Self::unit(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use regex_lite::Regex;
+
+    use super::*;
+
+    #[test]
+    fn reads_what_go_reads() {
+        for (text, nanos) in [
+            ("30s", 30 * SECOND),
+            ("1h30m", 5400 * SECOND),
+            ("1.5s", 1500 * MILLISECOND),
+            ("100ms", 100 * MILLISECOND),
+            ("1h0.001s", 3600 * SECOND + MILLISECOND),
+            ("0.5ms500us", MILLISECOND),
+            ("7ns", 7),
+            ("0s", 0),
+            ("0", 0),
+            ("90", 90 * SECOND),
+        ] {
+            assert_eq!(
+                text.parse::<Seconds>().unwrap().get(),
+                Duration::from_nanos(nanos),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            "90".parse::<Millis>().unwrap().get(),
+            Duration::from_millis(90)
+        );
+    }
+
+    #[test]
+    fn refuses_what_is_no_duration() {
+        for text in [
+            "", "s", "30 s", " 30s", "-1s", "+1s", "1d", "1,5s", "1.s", ".5s", "30S", "1e3s",
+            "1s2", "١s",
+        ] {
+            assert!(text.parse::<Seconds>().is_err(), "{text:?}");
+        }
+        assert!(matches!(
+            "999999999h".parse::<Seconds>(),
+            Err(DurationError::TooLong(_))
+        ));
+        assert!(matches!(
+            "99999999999".parse::<Seconds>(),
+            Err(DurationError::TooLong(_))
+        ));
+    }
+
+    #[test]
+    fn a_bare_integer_counts_in_the_unit_of_the_type() {
+        assert_eq!(
+            serde_json::from_str::<Seconds>("5").unwrap(),
+            Seconds::from_secs(5)
+        );
+        assert_eq!(
+            serde_json::from_str::<Millis>("5").unwrap(),
+            Millis::from_millis(5)
+        );
+        for wrong in ["-5", "1.5", "null", "true", "[]", "18446744073709551615"] {
+            assert!(serde_json::from_str::<Seconds>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn is_written_with_the_largest_unit_that_divides_it() {
+        for (millis, text) in [
+            (0, "0s"),
+            (1500, "1500ms"),
+            (90_000, "90s"),
+            (60_000, "1m"),
+            (86_400_000, "24h"),
+        ] {
+            assert_eq!(Seconds::from_millis(millis).to_string(), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn survives_being_written_and_read(nanos in 0..i64::MAX.unsigned_abs()) {
+            let span = Seconds::from(Duration::from_nanos(nanos));
+            prop_assert_eq!(span.to_string().parse::<Seconds>().unwrap(), span);
+        }
+
+        #[test]
+        fn whole_units_survive_being_written_and_read(count in 0..1_000_000u64, unit in 0..UNITS.len()) {
+            let span = Seconds::from(Duration::from_nanos(count * UNITS[unit].1));
+            let written = serde_json::to_string(&span).unwrap();
+            let read: Seconds = serde_json::from_str(&written).unwrap();
+            prop_assert_eq!(read, span);
+            prop_assert_eq!(serde_json::to_string(&read).unwrap(), written);
+        }
+
+        #[test]
+        fn the_schema_lets_through_what_is_read(text in "[0-9]{0,3}(\\.[0-9]{0,2})?[hmsun]{0,2}[0-9]{0,2}[sd]?") {
+            let fits = Regex::new(PATTERN).unwrap().is_match(&text) && text.len() <= MAX_LENGTH;
+            prop_assert_eq!(text.parse::<Seconds>().is_ok(), fits, "{}", text);
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused_without_harm(text in ".{0,40}") {
+            let _ = text.parse::<Seconds>();
+        }
     }
 }

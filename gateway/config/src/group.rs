@@ -9,6 +9,8 @@ use crate::{Seconds, schema};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(transform = schema::kubernetes)]
+// Each switch is a key of the reference and none excludes another.
+#[allow(clippy::struct_excessive_bools)]
 pub struct GroupConfig {
     /// Whether there are groups.
     pub enabled: bool,

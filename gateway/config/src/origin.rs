@@ -10,11 +10,15 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::schema;
+
 /// What the schema lets through: `https://chat.example.com:8443`, `https://*.example.com` or `*.example.com`.
 const PATTERN: &str = concat!(
     r"^((https?)://(\*\.)?|\*\.)",
     r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*",
-    r"(:[1-9][0-9]{0,4})?$"
+    "(",
+    schema::port!(),
+    ")?$"
 );
 
 /// The longest entry: a full DNS name with scheme and port.
@@ -82,9 +86,8 @@ fn parse(text: &str) -> Option<Origin> {
     let (secure, authority) = match text.split_once("://") {
         Some(("https", rest)) => (true, rest),
         Some(("http", rest)) => (false, rest),
-        Some(_) => return None,
         None if text.starts_with("*.") => (true, text),
-        None => return None,
+        Some(_) | None => return None,
     };
     let (subdomains, authority) = match authority.strip_prefix("*.") {
         Some(rest) => (true, rest),
@@ -147,6 +150,105 @@ impl JsonSchema for Origin {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1, "maxLength": MAX_LENGTH, "pattern": PATTERN })
+        json_schema!({
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_LENGTH,
+            "pattern": PATTERN,
+            "x-wsc-syntax": "origin",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use regex_lite::Regex;
+
+    use super::*;
+
+    fn allows(entry: &str, header: &str) -> bool {
+        entry.parse::<Origin>().unwrap().allows(header)
+    }
+
+    #[test]
+    fn an_exact_origin_allows_itself_alone() {
+        let entry = "https://chat.example.com";
+        assert!(allows(entry, "https://chat.example.com"));
+        assert!(allows(entry, "https://chat.example.com:443"));
+        assert!(allows(entry, "https://CHAT.example.com"));
+        for header in [
+            "http://chat.example.com",
+            "https://chat.example.com:8443",
+            "https://chat.example.com.evil.example",
+            "https://evilchat.example.com",
+            "https://example.com",
+            "https://chat.example.com/",
+            "https://user@chat.example.com",
+            "chat.example.com",
+            "null",
+            "",
+        ] {
+            assert!(!allows(entry, header), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_allows_names_below_and_not_the_name_itself() {
+        for entry in ["*.example.com", "https://*.example.com"] {
+            assert!(allows(entry, "https://a.example.com"));
+            assert!(allows(entry, "https://a.b.example.com"));
+            for header in [
+                "https://example.com",
+                "https://evilexample.com",
+                "https://.example.com",
+                "http://a.example.com",
+                "https://a.example.com:8443",
+                "https://*.example.com",
+                "*.example.com",
+            ] {
+                assert!(!allows(entry, header), "{entry} {header}");
+            }
+        }
+        assert!(allows(
+            "http://*.local.test:3000",
+            "http://app.local.test:3000"
+        ));
+    }
+
+    #[test]
+    fn refuses_what_is_no_origin() {
+        for text in [
+            "",
+            "*",
+            "null",
+            "example.com",
+            "https://",
+            "https://*",
+            "https://Chat.example.com",
+            "https://chat.example.com/",
+            "https://a..b",
+            "https://-a.example",
+            "https://a:0",
+            "https://a:65536",
+            "https://a:+80",
+            "ftp://a.example",
+            "https://a.*.example",
+        ] {
+            assert!(text.parse::<Origin>().is_err(), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_schema_lets_through_what_is_read(text in "(https?://|ftp://)?(\\*\\.)?[a-zA-Z0-9.-]{0,8}(:[0-9]{0,6})?/?") {
+            let fits = Regex::new(PATTERN).unwrap().is_match(&text);
+            prop_assert_eq!(text.parse::<Origin>().is_ok(), fits, "{}", text);
+        }
+
+        #[test]
+        fn any_header_is_judged_without_harm(header in ".{0,60}") {
+            prop_assert!(!allows("*.example.com", &header) || header.to_lowercase().ends_with(".example.com"));
+        }
     }
 }

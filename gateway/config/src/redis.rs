@@ -6,18 +6,44 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{SecretKeyRef, schema};
+use crate::SecretKeyRef;
+use crate::check::join;
+use crate::problems::Problems;
+use crate::schema::{self, Rule};
 
 /// What a host or address may look like; names, IPv4 and bracketless IPv6.
 const HOST: &str = r"^[A-Za-z0-9_.:-]*$";
 
 /// `host:port`.
-const ADDRESS: &str = r"^[A-Za-z0-9_.:\[\]-]+:[1-9][0-9]{0,4}$";
+const ADDRESS: &str = concat!(
+    r"^([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])",
+    schema::port!(),
+    "$"
+);
+
+/// Conditions between keys; [`RedisConfig::rules`] states the same.
+const RULES: &[Rule] = &[
+    Rule {
+        cel: "!self.cluster.enabled || self.db == 0",
+        message: "must be 0 with Redis Cluster",
+        path: ".db",
+    },
+    Rule {
+        cel: "!(self.cluster.enabled && self.sentinel.enabled)",
+        message: "cannot be set together with cluster.enabled",
+        path: ".sentinel.enabled",
+    },
+    Rule {
+        cel: "!self.cluster.enabled || self.host != '' || self.cluster.addresses.size() > 0",
+        message: "must not be empty when there is no host",
+        path: ".cluster.addresses",
+    },
+];
 
 /// The Redis that nodes share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = schema::kubernetes)]
+#[schemars(transform = schema::rules(RULES))]
 pub struct RedisConfig {
     /// Where Redis is. Empty: none; in the resource, the operator then runs one for this gateway.
     #[schemars(length(max = 253), regex(pattern = HOST))]
@@ -53,6 +79,29 @@ impl RedisConfig {
     pub fn is_configured(&self) -> bool {
         !self.host.is_empty() || self.sentinel.enabled || self.cluster.enabled
     }
+
+    /// Notes what the keys of this section do not mean together.
+    pub(crate) fn rules(&self, at: &str, problems: &mut Problems) {
+        self.sentinel.rules(&join(at, "sentinel"), problems);
+        if self.cluster.enabled && self.db != 0 {
+            problems.invalid(
+                join(at, "db"),
+                format!("must be 0 with {at}.cluster.enabled, is {}", self.db),
+            );
+        }
+        if self.cluster.enabled && self.sentinel.enabled {
+            problems.invalid(
+                join(at, "sentinel.enabled"),
+                format!("cannot be set together with {at}.cluster.enabled"),
+            );
+        }
+        if self.cluster.enabled && self.host.is_empty() && self.cluster.addresses.is_empty() {
+            problems.invalid(
+                join(at, "cluster.addresses"),
+                format!("must not be empty when there is no {at}.host"),
+            );
+        }
+    }
 }
 
 impl Default for RedisConfig {
@@ -87,10 +136,24 @@ pub struct RedisTlsConfig {
     pub server_name: String,
 }
 
+/// Conditions between keys; [`RedisSentinelConfig::rules`] states the same.
+const SENTINEL_RULES: &[Rule] = &[
+    Rule {
+        cel: "!self.enabled || self.masterName != ''",
+        message: "must name the primary when sentinel is enabled",
+        path: ".masterName",
+    },
+    Rule {
+        cel: "!self.enabled || self.addresses.size() > 0",
+        message: "must not be empty when sentinel is enabled",
+        path: ".addresses",
+    },
+];
+
 /// Finding the primary by Sentinel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = schema::kubernetes)]
+#[schemars(transform = schema::rules(SENTINEL_RULES))]
 pub struct RedisSentinelConfig {
     /// Whether the primary is asked for at `addresses` instead of being `host`.
     pub enabled: bool,
@@ -100,6 +163,24 @@ pub struct RedisSentinelConfig {
     /// The Sentinels, each `host:port`.
     #[schemars(length(max = 16), inner(length(min = 3, max = 260), regex(pattern = ADDRESS)))]
     pub addresses: Vec<String>,
+}
+
+impl RedisSentinelConfig {
+    /// Notes what the keys of this section do not mean together.
+    pub(crate) fn rules(&self, at: &str, problems: &mut Problems) {
+        if self.enabled && self.master_name.is_empty() {
+            problems.invalid(
+                join(at, "masterName"),
+                format!("must name the primary when {at}.enabled is set"),
+            );
+        }
+        if self.enabled && self.addresses.is_empty() {
+            problems.invalid(
+                join(at, "addresses"),
+                format!("must not be empty when {at}.enabled is set"),
+            );
+        }
+    }
 }
 
 /// Redis Cluster.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// One key of a Secret in the resource's own namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = crate::schema::kubernetes)]
+#[schemars(transform = crate::schema::secret)]
 pub struct SecretKeyRef {
     /// The Secret's name, in the namespace of the resource.
     #[schemars(

@@ -3,12 +3,22 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cidr, JwtConfig, KibSize, Seconds, SecretKeyRef, schema};
+use crate::check::join;
+use crate::problems::Problems;
+use crate::schema::{self, Rule};
+use crate::{Cidr, JwtConfig, KibSize, Seconds, SecretKeyRef};
+
+/// Conditions between keys; [`SecurityConfig::rules`] states the same.
+const RULES: &[Rule] = &[Rule {
+    cel: "!self.enableIpWhitelist || self.whitelistIps.size() > 0",
+    message: "must not be empty when enableIpWhitelist is set: nobody would get in",
+    path: ".whitelistIps",
+}];
 
 /// Who gets in, what they may send and how much of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = schema::kubernetes)]
+#[schemars(transform = schema::rules(RULES))]
 // Each switch is a key of the reference and none excludes another.
 #[allow(clippy::struct_excessive_bools)]
 pub struct SecurityConfig {
@@ -60,6 +70,20 @@ pub struct SecurityConfig {
     /// How long a client has from the upgrade to its `auth` frame, when it brought no token.
     #[schemars(transform = schema::between("100ms", "5m"))]
     pub auth_timeout: Seconds,
+}
+
+impl SecurityConfig {
+    /// Notes what the keys of this section do not mean together.
+    pub(crate) fn rules(&self, at: &str, problems: &mut Problems) {
+        if self.enable_ip_whitelist && self.whitelist_ips.is_empty() {
+            problems.invalid(
+                join(at, "whitelistIps"),
+                format!(
+                    "must not be empty when {at}.enableIpWhitelist is set: nobody would get in"
+                ),
+            );
+        }
+    }
 }
 
 impl Default for SecurityConfig {

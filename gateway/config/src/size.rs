@@ -199,3 +199,88 @@ impl<const UNIT: u64> JsonSchema for Size<UNIT> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use regex_lite::Regex;
+
+    use super::*;
+
+    #[test]
+    fn reads_binary_units_and_bare_integers() {
+        for (text, bytes) in [
+            ("4KiB", 4096),
+            ("4Ki", 4096),
+            ("1MiB", 1 << 20),
+            ("2Gi", 2 << 30),
+            ("17B", 17),
+            ("9", 9),
+        ] {
+            assert_eq!(text.parse::<ByteSize>().unwrap().bytes(), bytes, "{text}");
+        }
+        assert_eq!("1024".parse::<KibSize>().unwrap().bytes(), 1 << 20);
+        assert_eq!(
+            serde_json::from_str::<KibSize>("4").unwrap(),
+            KibSize::from_kib(4)
+        );
+        assert_eq!(
+            serde_json::from_str::<ByteSize>("4").unwrap(),
+            ByteSize::from_bytes(4)
+        );
+    }
+
+    #[test]
+    fn refuses_what_is_no_size() {
+        for text in [
+            "",
+            "KiB",
+            "1KB",
+            "1kb",
+            "1 KiB",
+            "-1",
+            "1.5MiB",
+            "1TiB",
+            "0x10",
+            "1234567890123",
+        ] {
+            assert!(text.parse::<ByteSize>().is_err(), "{text:?}");
+        }
+        assert!(matches!(
+            "1025GiB".parse::<ByteSize>(),
+            Err(SizeError::TooLarge(_))
+        ));
+        for wrong in ["-5", "1.5", "null", "true", "18446744073709551615"] {
+            assert!(serde_json::from_str::<KibSize>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn is_written_with_the_largest_unit_that_divides_it() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (1000, "1000B"),
+            (4096, "4KiB"),
+            (1 << 20, "1MiB"),
+            (3 << 30, "3GiB"),
+        ] {
+            assert_eq!(ByteSize::from_bytes(bytes).to_string(), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn survives_being_written_and_read(bytes in 0..100_000_000_000u64) {
+            let written = serde_json::to_string(&KibSize::from_bytes(bytes)).unwrap();
+            let read: KibSize = serde_json::from_str(&written).unwrap();
+            prop_assert_eq!(read.bytes(), bytes);
+            prop_assert_eq!(serde_json::to_string(&read).unwrap(), written);
+        }
+
+        #[test]
+        fn the_schema_lets_through_what_is_read(text in "[0-9]{0,3}[KMGT]?i?[Bb]?") {
+            let fits = Regex::new(PATTERN).unwrap().is_match(&text);
+            prop_assert_eq!(text.parse::<ByteSize>().is_ok(), fits, "{}", text);
+        }
+    }
+}

@@ -3,12 +3,22 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Seconds, schema};
+use crate::Seconds;
+use crate::check::join;
+use crate::problems::Problems;
+use crate::schema::{self, Rule, seconds};
+
+/// Conditions between keys; [`SseConfig::rules`] states the same.
+const RULES: &[Rule] = &[Rule {
+    cel: concat!(seconds!("self.timeout"), " > ", seconds!("self.heartbeat")),
+    message: "must exceed heartbeat",
+    path: ".timeout",
+}];
 
 /// The Server-Sent Events transport.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = schema::kubernetes)]
+#[schemars(transform = schema::rules(RULES))]
 pub struct SseConfig {
     /// Where clients connect. Must differ from `wsc.path`.
     #[schemars(length(min = 1, max = 128), regex(pattern = schema::PATH))]
@@ -22,6 +32,19 @@ pub struct SseConfig {
     /// How many events wait for a slow reader before the policy for slow consumers decides.
     #[schemars(range(min = 1, max = 65_536))]
     pub message_buffer: u32,
+}
+
+impl SseConfig {
+    /// Notes what the keys of this section do not mean together.
+    pub(crate) fn rules(&self, at: &str, problems: &mut Problems) {
+        let (timeout, heartbeat) = (self.timeout, self.heartbeat);
+        if timeout <= heartbeat {
+            problems.invalid(
+                join(at, "timeout"),
+                format!("must exceed {at}.heartbeat ({heartbeat}), is {timeout}"),
+            );
+        }
+    }
 }
 
 impl Default for SseConfig {

@@ -3,8 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Seconds;
+use crate::check::join;
 use crate::closed::closed;
-use crate::{Seconds, schema};
+use crate::problems::Problems;
+use crate::schema::{self, Rule, seconds};
 
 closed! {
     /// How the agent for a ticket is picked.
@@ -18,10 +21,21 @@ closed! {
     }
 }
 
+/// Conditions between keys; [`TicketConfig::rules`] states the same.
+const RULES: &[Rule] = &[Rule {
+    cel: concat!(
+        seconds!("self.notifyTimeout"),
+        " <= ",
+        seconds!("self.ticketTimeout")
+    ),
+    message: "must be at most ticketTimeout",
+    path: ".notifyTimeout",
+}];
+
 /// Tickets: a customer is brought together with an agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = schema::kubernetes)]
+#[schemars(transform = schema::rules(RULES))]
 // Each switch is a key of the reference and none excludes another.
 #[allow(clippy::struct_excessive_bools)]
 pub struct TicketConfig {
@@ -63,6 +77,19 @@ pub struct TicketConfig {
     /// How often it is sent again.
     #[schemars(range(min = 0, max = 100))]
     pub max_retry: u32,
+}
+
+impl TicketConfig {
+    /// Notes what the keys of this section do not mean together.
+    pub(crate) fn rules(&self, at: &str, problems: &mut Problems) {
+        let (notify, ticket) = (self.notify_timeout, self.ticket_timeout);
+        if notify > ticket {
+            problems.invalid(
+                join(at, "notifyTimeout"),
+                format!("must be at most {at}.ticketTimeout ({ticket}), is {notify}"),
+            );
+        }
+    }
 }
 
 impl Default for TicketConfig {

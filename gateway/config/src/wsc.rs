@@ -9,10 +9,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::check::{check, join};
 use crate::closed::closed;
+use crate::problems::Problems;
+use crate::schema::{self, Rule, bytes, kib, seconds};
 use crate::{
     AckConfig, ByteSize, DistributedConfig, GroupConfig, Origin, PerformanceConfig, RecordConfig,
-    RedisConfig, Seconds, SecurityConfig, SseConfig, TicketConfig, schema,
+    RedisConfig, Seconds, SecurityConfig, SseConfig, TicketConfig,
 };
 
 closed! {
@@ -41,10 +44,48 @@ closed! {
     }
 }
 
+/// Conditions between keys; [`WscConfig::rules`] states the same.
+const RULES: &[Rule] = &[
+    Rule {
+        cel: concat!(
+            seconds!("self.clientTimeout"),
+            " > ",
+            seconds!("self.heartbeatInterval")
+        ),
+        message: "must exceed heartbeatInterval",
+        path: ".clientTimeout",
+    },
+    Rule {
+        cel: concat!(
+            bytes!("self.outboxBytes"),
+            ".compareTo(",
+            kib!("self.security.maxMessageSize"),
+            ") >= 0"
+        ),
+        message: "must be at least security.maxMessageSize",
+        path: ".outboxBytes",
+    },
+    Rule {
+        cel: "self.slowConsumerPolicy.all(t, t in self.security.allowedUserTypes)",
+        message: "every key must be one of security.allowedUserTypes",
+        path: ".slowConsumerPolicy",
+    },
+    Rule {
+        cel: "self.allowMultiLogin || self.connectionPolicy != 'allowAll'",
+        message: "cannot be allowAll when allowMultiLogin is false",
+        path: ".connectionPolicy",
+    },
+    Rule {
+        cel: "self.sse.path != self.path",
+        message: "must differ from path",
+        path: ".sse.path",
+    },
+];
+
 /// The WebSocket communication service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = schema::kubernetes)]
+#[schemars(transform = schema::rules(RULES))]
 pub struct WscConfig {
     /// Whether there is a WebSocket (and SSE) listener. HTTP, gRPC and health go on without.
     pub enabled: bool,
@@ -115,6 +156,72 @@ impl WscConfig {
             .get(user_type)
             .copied()
             .unwrap_or(SlowConsumerPolicy::Disconnect)
+    }
+
+    /// Holds every key against its bounds and against the other keys; reports all problems at once.
+    ///
+    /// Paths begin with `wsc`, as they do in the gateway's file.
+    pub fn validate(&self) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        match (schema::at(["wsc"]), serde_json::to_value(self)) {
+            (Some(schema), Ok(value)) => check(schema, &value, "wsc", &mut problems),
+            (_, value) => problems.invalid(
+                "wsc",
+                format!("cannot be held against its schema: {value:?}"),
+            ),
+        }
+        self.rules("wsc", &mut problems);
+        problems.into_result()
+    }
+
+    /// Notes what the keys of this section do not mean together.
+    pub(crate) fn rules(&self, at: &str, problems: &mut Problems) {
+        self.timing(at, problems);
+        self.sessions(at, problems);
+        self.ack.rules(&join(at, "ack"), problems);
+        self.sse.rules(&join(at, "sse"), problems);
+        self.distributed.rules(&join(at, "distributed"), problems);
+        self.redis.rules(&join(at, "redis"), problems);
+        self.ticket.rules(&join(at, "ticket"), problems);
+        self.security.rules(&join(at, "security"), problems);
+    }
+
+    /// What belongs together in time and in size.
+    fn timing(&self, at: &str, problems: &mut Problems) {
+        let (client, heartbeat) = (self.client_timeout, self.heartbeat_interval);
+        if client <= heartbeat {
+            let why = format!("must exceed {at}.heartbeatInterval ({heartbeat}), is {client}");
+            problems.invalid(join(at, "clientTimeout"), why);
+        }
+        let (outbox, message) = (self.outbox_bytes, self.security.max_message_size);
+        if outbox.bytes() < message.bytes() {
+            let why =
+                format!("must be at least {at}.security.maxMessageSize ({message}), is {outbox}");
+            problems.invalid(join(at, "outboxBytes"), why);
+        }
+    }
+
+    /// What belongs together in who may connect, and where.
+    fn sessions(&self, at: &str, problems: &mut Problems) {
+        let allowed = &self.security.allowed_user_types;
+        if let Some(stranger) = self
+            .slow_consumer_policy
+            .keys()
+            .find(|key| !allowed.contains(key))
+        {
+            let why = format!(
+                "every key must be one of {at}.security.allowedUserTypes, `{stranger}` is not"
+            );
+            problems.invalid(join(at, "slowConsumerPolicy"), why);
+        }
+        if !self.allow_multi_login && self.connection_policy == ConnectionPolicy::AllowAll {
+            let why = format!("cannot be allowAll when {at}.allowMultiLogin is false");
+            problems.invalid(join(at, "connectionPolicy"), why);
+        }
+        if self.sse.path == self.path {
+            let why = format!("must differ from {at}.path, is `{}`", self.path);
+            problems.invalid(join(at, "sse.path"), why);
+        }
     }
 }
 

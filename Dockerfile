@@ -1,0 +1,27 @@
+# syntax=docker/dockerfile:1
+# The images, for whoever has a builder and a registry:
+#   docker build --target gateway  -t wsc-gateway:0.1.0 .
+#   docker build --target operator -t wsc-operator:0.1.0 .
+# Without either, `make images` makes the same from local builds.
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --locked --release -p wsc-gateway -p wsc-operator --bins \
+ && install -D -t /out target/release/wsc-gateway target/release/wsc-operator \
+ && strip --strip-debug /out/*
+
+# `cc`: glibc and libgcc, nothing else. Bookworm on both sides: the same glibc.
+FROM gcr.io/distroless/cc-debian12:nonroot AS gateway
+COPY --from=build /out/wsc-gateway /usr/local/bin/wsc-gateway
+USER 65532:65532
+# WebSocket, HTTP API, gRPC API, admin
+EXPOSE 8081 8080 9090 9100
+ENTRYPOINT ["/usr/local/bin/wsc-gateway"]
+
+FROM gcr.io/distroless/cc-debian12:nonroot AS operator
+COPY --from=build /out/wsc-operator /usr/local/bin/wsc-operator
+USER 65532:65532
+ENTRYPOINT ["/usr/local/bin/wsc-operator"]

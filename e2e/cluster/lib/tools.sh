@@ -1,0 +1,62 @@
+# The Debian packages and the Go programs a node is made of. Sourced by `up`.
+# A program is built again when its version here, or go.mod, or the compiler changes: a stamp beside it
+# tells what it was built from.
+
+containerd_version=v2.4.2
+coredns_version=v1.15.0
+helm_version=v4.3.1
+go_minimum=1.26
+
+packages() {
+  local wanted="runc containernetworking-plugins buildah iptables conntrack iproute2 openssl gcc libc6-dev procps"
+  local missing="" p
+  for p in $wanted; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing="$missing $p"
+  done
+  [ -n "$missing" ] || return 0
+  # shellcheck disable=SC2086
+  timed "installing Debian packages:$missing" apt_install $missing
+}
+apt_install() {
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+tools() {
+  command -v go >/dev/null || die "Go $go_minimum or newer is needed to build Kubernetes: no 'go' in PATH"
+  local have; have=$(go env GOVERSION); have=${have#go}
+  [ "$(printf '%s\n%s\n' "$go_minimum" "$have" | sort -V | head -1)" = "$go_minimum" ] \
+    || die "Go $go_minimum or newer is needed to build Kubernetes: this is $have"
+  mkdir -p "$bin"
+  export CGO_ENABLED=0
+  local modules; modules=$(cat "$here/go.mod" "$here/go.sum" | sha256sum | cut -c1-16)
+  tool kubernetes "$modules" "building Kubernetes and etcd (about 9 minutes on two cores)" build_kubernetes
+  tool containerd "$containerd_version" "building containerd $containerd_version (about a minute)" build_containerd
+  tool coredns "$coredns_version" "building CoreDNS $coredns_version (about a minute)" build_coredns
+  tool helm "$helm_version" "building Helm $helm_version (about a minute)" build_helm
+}
+tool() { # tool NAME VERSION WHAT BUILD
+  local stamp=$bin/.$1.stamp
+  [ "$(cat "$stamp" 2>/dev/null)" = "$2" ] && return
+  rm -f "$stamp"
+  timed "$3" "$4"
+  echo "$2" >"$stamp"
+}
+
+# `go install` refuses k8s.io/kubernetes because of its replace lines; go.mod here repeats them.
+build_kubernetes() (
+  cd "$here"
+  version=$(go list -m -f '{{.Version}}' k8s.io/kubernetes)
+  x=k8s.io/component-base/version
+  go build -trimpath -o "$bin/" \
+    -ldflags="-s -w -X $x.gitVersion=$version -X $x.gitMajor=1 -X $x.gitMinor=$(echo "$version" | cut -d. -f2)" \
+    k8s.io/kubernetes/cmd/{kubectl,kube-apiserver,kube-controller-manager,kube-scheduler,kube-proxy,kubelet}
+  go build -trimpath -ldflags="-s -w" -o "$bin/etcd" go.etcd.io/etcd/server/v3
+)
+go_install() { GOBIN=$bin go install -trimpath -ldflags="-s -w" "$@"; }
+build_containerd() {
+  local c=github.com/containerd/containerd/v2/cmd v=$containerd_version
+  go_install $c/containerd@$v $c/containerd-shim-runc-v2@$v $c/ctr@$v
+}
+build_coredns() { go_install github.com/coredns/coredns@$coredns_version; }
+build_helm() { go_install helm.sh/helm/v4/cmd/helm@$helm_version; }

@@ -1,0 +1,140 @@
+//! Which cluster the tests talk to, and the two tools that speak to it as a user would: kubectl and helm.
+//!
+//! `KUBECONFIG` decides; without it the throw-away cluster of `e2e/cluster` is used. Never starts a cluster: that is
+//! the Makefile's business.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+/// Longest a single kubectl or helm call may take.
+const TOOL_DEADLINE: Duration = Duration::from_mins(3);
+
+/// A cluster that answers.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    kubeconfig: PathBuf,
+}
+
+impl Cluster {
+    /// Connects to the cluster of `KUBECONFIG` or the throw-away one.
+    ///
+    /// # Errors
+    /// When there is none, with how to get one.
+    pub async fn connect() -> Result<Self> {
+        let kubeconfig = kubeconfig_path();
+        if !kubeconfig.exists() {
+            bail!(
+                "no cluster: {} does not exist. Set KUBECONFIG, or start the throw-away cluster with `make cluster-up`",
+                kubeconfig.display()
+            );
+        }
+        let read = Kubeconfig::read_from(&kubeconfig)
+            .with_context(|| format!("kubeconfig {}", kubeconfig.display()))?;
+        let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
+        let client = Client::try_from(config)?;
+        client.apiserver_version().await.with_context(|| {
+            format!("no cluster: the one of {} does not answer (`make cluster-up` starts the throw-away one)", kubeconfig.display())
+        })?;
+        Ok(Self { client, kubeconfig })
+    }
+
+    /// The client for the API server. Bound to the runtime it was made on.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The kubeconfig in use.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Runs kubectl and gives what it printed.
+    pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
+        self.tool("kubectl", args, None).await
+    }
+
+    /// Runs kubectl with a text on its standard input.
+    pub async fn kubectl_with_input(&self, args: &[&str], input: &str) -> Result<String> {
+        self.tool("kubectl", args, Some(input)).await
+    }
+
+    /// Runs helm and gives what it printed.
+    pub async fn helm(&self, args: &[&str]) -> Result<String> {
+        self.tool("helm", args, None).await
+    }
+
+    async fn tool(&self, name: &str, args: &[&str], input: Option<&str>) -> Result<String> {
+        let mut command = Command::new(name);
+        command
+            .args(args)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("PATH", path_with_tools())
+            .stdin(if input.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("{name} cannot be started"))?;
+        if let (Some(text), Some(mut stdin)) = (input, child.stdin.take()) {
+            stdin.write_all(text.as_bytes()).await?;
+        }
+        let output = tokio::time::timeout(TOOL_DEADLINE, child.wait_with_output())
+            .await
+            .with_context(|| {
+                format!(
+                    "{name} {} took longer than {TOOL_DEADLINE:?}",
+                    args.join(" ")
+                )
+            })??;
+        if !output.status.success() {
+            bail!(
+                "{name} {}: {}",
+                args.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+/// The root of the source tree.
+pub fn source_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
+}
+
+fn kubeconfig_path() -> PathBuf {
+    if let Some(given) = std::env::var_os("KUBECONFIG").filter(|v| !v.is_empty()) {
+        return PathBuf::from(given);
+    }
+    let run = std::env::var_os("CLUSTER_RUN").unwrap_or_else(|| "/var/tmp/wsc-cluster".into());
+    PathBuf::from(run).join("pki/admin.kubeconfig")
+}
+
+/// The throw-away cluster brings its own kubectl and helm; they come after the user's.
+fn path_with_tools() -> OsString {
+    let cache = std::env::var_os("CLUSTER_CACHE").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/wsc-cluster"),
+        PathBuf::from,
+    );
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":");
+    path.push(cache.join("bin"));
+    path
+}

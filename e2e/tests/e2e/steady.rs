@@ -1,0 +1,122 @@
+//! The operator does nothing without need, restores what is taken from it, and leaves nothing behind.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use kube::ResourceExt;
+use serde_json::json;
+use tokio::time::{Instant, interval, timeout_at};
+use wsc_e2e::chart;
+use wsc_e2e::gateway::{Gateway, held};
+use wsc_e2e::namespace::{READY_WITHIN, with_gateway};
+use wsc_e2e::owned::{Identity, Inventory};
+use wsc_e2e::resource::sample;
+use wsc_e2e::wait::until;
+
+/// How long nothing may be written. Longer than any of the operator's own intervals.
+const WATCHED_FOR: Duration = Duration::from_secs(40);
+/// Until a deleted child is back.
+const RESTORED_WITHIN: Duration = Duration::from_secs(30);
+/// Until the garbage collector and the last pod are done.
+const GONE_WITHIN: Duration = Duration::from_secs(90);
+
+#[tokio::test]
+async fn nothing_is_written_without_need_children_come_back_and_deletion_leaves_nothing()
+-> Result<()> {
+    let _operator = chart::operator_in_use().await;
+    with_gateway("steady", sample(2), async |gateway| {
+        let inventory = Inventory::new(&gateway).await?;
+        nothing_is_written(&gateway, &inventory).await?;
+        children_come_back(&gateway, &inventory).await?;
+        gateway.delete().await?;
+        until("everything to be gone", GONE_WITHIN, async || {
+            let left: Vec<Identity> = inventory.labelled().await?.into_keys().collect();
+            Ok(held(left.is_empty(), || format!("{left:?}")))
+        })
+        .await
+    })
+    .await
+}
+
+type Versions = BTreeMap<Identity, String>;
+
+async fn versions(gateway: &Gateway, inventory: &Inventory) -> Result<Versions> {
+    let mut all: Versions = inventory
+        .children()
+        .await?
+        .into_iter()
+        .map(|(id, object)| (id, object.resource_version().unwrap_or_default()))
+        .collect();
+    let own = gateway.get().await?.resource_version().unwrap_or_default();
+    all.insert(
+        ("WebSocketGateway".to_owned(), gateway.name().to_owned()),
+        own,
+    );
+    Ok(all)
+}
+
+/// Also after something that makes the operator look: a change of the resource that means nothing to it.
+async fn nothing_is_written(gateway: &Gateway, inventory: &Inventory) -> Result<()> {
+    // Whoever counts pods (Deployment, budget) may still be catching up with the last one that became ready.
+    let mut last = Versions::new();
+    until("everything to come to rest", READY_WITHIN, async || {
+        let now = versions(gateway, inventory).await?;
+        let still = now == last;
+        last = now;
+        Ok(held(still, || "still being written".to_owned()))
+    })
+    .await?;
+
+    gateway
+        .patch(&json!({"metadata": {"annotations": {"example.org/note": "unchanged"}}}))
+        .await?;
+    let before = versions(gateway, inventory).await?;
+    ensure!(
+        before.len() >= 10,
+        "only {} objects are owned: {:?}",
+        before.len(),
+        before.keys()
+    );
+    let end = Instant::now() + WATCHED_FOR;
+    let mut pace = interval(Duration::from_secs(2));
+    while timeout_at(end, pace.tick()).await.is_ok() {
+        let now = versions(gateway, inventory).await?;
+        let written: Vec<&Identity> = now
+            .keys()
+            .filter(|id| now.get(*id) != before.get(*id))
+            .collect();
+        ensure!(
+            written.is_empty() && now.len() == before.len(),
+            "written without need: {written:?}"
+        );
+    }
+    Ok(())
+}
+
+async fn children_come_back(gateway: &Gateway, inventory: &Inventory) -> Result<()> {
+    let before = inventory.children().await?;
+    for (id, child) in &before {
+        inventory.delete(id).await?;
+        until(
+            &format!("{} {} to come back", id.0, id.1),
+            RESTORED_WITHIN,
+            async || {
+                let now = inventory.children().await?;
+                let new = now
+                    .get(id)
+                    .is_some_and(|object| object.uid() != child.uid());
+                Ok(held(new, || format!("{} objects", now.len())))
+            },
+        )
+        .await?;
+    }
+    let after: Vec<Identity> = inventory.children().await?.into_keys().collect();
+    ensure!(
+        after.iter().eq(before.keys()),
+        "not the same objects as before: {after:?}"
+    );
+    gateway.await_ready(2, READY_WITHIN).await?;
+    gateway.await_mesh(2, READY_WITHIN).await?;
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! `Backing`: the three interfaces over one backend, made from the parameters, with whatever task the backend needs.
+//! Called once by `Cluster::start`; never fails, since a backend that is away now comes back by itself.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::memory::{MemoryBroker, MemoryDirectory, MemoryRegistry, MemoryStore};
+use super::redis::{RedisBroker, RedisDirectory, RedisLink, RedisRegistry};
+use super::shared::Shared;
+use super::{Backend, Broker, ClusterParams, Directory, NodeRegistry};
+
+/// Takes envelopes as they arrive. Called by the connection's own task: it must not wait.
+pub trait Listener: Send + Sync + 'static {
+    /// One envelope, in order per sender.
+    fn offer(&self, envelope: Bytes);
+}
+
+/// See the module.
+pub(super) struct Backing {
+    pub(super) registry: Arc<dyn NodeRegistry>,
+    pub(super) directory: Arc<dyn Directory>,
+    pub(super) broker: Arc<dyn Broker>,
+}
+
+/// What a backend runs on.
+pub(super) struct Ground<'a> {
+    pub(super) tasks: &'a TaskTracker,
+    pub(super) cancel: &'a CancellationToken,
+}
+
+impl Backing {
+    pub(super) fn make(
+        params: &ClusterParams,
+        shared: &Arc<Shared>,
+        listener: Arc<dyn Listener>,
+        ground: &Ground<'_>,
+    ) -> Self {
+        match &params.backend {
+            Backend::Memory(store) => Self::memory(store, params, listener, ground),
+            Backend::Redis(redis) => {
+                let link = Arc::new(RedisLink::new(
+                    redis,
+                    &params.cluster_name,
+                    shared.wire.clone(),
+                ));
+                ground.tasks.spawn(link.clone().keep(
+                    params.node.clone(),
+                    listener,
+                    ground.cancel.clone(),
+                ));
+                Self {
+                    registry: Arc::new(RedisRegistry::new(link.clone(), params.lease())),
+                    directory: Arc::new(RedisDirectory::new(link.clone())),
+                    broker: Arc::new(RedisBroker::new(link)),
+                }
+            }
+        }
+    }
+
+    fn memory(
+        store: &Arc<MemoryStore>,
+        params: &ClusterParams,
+        listener: Arc<dyn Listener>,
+        ground: &Ground<'_>,
+    ) -> Self {
+        let attached = store.attach(params.node.clone(), listener);
+        let cancelled = ground.cancel.clone();
+        ground.tasks.spawn(async move {
+            cancelled.cancelled().await;
+            drop(attached);
+        });
+        Self {
+            registry: Arc::new(MemoryRegistry::new(store.clone(), params.lease())),
+            directory: Arc::new(MemoryDirectory::new(store.clone())),
+            broker: Arc::new(MemoryBroker::new(store.clone())),
+        }
+    }
+}

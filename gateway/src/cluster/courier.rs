@@ -1,0 +1,222 @@
+//! `Courier`: carries work for other nodes, in order, in batches: one lookup for the users not cached, one publish.
+//!
+//! A message crosses once per node that holds a recipient, never once per user. One task drains one queue, so the order
+//! between any sender and any recipient is the order in which work was handed in. While the link is down everything
+//! fails at once; nothing piles up. The plan of a batch is pure and lives in `plan`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use self::plan::Plan;
+use super::shared::Shared;
+use super::{Broker, ClusterError, Directory, Forward};
+use crate::protocol::{NodeId, UserId};
+
+mod plan;
+
+/// Work that may wait: four batches, a few tens of milliseconds.
+const QUEUE: usize = 2_048;
+
+/// Its bytes, in KiB; beside it since a message may have a mebibyte.
+const QUEUE_KIB: u32 = 64 << 10;
+
+/// Work per batch, and its bytes: what one pipeline carries without holding Redis for long.
+const BATCH: usize = 512;
+const BATCH_BYTES: usize = 4 << 20;
+
+/// How long the sender waits for room before it hears `Busy`.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where senders hand in work.
+pub(super) struct Counter {
+    shared: Arc<Shared>,
+    queue: mpsc::Sender<Job>,
+    room: Arc<Semaphore>,
+}
+
+struct Job {
+    work: Forward,
+    /// Given back when the work is done.
+    _room: OwnedSemaphorePermit,
+}
+
+/// See the module.
+pub(super) struct Courier {
+    shared: Arc<Shared>,
+    directory: Arc<dyn Directory>,
+    broker: Arc<dyn Broker>,
+    queue: mpsc::Receiver<Job>,
+}
+
+pub(super) fn courier(
+    shared: Arc<Shared>,
+    directory: Arc<dyn Directory>,
+    broker: Arc<dyn Broker>,
+) -> (Counter, Courier) {
+    let (sender, queue) = mpsc::channel(QUEUE);
+    let room = Arc::new(Semaphore::new(QUEUE_KIB as usize));
+    let counter = Counter {
+        shared: shared.clone(),
+        queue: sender,
+        room,
+    };
+    (
+        counter,
+        Courier {
+            shared,
+            directory,
+            broker,
+            queue,
+        },
+    )
+}
+
+impl Counter {
+    /// Waits for room, at most for [`PATIENCE`]; the report is called in any case.
+    pub(super) async fn hand_in(&self, work: Forward) {
+        if let Err(error) = self.shared.check() {
+            return fail(&self.shared, work, error);
+        }
+        let kib = u32::try_from(work.bytes() / 1024 + 1)
+            .unwrap_or(QUEUE_KIB)
+            .min(QUEUE_KIB);
+        let room = timeout(PATIENCE, async {
+            let room = self.room.clone().acquire_many_owned(kib).await.ok()?;
+            Some((room, self.queue.reserve().await.ok()?))
+        });
+        match room.await {
+            Ok(Some((room, place))) => place.send(Job { work, _room: room }),
+            Ok(None) => fail(&self.shared, work, ClusterError::Disconnected),
+            Err(_) => fail(&self.shared, work, ClusterError::Busy),
+        }
+    }
+}
+
+fn fail(shared: &Shared, work: Forward, error: ClusterError) {
+    shared.stats.failed(&error);
+    work.report(Err(error));
+}
+
+impl Courier {
+    pub(super) async fn run(mut self, cancel: CancellationToken) {
+        loop {
+            let first = tokio::select! {
+                () = cancel.cancelled() => break,
+                job = self.queue.recv() => job,
+            };
+            let Some(first) = first else { break };
+            let batch = self.gather(first);
+            self.carry(batch).await;
+        }
+        self.queue.close();
+        while let Ok(job) = self.queue.try_recv() {
+            fail(&self.shared, job.work, ClusterError::Disconnected);
+        }
+    }
+
+    fn gather(&mut self, first: Job) -> Vec<Job> {
+        let mut bytes = first.work.bytes();
+        let mut batch = vec![first];
+        while batch.len() < BATCH && bytes < BATCH_BYTES {
+            let Ok(job) = self.queue.try_recv() else {
+                break;
+            };
+            bytes += job.work.bytes();
+            batch.push(job);
+        }
+        batch
+    }
+
+    async fn carry(&self, batch: Vec<Job>) {
+        if let Err(error) = self.shared.check() {
+            for job in batch {
+                fail(&self.shared, job.work, error.clone());
+            }
+            return;
+        }
+        let (work, _rooms): (Vec<Forward>, Vec<OwnedSemaphorePermit>) =
+            batch.into_iter().map(|job| (job.work, job._room)).unzip();
+        let users = work.iter().flat_map(Forward::users).cloned().collect();
+        match self.look_up(users).await {
+            Ok(nodes) => {
+                self.publish(Plan::make(&self.shared.identity, work, &nodes))
+                    .await
+            }
+            Err(error) => work
+                .into_iter()
+                .for_each(|work| fail(&self.shared, work, error.clone())),
+        }
+    }
+
+    /// Where everybody in this batch is, from the cache or in one lookup.
+    async fn look_up(
+        &self,
+        users: Vec<UserId>,
+    ) -> Result<HashMap<UserId, Vec<NodeId>>, ClusterError> {
+        let mut known: HashMap<UserId, Vec<NodeId>> = HashMap::new();
+        let mut missing: Vec<UserId> = Vec::new();
+        for user in users {
+            if known.contains_key(&user) {
+                continue;
+            }
+            let cached = self.shared.cache.get(&user);
+            if cached.is_none() {
+                missing.push(user.clone());
+            }
+            known.insert(user, cached.unwrap_or_default());
+        }
+        self.shared
+            .stats
+            .cache_hits
+            .fetch_add((known.len() - missing.len()) as u64, Relaxed);
+        self.shared
+            .stats
+            .cache_misses
+            .fetch_add(missing.len() as u64, Relaxed);
+        if missing.is_empty() {
+            return Ok(known);
+        }
+        self.shared.cache.begin();
+        let mut found = self.directory.nodes_of(&missing).await?;
+        for nodes in &mut found {
+            nodes.retain(|node| *node != self.shared.identity.node);
+        }
+        known.extend(missing.iter().cloned().zip(found.iter().cloned()));
+        self.shared.cache.finish(missing.into_iter().zip(found));
+        Ok(known)
+    }
+
+    async fn publish(&self, mut plan: Plan) {
+        let envelopes = std::mem::take(&mut plan.envelopes);
+        let received = if envelopes.is_empty() {
+            Ok(Vec::new())
+        } else {
+            self.broker.publish(envelopes).await
+        };
+        match received {
+            Ok(received) => {
+                let outcome = plan.report(&received);
+                self.shared
+                    .stats
+                    .forwarded
+                    .fetch_add(outcome.handed_over, Relaxed);
+                if !outcome.nobody_there.is_empty() {
+                    // A node that no longer listens is gone or cut off: do not believe what was cached of it.
+                    self.shared.cache.moved(outcome.nobody_there);
+                    self.shared.look.notify_one();
+                }
+            }
+            Err(error) => {
+                for work in plan.work {
+                    fail(&self.shared, work, error.clone());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Writing and reading of what nodes say to each other (`wsc.cluster.v1.Envelope`). Pure; the only place that knows the
+//! generated types' quirks. An envelope that cannot be read is the caller's to count, never an error to act on.
+
+use bytes::Bytes;
+use prost::Message as _;
+use wsc_proto::cluster::envelope::Body;
+use wsc_proto::cluster::kick::Target;
+use wsc_proto::cluster::{Deliver, Envelope, Kick, Membership, Moved};
+
+use super::shared::Identity;
+use crate::protocol::{Epoch, NodeId, SessionId, UserId};
+
+/// What a peer wants of this node, ready to be done in order.
+#[derive(Debug)]
+pub(super) enum Task {
+    /// To every session of these users here.
+    Deliver(Vec<UserId>, Bytes),
+    /// To every session here.
+    Broadcast(Bytes),
+    /// End a user's sessions.
+    KickUser(UserId, String),
+    /// End one session.
+    KickSession(SessionId, String),
+}
+
+/// What was in an envelope.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Work for the hub.
+    Task(Task),
+    /// A canary has come around.
+    Canary(u64),
+    /// Nodes came or went.
+    Membership,
+    /// These users' sessions changed nodes.
+    Moved(Vec<UserId>),
+}
+
+/// An envelope that could be read.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) node: NodeId,
+    pub(super) epoch: Epoch,
+    pub(super) content: Content,
+}
+
+/// Nothing if it is no envelope or says nothing this node understands.
+pub(super) fn open(bytes: Bytes) -> Option<Opened> {
+    let envelope = Envelope::decode(bytes).ok()?;
+    Some(Opened {
+        node: NodeId::new(&envelope.node),
+        epoch: Epoch(envelope.epoch),
+        content: content(envelope.body?)?,
+    })
+}
+
+fn content(body: Body) -> Option<Content> {
+    Some(match body {
+        Body::Deliver(deliver) if deliver.users.is_empty() => {
+            Content::Task(Task::Broadcast(deliver.json))
+        }
+        Body::Deliver(deliver) => {
+            Content::Task(Task::Deliver(users(&deliver.users)?, deliver.json))
+        }
+        Body::Kick(kick) => Content::Task(match kick.target? {
+            Target::User(user) => Task::KickUser(UserId::new(&user).ok()?, kick.reason),
+            Target::Session(session) => Task::KickSession(SessionId::parse(&session)?, kick.reason),
+        }),
+        Body::Canary(number) => Content::Canary(number),
+        Body::Membership(Membership {}) => Content::Membership,
+        Body::Moved(moved) => Content::Moved(users(&moved.users)?),
+    })
+}
+
+fn users(ids: &[String]) -> Option<Vec<UserId>> {
+    ids.iter().map(|id| UserId::new(id).ok()).collect()
+}
+
+fn seal(from: &Identity, body: Body) -> Bytes {
+    let envelope = Envelope {
+        node: from.node.as_str().to_owned(),
+        epoch: from.epoch().0,
+        body: Some(body),
+    };
+    envelope.encode_to_vec().into()
+}
+
+/// A message to these users' sessions; to every session if there are none.
+pub(super) fn deliver<'a>(
+    from: &Identity,
+    users: impl IntoIterator<Item = &'a UserId>,
+    json: &Bytes,
+) -> Bytes {
+    let users = users.into_iter().map(ToString::to_string).collect();
+    seal(
+        from,
+        Body::Deliver(Deliver {
+            users,
+            json: json.clone(),
+        }),
+    )
+}
+
+/// The end of a user's sessions.
+pub(super) fn kick_user(from: &Identity, user: &UserId, reason: String) -> Bytes {
+    let target = Some(Target::User(user.to_string()));
+    seal(from, Body::Kick(Kick { target, reason }))
+}
+
+/// The end of one session.
+pub(super) fn kick_session(from: &Identity, session: SessionId, reason: String) -> Bytes {
+    let target = Some(Target::Session(session.to_string()));
+    seal(from, Body::Kick(Kick { target, reason }))
+}
+
+/// What comes back to its sender.
+pub(super) fn canary(from: &Identity, number: u64) -> Bytes {
+    seal(from, Body::Canary(number))
+}
+
+/// Nodes came or went, or one wrote its part of the directory anew.
+pub(super) fn membership(from: &Identity) -> Bytes {
+    seal(from, Body::Membership(Membership {}))
+}
+
+/// These users' sessions changed on the sending node.
+pub(super) fn moved(from: &Identity, users: &[UserId]) -> Bytes {
+    let users = users.iter().map(ToString::to_string).collect();
+    seal(from, Body::Moved(Moved { users }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_envelope_is_told_apart_without_a_panic() {
+        let me = Identity::new(NodeId::new("a"), String::new(), Epoch(7));
+        assert!(open(Bytes::from_static(b"\xff\xff\xff")).is_none());
+        assert!(
+            open(Bytes::new()).is_none(),
+            "an envelope without a body says nothing"
+        );
+        let user = UserId::new("bob").unwrap();
+        let good = deliver(&me, [&user], &Bytes::from_static(b"{}"));
+        for cut in 1..good.len() {
+            let _ = open(good.slice(..cut));
+        }
+        let opened = open(good).unwrap();
+        assert_eq!((opened.node, opened.epoch), (NodeId::new("a"), Epoch(7)));
+        assert!(
+            matches!(opened.content, Content::Task(Task::Deliver(users, _)) if users == [user])
+        );
+    }
+
+    #[test]
+    fn a_user_id_that_cannot_be_makes_the_envelope_unreadable() {
+        let me = Identity::new(NodeId::new("a"), String::new(), Epoch(7));
+        let body = Body::Moved(Moved {
+            users: vec![String::new()],
+        });
+        assert!(open(seal(&me, body)).is_none());
+    }
+}

@@ -1,0 +1,248 @@
+//! `MemoryDirectory`: users' sessions in memory, by the same rules as in Redis: entries belong to a holder (node and
+//! epoch), and readers leave out holders without a live lease.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::{MemoryStore, State};
+use crate::cluster::{ClusterError, Directory, OnlinePage, SessionChange, SessionRecord};
+use crate::protocol::{Epoch, NodeId, SessionId, UserId};
+
+/// Who wrote an entry.
+type Holder = (NodeId, Epoch);
+
+/// Every entry, by user and by holder.
+#[derive(Default)]
+pub(super) struct Book {
+    users: BTreeMap<UserId, BTreeMap<Holder, BTreeMap<SessionId, SessionRecord>>>,
+    holders: BTreeMap<Holder, HashSet<UserId>>,
+}
+
+impl Book {
+    /// True if it was the holder's first session of that user.
+    fn up(&mut self, holder: &Holder, record: &SessionRecord) -> bool {
+        let user = record.user.clone();
+        let sessions = self
+            .users
+            .entry(user.clone())
+            .or_default()
+            .entry(holder.clone())
+            .or_default();
+        let first = sessions.is_empty();
+        let record = SessionRecord {
+            node: holder.0.clone(),
+            epoch: holder.1,
+            ..record.clone()
+        };
+        sessions.insert(record.session, record);
+        self.holders.entry(holder.clone()).or_default().insert(user);
+        first
+    }
+
+    /// True if it was the holder's last session of that user.
+    fn down(&mut self, holder: &Holder, user: &UserId, session: SessionId) -> bool {
+        let Some(sessions) = self
+            .users
+            .get_mut(user)
+            .and_then(|held| held.get_mut(holder))
+        else {
+            return false;
+        };
+        sessions.remove(&session);
+        let last = sessions.is_empty();
+        if last {
+            self.forget(holder, user);
+        }
+        last
+    }
+
+    fn forget(&mut self, holder: &Holder, user: &UserId) {
+        if let Some(held) = self.users.get_mut(user) {
+            held.remove(holder);
+            if held.is_empty() {
+                self.users.remove(user);
+            }
+        }
+        if let Some(users) = self.holders.get_mut(holder) {
+            users.remove(user);
+            if users.is_empty() {
+                self.holders.remove(holder);
+            }
+        }
+    }
+
+    fn clear(&mut self, holder: &Holder) {
+        for user in self.holders.remove(holder).unwrap_or_default() {
+            self.forget(holder, &user);
+        }
+    }
+}
+
+impl State {
+    fn apply(&mut self, holder: &Holder, changes: &[SessionChange]) -> Vec<UserId> {
+        let mut moved = Vec::new();
+        for change in changes {
+            let (user, turned) = match change {
+                SessionChange::Up(record) => (&record.user, self.book.up(holder, record)),
+                SessionChange::Down {
+                    session,
+                    user,
+                    last_on_node: _,
+                } => (user, self.book.down(holder, user, *session)),
+            };
+            if turned {
+                moved.push(user.clone());
+            }
+        }
+        moved
+    }
+
+    fn live_holders(&self) -> HashMap<&Holder, bool> {
+        self.book
+            .holders
+            .keys()
+            .map(|holder| (holder, self.is_live(&holder.0, holder.1)))
+            .collect()
+    }
+
+    fn online(&self, after: Option<&str>, limit: usize) -> OnlinePage {
+        let live = self.live_holders();
+        let is_online = |held: &BTreeMap<Holder, BTreeMap<SessionId, SessionRecord>>| {
+            held.keys()
+                .any(|holder| live.get(holder).copied().unwrap_or(false))
+        };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut users: Vec<UserId> = self
+            .book
+            .users
+            .range::<str, _>((from, Bound::Unbounded))
+            .filter(|(_, held)| is_online(held))
+            .map(|(user, _)| user.clone())
+            .take(limit.saturating_add(1))
+            .collect();
+        let more = users.len() > limit;
+        users.truncate(limit);
+        let total = if live.values().all(|live| *live) {
+            self.book.users.len()
+        } else {
+            self.book
+                .users
+                .values()
+                .filter(|held| is_online(held))
+                .count()
+        };
+        OnlinePage {
+            users,
+            more,
+            total: total as u64,
+        }
+    }
+
+    fn nodes_of(&self, user: &UserId) -> Vec<NodeId> {
+        let held = self.book.users.get(user);
+        held.into_iter()
+            .flat_map(BTreeMap::keys)
+            .filter(|(node, epoch)| self.is_live(node, *epoch))
+            .map(|(node, _)| node.clone())
+            .collect()
+    }
+
+    fn sessions_of(&self, user: &UserId) -> Vec<SessionRecord> {
+        let held = self.book.users.get(user);
+        let mut sessions: Vec<SessionRecord> = held
+            .into_iter()
+            .flatten()
+            .filter(|((node, epoch), _)| self.is_live(node, *epoch))
+            .flat_map(|(_, sessions)| sessions.values().cloned())
+            .collect();
+        sessions.sort_by_key(|record| (record.connected_at, record.session));
+        sessions
+    }
+}
+
+/// Users' sessions in memory.
+#[derive(Debug)]
+pub struct MemoryDirectory {
+    store: Arc<MemoryStore>,
+}
+
+impl MemoryDirectory {
+    /// Over this store.
+    pub fn new(store: Arc<MemoryStore>) -> Self {
+        Self { store }
+    }
+}
+
+impl Directory for MemoryDirectory {
+    fn apply<'a>(
+        &'a self,
+        node: &'a NodeId,
+        epoch: Epoch,
+        changes: &'a [SessionChange],
+    ) -> BoxFuture<'a, Result<Vec<UserId>, ClusterError>> {
+        Box::pin(async move { Ok(self.store.0.lock().apply(&(node.clone(), epoch), changes)) })
+    }
+
+    fn replace<'a>(
+        &'a self,
+        node: &'a NodeId,
+        epoch: Epoch,
+        sessions: Vec<SessionRecord>,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(async move {
+            let holder = (node.clone(), epoch);
+            let mut state = self.store.0.lock();
+            state.book.clear(&holder);
+            for record in &sessions {
+                state.book.up(&holder, record);
+            }
+            Ok(())
+        })
+    }
+
+    fn nodes_of<'a>(
+        &'a self,
+        users: &'a [UserId],
+    ) -> BoxFuture<'a, Result<Vec<Vec<NodeId>>, ClusterError>> {
+        Box::pin(async move {
+            let state = self.store.0.lock();
+            Ok(users.iter().map(|user| state.nodes_of(user)).collect())
+        })
+    }
+
+    fn sessions_of<'a>(
+        &'a self,
+        user: &'a UserId,
+    ) -> BoxFuture<'a, Result<Vec<SessionRecord>, ClusterError>> {
+        Box::pin(async move { Ok(self.store.0.lock().sessions_of(user)) })
+    }
+
+    fn online<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<OnlinePage, ClusterError>> {
+        Box::pin(async move { Ok(self.store.0.lock().online(after, limit)) })
+    }
+
+    fn holders(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Epoch)>, ClusterError>> {
+        Box::pin(async move { Ok(self.store.0.lock().book.holders.keys().cloned().collect()) })
+    }
+
+    fn reap<'a>(
+        &'a self,
+        node: &'a NodeId,
+        epoch: Epoch,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(async move {
+            let mut state = self.store.0.lock();
+            if !state.is_live(node, epoch) {
+                state.book.clear(&(node.clone(), epoch));
+            }
+            Ok(())
+        })
+    }
+}

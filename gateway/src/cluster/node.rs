@@ -1,0 +1,212 @@
+//! `Cluster`: this node's membership in the cluster, the handle that the rest of the gateway holds. Cheap to clone.
+//!
+//! Starting it never fails and never waits: a backend that is away is a state, not an error, and heals by itself. It
+//! composes the tasks (writer, courier, keeper, reaper, canary, inbound) and owns no logic of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::backend::{Backing, Ground};
+use super::canary::Canary;
+use super::courier::{Counter, courier};
+use super::inbound::inbound;
+use super::keeper::{Keeper, Pauses};
+use super::reaper::Reaper;
+use super::shared::{Identity, Reach, Shared};
+use super::wire::Wire;
+use super::writer::{Changes, WriterParts, writer};
+use super::{
+    Backend, ClusterError, ClusterParams, ClusterStats, ClusterStatus, Forward, LocalNode,
+    NodeInfo, OnlinePage, SessionChange, SessionRecord,
+};
+use crate::protocol::{Epoch, UserId};
+
+/// See the module.
+#[derive(Clone)]
+pub struct Cluster(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    backing: Backing,
+    changes: Changes,
+    counter: Counter,
+    leave: mpsc::Sender<oneshot::Sender<Result<(), ClusterError>>>,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// The longest a farewell may take; a lease that could not be given back runs out.
+    const FAREWELL: Duration = Duration::from_secs(5);
+
+    /// Starts the node's tasks on the current runtime. Cancelling ends them without a farewell, as a crash would.
+    pub fn start(
+        params: ClusterParams,
+        local: Arc<dyn LocalNode>,
+        tasks: &TaskTracker,
+        cancel: CancellationToken,
+    ) -> Self {
+        let shared = Arc::new(shared(&params));
+        let (listener, hand) = inbound(shared.clone(), local.clone());
+        let ground = Ground {
+            tasks,
+            cancel: &cancel,
+        };
+        let backing = Backing::make(&params, &shared, Arc::new(listener), &ground);
+        let (orders, orders_taken) = mpsc::channel(1);
+        let (reaper, dead) = mpsc::channel(1);
+        let (leave, farewells) = mpsc::channel(1);
+        let parts = WriterParts {
+            local: local.clone(),
+            directory: backing.directory.clone(),
+            broker: backing.broker.clone(),
+            orders: orders_taken,
+        };
+        let (changes, writer) = writer(shared.clone(), parts);
+        let (counter, courier) = courier(
+            shared.clone(),
+            backing.directory.clone(),
+            backing.broker.clone(),
+        );
+        let keeper = Keeper {
+            shared: shared.clone(),
+            local,
+            registry: backing.registry.clone(),
+            directory: backing.directory.clone(),
+            broker: backing.broker.clone(),
+            writer: orders,
+            reaper,
+            leave: farewells,
+            pauses: Pauses {
+                renewal: params.renewal(),
+                look: params.look(),
+                sync: params.node_sync_interval,
+            },
+        };
+        tasks.spawn(hand.run(cancel.clone()));
+        tasks.spawn(writer.run(cancel.clone()));
+        tasks.spawn(courier.run(cancel.clone()));
+        tasks.spawn(keeper.run(cancel.clone()));
+        let directory = backing.directory.clone();
+        tasks.spawn(
+            Reaper {
+                shared: shared.clone(),
+                directory,
+                dead,
+            }
+            .run(cancel.clone()),
+        );
+        if matches!(params.backend, Backend::Redis(_)) {
+            let broker = backing.broker.clone();
+            let canary = Canary {
+                shared: shared.clone(),
+                broker,
+                pause: params.canary(),
+            };
+            tasks.spawn(canary.run(cancel));
+        }
+        Self(Arc::new(Inner {
+            shared,
+            backing,
+            changes,
+            counter,
+            leave,
+        }))
+    }
+
+    /// Tells the directory of a session's begin or end. Never blocks; called by shard threads in the order it happened.
+    pub fn changed(&self, change: SessionChange) {
+        self.0.changes.push(change);
+    }
+
+    /// Hands in work for other nodes; waits at most a second for room in the queue. The report is called in any case,
+    /// by the time the work has been done or has failed. Work handed in one after the other arrives in that order.
+    pub async fn forward(&self, work: Forward) {
+        if self.0.backing.broker.alone() {
+            return work.report_nobody();
+        }
+        self.0.counter.hand_in(work).await;
+    }
+
+    /// How this node stands now.
+    pub fn status(&self) -> ClusterStatus {
+        self.0.shared.status()
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> &ClusterStats {
+        &self.0.shared.stats
+    }
+
+    /// Resolves with the newer epoch once another process holds this node's name: this one should drain and end.
+    pub async fn fenced(&self) -> Epoch {
+        let mut view = self.0.shared.watch_view();
+        loop {
+            let fenced = view.borrow_and_update().fenced;
+            if let Some(epoch) = fenced {
+                return epoch;
+            }
+            if view.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// A page of the users online on any live node, after `after`, ordered by id.
+    pub async fn online(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<OnlinePage, ClusterError> {
+        self.0.backing.directory.online(after, limit).await
+    }
+
+    /// The sessions of a user on any live node, oldest first.
+    pub async fn sessions_of(&self, user: &UserId) -> Result<Vec<SessionRecord>, ClusterError> {
+        self.0.backing.directory.sessions_of(user).await
+    }
+
+    /// Every live node, read now, this one included.
+    pub async fn nodes(&self) -> Result<Vec<NodeInfo>, ClusterError> {
+        self.0.backing.registry.nodes().await
+    }
+
+    /// Says farewell: removes this node's directory entries and its lease, and tells the peers. Changes from now on are
+    /// not written; forwarding goes on until cancelled. Bounded by a deadline.
+    pub async fn leave(&self) -> Result<(), ClusterError> {
+        let farewell = async {
+            let (done, said) = oneshot::channel();
+            self.0
+                .leave
+                .send(done)
+                .await
+                .map_err(|_| ClusterError::Disconnected)?;
+            said.await.map_err(|_| ClusterError::Disconnected)?
+        };
+        let millis = u64::try_from(Self::FAREWELL.as_millis()).unwrap_or(u64::MAX);
+        let late = ClusterError::Deadline {
+            operation: "leave",
+            millis,
+        };
+        timeout(Self::FAREWELL, farewell).await.unwrap_or(Err(late))
+    }
+}
+
+fn shared(params: &ClusterParams) -> Shared {
+    let identity = Identity::new(params.node.clone(), params.address.clone(), Epoch(0));
+    match &params.backend {
+        Backend::Memory(_) => Shared::new(identity, Arc::new(Wire::always_up()), Reach::Process),
+        Backend::Redis(_) => Shared::new(identity, Arc::new(Wire::down()), Reach::Network),
+    }
+}

@@ -1,0 +1,150 @@
+//! `ClusterParams`: what a node needs to know to be part of a cluster, mapped from the configuration by the composition
+//! root. Owns no behaviour beyond the times derived from it. The password never shows in `Debug`.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::memory::MemoryStore;
+use crate::protocol::NodeId;
+
+/// How a node takes part in a cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterParams {
+    /// This node's name; no two live nodes of a cluster share one.
+    pub node: NodeId,
+    /// The address it tells its peers.
+    pub address: String,
+    /// What separates clusters that share a Redis.
+    pub cluster_name: String,
+    /// Where the cluster's state lives.
+    pub backend: Backend,
+    /// Within what time a node that died must be gone from every view, its leftovers included.
+    pub node_timeout: Duration,
+    /// How often the whole registry is read and caches are dropped, beside the events.
+    pub node_sync_interval: Duration,
+    /// How often a canary goes around the link; at least every two seconds whatever this says.
+    pub health_check_interval: Duration,
+}
+
+impl ClusterParams {
+    /// The longest pause between two canaries: with its own deadline a silent link is noticed within five seconds.
+    const CANARY_AT_LEAST: Duration = Duration::from_secs(2);
+
+    /// The life of a lease: two thirds of the node timeout, so that the last third is left for a survivor to notice and
+    /// to remove what the dead node left.
+    pub fn lease(&self) -> Duration {
+        self.node_timeout * 2 / 3
+    }
+
+    /// The pause between renewals: a third of the lease, so that two may be lost.
+    pub fn renewal(&self) -> Duration {
+        self.lease() / 3
+    }
+
+    /// The pause between two looks at the registry that serve to notice dead nodes.
+    pub fn look(&self) -> Duration {
+        (self.node_timeout / 6).min(self.node_sync_interval)
+    }
+
+    /// The pause between two canaries.
+    pub fn canary(&self) -> Duration {
+        self.health_check_interval.min(Self::CANARY_AT_LEAST)
+    }
+}
+
+/// Where the cluster's state lives.
+#[derive(Clone, Debug)]
+pub enum Backend {
+    /// In this process: a gateway that runs alone, or several nodes of one test.
+    Memory(Arc<MemoryStore>),
+    /// In Redis.
+    Redis(RedisParams),
+}
+
+/// Where Redis is and how to speak to it.
+#[derive(Clone, Debug)]
+pub struct RedisParams {
+    /// Name or address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The number of the database.
+    pub db: u32,
+    /// The ACL user; nothing: the default user.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<Password>,
+    /// What every key begins with.
+    pub key_prefix: String,
+    /// The deadline of each operation and of connecting.
+    pub deadline: Duration,
+}
+
+impl RedisParams {
+    /// The deadline unless told otherwise.
+    pub const DEADLINE: Duration = Duration::from_secs(2);
+
+    /// A Redis without password, with defaults for the rest.
+    pub fn at(host: &str, port: u16) -> Self {
+        Self {
+            host: host.to_owned(),
+            port,
+            db: 0,
+            username: None,
+            password: None,
+            key_prefix: "wsc:".to_owned(),
+            deadline: Self::DEADLINE,
+        }
+    }
+}
+
+/// A password that never shows itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(Arc<str>);
+
+impl Password {
+    /// Wraps it.
+    pub fn new(secret: &str) -> Self {
+        Self(secret.into())
+    }
+
+    /// For the one who has to send it.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_never_shows_in_debug_output() {
+        let mut redis = RedisParams::at("localhost", 6379);
+        redis.password = Some(Password::new("hunter2"));
+        assert!(!format!("{redis:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_dead_node_is_noticed_and_reaped_within_the_node_timeout() {
+        let params = ClusterParams {
+            node: NodeId::new("a"),
+            address: String::new(),
+            cluster_name: "c".to_owned(),
+            backend: Backend::Redis(RedisParams::at("localhost", 6379)),
+            node_timeout: Duration::from_secs(60),
+            node_sync_interval: Duration::from_secs(30),
+            health_check_interval: Duration::from_secs(10),
+        };
+        assert!(params.lease() + params.look() < params.node_timeout);
+        assert!(params.renewal() * 3 <= params.lease());
+        assert_eq!(params.canary(), Duration::from_secs(2));
+    }
+}

@@ -1,0 +1,344 @@
+//! `RedisDirectory`: users' sessions in Redis. Writes are scripts over a bounded batch of users; reads are two round trips:
+//! the entries, then the leases of whoever holds them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use ::redis::Pipeline;
+use futures_util::future::BoxFuture;
+
+use super::RedisLink;
+use super::keys::{field_holder, holder, parse_holder, session_text};
+use super::scripts::{APPLY, COUNT, PLACE, REAP};
+use crate::cluster::{ClusterError, Directory, OnlinePage, SessionChange, SessionRecord};
+use crate::protocol::{Epoch, NodeId, SessionId, UserId};
+
+/// Users per script when much is written: Redis is held for about a millisecond.
+const USERS: usize = 256;
+
+/// Users per pipeline when much is read.
+const LOOKUP: usize = 1_024;
+
+type Holder = (NodeId, Epoch);
+
+/// See the module.
+#[derive(Debug)]
+pub struct RedisDirectory {
+    link: Arc<RedisLink>,
+}
+
+impl RedisDirectory {
+    /// Over this link.
+    pub fn new(link: Arc<RedisLink>) -> Self {
+        Self { link }
+    }
+
+    async fn apply(
+        &self,
+        node: &NodeId,
+        epoch: Epoch,
+        changes: &[SessionChange],
+    ) -> Result<Vec<UserId>, ClusterError> {
+        let keys = &self.link.keys;
+        let holder = holder(node, epoch);
+        let script = &APPLY;
+        let mut call = script.key(keys.online());
+        call.key(keys.holders())
+            .key(keys.users(&holder))
+            .arg(&holder);
+        let mut numbers: HashMap<&UserId, usize> = HashMap::new();
+        for change in changes {
+            let (sign, user, session, json) = match change {
+                SessionChange::Up(record) => {
+                    ("+", &record.user, record.session, json(record, node, epoch))
+                }
+                SessionChange::Down {
+                    session,
+                    user,
+                    last_on_node: _,
+                } => ("-", user, *session, String::new()),
+            };
+            let next = numbers.len();
+            let number = *numbers.entry(user).or_insert_with(|| {
+                call.key(keys.user(user)).key(keys.at(user));
+                next
+            });
+            call.arg(sign)
+                .arg(number)
+                .arg(user.as_str())
+                .arg(session_text(session))
+                .arg(json);
+        }
+        let moved: Vec<String> = self.link.run("directory write", &call).await?;
+        Ok(user_ids(moved))
+    }
+
+    async fn replace(
+        &self,
+        node: &NodeId,
+        epoch: Epoch,
+        sessions: Vec<SessionRecord>,
+    ) -> Result<(), ClusterError> {
+        let holder = holder(node, epoch);
+        let mut wanted: HashMap<UserId, Vec<(SessionId, String)>> = self
+            .users_of(&holder)
+            .await?
+            .into_iter()
+            .map(|user| (user, Vec::new()))
+            .collect();
+        for record in sessions {
+            let text = json(&record, node, epoch);
+            wanted
+                .entry(record.user)
+                .or_default()
+                .push((record.session, text));
+        }
+        let wanted: Vec<(UserId, Vec<(SessionId, String)>)> = wanted.into_iter().collect();
+        for chunk in wanted.chunks(USERS) {
+            self.place(&holder, chunk).await?;
+        }
+        Ok(())
+    }
+
+    async fn place(
+        &self,
+        holder: &str,
+        users: &[(UserId, Vec<(SessionId, String)>)],
+    ) -> Result<(), ClusterError> {
+        let keys = &self.link.keys;
+        let script = &PLACE;
+        let mut call = script.key(keys.online());
+        call.key(keys.holders()).key(keys.users(holder)).arg(holder);
+        for (user, sessions) in users {
+            call.key(keys.user(user)).key(keys.at(user));
+            call.arg(user.as_str()).arg(sessions.len());
+            for (session, json) in sessions {
+                call.arg(session_text(*session)).arg(json);
+            }
+        }
+        self.link.run("directory replacement", &call).await
+    }
+
+    async fn users_of(&self, holder: &str) -> Result<Vec<UserId>, ClusterError> {
+        let mut pipeline = Pipeline::new();
+        pipeline
+            .cmd("ZRANGE")
+            .arg(self.link.keys.users(holder))
+            .arg(0)
+            .arg(-1);
+        let (users,): (Vec<String>,) = self.link.query("directory read", &pipeline).await?;
+        Ok(user_ids(users))
+    }
+
+    async fn nodes_of(&self, users: &[UserId]) -> Result<Vec<Vec<NodeId>>, ClusterError> {
+        let mut held: Vec<Vec<Holder>> = Vec::with_capacity(users.len());
+        for chunk in users.chunks(LOOKUP) {
+            let mut pipeline = Pipeline::with_capacity(chunk.len());
+            for user in chunk {
+                pipeline.cmd("HKEYS").arg(self.link.keys.at(user));
+            }
+            let found: Vec<Vec<String>> = self.link.query("directory lookup", &pipeline).await?;
+            held.extend(found.iter().map(|holders| {
+                holders
+                    .iter()
+                    .filter_map(|text| parse_holder(text))
+                    .collect()
+            }));
+        }
+        let live = self.live(held.iter().flatten()).await?;
+        let on_live = |holders: Vec<Holder>| {
+            holders
+                .into_iter()
+                .filter(|holder| live.contains(holder))
+                .map(|(node, _)| node)
+                .collect()
+        };
+        Ok(held.into_iter().map(on_live).collect())
+    }
+
+    /// Which of these holders have a live lease of their epoch.
+    async fn live(
+        &self,
+        holders: impl Iterator<Item = &Holder>,
+    ) -> Result<HashSet<Holder>, ClusterError> {
+        let nodes: BTreeSet<&NodeId> = holders.map(|(node, _)| node).collect();
+        let nodes: Vec<NodeId> = nodes.into_iter().cloned().collect();
+        let leases = self.link.leases(&nodes).await?;
+        let live = nodes.into_iter().zip(leases);
+        Ok(live
+            .filter_map(|(node, lease)| Some((node, lease?.epoch)))
+            .collect())
+    }
+
+    async fn sessions_of(&self, user: &UserId) -> Result<Vec<SessionRecord>, ClusterError> {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("HGETALL").arg(self.link.keys.user(user));
+        let (entries,): (HashMap<String, String>,) = self.link.query("sessions", &pipeline).await?;
+        let read = |(field, json): (String, String)| {
+            let record: SessionRecord = serde_json::from_str(&json).ok()?;
+            Some((field_holder(&field)?, record))
+        };
+        let entries: Vec<(Holder, SessionRecord)> = entries.into_iter().filter_map(read).collect();
+        let live = self.live(entries.iter().map(|(holder, _)| holder)).await?;
+        let mut sessions: Vec<SessionRecord> = entries
+            .into_iter()
+            .filter(|(holder, _)| live.contains(holder))
+            .map(|(_, record)| record)
+            .collect();
+        sessions.sort_by_key(|record| (record.connected_at, record.session));
+        Ok(sessions)
+    }
+
+    async fn holders(&self) -> Result<Vec<Holder>, ClusterError> {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("SMEMBERS").arg(self.link.keys.holders());
+        let (holders,): (Vec<String>,) = self.link.query("holders", &pipeline).await?;
+        Ok(holders
+            .iter()
+            .filter_map(|text| parse_holder(text))
+            .collect())
+    }
+
+    /// With everybody alive, `online` is the answer. While the dead have not been reaped, the answer is the union of the
+    /// living, which costs more and lasts no longer than the reaping does.
+    async fn online(&self, after: Option<&str>, limit: usize) -> Result<OnlinePage, ClusterError> {
+        let keys = &self.link.keys;
+        let holders = self.holders().await?;
+        let live = self.live(holders.iter()).await?;
+        let (sources, total) = if holders.iter().all(|holder| live.contains(holder)) {
+            let mut pipeline = Pipeline::new();
+            pipeline.cmd("ZCARD").arg(keys.online());
+            let (total,): (u64,) = self.link.query("online", &pipeline).await?;
+            (vec![keys.online()], total)
+        } else {
+            let living = holders.iter().filter(|holder| live.contains(*holder));
+            let sources: Vec<String> = living
+                .map(|(node, epoch)| keys.users(&holder(node, *epoch)))
+                .collect();
+            let script = &COUNT;
+            let mut call = script.key(keys.scratch());
+            call.key(&sources);
+            let total = self.link.run("online", &call).await?;
+            (sources, total)
+        };
+        let mut users = self.page(&sources, after, limit.saturating_add(1)).await?;
+        let more = users.len() > limit;
+        users.truncate(limit);
+        Ok(OnlinePage { users, more, total })
+    }
+
+    /// The first `count` users after `after` in any of these sorted sets: each one's first are enough.
+    async fn page(
+        &self,
+        sources: &[String],
+        after: Option<&str>,
+        count: usize,
+    ) -> Result<Vec<UserId>, ClusterError> {
+        if sources.is_empty() {
+            return Ok(Vec::new());
+        }
+        let from = after.map_or_else(|| "-".to_owned(), |after| format!("({after}"));
+        let mut pipeline = Pipeline::with_capacity(sources.len());
+        for source in sources {
+            let command = pipeline.cmd("ZRANGEBYLEX").arg(source).arg(&from).arg("+");
+            command.arg("LIMIT").arg(0).arg(count);
+        }
+        let pages: Vec<Vec<String>> = self.link.query("online", &pipeline).await?;
+        let merged: BTreeSet<String> = pages.into_iter().flatten().collect();
+        Ok(user_ids(merged.into_iter().take(count).collect()))
+    }
+
+    async fn reap(&self, node: &NodeId, epoch: Epoch) -> Result<(), ClusterError> {
+        let keys = &self.link.keys;
+        let holder = holder(node, epoch);
+        let users = self.users_of(&holder).await?;
+        // Once more without users: a holder that has none must go from the set of holders too.
+        for chunk in users.chunks(USERS).chain([[].as_slice()]) {
+            let script = &REAP;
+            let mut call = script.key(keys.online());
+            call.key(keys.holders())
+                .key(keys.users(&holder))
+                .key(keys.lease(node));
+            call.arg(&holder).arg(epoch.0);
+            for user in chunk {
+                call.key(keys.user(user))
+                    .key(keys.at(user))
+                    .arg(user.as_str());
+            }
+            let is_dead: bool = self.link.run("reap", &call).await?;
+            if !is_dead {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The record as written: its holder is who writes it.
+fn json(record: &SessionRecord, node: &NodeId, epoch: Epoch) -> String {
+    let record = SessionRecord {
+        node: node.clone(),
+        epoch,
+        ..record.clone()
+    };
+    // Serialising strings and numbers into memory cannot fail.
+    serde_json::to_string(&record).unwrap_or_default()
+}
+
+fn user_ids(ids: Vec<String>) -> Vec<UserId> {
+    ids.iter().filter_map(|id| UserId::new(id).ok()).collect()
+}
+
+impl Directory for RedisDirectory {
+    fn apply<'a>(
+        &'a self,
+        node: &'a NodeId,
+        epoch: Epoch,
+        changes: &'a [SessionChange],
+    ) -> BoxFuture<'a, Result<Vec<UserId>, ClusterError>> {
+        Box::pin(self.apply(node, epoch, changes))
+    }
+
+    fn replace<'a>(
+        &'a self,
+        node: &'a NodeId,
+        epoch: Epoch,
+        sessions: Vec<SessionRecord>,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(self.replace(node, epoch, sessions))
+    }
+
+    fn nodes_of<'a>(
+        &'a self,
+        users: &'a [UserId],
+    ) -> BoxFuture<'a, Result<Vec<Vec<NodeId>>, ClusterError>> {
+        Box::pin(self.nodes_of(users))
+    }
+
+    fn sessions_of<'a>(
+        &'a self,
+        user: &'a UserId,
+    ) -> BoxFuture<'a, Result<Vec<SessionRecord>, ClusterError>> {
+        Box::pin(self.sessions_of(user))
+    }
+
+    fn online<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<OnlinePage, ClusterError>> {
+        Box::pin(self.online(after, limit))
+    }
+
+    fn holders(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Epoch)>, ClusterError>> {
+        Box::pin(self.holders())
+    }
+
+    fn reap<'a>(
+        &'a self,
+        node: &'a NodeId,
+        epoch: Epoch,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(self.reap(node, epoch))
+    }
+}

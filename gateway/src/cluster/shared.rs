@@ -1,0 +1,176 @@
+//! `Shared`: what the cluster's tasks know in common: who this node is, who its peers are, whether the link is of use.
+//!
+//! Nothing here waits. The keeper writes the view, everyone reads it; counters are written where things happen.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{Notify, watch};
+
+use super::cache::NodeCache;
+use super::wire::Wire;
+use super::{ClusterError, ClusterStats, ClusterStatus, Link, NodeInfo};
+use crate::protocol::{Epoch, NodeId};
+
+/// Who this node is. Its epoch changes when it has to register anew.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) node: NodeId,
+    pub(super) address: String,
+    epoch: AtomicU64,
+}
+
+impl Identity {
+    pub(super) fn new(node: NodeId, address: String, epoch: Epoch) -> Self {
+        Self {
+            node,
+            address,
+            epoch: AtomicU64::new(epoch.0),
+        }
+    }
+
+    /// Zero until the node has registered.
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    pub(super) fn register(&self, epoch: Epoch) {
+        self.epoch.store(epoch.0, Ordering::Release);
+    }
+}
+
+/// The cluster as this node last saw it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct View {
+    /// Other live nodes, ordered by name.
+    pub(super) peers: Vec<NodeInfo>,
+    /// The newer epoch under this node's name.
+    pub(super) fenced: Option<Epoch>,
+}
+
+/// Whether a cluster has other machines in it at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    Process,
+    Network,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) identity: Identity,
+    pub(super) cache: NodeCache,
+    pub(super) stats: Arc<ClusterStats>,
+    pub(super) wire: Arc<Wire>,
+    /// Somebody has reason to think that nodes came or went.
+    pub(super) look: Notify,
+    /// The number of the last canary that came around.
+    pub(super) canary: watch::Sender<u64>,
+    view: watch::Sender<Arc<View>>,
+    reach: Reach,
+    /// The connection over which this node is registered and its directory written; zero: none.
+    established: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(identity: Identity, wire: Arc<Wire>, reach: Reach) -> Self {
+        Self {
+            identity,
+            cache: NodeCache::default(),
+            stats: Arc::default(),
+            wire,
+            look: Notify::new(),
+            canary: watch::Sender::new(0),
+            view: watch::Sender::default(),
+            reach,
+            established: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn view(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
+    pub(super) fn watch_view(&self) -> watch::Receiver<Arc<View>> {
+        self.view.subscribe()
+    }
+
+    /// Stores the peers; true if nodes came or went since.
+    pub(super) fn see(&self, peers: Vec<NodeInfo>) -> bool {
+        let before = self.view();
+        let same = before.peers.len() == peers.len()
+            && before
+                .peers
+                .iter()
+                .zip(&peers)
+                .all(|(a, b)| a.node == b.node && a.epoch == b.epoch);
+        self.view.send_modify(|view| {
+            *view = Arc::new(View {
+                peers,
+                fenced: view.fenced,
+            })
+        });
+        !same
+    }
+
+    pub(super) fn fence(&self, fenced: Option<Epoch>) {
+        self.view.send_if_modified(|view| {
+            let changed = view.fenced != fenced;
+            if changed {
+                *view = Arc::new(View {
+                    peers: view.peers.clone(),
+                    fenced,
+                });
+            }
+            changed
+        });
+    }
+
+    /// Registered and written over this connection; none: over none.
+    pub(super) fn establish(&self, generation: Option<u64>) {
+        self.established
+            .store(generation.unwrap_or(0), Ordering::Release);
+    }
+
+    fn is_established(&self) -> bool {
+        let established = self.established.load(Ordering::Acquire);
+        established != 0 && self.wire.generation() == Some(established)
+    }
+
+    /// Whether work for other nodes can be done now.
+    pub(super) fn check(&self) -> Result<(), ClusterError> {
+        if let Some(epoch) = self.view.borrow().fenced {
+            return Err(ClusterError::Fenced {
+                node: self.identity.node.clone(),
+                epoch,
+            });
+        }
+        if self.is_established() {
+            Ok(())
+        } else {
+            Err(ClusterError::Disconnected)
+        }
+    }
+
+    pub(super) fn status(&self) -> ClusterStatus {
+        let view = self.view();
+        let link = match self.reach {
+            Reach::Process => Link::Alone,
+            Reach::Network if self.is_established() => Link::Up,
+            Reach::Network => {
+                let wire = self.wire.state();
+                Link::Down {
+                    since: wire.down_since,
+                    last_error: wire.last_error,
+                }
+            }
+        };
+        ClusterStatus {
+            link,
+            peers: view.peers.clone(),
+            epoch: self.identity.epoch(),
+            node: self.identity.node.clone(),
+            fenced: view.fenced,
+        }
+    }
+}

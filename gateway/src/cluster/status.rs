@@ -1,0 +1,94 @@
+//! `ClusterStatus` and `ClusterStats`: what readiness, the admin port and metrics are told. Read by anyone at any time
+//! without waiting; written by the cluster's own tasks.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use tokio::time::Instant;
+
+use super::{ClusterError, NodeInfo};
+use crate::protocol::{Epoch, NodeId};
+
+/// The state of the link to the other nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// There is none: this gateway runs on memory.
+    Alone,
+    /// Connected, registered, and the directory is written.
+    Up,
+    /// Not so; it heals by itself.
+    Down {
+        /// Since when.
+        since: Instant,
+        /// What was last heard.
+        last_error: String,
+    },
+}
+
+/// How this node stands in the cluster at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterStatus {
+    /// The link.
+    pub link: Link,
+    /// Every other live node this node knows of, ordered by name.
+    pub peers: Vec<NodeInfo>,
+    /// This node's incarnation; provisional until it has registered for the first time.
+    pub epoch: Epoch,
+    /// This node.
+    pub node: NodeId,
+    /// The newer epoch that holds this node's name, if there is one: this process should end.
+    pub fenced: Option<Epoch>,
+}
+
+/// Counters for metrics; relaxed, since no decision depends on them.
+#[derive(Debug, Default)]
+pub struct ClusterStats {
+    /// Times the link was made again after it had been up.
+    pub reconnects: AtomicU64,
+    /// Messages and kicks handed to other nodes, counted once per node.
+    pub forwarded: AtomicU64,
+    /// Messages and kicks taken from other nodes.
+    pub received: AtomicU64,
+    /// Envelopes ignored since they could not be read.
+    pub malformed: AtomicU64,
+    /// Envelopes ignored since their sender's incarnation is over.
+    pub stale: AtomicU64,
+    /// Envelopes dropped since this node's inbound queue was full.
+    pub inbound_dropped: AtomicU64,
+    /// Round trip of the last canary in milliseconds.
+    pub canary_ms: AtomicU64,
+    /// Canaries that did not come back.
+    pub canaries_lost: AtomicU64,
+    /// Work for other nodes that failed, by [`ClusterError::CAUSES`].
+    pub failures: [AtomicU64; ClusterError::CAUSES.len()],
+    /// Session changes waiting for the directory.
+    pub directory_queue: AtomicU64,
+    /// Times the directory was written anew as a whole.
+    pub resyncs: AtomicU64,
+    /// Session changes dropped since that queue was full; each caused a resync.
+    pub overflows: AtomicU64,
+    /// Directory lookups that the cache answered.
+    pub cache_hits: AtomicU64,
+    /// Directory lookups that it did not.
+    pub cache_misses: AtomicU64,
+    /// Dead incarnations whose leftovers this node removed.
+    pub reaped: AtomicU64,
+}
+
+impl ClusterStats {
+    pub(super) fn failed(&self, error: &ClusterError) {
+        if let Some(counter) = self.failures.get(error.cause()) {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Failures by cause, with the label of each.
+    pub fn failures_by_cause(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        ClusterError::CAUSES
+            .into_iter()
+            .zip(self.failures.iter().map(|count| count.load(Relaxed)))
+    }
+}
+
+pub(super) fn bump(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
