@@ -10,13 +10,11 @@ use wsc_gateway::api::{
     ApiContext, ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, MessageService, OnlineUsers,
     Recipient, SendOutcome, ServiceError, Stats,
 };
-use wsc_gateway::cluster::{ClusterError, NodeInfo, SessionRecord};
+use wsc_gateway::cluster::{ClusterError, ClusterStats, NodeInfo, SessionRecord};
 use wsc_gateway::hub::StatsSnapshot;
 use wsc_gateway::protocol::{Epoch, NodeId, Priority, SessionId, UserId};
 use wsc_gateway::security::{ApiKey, ApiKeyGuard};
-use wsc_gateway::telemetry::{
-    BuildInfo, ClusterSnapshot, Instruments, Metrics, MetricsSource, NodeState,
-};
+use wsc_gateway::telemetry::{BuildInfo, Instruments, Metrics, MetricsSource, NodeState};
 
 /// The key that the tests' gateway has.
 pub(crate) const KEY: &str = "0123456789abcdef-test-key";
@@ -303,7 +301,7 @@ impl MetricsSource for Nothing {
         StatsSnapshot::default()
     }
 
-    fn cluster(&self) -> Option<ClusterSnapshot> {
+    fn cluster(&self) -> Option<&ClusterStats> {
         None
     }
 }
