@@ -2,9 +2,16 @@
 //!
 //! A skin authenticates, checks what its wire form allows, calls the service and writes the answer; it decides nothing.
 
+mod calls;
+mod fault;
+mod grpc;
+mod http;
 mod serve;
 mod service;
 
+pub use calls::ApiContext;
+pub use grpc::{GrpcHealth, Reflection, ReflectionError, grpc_routes, serve_grpc};
+pub use http::{http_router, openapi_json};
 pub use serve::serve_http;
 pub use service::{
     ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, MessageService, OnlineUsers, Recipient, SendOutcome,

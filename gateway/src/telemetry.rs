@@ -7,6 +7,6 @@ mod collector;
 mod logs;
 mod metrics;
 
-pub use collector::{ClusterSnapshot, MetricsSource, NodeState};
+pub use collector::{MetricsSource, NodeState};
 pub use logs::{LogError, LogHandle, LogSettings, init_logs};
 pub use metrics::{ApiCall, ApiKind, ApiMethod, ApiOutcome, BuildInfo, Instruments, Metrics};

@@ -5,16 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use wsc_gateway::cluster::ClusterStats;
 use wsc_gateway::hub::{ShardStats, StatsSnapshot};
 use wsc_gateway::telemetry::{
-    ApiCall, ApiKind, ApiMethod, ApiOutcome, BuildInfo, ClusterSnapshot, Instruments, Metrics,
-    MetricsSource, NodeState,
+    ApiCall, ApiKind, ApiMethod, ApiOutcome, BuildInfo, Instruments, Metrics, MetricsSource,
+    NodeState,
 };
 
 struct Source {
-    cluster: Option<ClusterSnapshot>,
+    cluster: Option<ClusterStats>,
 }
 
 impl MetricsSource for Source {
@@ -22,7 +24,7 @@ impl MetricsSource for Source {
         NodeState {
             ready: true,
             draining: false,
-            redis_up: self.cluster.map(|_| true),
+            redis_up: self.cluster.as_ref().map(|_| true),
             nodes: 3,
         }
     }
@@ -42,12 +44,12 @@ impl MetricsSource for Source {
         stats
     }
 
-    fn cluster(&self) -> Option<ClusterSnapshot> {
-        self.cluster
+    fn cluster(&self) -> Option<&ClusterStats> {
+        self.cluster.as_ref()
     }
 }
 
-fn render(cluster: Option<ClusterSnapshot>) -> String {
+fn render(cluster: Option<ClusterStats>) -> String {
     let instruments = Instruments::default();
     instruments.handshake(Duration::from_millis(3));
     let call = ApiCall {
@@ -67,15 +69,19 @@ fn render(cluster: Option<ClusterSnapshot>) -> String {
 }
 
 fn clustered() -> String {
-    let canary_round_trip = Some(Duration::from_millis(1));
-    render(Some(ClusterSnapshot {
-        reconnects: 1,
-        forwarded: 2,
-        received: 3,
-        failures: 4,
-        canary_round_trip,
-    }))
+    let stats = ClusterStats::default();
+    stats.reconnects.store(1, Relaxed);
+    stats.forwarded.store(2, Relaxed);
+    stats.received.store(3, Relaxed);
+    stats.failures[0].store(4, Relaxed);
+    stats.canary_ms.store(5, Relaxed);
+    stats.inbound_dropped.store(6, Relaxed);
+    stats.cache_misses.store(7, Relaxed);
+    render(Some(stats))
 }
+
+/// A sample's name, labels and value.
+type Expected<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
 
 /// One sample: its name, its labels, its value.
 struct Sample {
@@ -170,7 +176,7 @@ fn every_sample_belongs_to_an_announced_metric_and_the_text_has_an_end() {
 #[test]
 fn the_counts_of_the_source_are_shown() {
     let text = clustered();
-    let table: &[(&str, &[(&str, &str)], f64)] = &[
+    let table: &[Expected] = &[
         ("wsc_connections", &[], 12.0),
         ("wsc_messages_received_total", &[], 7.0),
         (
@@ -194,8 +200,18 @@ fn the_counts_of_the_source_are_shown() {
         ("wsc_cluster_reconnects_total", &[], 1.0),
         ("wsc_cluster_messages_forwarded_total", &[], 2.0),
         ("wsc_cluster_messages_received_total", &[], 3.0),
-        ("wsc_cluster_failures_total", &[], 4.0),
-        ("wsc_cluster_canary_round_trip_seconds", &[], 0.001),
+        (
+            "wsc_cluster_failures_total",
+            &[("cause", "disconnected")],
+            4.0,
+        ),
+        (
+            "wsc_cluster_envelopes_ignored_total",
+            &[("cause", "queue_full")],
+            6.0,
+        ),
+        ("wsc_directory_lookups_total", &[("cache", "miss")], 7.0),
+        ("wsc_cluster_canary_round_trip_seconds", &[], 0.005),
         ("wsc_handshake_duration_seconds_count", &[], 1.0),
     ];
     for (name, labels, expected) in table {
@@ -230,6 +246,8 @@ fn labels_are_a_closed_set() {
         "policy",
         "code",
         "reason",
+        "cause",
+        "cache",
         "status",
         "user_type",
         "transport",

@@ -1,7 +1,11 @@
 //! Tokens that must be refused, each with the reason that is given, and those that must not.
 
 // Helpers of a test file are tests too.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value
+)]
 
 use std::time::Duration;
 

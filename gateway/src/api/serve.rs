@@ -18,13 +18,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Connections at a time. Backends keep a few each; more wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 1024;
+pub(super) const MAX_CONNECTIONS: usize = 1024;
 /// From the first byte waited for to the last byte of the headers; also how long an idle connection is kept.
 const HEADER_DEADLINE: Duration = Duration::from_secs(30);
 /// The request line and all headers; more is answered with 431.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// How long requests may go on after the stop. Longer than any request's own deadline would serve nobody.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// Pause after a failed accept: out of file descriptors does not get better by spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -15,6 +16,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::metrics as name;
+use crate::cluster::ClusterStats;
 use crate::hub::StatsSnapshot;
 
 /// What the process is doing, as gauges of 0 and 1.
@@ -30,21 +32,6 @@ pub struct NodeState {
     pub nodes: u64,
 }
 
-/// What crosses between nodes, counted since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ClusterSnapshot {
-    /// Times the link to Redis came back.
-    pub reconnects: u64,
-    /// Messages handed to other nodes.
-    pub forwarded: u64,
-    /// Messages taken from other nodes.
-    pub received: u64,
-    /// Operations on Redis that failed.
-    pub failures: u64,
-    /// How long the last canary took through the pub/sub link; `None`: none came back yet.
-    pub canary_round_trip: Option<Duration>,
-}
-
 /// Where the counts are. Answers at once, whatever state the gateway is in.
 pub trait MetricsSource: Send + Sync + 'static {
     /// What the process is doing.
@@ -52,7 +39,7 @@ pub trait MetricsSource: Send + Sync + 'static {
     /// Counts of connections and messages.
     fn hub(&self) -> StatsSnapshot;
     /// Counts between nodes; `None`: the gateway runs alone.
-    fn cluster(&self) -> Option<ClusterSnapshot>;
+    fn cluster(&self) -> Option<&ClusterStats>;
 }
 
 /// Reads a [`MetricsSource`] at each scrape.
@@ -184,40 +171,87 @@ impl Writer<'_> {
         )
     }
 
-    fn cluster(&mut self, cluster: ClusterSnapshot) -> fmt::Result {
-        let ClusterSnapshot {
-            reconnects,
-            forwarded,
-            received,
-            failures,
-            canary_round_trip,
-        } = cluster;
-        self.counter(
-            name::CLUSTER_RECONNECTS,
-            "Times the link to Redis came back",
-            reconnects,
-        )?;
-        self.counter(
-            name::CLUSTER_FORWARDED,
-            "Messages handed to other nodes",
-            forwarded,
-        )?;
-        self.counter(
-            name::CLUSTER_RECEIVED,
-            "Messages taken from other nodes",
-            received,
-        )?;
-        self.counter(
-            name::CLUSTER_FAILURES,
-            "Operations on Redis that failed",
-            failures,
-        )?;
-        let Some(took) = canary_round_trip else {
-            return Ok(());
-        };
+    fn cluster(&mut self, cluster: &ClusterStats) -> fmt::Result {
+        self.link(cluster)?;
+        self.directory(cluster)?;
+        let failures = cluster.failures_by_cause();
+        let help = "Work for other nodes that failed";
+        self.counters(name::CLUSTER_FAILURES, help, "cause", failures)?;
+        let ignored = [
+            ("malformed", cluster.malformed.load(Relaxed)),
+            ("stale", cluster.stale.load(Relaxed)),
+            ("queue_full", cluster.inbound_dropped.load(Relaxed)),
+        ];
+        let help = "Envelopes from other nodes that were not acted on";
+        self.counters(name::CLUSTER_IGNORED, help, "cause", ignored.into_iter())
+    }
+
+    fn link(&mut self, cluster: &ClusterStats) -> fmt::Result {
+        let counters = [
+            (
+                name::CLUSTER_RECONNECTS,
+                "Times the link to Redis came back",
+                &cluster.reconnects,
+            ),
+            (
+                name::CLUSTER_FORWARDED,
+                "Messages handed to other nodes",
+                &cluster.forwarded,
+            ),
+            (
+                name::CLUSTER_RECEIVED,
+                "Messages taken from other nodes",
+                &cluster.received,
+            ),
+            (
+                name::CANARIES_LOST,
+                "Canaries that did not come back",
+                &cluster.canaries_lost,
+            ),
+        ];
+        for (name, help, count) in counters {
+            self.counter(name, help, count.load(Relaxed))?;
+        }
+        let round_trip = Duration::from_millis(cluster.canary_ms.load(Relaxed));
         let help = "Time the last canary took through the pub/sub link";
-        let metric = ConstGauge::new(took.as_secs_f64());
+        let metric = ConstGauge::new(round_trip.as_secs_f64());
         metric.encode(self.describe(name::CANARY, help, MetricType::Gauge)?)
+    }
+
+    fn directory(&mut self, cluster: &ClusterStats) -> fmt::Result {
+        let queued = cluster.directory_queue.load(Relaxed);
+        self.gauge(
+            name::DIRECTORY_QUEUE,
+            "Session changes waiting for the directory",
+            queued,
+        )?;
+        let lookups = [
+            ("hit", cluster.cache_hits.load(Relaxed)),
+            ("miss", cluster.cache_misses.load(Relaxed)),
+        ];
+        let help = "Lookups in the directory, by whether the cache answered";
+        self.counters(name::DIRECTORY_LOOKUPS, help, "cache", lookups.into_iter())?;
+        let counters = [
+            (
+                name::DIRECTORY_RESYNCS,
+                "Times the directory was written anew as a whole",
+                &cluster.resyncs,
+            ),
+            (
+                name::DIRECTORY_OVERFLOWS,
+                "Session changes dropped since their queue was full",
+                &cluster.overflows,
+            ),
+            (
+                name::REAPED,
+                "Dead incarnations whose leftovers this node removed",
+                &cluster.reaped,
+            ),
+        ];
+        for (name, help, count) in counters {
+            self.counter(name, help, count.load(Relaxed))?;
+        }
+        Ok(())
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {

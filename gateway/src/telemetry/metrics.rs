@@ -44,6 +44,13 @@ pub(super) const CLUSTER_RECONNECTS: &str = "wsc_cluster_reconnects";
 pub(super) const CLUSTER_FORWARDED: &str = "wsc_cluster_messages_forwarded";
 pub(super) const CLUSTER_RECEIVED: &str = "wsc_cluster_messages_received";
 pub(super) const CLUSTER_FAILURES: &str = "wsc_cluster_failures";
+pub(super) const CLUSTER_IGNORED: &str = "wsc_cluster_envelopes_ignored";
+pub(super) const CANARIES_LOST: &str = "wsc_cluster_canaries_lost";
+pub(super) const REAPED: &str = "wsc_cluster_incarnations_reaped";
+pub(super) const DIRECTORY_QUEUE: &str = "wsc_directory_queue_length";
+pub(super) const DIRECTORY_LOOKUPS: &str = "wsc_directory_lookups";
+pub(super) const DIRECTORY_RESYNCS: &str = "wsc_directory_resyncs";
+pub(super) const DIRECTORY_OVERFLOWS: &str = "wsc_directory_overflows";
 pub(super) const CANARY: &str = "wsc_cluster_canary_round_trip_seconds";
 
 /// What the build and the configuration say of this process; the labels of `wsc_build_info`.

@@ -1,0 +1,175 @@
+//! `Calls`: what both skins do around each call: judge the key, hold the deadline, catch a panic, count.
+//!
+//! Also the checks of a request that do not depend on its wire form. It knows neither HTTP nor gRPC.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::HeaderMap;
+use futures_util::FutureExt;
+use serde_json::value::RawValue;
+
+use super::fault::{Fault, FaultCode};
+use super::service::MessageService;
+use crate::protocol::{Disconnect, UserId};
+use crate::security::ApiKeyGuard;
+use crate::telemetry::{ApiCall, ApiKind, ApiMethod, ApiOutcome, Instruments};
+
+/// The most recipients of one call.
+pub(super) const MAX_RECIPIENTS: usize = 1000;
+/// The largest page of a list.
+pub(super) const MAX_PAGE: usize = 1000;
+/// The page when the caller names none.
+pub(super) const DEFAULT_PAGE: usize = 100;
+/// A close frame holds no longer reason (RFC 6455 §5.5).
+const MAX_REASON_BYTES: usize = 123;
+
+/// What both skins are given.
+#[derive(Clone)]
+pub struct ApiContext {
+    /// Does the work.
+    pub service: Arc<dyn MessageService>,
+    /// Judges the callers.
+    pub guard: ApiKeyGuard,
+    /// Counts the calls.
+    pub instruments: Instruments,
+    /// How long a call may take, from its headers to its answer.
+    pub deadline: Duration,
+    /// The largest body, in bytes.
+    pub max_body_bytes: usize,
+}
+
+impl ApiContext {
+    pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<(), Fault> {
+        Ok(self.guard.check(headers)?)
+    }
+
+    /// Runs one call to its end: within the deadline, without letting a panic through, counted.
+    pub(super) async fn run<T>(
+        &self,
+        api: ApiKind,
+        method: ApiMethod,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let started = Instant::now();
+        // Nothing of the work is looked at after a panic: its future is dropped whole.
+        let caught = AssertUnwindSafe(work).catch_unwind();
+        let result = match tokio::time::timeout(self.deadline, caught).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Fault::new(
+                FaultCode::Internal,
+                "the gateway failed at this call",
+            )),
+            Err(_) => Err(self.too_late()),
+        };
+        let outcome = match &result {
+            Ok(_) => ApiOutcome::Ok,
+            Err(fault) => fault.code.outcome(),
+        };
+        self.count(
+            &ApiCall {
+                api,
+                method,
+                outcome,
+            },
+            started,
+        );
+        result
+    }
+
+    pub(super) fn count(&self, call: &ApiCall, started: Instant) {
+        self.instruments.api(call, started.elapsed());
+    }
+
+    fn too_late(&self) -> Fault {
+        let millis = self.deadline.as_millis();
+        let message =
+            format!("the call was not done within {millis} ms; it may still have an effect");
+        Fault::new(FaultCode::Deadline, message)
+    }
+}
+
+/// The recipients, each once, in the order of their first mention.
+pub(super) fn recipients(to: &[String]) -> Result<Vec<UserId>, Fault> {
+    if to.is_empty() || to.len() > MAX_RECIPIENTS {
+        let problem = format!(
+            "has {} recipients, allowed are 1 to {MAX_RECIPIENTS}",
+            to.len()
+        );
+        return Err(Fault::field("to", problem));
+    }
+    let mut seen = HashSet::with_capacity(to.len());
+    let mut users = Vec::with_capacity(to.len());
+    for (at, id) in to.iter().enumerate() {
+        let user = UserId::new(id)
+            .map_err(|error| Fault::field(format!("to[{at}]"), error.to_string()))?;
+        if seen.insert(user.clone()) {
+            users.push(user);
+        }
+    }
+    Ok(users)
+}
+
+/// A user id from a path or a field.
+pub(super) fn user(field: &str, id: &str) -> Result<UserId, Fault> {
+    UserId::new(id).map_err(|error| Fault::field(field, error.to_string()))
+}
+
+/// `data` is an object, or nothing.
+pub(super) fn object(
+    field: &str,
+    data: Option<Box<RawValue>>,
+) -> Result<Option<Box<RawValue>>, Fault> {
+    match data {
+        Some(value) if !value.get().starts_with('{') => {
+            Err(Fault::field(field, "must be a JSON object"))
+        }
+        data => Ok(data),
+    }
+}
+
+/// The page's size, from 1 to 1000.
+pub(super) fn page(limit: Option<usize>) -> Result<usize, Fault> {
+    match limit.unwrap_or(DEFAULT_PAGE) {
+        limit @ 1..=MAX_PAGE => Ok(limit),
+        limit => Err(Fault::field(
+            "limit",
+            format!("is {limit}, allowed are 1 to {MAX_PAGE}"),
+        )),
+    }
+}
+
+/// What the client is told, cut to what a close frame holds.
+pub(super) fn reason(asked: Option<&str>) -> String {
+    let reason = asked.filter(|reason| !reason.is_empty());
+    let reason = reason.unwrap_or(Disconnect::Kicked.describe().reason);
+    let end = reason.floor_char_boundary(MAX_REASON_BYTES);
+    reason.get(..end).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_named_twice_gets_the_message_once() {
+        let to = ["b", "a", "b"].map(str::to_owned);
+        let users = recipients(&to).unwrap();
+        assert_eq!(
+            users.iter().map(UserId::as_str).collect::<Vec<_>>(),
+            ["b", "a"]
+        );
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        assert_eq!(reason(Some("bye")), "bye");
+        assert_eq!(reason(None), reason(Some("")));
+        assert!(!reason(None).is_empty());
+        let long = reason(Some(&"é".repeat(100)));
+        assert_eq!(long, "é".repeat(61));
+    }
+}

@@ -1,0 +1,158 @@
+//! `Fault`: why a call was not done, before a skin gives it its wire form.
+//!
+//! One closed list of codes for both skins, each with its HTTP status, its gRPC status and its metric label, so that the
+//! two cannot drift apart. The text is for the caller; causes inside the gateway go to the log.
+
+use axum::http::StatusCode;
+use tonic::Code;
+
+use super::service::ServiceError;
+use crate::protocol::ErrorCode;
+use crate::security::ApiKeyError;
+use crate::telemetry::ApiOutcome;
+
+/// What the body's `code` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FaultCode {
+    /// What was asked for is wrong.
+    BadRequest,
+    /// No key, or a wrong one.
+    Unauthenticated,
+    /// There is no such path.
+    NotFound,
+    /// The path has no such method.
+    MethodNotAllowed,
+    /// The body is larger than this gateway takes.
+    TooLarge,
+    /// The body is not said to be JSON.
+    UnsupportedMediaType,
+    /// A queue is full.
+    Busy,
+    /// The cluster cannot be reached, or this gateway has no key.
+    Unavailable,
+    /// Not done in time.
+    Deadline,
+    /// A defect.
+    Internal,
+}
+
+impl FaultCode {
+    /// The word in the body.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::Unauthenticated => "unauthenticated",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::TooLarge => "too_large",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Deadline => "deadline",
+            Self::Internal => "internal",
+        }
+    }
+
+    pub(super) const fn http(self) -> StatusCode {
+        match self {
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable | Self::Deadline => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    pub(super) const fn grpc(self) -> Code {
+        match self {
+            Self::BadRequest | Self::UnsupportedMediaType => Code::InvalidArgument,
+            Self::Unauthenticated => Code::Unauthenticated,
+            Self::NotFound | Self::MethodNotAllowed => Code::Unimplemented,
+            Self::TooLarge | Self::Busy => Code::ResourceExhausted,
+            Self::Unavailable => Code::Unavailable,
+            Self::Deadline => Code::DeadlineExceeded,
+            Self::Internal => Code::Internal,
+        }
+    }
+
+    pub(super) const fn outcome(self) -> ApiOutcome {
+        match self {
+            Self::BadRequest
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::TooLarge
+            | Self::UnsupportedMediaType => ApiOutcome::Invalid,
+            Self::Unauthenticated => ApiOutcome::Unauthenticated,
+            Self::Busy => ApiOutcome::Busy,
+            Self::Unavailable => ApiOutcome::Unavailable,
+            Self::Deadline => ApiOutcome::Deadline,
+            Self::Internal => ApiOutcome::Internal,
+        }
+    }
+}
+
+/// Why a call was not done.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) code: FaultCode,
+    pub(super) message: String,
+    /// The path of the wrong field in the request.
+    pub(super) field: Option<String>,
+}
+
+impl Fault {
+    pub(super) fn new(code: FaultCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            field: None,
+        }
+    }
+
+    /// A wrong field, by its path in the request.
+    pub(super) fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            code: FaultCode::BadRequest,
+            message: problem.into(),
+            field: Some(field.into()),
+        }
+    }
+}
+
+impl From<ServiceError> for Fault {
+    fn from(error: ServiceError) -> Self {
+        let code = error.code();
+        let message = error.to_string();
+        match error {
+            ServiceError::Invalid { field, problem } => Self::field(field, problem),
+            ServiceError::Cluster { source, .. } => {
+                tracing::debug!(error = %source, "an API call did not reach the cluster");
+                let busy = code == ErrorCode::Busy;
+                Self::new(
+                    if busy {
+                        FaultCode::Busy
+                    } else {
+                        FaultCode::Unavailable
+                    },
+                    message,
+                )
+            }
+        }
+    }
+}
+
+impl From<ApiKeyError> for Fault {
+    fn from(error: ApiKeyError) -> Self {
+        let code = match error {
+            ApiKeyError::NotConfigured => FaultCode::Unavailable,
+            ApiKeyError::Missing | ApiKeyError::Wrong | ApiKeyError::Length(_) => {
+                FaultCode::Unauthenticated
+            }
+        };
+        Self::new(code, error.to_string())
+    }
+}

@@ -1,0 +1,83 @@
+//! The gRPC skin: `wsc.v1.WscService`, `grpc.health.v1.Health`, and reflection where it is asked for.
+//!
+//! The key is judged on the headers of a call, before its message is read. Health needs no key: probes have none.
+//! Limits of HTTP/2 and of connections are in `serve`, the meaning of each call in `service`.
+
+mod convert;
+mod guard;
+mod serve;
+mod service;
+mod socket;
+
+use axum::middleware::from_fn_with_state;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::server::{HealthReporter, health_reporter};
+use wsc_proto::v1::wsc_service_server::WscServiceServer;
+
+pub use serve::serve_grpc;
+
+use super::calls::ApiContext;
+use service::GrpcApi;
+
+/// Whether callers can ask which services and methods there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reflection {
+    /// As `grpc.reflection: true` says.
+    On,
+    /// The default.
+    Off,
+}
+
+/// The descriptors could not be read; they are made with the code, so that this is a defect of the build.
+#[derive(Debug, thiserror::Error)]
+#[error("the descriptors for gRPC reflection cannot be read")]
+pub struct ReflectionError(#[from] tonic_reflection::server::Error);
+
+/// What `grpc.health.v1` says of this process. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct GrpcHealth(HealthReporter);
+
+impl GrpcHealth {
+    /// From now on calls are welcome.
+    pub async fn serving(&self) {
+        self.set(ServingStatus::Serving).await;
+    }
+
+    /// From now on callers should go elsewhere; calls are answered all the same.
+    pub async fn not_serving(&self) {
+        self.set(ServingStatus::NotServing).await;
+    }
+
+    async fn set(&self, status: ServingStatus) {
+        // The empty name stands for the whole server.
+        for service in ["", <WscServiceServer<GrpcApi> as NamedService>::NAME] {
+            self.0.set_service_status(service, status).await;
+        }
+    }
+}
+
+/// Every service. Health says "not serving" until it is told otherwise.
+pub async fn grpc_routes(
+    context: ApiContext,
+    reflection: Reflection,
+) -> Result<(Routes, GrpcHealth), ReflectionError> {
+    let service = WscServiceServer::new(GrpcApi::new(context.clone()))
+        .max_decoding_message_size(context.max_body_bytes);
+    let guarded = Routes::new(service)
+        .into_axum_router()
+        .layer(from_fn_with_state(context, guard::judge));
+    let (reporter, health_service) = health_reporter();
+    let health = GrpcHealth(reporter);
+    health.not_serving().await;
+    let mut routes = Routes::from(guarded).add_service(health_service);
+    if reflection == Reflection::On {
+        let service = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(wsc_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()?;
+        routes = routes.add_service(service);
+    }
+    Ok((routes, health))
+}

@@ -1,0 +1,75 @@
+//! What happens to a gRPC call before tonic reads its message: the key, and a bound on how long reading may take.
+
+use std::time::{Duration, Instant};
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use tonic::{Code, Status};
+
+use super::super::calls::ApiContext;
+use super::super::fault::Fault;
+use crate::telemetry::{ApiCall, ApiKind, ApiMethod, ApiOutcome};
+
+/// How much longer than a call's own deadline its message may take to arrive.
+const READING: Duration = Duration::from_secs(1);
+
+/// Judges one call.
+pub(super) async fn judge(State(api): State<ApiContext>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let Some(method) = method(request.uri().path()) else {
+        // Nobody's method: tonic says so, and no label is made of what a caller wrote.
+        return next.run(request).await;
+    };
+    let count = |outcome| {
+        let call = ApiCall {
+            api: ApiKind::Grpc,
+            method,
+            outcome,
+        };
+        api.count(&call, started);
+    };
+    if let Err(fault) = api.authenticate(request.headers()) {
+        count(fault.code.outcome());
+        return Status::from(fault).into_http();
+    }
+    let limit = api.deadline + READING;
+    let Ok(response) = tokio::time::timeout(limit, next.run(request)).await else {
+        count(ApiOutcome::Deadline);
+        return Status::deadline_exceeded("the call's message did not arrive in time").into_http();
+    };
+    if is_too_large(&response) {
+        count(ApiOutcome::Invalid);
+        let message = format!("the message is larger than {} bytes", api.max_body_bytes);
+        return Status::resource_exhausted(message).into_http();
+    }
+    response
+}
+
+/// tonic says `OUT_OF_RANGE` of a message over its limit, and nothing here says it of anything else.
+fn is_too_large(response: &Response) -> bool {
+    let status = Status::from_header_map(response.headers());
+    status.is_some_and(|status| status.code() == Code::OutOfRange)
+}
+
+fn method(path: &str) -> Option<ApiMethod> {
+    match path.strip_prefix("/wsc.v1.WscService/")? {
+        "Send" => Some(ApiMethod::Send),
+        "Broadcast" => Some(ApiMethod::Broadcast),
+        "ListOnline" => Some(ApiMethod::ListOnline),
+        "ListSessions" => Some(ApiMethod::ListSessions),
+        "Kick" => Some(ApiMethod::Kick),
+        "GetStats" => Some(ApiMethod::Stats),
+        _ => None,
+    }
+}
+
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Self {
+        let message = match fault.field {
+            Some(field) => format!("{field}: {}", fault.message),
+            None => fault.message,
+        };
+        Self::new(fault.code.grpc(), message)
+    }
+}

@@ -1,0 +1,127 @@
+//! The six calls: a request is checked and converted, the service does the work, its answer is converted back.
+
+use tonic::{Request, Response, Status};
+use wsc_proto::v1::kick_request::Target;
+use wsc_proto::v1::wsc_service_server::WscService;
+use wsc_proto::v1::{
+    BroadcastRequest, BroadcastResponse, GetStatsRequest, GetStatsResponse, KickRequest,
+    KickResponse, ListOnlineRequest, ListOnlineResponse, ListSessionsRequest, ListSessionsResponse,
+    SendRequest, SendResponse,
+};
+
+use super::super::calls::{ApiContext, page, reason, recipients, user};
+use super::super::fault::Fault;
+use super::super::service::KickTarget;
+use super::convert;
+use crate::protocol::SessionId;
+use crate::telemetry::{ApiKind, ApiMethod};
+
+/// The implementation of `wsc.v1.WscService`.
+pub(super) struct GrpcApi(ApiContext);
+
+impl GrpcApi {
+    pub(super) fn new(context: ApiContext) -> Self {
+        Self(context)
+    }
+
+    async fn run<T>(
+        &self,
+        method: ApiMethod,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<Response<T>, Status> {
+        Ok(Response::new(
+            self.0.run(ApiKind::Grpc, method, work).await?,
+        ))
+    }
+}
+
+#[tonic::async_trait]
+impl WscService for GrpcApi {
+    async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {
+        let SendRequest { to, message } = request.into_inner();
+        let work = async {
+            let to = recipients(&to)?;
+            let message = convert::message(message.unwrap_or_default())?;
+            Ok(convert::sent(self.0.service.send(to, message).await?))
+        };
+        self.run(ApiMethod::Send, work).await
+    }
+
+    async fn broadcast(
+        &self,
+        request: Request<BroadcastRequest>,
+    ) -> Result<Response<BroadcastResponse>, Status> {
+        let BroadcastRequest { message } = request.into_inner();
+        let work = async {
+            let message = convert::message(message.unwrap_or_default())?;
+            Ok(convert::broadcast(self.0.service.broadcast(message).await?))
+        };
+        self.run(ApiMethod::Broadcast, work).await
+    }
+
+    async fn list_online(
+        &self,
+        request: Request<ListOnlineRequest>,
+    ) -> Result<Response<ListOnlineResponse>, Status> {
+        let ListOnlineRequest { limit, cursor } = request.into_inner();
+        let work = async {
+            // proto3 cannot tell 0 from absent.
+            let asked = usize::try_from(limit).ok().filter(|limit| *limit != 0);
+            let cursor = Some(cursor).filter(|cursor| !cursor.is_empty());
+            Ok(convert::online(
+                self.0.service.online(cursor, page(asked)?).await?,
+            ))
+        };
+        self.run(ApiMethod::ListOnline, work).await
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<ListSessionsRequest>,
+    ) -> Result<Response<ListSessionsResponse>, Status> {
+        let ListSessionsRequest { user_id } = request.into_inner();
+        let work = async {
+            let user = user("user_id", &user_id)?;
+            let sessions = self.0.service.sessions(&user).await?;
+            Ok(ListSessionsResponse {
+                sessions: sessions.into_iter().map(convert::session).collect(),
+            })
+        };
+        self.run(ApiMethod::ListSessions, work).await
+    }
+
+    async fn kick(&self, request: Request<KickRequest>) -> Result<Response<KickResponse>, Status> {
+        let KickRequest {
+            target,
+            reason: told,
+        } = request.into_inner();
+        let work = async {
+            let outcome = self
+                .0
+                .service
+                .kick(kick_target(target)?, reason(Some(&told)))
+                .await?;
+            Ok(convert::kicked(outcome))
+        };
+        self.run(ApiMethod::Kick, work).await
+    }
+
+    async fn get_stats(
+        &self,
+        request: Request<GetStatsRequest>,
+    ) -> Result<Response<GetStatsResponse>, Status> {
+        let GetStatsRequest {} = request.into_inner();
+        let work = async { Ok(convert::stats(self.0.service.stats().await)) };
+        self.run(ApiMethod::Stats, work).await
+    }
+}
+
+fn kick_target(target: Option<Target>) -> Result<KickTarget, Fault> {
+    match target {
+        Some(Target::UserId(id)) => Ok(KickTarget::User(user("user_id", &id)?)),
+        Some(Target::SessionId(id)) => SessionId::parse(&id)
+            .map(KickTarget::Session)
+            .ok_or_else(|| Fault::field("session_id", "is not a session id")),
+        None => Err(Fault::field("target", "name a user_id or a session_id")),
+    }
+}

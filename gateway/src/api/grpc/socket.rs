@@ -1,0 +1,148 @@
+//! `Socket`: a connection that must say something soon.
+//!
+//! HTTP/2 keep-alive begins after the client's preface; a peer that connects and stays silent would hold its place for
+//! ever. The deadline ends with the preface's 24 bytes; from then on keep-alive watches.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Sleep;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+/// The client's connection preface (RFC 9113 §3.4).
+const PREFACE_BYTES: usize = 24;
+
+/// A connection and its place among the allowed ones.
+pub(super) struct Socket {
+    stream: TcpStream,
+    /// What is left to wait for, and until when; nothing once the preface is here.
+    preface: Option<(usize, Pin<Box<Sleep>>)>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Socket {
+    /// The preface must be here within `deadline`.
+    pub(super) fn new(stream: TcpStream, permit: OwnedSemaphorePermit, deadline: Duration) -> Self {
+        Self {
+            stream,
+            preface: Some((PREFACE_BYTES, Box::pin(tokio::time::sleep(deadline)))),
+            _permit: permit,
+        }
+    }
+
+    fn received(&mut self, bytes: usize) {
+        match &mut self.preface {
+            Some((left, _)) if bytes < *left => *left -= bytes,
+            _ => self.preface = None,
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            self.received(buffer.filled().len() - before);
+            return Poll::Ready(result);
+        }
+        match &mut self.preface {
+            Some((_, deadline)) => {
+                ready!(deadline.as_mut().poll(cx));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl Connected for Socket {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// Both ends of a connection whose preface must be here within 20 ms.
+    async fn pair() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (accepted, peer) = tokio::join!(listener.accept(), TcpStream::connect(address));
+        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let socket = Socket::new(accepted.unwrap().0, permit, Duration::from_millis(20));
+        (socket, peer.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_says_nothing_or_too_little_is_cut() {
+        let (mut socket, mut peer) = pair().await;
+        peer.write_all(&[b'x'; PREFACE_BYTES - 1]).await.unwrap();
+        let mut taken = [0; PREFACE_BYTES - 1];
+        socket.read_exact(&mut taken).await.unwrap();
+        let error = socket.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn after_the_preface_a_peer_may_be_silent() {
+        let (mut socket, mut peer) = pair().await;
+        peer.write_all(&[b'x'; PREFACE_BYTES]).await.unwrap();
+        let mut taken = [0; PREFACE_BYTES];
+        socket.read_exact(&mut taken).await.unwrap();
+        let waited = tokio::time::timeout(Duration::from_millis(60), socket.read_u8()).await;
+        assert!(
+            waited.is_err(),
+            "cut although the preface was there: {waited:?}"
+        );
+    }
+}

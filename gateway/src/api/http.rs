@@ -1,0 +1,50 @@
+//! The HTTP skin: paths, bodies and statuses; the `OpenAPI` document is made from the same types.
+//!
+//! Each handler runs as one call of [`ApiContext`]: the key is judged before the body is read, and the deadline covers
+//! both. Every answer is JSON, refusals too. Content passes through as the bytes it came in.
+
+mod answer;
+mod body;
+mod error;
+mod messages;
+mod openapi;
+mod sessions;
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::{delete, get, post};
+
+pub use openapi::openapi_json;
+
+use super::calls::ApiContext;
+use super::fault::{Fault, FaultCode};
+
+/// Every route, `/openapi.json` included.
+pub fn http_router(context: ApiContext) -> Router {
+    let document = openapi_json();
+    let document = move || async move { ([(CONTENT_TYPE, "application/json")], document) };
+    Router::new()
+        .route("/v1/messages", post(messages::send))
+        .route("/v1/broadcasts", post(messages::broadcast))
+        .route("/v1/users/online", get(sessions::online))
+        .route(
+            "/v1/users/{user}/sessions",
+            get(sessions::list).delete(sessions::kick_user),
+        )
+        .route("/v1/sessions/{id}", delete(sessions::kick_session))
+        .route("/v1/stats", get(sessions::stats))
+        .route("/openapi.json", get(document))
+        .method_not_allowed_fallback(no_method)
+        .fallback(no_path)
+        .with_state(context)
+}
+
+async fn no_path() -> Fault {
+    let message = "there is no such path; /openapi.json lists them";
+    Fault::new(FaultCode::NotFound, message)
+}
+
+async fn no_method() -> Fault {
+    let message = "the path does not take this method; /openapi.json lists them";
+    Fault::new(FaultCode::MethodNotAllowed, message)
+}

@@ -1,0 +1,49 @@
+//! The `OpenAPI` document: the committed copy is the served one, and it says what callers rely on.
+
+// Helpers of a test file are tests too.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use serde_json::{Value, json};
+
+#[test]
+fn the_committed_openapi_document_is_the_one_that_is_served() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
+    let served = wsc_gateway::api::openapi_json();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs")).unwrap();
+        std::fs::write(path, &served).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == served,
+        "docs/openapi.json is not what the code serves; write it anew with\n    \
+         UPDATE_GOLDEN=1 cargo test -p wsc-gateway --test api_openapi"
+    );
+}
+
+#[test]
+fn the_openapi_document_is_3_1_and_names_every_route() {
+    let document: Value = serde_json::from_str(&wsc_gateway::api::openapi_json()).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let paths: Vec<&str> = document["paths"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "/v1/broadcasts",
+            "/v1/messages",
+            "/v1/sessions/{id}",
+            "/v1/stats",
+            "/v1/users/online",
+            "/v1/users/{user}/sessions"
+        ]
+    );
+    assert!(document["components"]["securitySchemes"]["bearer"].is_object());
+    let send = &document["components"]["schemas"]["SendBody"];
+    assert_eq!(send["additionalProperties"], json!(false));
+    assert_eq!(send["required"], json!(["to"]));
+}

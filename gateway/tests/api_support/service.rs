@@ -1,0 +1,314 @@
+//! A [`MessageService`] that writes down what it is asked and fails as told. Shared by the tests of both skins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use wsc_gateway::api::{
+    ApiContext, ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, MessageService, OnlineUsers,
+    Recipient, SendOutcome, ServiceError, Stats,
+};
+use wsc_gateway::cluster::{ClusterError, ClusterStats, NodeInfo, SessionRecord};
+use wsc_gateway::hub::StatsSnapshot;
+use wsc_gateway::protocol::{Epoch, NodeId, Priority, SessionId, UserId};
+use wsc_gateway::security::{ApiKey, ApiKeyGuard};
+use wsc_gateway::telemetry::{BuildInfo, Instruments, Metrics, MetricsSource, NodeState};
+
+/// The key that the tests' gateway has.
+pub(crate) const KEY: &str = "0123456789abcdef-test-key";
+/// The largest body it takes.
+pub(crate) const MAX_BODY: usize = 64 * 1024;
+
+/// How the service answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Behaviour {
+    #[default]
+    Works,
+    Invalid,
+    Disconnected,
+    Busy,
+    Panics,
+    NeverAnswers,
+}
+
+/// What the service was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Send {
+        to: Vec<String>,
+        message: Message,
+    },
+    Broadcast {
+        message: Message,
+    },
+    Online {
+        cursor: Option<String>,
+        limit: usize,
+    },
+    Sessions {
+        user: String,
+    },
+    Kick {
+        target: String,
+        reason: String,
+    },
+    Stats,
+}
+
+/// An [`ApiMessage`] that can be compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) kind: String,
+    pub(crate) id: Option<String>,
+    pub(crate) content: Option<String>,
+    pub(crate) data: Option<String>,
+    pub(crate) priority: Priority,
+    pub(crate) reply_to: Option<String>,
+    pub(crate) from: Option<String>,
+}
+
+impl From<ApiMessage> for Message {
+    fn from(message: ApiMessage) -> Self {
+        Self {
+            kind: message.kind,
+            id: message.id,
+            content: message.content.map(|raw| raw.get().to_owned()),
+            data: message.data.map(|raw| raw.get().to_owned()),
+            priority: message.priority,
+            reply_to: message.reply_to,
+            from: message.from,
+        }
+    }
+}
+
+/// Holds one call until it is opened.
+#[derive(Clone, Default)]
+pub(crate) struct Gate {
+    entered: Arc<Notify>,
+    opened: Arc<Notify>,
+}
+
+impl Gate {
+    pub(crate) async fn entered(&self) {
+        self.entered.notified().await;
+    }
+
+    pub(crate) fn open(&self) {
+        self.opened.notify_one();
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Recorder {
+    calls: Mutex<Vec<Call>>,
+    behaviour: Mutex<Behaviour>,
+    gate: Mutex<Option<Gate>>,
+}
+
+impl Recorder {
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.calls.lock().clone()
+    }
+
+    pub(crate) fn only_call(&self) -> Call {
+        let calls = self.calls();
+        assert_eq!(calls.len(), 1, "{calls:?}");
+        calls[0].clone()
+    }
+
+    pub(crate) fn behave(&self, behaviour: Behaviour) {
+        *self.behaviour.lock() = behaviour;
+    }
+
+    /// The next call waits until the gate is opened.
+    pub(crate) fn hold(&self) -> Gate {
+        self.gate.lock().insert(Gate::default()).clone()
+    }
+
+    async fn take(&self, call: Call) -> Result<(), ServiceError> {
+        self.calls.lock().push(call);
+        let gate = self.gate.lock().take();
+        if let Some(gate) = gate {
+            gate.entered.notify_one();
+            gate.opened.notified().await;
+        }
+        let behaviour = *self.behaviour.lock();
+        let cluster = |source| ServiceError::Cluster {
+            local_sessions: 1,
+            source,
+        };
+        match behaviour {
+            Behaviour::Works => Ok(()),
+            Behaviour::Invalid => Err(ServiceError::Invalid {
+                field: "type",
+                problem: "is too long".to_owned(),
+            }),
+            Behaviour::Disconnected => Err(cluster(ClusterError::Disconnected)),
+            Behaviour::Busy => Err(cluster(ClusterError::Busy)),
+            Behaviour::Panics => panic!("secret: told to panic"),
+            Behaviour::NeverAnswers => std::future::pending().await,
+        }
+    }
+}
+
+impl MessageService for Recorder {
+    fn send(
+        &self,
+        to: Vec<UserId>,
+        message: ApiMessage,
+    ) -> BoxFuture<'_, Result<SendOutcome, ServiceError>> {
+        Box::pin(async move {
+            let id = message.id.clone().unwrap_or_else(|| "made".to_owned());
+            let names = to.iter().map(ToString::to_string).collect();
+            self.take(Call::Send {
+                to: names,
+                message: message.into(),
+            })
+            .await?;
+            let recipients = to.into_iter().map(|user| Recipient {
+                user,
+                local_sessions: 2,
+                nodes: 1,
+            });
+            Ok(SendOutcome {
+                id,
+                recipients: recipients.collect(),
+            })
+        })
+    }
+
+    fn broadcast(
+        &self,
+        message: ApiMessage,
+    ) -> BoxFuture<'_, Result<BroadcastOutcome, ServiceError>> {
+        Box::pin(async move {
+            let id = message.id.clone().unwrap_or_else(|| "made".to_owned());
+            self.take(Call::Broadcast {
+                message: message.into(),
+            })
+            .await?;
+            Ok(BroadcastOutcome {
+                id,
+                local_sessions: 5,
+                nodes: 2,
+            })
+        })
+    }
+
+    fn online(
+        &self,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<OnlineUsers, ServiceError>> {
+        Box::pin(async move {
+            self.take(Call::Online { cursor, limit }).await?;
+            let users = ["bob", "carol"].map(|id| UserId::new(id).unwrap()).to_vec();
+            Ok(OnlineUsers {
+                users,
+                next_cursor: Some("carol".to_owned()),
+                total: 7,
+            })
+        })
+    }
+
+    fn sessions<'a>(
+        &'a self,
+        user: &'a UserId,
+    ) -> BoxFuture<'a, Result<Vec<SessionRecord>, ServiceError>> {
+        Box::pin(async move {
+            self.take(Call::Sessions {
+                user: user.to_string(),
+            })
+            .await?;
+            Ok(vec![SessionRecord {
+                session: SessionId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap(),
+                user: user.clone(),
+                user_type: "customer".to_owned(),
+                node: NodeId::new("chat-0"),
+                epoch: Epoch(3),
+                transport: "ws".to_owned(),
+                device: None,
+                connected_at: 1_800_000_000_000,
+            }])
+        })
+    }
+
+    fn kick(
+        &self,
+        target: KickTarget,
+        reason: String,
+    ) -> BoxFuture<'_, Result<KickOutcome, ServiceError>> {
+        Box::pin(async move {
+            let target = match target {
+                KickTarget::User(user) => format!("user {user}"),
+                KickTarget::Session(session) => format!("session {session}"),
+            };
+            self.take(Call::Kick { target, reason }).await?;
+            Ok(KickOutcome {
+                local_sessions: 1,
+                nodes: 2,
+            })
+        })
+    }
+
+    fn stats(&self) -> BoxFuture<'_, Stats> {
+        Box::pin(async move {
+            self.take(Call::Stats).await.unwrap();
+            let address = "10.0.0.2".to_owned();
+            Stats {
+                node: "chat-0".to_owned(),
+                connections: 12,
+                connections_by_user_type: [("customer".to_owned(), 12)].into(),
+                nodes: vec![NodeInfo {
+                    node: NodeId::new("chat-1"),
+                    epoch: Epoch(3),
+                    address,
+                    connections: 4,
+                }],
+                ..Stats::default()
+            }
+        })
+    }
+}
+
+/// What a skin is given in these tests.
+pub(crate) fn context(
+    recorder: &Arc<Recorder>,
+    key: Option<&str>,
+    deadline: Duration,
+) -> ApiContext {
+    let key = key.map(|key| ApiKey::new(key.as_bytes()).unwrap());
+    ApiContext {
+        service: Arc::clone(recorder) as Arc<dyn MessageService>,
+        guard: ApiKeyGuard::new(key),
+        instruments: Instruments::default(),
+        deadline,
+        max_body_bytes: MAX_BODY,
+    }
+}
+
+/// A source of metrics without counts, to see the instruments alone.
+struct Nothing;
+
+impl MetricsSource for Nothing {
+    fn state(&self) -> NodeState {
+        NodeState::default()
+    }
+
+    fn hub(&self) -> StatsSnapshot {
+        StatsSnapshot::default()
+    }
+
+    fn cluster(&self) -> Option<&ClusterStats> {
+        None
+    }
+}
+
+/// What `/metrics` would say.
+pub(crate) fn rendered(instruments: &Instruments) -> String {
+    Metrics::new(BuildInfo::default(), instruments, Arc::new(Nothing))
+        .render()
+        .unwrap()
+}
