@@ -2,7 +2,12 @@
 
 // Helpers of a test file are tests too.
 // Each test file uses its part of the support.
-#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 
 #[path = "api_support/http.rs"]
 mod http;
