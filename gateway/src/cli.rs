@@ -85,7 +85,7 @@ impl Arguments {
         if self.dev {
             dev::only_here(&mut config);
             secrets = dev::secrets();
-            pages = Some(dev::pages(&self.verifier(&config, &secrets)?)?);
+            pages = Some(dev::pages(&verifier(&config, &secrets)?)?);
         }
         config.validate()?;
         let node = self
@@ -122,7 +122,7 @@ impl Arguments {
     /// Prints a token.
     pub fn token(&self, token: &TokenArguments) -> anyhow::Result<()> {
         let config = self.load()?;
-        let verifier = self.verifier(&config, &self.secrets()?)?;
+        let verifier = verifier(&config, &self.secrets()?)?;
         let lifetime: Duration = token
             .ttl
             .unwrap_or(config.wsc.security.token_expiration)
@@ -159,13 +159,13 @@ impl Arguments {
             None => Ok(Secrets::default()),
         }
     }
+}
 
-    fn verifier(&self, config: &GatewayConfig, secrets: &Secrets) -> anyhow::Result<TokenVerifier> {
-        let key = secrets
-            .jwt_key
-            .as_ref()
-            .context("no jwt-key: give --secrets-dir")?;
-        let settings = JwtSettings::from_config(&config.wsc.security, key.as_bytes());
-        TokenVerifier::new(settings).context("jwt-key")
-    }
+fn verifier(config: &GatewayConfig, secrets: &Secrets) -> anyhow::Result<TokenVerifier> {
+    let key = secrets
+        .jwt_key
+        .as_ref()
+        .context("no jwt-key: give --secrets-dir")?;
+    let settings = JwtSettings::from_config(&config.wsc.security, key.as_bytes());
+    TokenVerifier::new(settings).context("jwt-key")
 }

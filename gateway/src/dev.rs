@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
-use rand::RngExt as _;
+use uuid::Uuid;
 use wsc_config::{GatewayConfig, LogFormat};
 
 use crate::app::Addresses;
@@ -31,13 +31,8 @@ pub fn only_here(config: &mut GatewayConfig) {
 
 /// Keys for this run.
 pub fn secrets() -> Secrets {
-    let key = || {
-        let bytes: [u8; 32] = rand::rng().random();
-        bytes
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-    };
+    // 244 random bits in printable form.
+    let key = || format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     Secrets {
         jwt_key: Some(key()),
         api_key: Some(key()),
@@ -77,6 +72,6 @@ fn token(verifier: &TokenVerifier, user: &str) -> Result<String, TokenError> {
         user_type,
         scopes: Scopes::BROADCAST,
         device: None,
-        lifetime: Duration::from_secs(3600),
+        lifetime: Duration::from_hours(1),
     })
 }

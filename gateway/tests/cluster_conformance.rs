@@ -201,7 +201,7 @@ rules!(
 
 async fn every_claim_gives_a_newer_epoch_and_fences_the_former(s: Subject) {
     let (node, first) = s.alive("a").await;
-    assert_eq!(s.registry.renew(&info("a", first.0)).await.unwrap(), true);
+    assert!(s.registry.renew(&info("a", first.0)).await.unwrap());
     let (_, second) = s.alive("a").await;
     assert!(second > first);
     let fenced = s.registry.renew(&info("a", first.0)).await.unwrap_err();
@@ -216,9 +216,8 @@ async fn every_claim_gives_a_newer_epoch_and_fences_the_former(s: Subject) {
 async fn a_lease_lives_as_long_as_it_is_renewed(s: Subject) {
     let epoch = s.hasty.claim(&info("a", 0), Claim::Take).await.unwrap();
     s.alive("b").await;
-    assert_eq!(
+    assert!(
         s.registry.renew(&info("a", epoch.0)).await.unwrap(),
-        true,
         "now with a long lease"
     );
     let epoch = s.hasty.claim(&info("c", 0), Claim::Take).await.unwrap();
@@ -230,7 +229,7 @@ async fn a_lease_lives_as_long_as_it_is_renewed(s: Subject) {
         names().await == ["a", "b"]
     })
     .await;
-    assert_eq!(s.registry.renew(&info("c", epoch.0)).await.unwrap(), false);
+    assert!(!s.registry.renew(&info("c", epoch.0)).await.unwrap());
     assert_eq!(
         names().await,
         ["a", "b"],

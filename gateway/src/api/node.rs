@@ -204,12 +204,12 @@ impl NodeApi {
         })
     }
 
-    async fn do_stats(&self) -> Stats {
-        let (stats, status) = (self.hub.stats(), self.cluster.status());
-        let mut nodes = status.peers.clone();
+    fn counts(&self) -> Stats {
+        let (stats, cluster) = (self.hub.stats(), self.cluster.status());
+        let mut nodes = cluster.peers.clone();
         nodes.push(NodeInfo {
-            node: status.node.clone(),
-            epoch: status.epoch,
+            node: cluster.node.clone(),
+            epoch: cluster.epoch,
             address: self.cluster.address().to_owned(),
             connections: stats.connections,
         });
@@ -217,7 +217,7 @@ impl NodeApi {
         #[allow(clippy::cast_precision_loss)] // a mean needs no more than 52 bits
         let average = stats.bytes_received as f64 / stats.messages_received.max(1) as f64;
         Stats {
-            node: status.node.to_string(),
+            node: cluster.node.to_string(),
             connections: stats.connections,
             users: stats.users,
             messages_received: stats.messages_received,
@@ -275,7 +275,7 @@ impl MessageService for NodeApi {
     }
 
     fn stats(&self) -> BoxFuture<'_, Stats> {
-        Box::pin(self.do_stats())
+        Box::pin(async { self.counts() })
     }
 }
 

@@ -46,9 +46,10 @@ pub(super) struct Listeners {
 impl Listeners {
     /// Binds all, or none.
     pub(super) fn bind(config: &GatewayConfig) -> Result<Self, BindError> {
-        let ws = match config.wsc.enabled {
-            true => Some(listen("wsc.nodePort", config.wsc.address())?),
-            false => None,
+        let ws = if config.wsc.enabled {
+            Some(listen("wsc.nodePort", config.wsc.address())?)
+        } else {
+            None
         };
         let http = listen("http.port", config.http.address())?;
         let grpc = listen("grpc.port", config.grpc.address())?;

@@ -146,7 +146,7 @@ impl Courier {
         match self.look_up(users).await {
             Ok(nodes) => {
                 self.publish(Plan::make(&self.shared.identity, work, &nodes))
-                    .await
+                    .await;
             }
             Err(error) => work
                 .into_iter()

@@ -56,7 +56,7 @@ mod tests {
         window: Duration::from_secs(10),
         rate_per_second: 0.0,
         jitter: 0.0,
-        deadline: Duration::from_secs(60),
+        deadline: Duration::from_mins(1),
     };
 
     #[test]

@@ -16,27 +16,22 @@ struct Entry<K> {
 
 /// Keys that fire at ticks.
 #[derive(Debug)]
-pub struct Wheel<K> {
+pub(super) struct Wheel<K> {
     slots: Vec<Vec<Entry<K>>>,
     now: Tick,
 }
 
 impl<K: Copy> Wheel<K> {
     /// An empty wheel at tick 0.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             slots: (0..SLOTS).map(|_| Vec::new()).collect(),
             now: 0,
         }
     }
 
-    /// The tick it was last advanced to.
-    pub const fn now(&self) -> Tick {
-        self.now
-    }
-
     /// Fires `key` at `at`; a tick that has passed means the next one.
-    pub fn schedule(&mut self, at: Tick, key: K) -> Tick {
+    pub(super) fn schedule(&mut self, at: Tick, key: K) -> Tick {
         let at = at.max(self.now.saturating_add(1));
         if let Some(slot) = self.slots.get_mut(at as usize % SLOTS) {
             slot.push(Entry { at, key });
@@ -45,7 +40,7 @@ impl<K: Copy> Wheel<K> {
     }
 
     /// Moves on to `to` and adds every `(tick, key)` that is due to `due`.
-    pub fn advance(&mut self, to: Tick, due: &mut Vec<(Tick, K)>) {
+    pub(super) fn advance(&mut self, to: Tick, due: &mut Vec<(Tick, K)>) {
         let turns = (to.saturating_sub(self.now) as usize).min(SLOTS);
         for step in 1..=turns {
             let slot = (self.now as usize + step) % SLOTS;

@@ -21,7 +21,7 @@ const BAD_FRAMES_MAX: u32 = 100;
 const FAREWELL_MAX: usize = 1024 * 1024;
 
 /// Serves a connection to its end. `first` is what hyper had read beyond the request.
-pub async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, first: Bytes) {
+pub(super) async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, first: Bytes) {
     let mut reader = Reader {
         decoder: Decoder::new(shard.settings().max_message),
         dead: false,
@@ -88,7 +88,7 @@ impl Reader {
                             answer_close(shard, connection, frame.map(|frame| frame.code));
                         }
                         Some(message) if !connection.is_closing() => {
-                            take(shard, connection, &message, later)
+                            take(shard, connection, &message, later);
                         }
                         Some(_) => {}
                         None => return,
@@ -122,10 +122,10 @@ fn answer_close(shard: &Shard, connection: &Rc<Connection>, code: Option<u16>) {
 fn take(shard: &Rc<Shard>, connection: &Rc<Connection>, message: &Message<'_>, later: &mut Later) {
     match message {
         Message::Text(text) if shard.settings().echo => {
-            echo(shard, connection, Opcode::Text, text.as_bytes())
+            echo(shard, connection, Opcode::Text, text.as_bytes());
         }
         Message::Binary(bytes) if shard.settings().echo => {
-            echo(shard, connection, Opcode::Binary, bytes)
+            echo(shard, connection, Opcode::Binary, bytes);
         }
         Message::Text(text) => take_text(shard, connection, text, later),
         Message::Binary(_) => {

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 
 /// Why an upgrade request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub(super) enum Refused {
     /// Not a WebSocket handshake (RFC 6455 §4.2.1).
     #[error("{0}")]
     BadRequest(String),
@@ -31,7 +31,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 impl Refused {
     /// The status of the answer.
-    pub const fn status(&self) -> StatusCode {
+    pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Version => StatusCode::UPGRADE_REQUIRED,

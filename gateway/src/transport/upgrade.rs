@@ -124,11 +124,12 @@ fn negotiate(headers: &HeaderMap) -> Result<Option<&'static str>, Refused> {
     if offered.peek().is_none() {
         return Ok(None);
     }
-    match offered.any(|name| name == SUBPROTOCOL) {
-        true => Ok(Some(SUBPROTOCOL)),
-        false => Err(Refused::BadRequest(format!(
+    if offered.any(|name| name == SUBPROTOCOL) {
+        Ok(Some(SUBPROTOCOL))
+    } else {
+        Err(Refused::BadRequest(format!(
             "Sec-WebSocket-Protocol: only {SUBPROTOCOL} is spoken here"
-        ))),
+        )))
     }
 }
 

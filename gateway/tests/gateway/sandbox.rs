@@ -157,7 +157,7 @@ impl Node {
 
 /// A token of a customer for a quarter of an hour.
 pub fn token(user: &str, scopes: Scopes) -> String {
-    token_for(user, scopes, Duration::from_secs(900))
+    token_for(user, scopes, Duration::from_mins(15))
 }
 
 pub fn token_for(user: &str, scopes: Scopes, lifetime: Duration) -> String {

@@ -18,11 +18,11 @@ use wsc_gateway::cluster::{
 };
 use wsc_gateway::protocol::{Epoch, NodeId, SessionId, UserId};
 
-pub fn user(id: &str) -> UserId {
+pub(crate) fn user(id: &str) -> UserId {
     UserId::new(id).unwrap()
 }
 
-pub fn record(id: &str) -> SessionRecord {
+pub(crate) fn record(id: &str) -> SessionRecord {
     SessionRecord {
         session: SessionId::generate(),
         user: user(id),
@@ -37,7 +37,7 @@ pub fn record(id: &str) -> SessionRecord {
 
 /// A hub that records what it is told.
 #[derive(Default)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     /// What each user was sent here; broadcasts under `*`.
     pub delivered: Mutex<HashMap<String, Vec<String>>>,
     pub kicked: Mutex<Vec<String>>,
@@ -45,7 +45,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    pub fn got(&self, user: &str) -> Vec<String> {
+    pub(crate) fn got(&self, user: &str) -> Vec<String> {
         self.delivered.lock().get(user).cloned().unwrap_or_default()
     }
 
@@ -92,7 +92,7 @@ impl LocalNode for Recorder {
 }
 
 /// One node. Dropping it is a crash: its tasks end without a farewell.
-pub struct Node {
+pub(crate) struct Node {
     pub cluster: Cluster,
     pub hub: Arc<Recorder>,
     cancel: CancellationToken,
@@ -105,7 +105,7 @@ impl Drop for Node {
     }
 }
 
-pub fn params(name: &str, backend: &Backend, node_timeout: Duration) -> ClusterParams {
+pub(crate) fn params(name: &str, backend: &Backend, node_timeout: Duration) -> ClusterParams {
     ClusterParams {
         node: NodeId::new(name),
         address: format!("{name}.test"),
@@ -118,11 +118,11 @@ pub fn params(name: &str, backend: &Backend, node_timeout: Duration) -> ClusterP
 }
 
 impl Node {
-    pub fn start(params: ClusterParams) -> Self {
+    pub(crate) fn start(params: ClusterParams) -> Self {
         Self::over(Arc::default(), params)
     }
 
-    pub fn over(hub: Arc<Recorder>, params: ClusterParams) -> Self {
+    pub(crate) fn over(hub: Arc<Recorder>, params: ClusterParams) -> Self {
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let cluster = Cluster::start(params, hub.clone(), &tasks, cancel.clone());
         Self {
@@ -134,13 +134,13 @@ impl Node {
     }
 
     /// Ends as a crash would, and waits for the end of every task.
-    pub async fn crash(self) {
+    pub(crate) async fn crash(self) {
         self.cancel.cancel();
         self.tasks.close();
         within(5, "every task ends", async || self.tasks.is_empty()).await;
     }
 
-    pub fn up(&self, id: &str) -> SessionId {
+    pub(crate) fn up(&self, id: &str) -> SessionId {
         let record = record(id);
         let session = record.session;
         self.hub.sessions.lock().insert(session, record.clone());
@@ -148,7 +148,7 @@ impl Node {
         session
     }
 
-    pub fn down(&self, session: SessionId) {
+    pub(crate) fn down(&self, session: SessionId) {
         let record = self.hub.sessions.lock().remove(&session).unwrap();
         let user = record.user;
         self.cluster.changed(SessionChange::Down {
@@ -158,16 +158,16 @@ impl Node {
         });
     }
 
-    pub fn is_linked(&self) -> bool {
+    pub(crate) fn is_linked(&self) -> bool {
         let is_down = matches!(self.cluster.status().link, Link::Down { .. });
         !is_down && self.cluster.stats().resyncs.load(Relaxed) > 0
     }
 
-    pub async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         within(10, "the link is up", async || self.is_linked()).await;
     }
 
-    pub fn peers(&self) -> HashSet<String> {
+    pub(crate) fn peers(&self) -> HashSet<String> {
         self.cluster
             .status()
             .peers
@@ -176,20 +176,20 @@ impl Node {
             .collect()
     }
 
-    pub async fn knows(&self, peers: usize) {
+    pub(crate) async fn knows(&self, peers: usize) {
         within(10, "the peers are known", async || {
             self.peers().len() == peers
         })
         .await;
     }
 
-    pub async fn online(&self) -> Vec<String> {
+    pub(crate) async fn online(&self) -> Vec<String> {
         let page = self.cluster.online(None, 1000).await;
         page.map(|page| page.users.iter().map(ToString::to_string).collect())
             .unwrap_or_default()
     }
 
-    pub async fn sees_online(&self, users: &[&str]) {
+    pub(crate) async fn sees_online(&self, users: &[&str]) {
         within(10, &format!("online are {users:?}"), async || {
             self.online().await == users
         })
@@ -197,7 +197,7 @@ impl Node {
     }
 
     /// Sends and waits for the report.
-    pub async fn send(&self, to: &[&str], text: &str) -> Result<Vec<usize>, ClusterError> {
+    pub(crate) async fn send(&self, to: &[&str], text: &str) -> Result<Vec<usize>, ClusterError> {
         let (report, told) = reporter();
         let users = to.iter().map(|id| user(id)).collect();
         let json = Bytes::copy_from_slice(text.as_bytes());
@@ -214,13 +214,13 @@ impl Node {
 
 type Outcome = Result<Vec<usize>, ClusterError>;
 
-pub fn reporter() -> (Box<dyn FnOnce(Outcome) + Send>, oneshot::Receiver<Outcome>) {
+pub(crate) fn reporter() -> (Box<dyn FnOnce(Outcome) + Send>, oneshot::Receiver<Outcome>) {
     let (tell, told) = oneshot::channel();
     (Box::new(move |outcome| drop(tell.send(outcome))), told)
 }
 
 /// Polls a condition until it holds; fails the test past the deadline.
-pub async fn within(seconds: u64, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn within(seconds: u64, what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     while !holds().await {
         assert!(Instant::now() < deadline, "not within {seconds} s: {what}");

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A running `redis-server` that keeps every write (append-only file, synced always).
-pub struct RedisServer {
+pub(crate) struct RedisServer {
     child: Child,
     dir: PathBuf,
     pub port: u16,
@@ -16,12 +16,12 @@ pub struct RedisServer {
 
 impl RedisServer {
     /// Without a password.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with_password(None)
     }
 
     /// With `requirepass`, if one is given.
-    pub fn with_password(password: Option<&str>) -> Self {
+    pub(crate) fn with_password(password: Option<&str>) -> Self {
         let dir = std::env::temp_dir().join(format!("wsc-redis-{:016x}", rand::random::<u64>()));
         fs::create_dir_all(&dir).unwrap();
         for _ in 0..20 {
@@ -42,13 +42,13 @@ impl RedisServer {
     }
 
     /// `kill -9`, as an OOM kill would.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Starts it again on the same port with what it had written.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let password = self.password.clone();
         self.child = spawn(self.port, &self.dir, password.as_deref());
         assert!(
@@ -58,18 +58,18 @@ impl RedisServer {
     }
 
     /// Forgets everything it had written; only while it is down.
-    pub fn wipe(&self) {
+    pub(crate) fn wipe(&self) {
         fs::remove_dir_all(&self.dir).unwrap();
         fs::create_dir_all(&self.dir).unwrap();
     }
 
     /// SIGSTOP: connections stay open and nothing answers.
-    pub fn pause(&self) {
+    pub(crate) fn pause(&self) {
         self.signal("-STOP");
     }
 
     /// SIGCONT.
-    pub fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.signal("-CONT");
     }
 
@@ -85,7 +85,7 @@ impl RedisServer {
     }
 
     /// What `redis-cli` prints for this command.
-    pub fn cli(&self, args: &[&str]) -> String {
+    pub(crate) fn cli(&self, args: &[&str]) -> String {
         cli(self.port, self.password.as_deref(), args)
     }
 }

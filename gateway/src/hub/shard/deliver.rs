@@ -75,7 +75,7 @@ impl Shard {
                 self.mark_dirty(connection);
             }
             Pushed::DroppedNewest => {
-                self.count(|stats| _ = stats.dropped_newest.fetch_add(1, Relaxed))
+                self.count(|stats| _ = stats.dropped_newest.fetch_add(1, Relaxed));
             }
             Pushed::Overflow => self.close(connection, Disconnect::SlowConsumer),
         }

@@ -116,7 +116,7 @@ impl Shard {
         }
         if self.context.cluster.is_alone() {
             return if local == 0 {
-                self.tell(report, offline(user))
+                self.tell(report, offline(user));
             };
         }
         let report = self.report(report, local, user.clone());
