@@ -357,6 +357,20 @@ async fn a_message_over_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn headers_over_the_limit_are_refused() {
+    let api = GrpcApi::start().await;
+    let mut request = keyed(to_bob());
+    let filler = "x".repeat(20 * 1024).parse().unwrap();
+    request.metadata_mut().insert("filler", filler);
+    let refused = api.client().await.send(request).await;
+    assert!(
+        refused.is_err() && api.recorder.calls().is_empty(),
+        "{refused:?}"
+    );
+    assert!(api.client().await.send(keyed(to_bob())).await.is_ok());
+}
+
+#[tokio::test]
 async fn failures_of_the_service_are_told_honestly() {
     let api = GrpcApi::start().await;
     let mut client = api.client().await;
