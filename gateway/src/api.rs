@@ -6,14 +6,16 @@ mod calls;
 mod fault;
 mod grpc;
 mod http;
+mod node;
 mod serve;
 mod service;
 
 pub use calls::ApiContext;
 pub use grpc::{GrpcHealth, Reflection, ReflectionError, grpc_routes, serve_grpc};
 pub use http::{http_router, openapi_json};
+pub use node::NodeApi;
 pub use serve::serve_http;
 pub use service::{
-    ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, MessageService, OnlineUsers, Recipient, SendOutcome,
-    ServiceError, Stats,
+    ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, MessageService, OnlineUsers, Recipient,
+    SendOutcome, ServiceError, Stats,
 };

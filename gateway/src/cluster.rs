@@ -21,6 +21,7 @@ mod status;
 mod wire;
 mod writer;
 
+pub use backend::Listener;
 pub use node::Cluster;
 pub use params::{Backend, ClusterParams, Password, RedisParams};
 pub use status::{ClusterStats, ClusterStatus, Link};

@@ -1,1 +1,51 @@
-fn main() {}
+//! The binary: arguments, log, run until told to leave.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
+use wsc_gateway::app::Gateway;
+use wsc_gateway::cli::{Arguments, Command};
+
+/// Long-lived pods give memory back: jemalloc purges in the background.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match &arguments.command {
+        Some(Command::Token(token)) => arguments.token(token),
+        None => tokio::runtime::Runtime::new()
+            .map_err(Into::into)
+            .and_then(|runtime| runtime.block_on(run(&arguments))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("wsc-gateway: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let (config, options) = arguments.resolve()?;
+    let _log = arguments.log(&config, &options.node)?;
+    for key in config.unimplemented_keys_set() {
+        tracing::warn!(%key, "this release does nothing with a key that is set");
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let gateway = Gateway::start(config, options).await?;
+    arguments.greet(&gateway);
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("told to leave by SIGTERM"),
+        _ = interrupt.recv() => tracing::info!("told to leave by SIGINT"),
+        epoch = gateway.cluster().fenced() => tracing::error!(%epoch, "another process has this node's name"),
+        () = gateway.drain_requested() => tracing::info!("told to leave on the admin port"),
+    }
+    tokio::select! {
+        () = gateway.drain() => Ok(()),
+        _ = interrupt.recv() => anyhow::bail!("interrupted a second time: left without finishing the drain"),
+    }
+}

@@ -1,1 +1,27 @@
-//! Being written.
+//! The operator: turns `WebSocketGateway` resources into gateway pods, their Redis, and everything around them.
+//!
+//! Life of a change: `watch` hears of it and keeps `stores` current; `controller` picks the gateways it concerns;
+//! `gateway` runs `dereference → validate → build → apply → status` for each. `census` asks gateways for their
+//! connections in between. `lease` sees to it that only one replica does all that; `admin` tells how it goes.
+
+pub mod access;
+pub mod admin;
+pub mod api;
+pub mod census;
+pub mod check;
+pub mod cli;
+pub mod context;
+pub mod controller;
+pub mod digest;
+pub mod error;
+pub mod gateway;
+pub mod kube_call;
+pub mod lease;
+pub mod metrics;
+pub mod names;
+pub mod owned;
+pub mod run;
+pub mod scope;
+pub mod secrets;
+pub mod stores;
+pub mod watch;

@@ -139,7 +139,10 @@ impl ServiceError {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid { .. } => ErrorCode::BadFrame,
-            Self::Cluster { source: ClusterError::Busy, .. } => ErrorCode::Busy,
+            Self::Cluster {
+                source: ClusterError::Busy,
+                ..
+            } => ErrorCode::Busy,
             Self::Cluster { .. } => ErrorCode::Unavailable,
         }
     }
@@ -148,15 +151,33 @@ impl ServiceError {
 /// The calls. Every one works on any node for the whole cluster.
 pub trait MessageService: Send + Sync + 'static {
     /// To every session of each user, in order per user. At most 1000 users a call.
-    fn send(&self, to: Vec<UserId>, message: ApiMessage) -> BoxFuture<'_, Result<SendOutcome, ServiceError>>;
+    fn send(
+        &self,
+        to: Vec<UserId>,
+        message: ApiMessage,
+    ) -> BoxFuture<'_, Result<SendOutcome, ServiceError>>;
     /// To every session.
-    fn broadcast(&self, message: ApiMessage) -> BoxFuture<'_, Result<BroadcastOutcome, ServiceError>>;
+    fn broadcast(
+        &self,
+        message: ApiMessage,
+    ) -> BoxFuture<'_, Result<BroadcastOutcome, ServiceError>>;
     /// Users online, ordered by id, after `cursor`; `limit` 1 to 1000.
-    fn online(&self, cursor: Option<String>, limit: usize) -> BoxFuture<'_, Result<OnlineUsers, ServiceError>>;
+    fn online(
+        &self,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<OnlineUsers, ServiceError>>;
     /// Sessions of one user, oldest first.
-    fn sessions<'a>(&'a self, user: &'a UserId) -> BoxFuture<'a, Result<Vec<SessionRecord>, ServiceError>>;
+    fn sessions<'a>(
+        &'a self,
+        user: &'a UserId,
+    ) -> BoxFuture<'a, Result<Vec<SessionRecord>, ServiceError>>;
     /// Ends sessions; each client is told why before its close frame.
-    fn kick(&self, target: KickTarget, reason: String) -> BoxFuture<'_, Result<KickOutcome, ServiceError>>;
+    fn kick(
+        &self,
+        target: KickTarget,
+        reason: String,
+    ) -> BoxFuture<'_, Result<KickOutcome, ServiceError>>;
     /// Counts.
     fn stats(&self) -> BoxFuture<'_, Stats>;
 }

@@ -12,8 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 pub use self::directory::MemoryDirectory;
-pub use super::backend::Listener;
-use super::{Broker, Claim, ClusterError, Destination, NodeInfo, NodeRegistry};
+use super::{Broker, Claim, ClusterError, Destination, Listener, NodeInfo, NodeRegistry};
 use crate::protocol::{Epoch, NodeId};
 
 mod directory;

@@ -144,6 +144,16 @@ impl Cluster {
         self.0.shared.status()
     }
 
+    /// Whether there is no other node that work could be handed to. Cheap: asked once per message.
+    pub fn is_alone(&self) -> bool {
+        self.0.backing.broker.alone()
+    }
+
+    /// The address this node tells its peers.
+    pub fn address(&self) -> &str {
+        &self.0.shared.identity.address
+    }
+
     /// The counters.
     pub fn stats(&self) -> &ClusterStats {
         &self.0.shared.stats

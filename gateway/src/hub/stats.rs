@@ -32,6 +32,38 @@ pub struct ShardStats {
     pub refused: [AtomicU64; 5],
 }
 
+impl ShardStats {
+    /// Counts an error told to a client.
+    pub fn count_error(&self, code: ErrorCode) {
+        for (_, counter) in ErrorCode::ALL
+            .iter()
+            .zip(&self.errors)
+            .filter(|(known, _)| **known == code)
+        {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts a connection that ended.
+    pub fn count_disconnect(&self, why: Disconnect) {
+        let counters = Disconnect::ALL.iter().zip(&self.disconnects);
+        for (_, counter) in counters.filter(|(known, _)| known.label() == why.label()) {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts a refused upgrade request. Statuses that are not listed count as 400.
+    pub fn count_refused(&self, status: u16) {
+        let listed = REFUSED
+            .iter()
+            .position(|known| *known == status)
+            .unwrap_or_default();
+        if let Some(counter) = self.refused.get(listed) {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+}
+
 /// The statuses behind [`ShardStats::refused`], in order.
 pub const REFUSED: [u16; 5] = [400, 401, 403, 429, 503];
 
@@ -82,8 +114,14 @@ impl StatsSnapshot {
         let errors = ErrorCode::ALL.map(ErrorCode::as_str);
         add_by(&mut self.errors, errors.iter().copied().zip(&shard.errors));
         let disconnects = Disconnect::ALL.map(Disconnect::label);
-        add_by(&mut self.disconnects, disconnects.iter().copied().zip(&shard.disconnects));
-        add_by(&mut self.refused, REFUSED.iter().copied().zip(&shard.refused));
+        add_by(
+            &mut self.disconnects,
+            disconnects.iter().copied().zip(&shard.disconnects),
+        );
+        add_by(
+            &mut self.refused,
+            REFUSED.iter().copied().zip(&shard.refused),
+        );
     }
 
     /// Errors of every code.
@@ -92,7 +130,10 @@ impl StatsSnapshot {
     }
 }
 
-fn add_by<'a, K: PartialEq>(sums: &mut Vec<(K, u64)>, counts: impl Iterator<Item = (K, &'a AtomicU64)>) {
+fn add_by<'a, K: PartialEq>(
+    sums: &mut Vec<(K, u64)>,
+    counts: impl Iterator<Item = (K, &'a AtomicU64)>,
+) {
     for (key, count) in counts {
         let count = count.load(Relaxed);
         match sums.iter_mut().find(|(known, _)| *known == key) {

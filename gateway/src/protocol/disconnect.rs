@@ -65,13 +65,23 @@ impl Disconnect {
             Self::Drain => (1012, "drain", "server is restarting, reconnect", true),
             Self::Internal => (1011, "internal", "internal error", true),
             Self::Unauthenticated => (4001, "unauthenticated", "no valid token", false),
-            Self::TokenExpired => (4002, "token_expired", "token expired, come back with a new one", true),
+            Self::TokenExpired => (
+                4002,
+                "token_expired",
+                "token expired, come back with a new one",
+                true,
+            ),
             Self::Kicked => (4003, "kicked", "session ended by the server", false),
             Self::Timeout => (4004, "timeout", "nothing heard from the client", true),
             Self::SlowConsumer => (4005, "slow_consumer", "client reads too slowly", true),
             Self::Abuse => (4006, "abuse", "too many bad frames", false),
         };
-        CloseCode { code, label, reason, reconnect }
+        CloseCode {
+            code,
+            label,
+            reason,
+            reconnect,
+        }
     }
 
     /// The word for metrics and logs.

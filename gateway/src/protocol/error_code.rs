@@ -47,12 +47,16 @@ impl ErrorCode {
     /// What it means, for the reference.
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::BadFrame => "the frame is not JSON, or a field is missing, wrong or too long; the message names it",
+            Self::BadFrame => {
+                "the frame is not JSON, or a field is missing, wrong or too long; the message names it"
+            }
             Self::BadTarget => "the frame names more than one target, or one that cannot be",
             Self::Forbidden => "the token does not allow this",
             Self::Offline => "the recipient has no session anywhere; the message was not delivered",
             Self::NotSupported => "the feature is off in the gateway's configuration",
-            Self::Unavailable => "the cluster cannot be reached now; recipients on other nodes did not get the message",
+            Self::Unavailable => {
+                "the cluster cannot be reached now; recipients on other nodes did not get the message"
+            }
             Self::Busy => "a queue is full; the message was not taken, try again later",
         }
     }

@@ -1,1 +1,433 @@
-//! The JSON codec.
+//! The JSON codec, `wsc.v1.json`: frames in, frames out.
+//!
+//! The envelope is parsed and written here; `content` and `data` are passed through as the bytes they came in. Every key
+//! a client may send is known: an unknown one is refused, so that nothing a client says is lost without a word.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::Write as _;
+
+use serde::de::{IgnoredAny, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{ErrorCode, Message, MessageBody, Priority, RawJson, Target, UserId};
+
+/// The WebSocket subprotocol of this codec.
+pub const SUBPROTOCOL: &str = "wsc.v1.json";
+
+/// Longest `id`, `reply_to`, `group` and `ticket_id` in bytes.
+const MAX_ID: usize = 128;
+/// Longest `type` in bytes.
+const MAX_TYPE: usize = 64;
+/// Types that mean something to the protocol itself; no message can have them.
+const CONTROL_TYPES: [&str; 10] = [
+    "welcome",
+    "ping",
+    "pong",
+    "auth",
+    "ack",
+    "error",
+    "receipt",
+    "reconnect",
+    "kicked",
+    "presence",
+];
+
+/// Why a frame was not taken: what an `error` frame tells its sender.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The code.
+    pub code: ErrorCode,
+    /// What is wrong and where.
+    pub message: String,
+    /// The id of the frame, if it had one that could be read.
+    pub ref_id: Option<String>,
+}
+
+/// A frame from a client.
+#[derive(Debug)]
+pub struct ClientFrame<'a>(Raw<'a>);
+
+/// What a client's frame asks for.
+#[derive(Debug)]
+pub enum Command<'a> {
+    /// Answer `pong` with the same id.
+    Ping(Option<&'a str>),
+    /// Take this token as the session's identity.
+    Auth(Cow<'a, str>),
+    /// Send a message.
+    Send {
+        /// Where to.
+        target: Target,
+        /// What.
+        body: MessageBody<'a>,
+        /// Whether the sender wants to know that it was acknowledged.
+        require_ack: bool,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
+    to: Option<Text<'a>>,
+    #[serde(borrow)]
+    group: Option<Text<'a>>,
+    #[serde(borrow)]
+    ticket_id: Option<Text<'a>>,
+    broadcast: Option<bool>,
+    #[serde(borrow)]
+    content: Option<&'a RawJson>,
+    #[serde(borrow)]
+    data: Option<&'a RawJson>,
+    priority: Option<Priority>,
+    require_ack: Option<bool>,
+    #[serde(borrow)]
+    reply_to: Option<Text<'a>>,
+    // The server sets these; a client that echoes a message back may send them, and they mean nothing.
+    #[serde(rename = "from")]
+    _from: Option<IgnoredAny>,
+    #[serde(rename = "from_type")]
+    _from_type: Option<IgnoredAny>,
+    #[serde(rename = "seq")]
+    _seq: Option<IgnoredAny>,
+    #[serde(rename = "create_at")]
+    _create_at: Option<IgnoredAny>,
+}
+
+/// A string that borrows where it has no escapes (serde's own `Option<Cow>` always copies).
+#[derive(Debug)]
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+impl<'a> ClientFrame<'a> {
+    /// Parses one text frame.
+    pub fn parse(text: &'a str) -> Result<Self, Refusal> {
+        let bad = |message| Refusal {
+            code: ErrorCode::BadFrame,
+            message,
+            ref_id: None,
+        };
+        // serde would take an array as the fields in their order.
+        if !text.trim_start().starts_with('{') {
+            return Err(bad("expected a JSON object".to_owned()));
+        }
+        serde_json::from_str(text)
+            .map(Self)
+            .map_err(|error| bad(error.to_string()))
+    }
+
+    /// Checks the fields against each other and says what is asked for.
+    pub fn command(&self) -> Result<Command<'_>, Refusal> {
+        let raw = &self.0;
+        let id = raw.id.as_ref().map(|id| id.0.as_ref());
+        bounded(id, MAX_ID)
+            .map_err(|problem| self.refuse(ErrorCode::BadFrame, format!("id: {problem}")))?;
+        match raw.kind.0.as_ref() {
+            "ping" => Ok(Command::Ping(id)),
+            "auth" => self.token().map(Command::Auth),
+            "ack" => Err(self.refuse(
+                ErrorCode::NotSupported,
+                "acknowledgements are off: wsc.ack.enabled".into(),
+            )),
+            kind => self.send(id, kind),
+        }
+    }
+
+    /// A refusal that refers to this frame.
+    pub fn refuse(&self, code: ErrorCode, message: String) -> Refusal {
+        let ref_id = self
+            .0
+            .id
+            .as_ref()
+            .filter(|id| id.0.len() <= MAX_ID)
+            .map(|id| id.0.to_string());
+        Refusal {
+            code,
+            message,
+            ref_id,
+        }
+    }
+
+    fn token(&self) -> Result<Cow<'_, str>, Refusal> {
+        #[derive(Deserialize)]
+        struct Auth<'a> {
+            #[serde(borrow)]
+            token: Text<'a>,
+        }
+        let object = self
+            .0
+            .data
+            .map(RawJson::get)
+            .filter(|data| data.starts_with('{'));
+        match object.map(serde_json::from_str::<Auth<'_>>) {
+            Some(Ok(auth)) => Ok(auth.token.0),
+            Some(Err(_)) | None => {
+                Err(self.refuse(ErrorCode::BadFrame, "data.token: expected a string".into()))
+            }
+        }
+    }
+
+    fn send<'s>(&'s self, id: Option<&'s str>, kind: &'s str) -> Result<Command<'s>, Refusal> {
+        let raw = &self.0;
+        let body = MessageBody {
+            kind,
+            id,
+            content: raw.content,
+            data: raw.data,
+            priority: raw.priority.unwrap_or_default(),
+            reply_to: raw.reply_to.as_ref().map(|text| text.0.as_ref()),
+        };
+        check_body(&body).map_err(|(field, problem)| {
+            self.refuse(ErrorCode::BadFrame, format!("{field}: {problem}"))
+        })?;
+        let require_ack = raw.require_ack.unwrap_or_default();
+        Ok(Command::Send {
+            target: self.target()?,
+            body,
+            require_ack,
+        })
+    }
+
+    fn target<'s>(&'s self) -> Result<Target, Refusal> {
+        let raw = &self.0;
+        let bad = |message| self.refuse(ErrorCode::BadTarget, message);
+        let broadcast = raw.broadcast.unwrap_or_default();
+        let name = |field, text: &'s Option<Text<'_>>| {
+            let text = text.as_ref().map(|text| text.0.as_ref());
+            bounded(text, MAX_ID)
+                .map_err(|problem| bad(format!("{field}: {problem}")))
+                .map(|()| text)
+        };
+        let group = name("group", &raw.group)?;
+        let ticket = name("ticket_id", &raw.ticket_id)?;
+        match (&raw.to, group, ticket, broadcast) {
+            (None, None, None, false) => Ok(Target::Application),
+            (Some(to), None, None, false) => UserId::new(&to.0)
+                .map(Target::User)
+                .map_err(|error| bad(format!("to: {error}"))),
+            (None, Some(group), None, false) => Ok(Target::Group(group.to_owned())),
+            (None, None, Some(ticket), false) => Ok(Target::Ticket(ticket.to_owned())),
+            (None, None, None, true) => Ok(Target::Broadcast),
+            _ => Err(bad(
+                "more than one of to, group, ticket_id and broadcast".into()
+            )),
+        }
+    }
+}
+
+/// Checks what a client or a backend wants to send; the field at fault and what is wrong with it.
+pub fn check_body(body: &MessageBody<'_>) -> Result<(), (&'static str, String)> {
+    let MessageBody {
+        kind,
+        id,
+        content: _,
+        data,
+        priority: _,
+        reply_to,
+    } = body;
+    bounded(Some(kind), MAX_TYPE).map_err(|problem| ("type", problem))?;
+    if CONTROL_TYPES.contains(kind) {
+        return Err((
+            "type",
+            format!("{kind:?} is a control type of the protocol"),
+        ));
+    }
+    bounded(*id, MAX_ID).map_err(|problem| ("id", problem))?;
+    bounded(*reply_to, MAX_ID).map_err(|problem| ("reply_to", problem))?;
+    match data {
+        Some(data) if !data.get().starts_with('{') => {
+            Err(("data", "expected an object".to_owned()))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn bounded(text: Option<&str>, max: usize) -> Result<(), String> {
+    match text {
+        Some(text) if text.is_empty() || text.len() > max => {
+            Err(format!("has {} bytes, allowed are 1 to {max}", text.len()))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Writes a message as its recipients see it.
+pub fn write_message(message: &Message<'_>, out: &mut Vec<u8>) {
+    let Message {
+        target,
+        sender,
+        id,
+        create_at,
+        body,
+    } = message;
+    let MessageBody {
+        kind,
+        id: _,
+        content,
+        data,
+        priority,
+        reply_to,
+    } = body;
+    out.extend_from_slice(b"{\"type\":");
+    string(kind, out);
+    field("id", id, out);
+    field("from", sender.id, out);
+    field("from_type", sender.kind, out);
+    match target {
+        Target::User(user) => field("to", user.as_str(), out),
+        Target::Group(group) => field("group", group, out),
+        Target::Ticket(ticket) => field("ticket_id", ticket, out),
+        Target::Broadcast => out.extend_from_slice(b",\"broadcast\":true"),
+        Target::Application => {}
+    }
+    put(
+        out,
+        format_args!(",\"seq\":{},\"create_at\":{create_at}", sender.seq),
+    );
+    if *priority != Priority::default() {
+        field("priority", priority.as_str(), out);
+    }
+    if let Some(reply_to) = reply_to {
+        field("reply_to", reply_to, out);
+    }
+    raw_field("content", *content, out);
+    raw_field("data", *data, out);
+    out.push(b'}');
+}
+
+/// What the `welcome` frame tells a new session.
+#[derive(Debug, Serialize)]
+pub struct Welcome<'a> {
+    /// The session's id.
+    pub session_id: String,
+    /// The node that holds it.
+    pub node: &'a str,
+    /// Whose session it is.
+    pub user_id: &'a str,
+    /// The user's type.
+    pub user_type: &'a str,
+    /// How often the server pings a quiet connection.
+    pub heartbeat_interval_ms: u64,
+    /// How long the server waits for any sign of life.
+    pub client_timeout_ms: u64,
+    /// The largest message in bytes.
+    pub max_message_size: usize,
+    /// Whether this session continues an earlier one.
+    pub resumed: bool,
+}
+
+/// The `welcome` frame.
+pub fn welcome(welcome: &Welcome<'_>) -> Vec<u8> {
+    control("welcome", welcome)
+}
+
+/// The `reconnect` frame: come back after so many milliseconds.
+pub fn reconnect(reason: &str, after_ms: u64) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Reconnect<'a> {
+        reason: &'a str,
+        after_ms: u64,
+    }
+    control("reconnect", &Reconnect { reason, after_ms })
+}
+
+/// The `kicked` frame.
+pub fn kicked(reason: &str) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Kicked<'a> {
+        reason: &'a str,
+    }
+    control("kicked", &Kicked { reason })
+}
+
+/// The `pong` frame, with the ping's id.
+pub fn pong(id: Option<&str>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    out.extend_from_slice(b"{\"type\":\"pong\"");
+    if let Some(id) = id {
+        field("id", id, &mut out);
+    }
+    out.push(b'}');
+    out
+}
+
+/// The `error` frame.
+pub fn error(refusal: &Refusal) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    out.extend_from_slice(b"{\"type\":\"error\"");
+    field("code", refusal.code.as_str(), &mut out);
+    field("message", &refusal.message, &mut out);
+    if let Some(ref_id) = &refusal.ref_id {
+        field("ref", ref_id, &mut out);
+    }
+    out.push(b'}');
+    out
+}
+
+fn control<T: Serialize>(kind: &str, data: &T) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    out.extend_from_slice(b"{\"type\":");
+    string(kind, &mut out);
+    out.extend_from_slice(b",\"data\":");
+    write(data, &mut out);
+    out.push(b'}');
+    out
+}
+
+fn field(name: &str, value: &str, out: &mut Vec<u8>) {
+    put(out, format_args!(",\"{name}\":"));
+    string(value, out);
+}
+
+fn raw_field(name: &str, value: Option<&RawJson>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        put(out, format_args!(",\"{name}\":"));
+        out.extend_from_slice(value.get().as_bytes());
+    }
+}
+
+fn string(text: &str, out: &mut Vec<u8>) {
+    write(&text, out);
+}
+
+// Writing to memory cannot fail, and none of the types written here has a failing `Serialize`.
+fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+    let written = serde_json::to_writer(out, value);
+    debug_assert!(written.is_ok());
+}
+
+fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    let written = out.write_fmt(text);
+    debug_assert!(written.is_ok());
+}
+
+#[cfg(test)]
+#[path = "json_tests.rs"]
+mod tests;

@@ -1,0 +1,331 @@
+//! The calls of the API, done by this node: local sessions through the hub, others through the cluster.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+use wsc_wire::Opcode;
+
+use super::{
+    ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, MessageService, OnlineUsers, Recipient,
+    SendOutcome, ServiceError, Stats,
+};
+use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport, NodeInfo, SessionRecord};
+use crate::hub::{Hub, KickWhom, unix_millis};
+use crate::protocol::{Message, MessageBody, Sender, Target, UserId, json};
+
+/// The most recipients of one call.
+const RECIPIENTS_MAX: usize = 1000;
+/// The most users on a page.
+const PAGE_MAX: usize = 1000;
+
+/// This node, as backends see it.
+pub struct NodeApi {
+    hub: Arc<Hub>,
+    cluster: Cluster,
+    seq: AtomicU64,
+}
+
+type Report = oneshot::Receiver<Result<Vec<usize>, ClusterError>>;
+
+impl NodeApi {
+    /// The API of this node.
+    pub const fn new(hub: Arc<Hub>, cluster: Cluster) -> Self {
+        Self {
+            hub,
+            cluster,
+            seq: AtomicU64::new(0),
+        }
+    }
+
+    /// The message as its recipients see it, as JSON and as a frame.
+    fn encode(&self, message: &ApiMessage, id: &str, target: &Target) -> (Bytes, Bytes) {
+        let sender = Sender {
+            id: message.from.as_deref().unwrap_or("system"),
+            kind: "system",
+            seq: self.seq.fetch_add(1, Relaxed) + 1,
+        };
+        let body = body(message);
+        let mut json = Vec::with_capacity(256);
+        json::write_message(
+            &Message {
+                target,
+                sender,
+                id,
+                create_at: unix_millis(),
+                body,
+            },
+            &mut json,
+        );
+        self.hub.count_api_message(json.len());
+        let frame = wsc_wire::encode(Opcode::Text, &json);
+        (json.into(), frame)
+    }
+
+    async fn forward(&self, work: impl FnOnce(ForwardReport) -> Forward) -> Report {
+        let (sender, report) = oneshot::channel();
+        // The caller may have gone away meanwhile.
+        let report_to = Box::new(move |outcome| _ = sender.send(outcome));
+        self.cluster.forward(work(report_to)).await;
+        report
+    }
+
+    async fn do_send(
+        &self,
+        to: Vec<UserId>,
+        message: ApiMessage,
+    ) -> Result<SendOutcome, ServiceError> {
+        if to.is_empty() || to.len() > RECIPIENTS_MAX {
+            let problem = format!("has {} users, allowed are 1 to {RECIPIENTS_MAX}", to.len());
+            return Err(ServiceError::Invalid {
+                field: "to",
+                problem,
+            });
+        }
+        check(&message)?;
+        let id = message_id(&message);
+        let mut waiting = Vec::with_capacity(to.len());
+        for user in to {
+            let target = Target::User(user.clone());
+            let (json, frame) = self.encode(&message, &id, &target);
+            let local_sessions = self
+                .hub
+                .deliver(std::slice::from_ref(&user), &frame)
+                .await
+                .into_iter()
+                .sum();
+            let users = vec![user.clone()];
+            let report = self
+                .forward(|report| Forward::Users {
+                    users,
+                    json,
+                    report,
+                })
+                .await;
+            waiting.push((user, local_sessions, report));
+        }
+        let reached = waiting.iter().map(|(_, local, _)| local).sum();
+        let mut recipients = Vec::with_capacity(waiting.len());
+        for (user, local_sessions, report) in waiting {
+            recipients.push(Recipient {
+                user,
+                local_sessions,
+                nodes: outcome(report, reached).await?,
+            });
+        }
+        Ok(SendOutcome { id, recipients })
+    }
+
+    async fn do_broadcast(&self, message: ApiMessage) -> Result<BroadcastOutcome, ServiceError> {
+        check(&message)?;
+        let id = message_id(&message);
+        let (json, frame) = self.encode(&message, &id, &Target::Broadcast);
+        let local_sessions = self.hub.broadcast(&frame).await;
+        let report = self
+            .forward(|report| Forward::Broadcast { json, report })
+            .await;
+        Ok(BroadcastOutcome {
+            id,
+            local_sessions,
+            nodes: outcome(report, local_sessions).await?,
+        })
+    }
+
+    async fn do_online(
+        &self,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> Result<OnlineUsers, ServiceError> {
+        if !(1..=PAGE_MAX).contains(&limit) {
+            let problem = format!("is {limit}, allowed are 1 to {PAGE_MAX}");
+            return Err(ServiceError::Invalid {
+                field: "limit",
+                problem,
+            });
+        }
+        let page = self
+            .cluster
+            .online(cursor.as_deref(), limit)
+            .await
+            .map_err(unreached)?;
+        let next_cursor = page
+            .users
+            .last()
+            .filter(|_| page.more)
+            .map(ToString::to_string);
+        Ok(OnlineUsers {
+            users: page.users,
+            next_cursor,
+            total: page.total,
+        })
+    }
+
+    async fn do_kick(
+        &self,
+        target: KickTarget,
+        reason: String,
+    ) -> Result<KickOutcome, ServiceError> {
+        let whom = match &target {
+            KickTarget::User(user) => KickWhom::User(user.clone()),
+            KickTarget::Session(session) => KickWhom::Session(*session),
+        };
+        let local_sessions = self.hub.kick(whom, &reason).await;
+        let report = match target {
+            // A session is in one place; found here, nobody else need look.
+            KickTarget::Session(_) if local_sessions > 0 => {
+                return Ok(KickOutcome {
+                    local_sessions,
+                    nodes: 0,
+                });
+            }
+            KickTarget::Session(session) => {
+                self.forward(|report| Forward::KickSession {
+                    session,
+                    reason,
+                    report,
+                })
+                .await
+            }
+            KickTarget::User(user) => {
+                self.forward(|report| Forward::KickUser {
+                    user,
+                    reason,
+                    report,
+                })
+                .await
+            }
+        };
+        Ok(KickOutcome {
+            local_sessions,
+            nodes: outcome(report, local_sessions).await?,
+        })
+    }
+
+    async fn do_stats(&self) -> Stats {
+        let (stats, status) = (self.hub.stats(), self.cluster.status());
+        let mut nodes = status.peers.clone();
+        nodes.push(NodeInfo {
+            node: status.node.clone(),
+            epoch: status.epoch,
+            address: self.cluster.address().to_owned(),
+            connections: stats.connections,
+        });
+        nodes.sort_by(|a, b| a.node.cmp(&b.node));
+        #[allow(clippy::cast_precision_loss)] // a mean needs no more than 52 bits
+        let average = stats.bytes_received as f64 / stats.messages_received.max(1) as f64;
+        Stats {
+            node: status.node.to_string(),
+            connections: stats.connections,
+            users: stats.users,
+            messages_received: stats.messages_received,
+            messages_sent: stats.messages_sent,
+            average_message_bytes: average,
+            errors: stats.errors_total(),
+            connections_by_user_type: stats.by_user_type.into_iter().collect(),
+            connections_by_transport: stats
+                .by_transport
+                .into_iter()
+                .map(|(name, n)| (name.to_owned(), n))
+                .collect(),
+            nodes,
+        }
+    }
+}
+
+impl MessageService for NodeApi {
+    fn send(
+        &self,
+        to: Vec<UserId>,
+        message: ApiMessage,
+    ) -> BoxFuture<'_, Result<SendOutcome, ServiceError>> {
+        Box::pin(self.do_send(to, message))
+    }
+
+    fn broadcast(
+        &self,
+        message: ApiMessage,
+    ) -> BoxFuture<'_, Result<BroadcastOutcome, ServiceError>> {
+        Box::pin(self.do_broadcast(message))
+    }
+
+    fn online(
+        &self,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<OnlineUsers, ServiceError>> {
+        Box::pin(self.do_online(cursor, limit))
+    }
+
+    fn sessions<'a>(
+        &'a self,
+        user: &'a UserId,
+    ) -> BoxFuture<'a, Result<Vec<SessionRecord>, ServiceError>> {
+        Box::pin(async move { self.cluster.sessions_of(user).await.map_err(unreached) })
+    }
+
+    fn kick(
+        &self,
+        target: KickTarget,
+        reason: String,
+    ) -> BoxFuture<'_, Result<KickOutcome, ServiceError>> {
+        Box::pin(self.do_kick(target, reason))
+    }
+
+    fn stats(&self) -> BoxFuture<'_, Stats> {
+        Box::pin(self.do_stats())
+    }
+}
+
+fn body(message: &ApiMessage) -> MessageBody<'_> {
+    MessageBody {
+        kind: if message.kind.is_empty() {
+            "text"
+        } else {
+            &message.kind
+        },
+        id: message.id.as_deref(),
+        content: message.content.as_deref(),
+        data: message.data.as_deref(),
+        priority: message.priority,
+        reply_to: message.reply_to.as_deref(),
+    }
+}
+
+fn check(message: &ApiMessage) -> Result<(), ServiceError> {
+    let invalid = |(field, problem)| ServiceError::Invalid { field, problem };
+    json::check_body(&body(message)).map_err(invalid)?;
+    match message.from.as_deref().map(UserId::new) {
+        Some(Err(error)) => Err(ServiceError::Invalid {
+            field: "from",
+            problem: error.to_string(),
+        }),
+        Some(Ok(_)) | None => Ok(()),
+    }
+}
+
+fn message_id(message: &ApiMessage) -> String {
+    message
+        .id
+        .clone()
+        .unwrap_or_else(|| Uuid::now_v7().to_string())
+}
+
+/// How many other nodes took the work.
+async fn outcome(report: Report, local_sessions: usize) -> Result<usize, ServiceError> {
+    let outcome = report.await.unwrap_or(Err(ClusterError::Disconnected));
+    let counts = outcome.map_err(|source| ServiceError::Cluster {
+        local_sessions,
+        source,
+    })?;
+    Ok(counts.into_iter().sum())
+}
+
+fn unreached(source: ClusterError) -> ServiceError {
+    ServiceError::Cluster {
+        local_sessions: 0,
+        source,
+    }
+}

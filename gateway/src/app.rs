@@ -1,0 +1,208 @@
+//! The composition root: builds every part, opens all listeners together, and takes everything down in the order that
+//! loses nothing.
+//!
+//! [`Gateway::start`] either serves on every port or fails and leaves nothing behind. [`Gateway::drain`] is the one way
+//! out: unready, stop accepting, send sessions away, leave the cluster, stop. `main` and the tests call it; nothing else
+//! knows how the parts fit together.
+
+mod drain;
+mod listeners;
+mod options;
+mod view;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+use wsc_config::GatewayConfig;
+
+use crate::admin::{Admin, Phase};
+use crate::api::{self, ApiContext, GrpcHealth, NodeApi, Reflection, ReflectionError};
+use crate::cluster::Cluster;
+use crate::hub::{self, Hub, ShardContext, ShardThread};
+use crate::security::ApiKeyGuard;
+use crate::settings::SettingsError;
+use crate::telemetry::{BuildInfo, Instruments, Metrics};
+use crate::transport::{UpgradeState, accept_forever, upgrade_router};
+
+use listeners::Listeners;
+pub use listeners::{Addresses, BindError};
+pub use options::Options;
+use view::View;
+
+/// How long a call of the API may take.
+const API_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why a gateway did not start. Nothing of it is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot be served.
+    #[error("configuration")]
+    Settings(#[from] SettingsError),
+    /// A port cannot be had.
+    #[error("listeners")]
+    Bind(#[from] BindError),
+    /// The gRPC API cannot describe itself.
+    #[error("gRPC reflection")]
+    Reflection(#[from] ReflectionError),
+    /// A thread cannot be had.
+    #[error("threads")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A running gateway.
+pub struct Gateway {
+    addresses: Addresses,
+    config: Arc<GatewayConfig>,
+    hub: Arc<Hub>,
+    cluster: Cluster,
+    phase: watch::Sender<Phase>,
+    draining: Arc<AtomicBool>,
+    health: GrpcHealth,
+    tasks: TaskTracker,
+    /// Ends the acceptor.
+    accepting: CancellationToken,
+    /// Ends the APIs.
+    serving: CancellationToken,
+    /// Ends shards and the cluster's tasks.
+    running: CancellationToken,
+    shards: Mutex<Vec<ShardThread>>,
+    admin: Mutex<Option<Admin>>,
+    drain_requested: Arc<tokio::sync::Notify>,
+}
+
+impl Gateway {
+    /// Starts everything. Must be called on a multi-threaded tokio runtime, which the APIs and the cluster then run on.
+    pub async fn start(config: GatewayConfig, options: Options) -> Result<Arc<Self>, StartError> {
+        let settings = Arc::new(options.settings(&config)?);
+        let guard = ApiKeyGuard::new(options.secrets.api_key()?);
+        let listeners = Listeners::bind(&config)?;
+        let addresses = listeners.addresses();
+        let (hub, inboxes) = Hub::new(options.shards());
+        let (tasks, running) = (TaskTracker::new(), CancellationToken::new());
+        let params = options.cluster_params(&config, addresses);
+        let cluster = Cluster::start(params, hub.clone(), &tasks, running.child_token());
+        let draining = Arc::new(AtomicBool::new(false));
+        let instruments = Instruments::default();
+        let upgrades = UpgradeState {
+            settings: settings.clone(),
+            hub: hub.clone(),
+            draining: draining.clone(),
+        };
+        let context = ShardContext {
+            hub: hub.clone(),
+            cluster: cluster.clone(),
+            settings: settings.clone(),
+            instruments: instruments.clone(),
+            upgrades: options.pages(upgrade_router(upgrades)),
+        };
+        let shards = inboxes
+            .into_iter()
+            .map(|inbox| hub::spawn(inbox, context.clone(), running.child_token()));
+        let shards = shards
+            .collect::<Result<Vec<_>, _>>()
+            .inspect_err(|_| running.cancel())
+            .map_err(StartError::Thread)?;
+        let api = ApiContext {
+            service: Arc::new(NodeApi::new(hub.clone(), cluster.clone())),
+            guard,
+            instruments: instruments.clone(),
+            max_body_bytes: config.wsc.security.max_message_size.len(),
+            deadline: API_DEADLINE,
+        };
+        let reflection = if config.grpc.reflection {
+            Reflection::On
+        } else {
+            Reflection::Off
+        };
+        let (grpc, health) = api::grpc_routes(api.clone(), reflection)
+            .await
+            .inspect_err(|_| running.cancel())?;
+        let phase = watch::Sender::new(Phase::Starting);
+        let gateway = Arc::new(Self {
+            addresses,
+            config: Arc::new(config),
+            hub,
+            cluster,
+            phase,
+            draining,
+            health,
+            tasks,
+            accepting: CancellationToken::new(),
+            serving: CancellationToken::new(),
+            running,
+            shards: Mutex::new(shards),
+            admin: Mutex::new(None),
+            drain_requested: Arc::default(),
+        });
+        gateway.serve(listeners, (api, grpc), &instruments)?;
+        gateway.health.serving().await;
+        gateway.phase.send_replace(Phase::Serving);
+        tracing::info!(ws = ?addresses.ws, http = %addresses.http, grpc = %addresses.grpc, admin = %addresses.admin, "serving");
+        Ok(gateway)
+    }
+
+    fn serve(
+        self: &Arc<Self>,
+        listeners: Listeners,
+        (api, grpc): (ApiContext, Routes),
+        instruments: &Instruments,
+    ) -> Result<(), StartError> {
+        let view = Arc::new(View::new(self));
+        let meta = &self.config.gateway;
+        let build = BuildInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            gateway: meta.name.clone(),
+            environment: meta.environment.clone(),
+        };
+        view.set_metrics(Metrics::new(build, instruments, view.clone()));
+        let admin = Admin::spawn(listeners.admin, view).map_err(StartError::Thread)?;
+        *self.admin.lock() = Some(admin);
+        if let Some(ws) = listeners.ws {
+            self.tasks
+                .spawn(accept_forever(ws, self.hub.clone(), self.accepting.clone()));
+        }
+        self.tasks.spawn(api::serve_http(
+            listeners.http,
+            api::http_router(api),
+            self.serving.clone(),
+        ));
+        let serving = api::serve_grpc(listeners.grpc, grpc, self.serving.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "the gRPC API has ended");
+            }
+        });
+        Ok(())
+    }
+
+    /// What it listens on.
+    pub const fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// This node's sessions.
+    pub const fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// The other nodes.
+    pub const fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Where it is in its life.
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Resolves when somebody asked for a drain on the admin port.
+    pub async fn drain_requested(&self) {
+        self.drain_requested.notified().await;
+    }
+}

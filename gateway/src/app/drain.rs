@@ -1,0 +1,88 @@
+//! The way out, in the order that loses nothing: unready first, sessions before the APIs, the cluster last.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::Gateway;
+use crate::admin::Phase;
+use crate::hub::{Command, DrainPlan, ShardThread};
+
+/// Kept back from the deadline for what follows the sessions: finishing API calls and leaving the cluster.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+impl Gateway {
+    /// Leaves: within `drain.deadline` every session has been told, the registry is left, and all ports are closed.
+    /// A second call returns when the first is done.
+    pub async fn drain(&self) {
+        if self.draining.swap(true, Relaxed) {
+            let mut phase = self.phase();
+            // An error means the gateway is gone altogether.
+            let _gone = phase.wait_for(|phase| *phase == Phase::Stopped).await;
+            return;
+        }
+        let began = Instant::now();
+        let drain = &self.config.drain;
+        self.phase.send_replace(Phase::Draining);
+        self.health.not_serving().await;
+        tracing::info!(connections = self.hub.stats().connections, "draining");
+        // New connections are still welcome while the news of our unreadiness spreads: refusing them now would fail
+        // clients that no one has told better yet.
+        sleep(drain.unready_delay.into()).await;
+        self.accepting.cancel();
+        let deadline = began + Duration::from(drain.deadline);
+        self.send_sessions_away(deadline - FAREWELL.min(Duration::from(drain.deadline) / 2))
+            .await;
+        self.serving.cancel();
+        self.tasks.close();
+        if timeout_at(deadline, self.cluster.leave()).await.is_err() {
+            tracing::warn!("the cluster was not left in time; peers will notice by the lease");
+        }
+        self.stop(deadline).await;
+        tracing::info!(took = ?began.elapsed(), "stopped");
+    }
+
+    async fn send_sessions_away(&self, deadline: Instant) {
+        let drain = &self.config.drain;
+        let shards = self.hub.shards().len();
+        let plan = DrainPlan {
+            window: drain.window.into(),
+            rate_per_second: f64::from(drain.rate_per_second),
+            jitter: drain.jitter,
+            deadline: deadline.saturating_duration_since(Instant::now()),
+        };
+        let mut waiting = Vec::new();
+        for shard in (0..).take(shards) {
+            let (answer, drained) = oneshot::channel();
+            self.hub
+                .post(shard, Command::Drain(plan.share(shards), answer))
+                .await;
+            waiting.push(drained);
+        }
+        for drained in waiting {
+            // Shards keep the deadline themselves; a stuck one must not hold up the others' farewell.
+            let _late = timeout_at(deadline + Duration::from_secs(1), drained).await;
+        }
+    }
+
+    async fn stop(&self, deadline: Instant) {
+        let patience = deadline
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(100));
+        self.running.cancel();
+        if timeout(patience, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some tasks did not end in time");
+        }
+        let shards = std::mem::take(&mut *self.shards.lock());
+        let joined =
+            tokio::task::spawn_blocking(move || shards.into_iter().for_each(ShardThread::join));
+        if timeout(patience, joined).await.is_err() {
+            tracing::warn!("a shard did not end in time");
+        }
+        self.phase.send_replace(Phase::Stopped);
+        // Last, so that probes are answered to the end. Dropping it does not wait.
+        drop(self.admin.lock().take());
+    }
+}

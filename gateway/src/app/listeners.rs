@@ -1,0 +1,109 @@
+//! All listeners, bound together before anything is served.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use wsc_config::GatewayConfig;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// A port that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: cannot listen on {address}")]
+pub struct BindError {
+    /// The key of the configuration.
+    pub key: &'static str,
+    /// The address.
+    pub address: SocketAddr,
+    /// Why.
+    #[source]
+    pub source: std::io::Error,
+}
+
+/// What a gateway listens on.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// WebSocket; `None` when `wsc.enabled` is false.
+    pub ws: Option<SocketAddr>,
+    /// HTTP API.
+    pub http: SocketAddr,
+    /// gRPC API.
+    pub grpc: SocketAddr,
+    /// Health and metrics.
+    pub admin: SocketAddr,
+}
+
+/// Bound, not yet served.
+pub(super) struct Listeners {
+    pub(super) ws: Option<TcpListener>,
+    pub(super) http: TcpListener,
+    pub(super) grpc: TcpListener,
+    pub(super) admin: std::net::TcpListener,
+    addresses: Addresses,
+}
+
+impl Listeners {
+    /// Binds all, or none.
+    pub(super) fn bind(config: &GatewayConfig) -> Result<Self, BindError> {
+        let ws = match config.wsc.enabled {
+            true => Some(listen("wsc.nodePort", config.wsc.address())?),
+            false => None,
+        };
+        let http = listen("http.port", config.http.address())?;
+        let grpc = listen("grpc.port", config.grpc.address())?;
+        let admin = listen("admin.port", config.admin.address())?;
+        let addresses = Addresses {
+            ws: ws
+                .as_ref()
+                .map(|ws| bound("wsc.nodePort", ws))
+                .transpose()?,
+            http: bound("http.port", &http)?,
+            grpc: bound("grpc.port", &grpc)?,
+            admin: bound("admin.port", &admin)?,
+        };
+        let admin = admin.into_std().map_err(|source| BindError {
+            key: "admin.port",
+            address: addresses.admin,
+            source,
+        })?;
+        Ok(Self {
+            ws,
+            http,
+            grpc,
+            admin,
+            addresses,
+        })
+    }
+
+    pub(super) const fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+}
+
+fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
+    let socket = || {
+        let domain = socket2::Domain::for_address(address);
+        let socket =
+            socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    socket().map_err(|source| BindError {
+        key,
+        address,
+        source,
+    })
+}
+
+fn bound(key: &'static str, listener: &TcpListener) -> Result<SocketAddr, BindError> {
+    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+    listener.local_addr().map_err(|source| BindError {
+        key,
+        address: unknown,
+        source,
+    })
+}

@@ -1,0 +1,105 @@
+//! What a process knows beside its configuration file: who it is, its secrets, and switches for machines without users.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use wsc_config::{GatewayConfig, NodeDiscovery};
+
+use super::Addresses;
+use crate::cluster::memory::MemoryStore;
+use crate::cluster::{Backend, ClusterParams, Password, RedisParams};
+use crate::hub::MAX_SHARDS;
+use crate::protocol::NodeId;
+use crate::settings::{Secrets, Settings, SettingsError};
+
+/// The particulars of one process.
+#[derive(Default)]
+pub struct Options {
+    /// This node's name: the pod's.
+    pub node: String,
+    /// The host it tells its peers; empty: the one it listens on.
+    pub host: String,
+    /// Keys and passwords.
+    pub secrets: Secrets,
+    /// Threads that hold sessions; 0: one per core.
+    pub shards: usize,
+    /// Echo data frames instead of serving, for protocol suites.
+    pub echo: bool,
+    /// Further pages on the WebSocket listener.
+    pub pages: Option<Router>,
+    /// The cluster in memory this node is part of when there is no Redis; `None`: one of its own.
+    pub memory: Option<Arc<MemoryStore>>,
+}
+
+impl Options {
+    pub(super) fn settings(&self, config: &GatewayConfig) -> Result<Settings, SettingsError> {
+        let settings = Settings::resolve(config, &self.secrets, &self.node)?;
+        Ok(Settings {
+            echo: self.echo,
+            ..settings
+        })
+    }
+
+    pub(super) fn pages(&self, upgrades: Router) -> Router {
+        match &self.pages {
+            Some(pages) => upgrades.merge(pages.clone()),
+            None => upgrades,
+        }
+    }
+
+    /// How many shards: as asked for, or one per core.
+    pub(super) fn shards(&self) -> usize {
+        match self.shards {
+            0 => std::thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(MAX_SHARDS),
+            shards => shards,
+        }
+    }
+
+    pub(super) fn cluster_params(
+        &self,
+        config: &GatewayConfig,
+        addresses: Addresses,
+    ) -> ClusterParams {
+        let distributed = &config.wsc.distributed;
+        ClusterParams {
+            node: NodeId::new(&self.node),
+            address: self.address(addresses.ws.unwrap_or(addresses.http)),
+            cluster_name: distributed.cluster().to_owned(),
+            backend: self.backend(config),
+            node_timeout: distributed.node_timeout.into(),
+            node_sync_interval: distributed.node_sync_interval.into(),
+            health_check_interval: distributed.health_check_interval.into(),
+        }
+    }
+
+    fn address(&self, listener: SocketAddr) -> String {
+        let host = if self.host.is_empty() {
+            listener.ip().to_string()
+        } else {
+            self.host.clone()
+        };
+        format!("{host}:{}", listener.port())
+    }
+
+    /// Redis when the configuration wants a cluster of nodes that find each other there; memory otherwise.
+    fn backend(&self, config: &GatewayConfig) -> Backend {
+        let redis = &config.wsc.redis;
+        let distributed = &config.wsc.distributed;
+        let wanted = distributed.enabled && distributed.node_discovery == NodeDiscovery::Redis;
+        if !wanted || !redis.is_configured() {
+            return Backend::Memory(self.memory.clone().unwrap_or_default());
+        }
+        let username = (!redis.username.is_empty()).then(|| redis.username.clone());
+        Backend::Redis(RedisParams {
+            port: redis.port,
+            db: redis.db,
+            username,
+            password: self.secrets.redis_password.as_deref().map(Password::new),
+            key_prefix: redis.key_prefix.clone(),
+            ..RedisParams::at(&redis.host, redis.port)
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! What the admin port and the metrics are told. Never waits: it is how a stuck gateway is noticed.
+
+use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::Gateway;
+use crate::admin::{AdminSource, NodeStatus, Phase, Readiness, RedisState};
+use crate::cluster::{Cluster, ClusterStats, Link};
+use crate::hub::{Hub, StatsSnapshot};
+use crate::telemetry::{Metrics, MetricsSource, NodeState};
+
+/// A shard whose timer has not turned for so long is stuck.
+const STUCK: Duration = Duration::from_secs(10);
+
+/// The gateway as probes and scrapes see it.
+pub(super) struct View {
+    hub: Arc<Hub>,
+    cluster: Cluster,
+    phase: watch::Receiver<Phase>,
+    drain_requested: Arc<Notify>,
+    metrics: OnceLock<Metrics>,
+    pulses: Mutex<Vec<(u64, Instant)>>,
+}
+
+impl View {
+    pub(super) fn new(gateway: &Gateway) -> Self {
+        let pulses = gateway
+            .hub
+            .shards()
+            .iter()
+            .map(|_| (0, Instant::now()))
+            .collect();
+        Self {
+            hub: gateway.hub.clone(),
+            cluster: gateway.cluster.clone(),
+            phase: gateway.phase(),
+            drain_requested: gateway.drain_requested.clone(),
+            metrics: OnceLock::new(),
+            pulses: Mutex::new(pulses),
+        }
+    }
+
+    /// The registry reads this view, so it comes second.
+    pub(super) fn set_metrics(&self, metrics: Metrics) {
+        // Called once.
+        let _set = self.metrics.set(metrics);
+    }
+
+    fn redis(&self) -> RedisState {
+        match self.cluster.status().link {
+            Link::Alone => RedisState::None,
+            Link::Up => RedisState::Up,
+            Link::Down { .. } => RedisState::Down,
+        }
+    }
+}
+
+impl AdminSource for View {
+    fn live(&self) -> bool {
+        let now = Instant::now();
+        let mut pulses = self.pulses.lock();
+        let mut live = true;
+        for (shard, (pulse, seen)) in self.hub.shards().iter().zip(pulses.iter_mut()) {
+            let turned = shard.pulse().load(Relaxed);
+            if turned != *pulse {
+                (*pulse, *seen) = (turned, now);
+            }
+            live &= now.duration_since(*seen) < STUCK;
+        }
+        live || *self.phase.borrow() == Phase::Stopped
+    }
+
+    fn readiness(&self) -> Readiness {
+        let (phase, redis) = (*self.phase.borrow(), self.redis());
+        let fenced = self.cluster.status().fenced.is_some();
+        let ready = phase == Phase::Serving && redis != RedisState::Down && !fenced;
+        Readiness {
+            ready,
+            phase,
+            redis,
+        }
+    }
+
+    fn status(&self) -> NodeStatus {
+        let (stats, cluster, phase) = (
+            self.hub.stats(),
+            self.cluster.status(),
+            *self.phase.borrow(),
+        );
+        NodeStatus {
+            node: cluster.node.as_str().to_owned(),
+            epoch: cluster.epoch.0,
+            phase,
+            connections: stats.connections,
+            users: stats.users,
+            remaining: if phase == Phase::Draining {
+                stats.connections
+            } else {
+                0
+            },
+            redis: self.redis(),
+            peers: cluster
+                .peers
+                .iter()
+                .map(|peer| peer.node.as_str().to_owned())
+                .collect(),
+        }
+    }
+
+    fn metrics(&self) -> Result<String, fmt::Error> {
+        self.metrics.get().map_or(Err(fmt::Error), Metrics::render)
+    }
+
+    fn request_drain(&self) {
+        self.drain_requested.notify_one();
+    }
+}
+
+impl MetricsSource for View {
+    fn state(&self) -> NodeState {
+        let redis = self.redis();
+        NodeState {
+            ready: self.readiness().ready,
+            draining: *self.phase.borrow() == Phase::Draining,
+            redis_up: (redis != RedisState::None).then_some(redis == RedisState::Up),
+            nodes: self.cluster.status().peers.len() as u64 + 1,
+        }
+    }
+
+    fn hub(&self) -> StatsSnapshot {
+        self.hub.stats()
+    }
+
+    fn cluster(&self) -> Option<&ClusterStats> {
+        (self.redis() != RedisState::None).then(|| self.cluster.stats())
+    }
+}

@@ -1,0 +1,171 @@
+//! The binary's arguments, and what follows from them before anything runs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand};
+use wsc_config::GatewayConfig;
+
+use crate::app::{Gateway, Options};
+use crate::dev;
+use crate::protocol::UserId;
+use crate::security::{JwtSettings, NewToken, Scopes, TokenVerifier};
+use crate::settings::Secrets;
+use crate::telemetry::{LogHandle, LogSettings, init_logs};
+
+/// A WebSocket gateway: chat, notifications and customer service over WebSocket, HTTP and gRPC.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Arguments {
+    /// The configuration file (YAML). Without one, defaults and the environment (`WSC__WSC__NODE_PORT=9000`) hold.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A directory with the files jwt-key, api-key and redis-password; missing ones are not configured.
+    #[arg(long, global = true, value_name = "DIR")]
+    secrets_dir: Option<PathBuf>,
+    /// Sets one key over file and environment, as often as needed: --set wsc.nodePort=9000
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// This node's name; no two nodes of a cluster may share one.
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    node: Option<String>,
+    /// The host other nodes are told.
+    #[arg(long, env = "POD_IP", value_name = "HOST")]
+    host: Option<String>,
+    /// Threads that hold sessions; 0: one per core.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    shards: usize,
+    /// On this machine only, with keys made up for this run: prints tokens and a page where two tabs can chat.
+    #[arg(long)]
+    dev: bool,
+    /// Echo every data frame instead of serving, for protocol suites such as Autobahn. Refused in a pod.
+    #[arg(long)]
+    conformance_echo: bool,
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the binary does beside serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Prints a token signed with the configured jwt-key.
+    Token(TokenArguments),
+}
+
+/// What a token says.
+#[derive(Debug, Args)]
+pub struct TokenArguments {
+    /// The user's id.
+    #[arg(long)]
+    user: String,
+    /// The user's type, one of wsc.security.allowedUserTypes.
+    #[arg(long = "type", default_value = "customer")]
+    user_type: String,
+    /// What the user may do beyond sending to users, separated by spaces: broadcast, admin, observe.
+    #[arg(long, default_value = "")]
+    scope: String,
+    /// How long it is good for (30s, 1h); the most is wsc.security.tokenExpiration, which is the default.
+    #[arg(long)]
+    ttl: Option<wsc_config::Seconds>,
+}
+
+impl Arguments {
+    /// The configuration and the particulars of this process.
+    pub fn resolve(&self) -> anyhow::Result<(GatewayConfig, Options)> {
+        let in_a_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        if in_a_pod && (self.dev || self.conformance_echo) {
+            bail!(
+                "--dev and --conformance-echo are for machines without users, and refused in a pod"
+            );
+        }
+        let (mut config, mut secrets) = (self.load()?, self.secrets()?);
+        let mut pages = None;
+        if self.dev {
+            dev::only_here(&mut config);
+            secrets = dev::secrets();
+            pages = Some(dev::pages(&self.verifier(&config, &secrets)?)?);
+        }
+        config.validate()?;
+        let node = self
+            .node
+            .clone()
+            .or_else(|| std::env::var("HOSTNAME").ok())
+            .unwrap_or_else(|| "gateway".to_owned());
+        let host = self.host.clone().unwrap_or_default();
+        let echo = self.conformance_echo;
+        let options = Options {
+            node,
+            host,
+            secrets,
+            shards: self.shards,
+            echo,
+            pages,
+            memory: None,
+        };
+        Ok((config, options))
+    }
+
+    /// Sets up the log.
+    pub fn log(&self, config: &GatewayConfig, node: &str) -> anyhow::Result<LogHandle> {
+        Ok(init_logs(&LogSettings::from_config(config, node))?)
+    }
+
+    /// Tells a developer how to go on.
+    pub fn greet(&self, gateway: &Gateway) {
+        if self.dev {
+            dev::greet(gateway.addresses());
+        }
+    }
+
+    /// Prints a token.
+    pub fn token(&self, token: &TokenArguments) -> anyhow::Result<()> {
+        let config = self.load()?;
+        let verifier = self.verifier(&config, &self.secrets()?)?;
+        let lifetime: Duration = token
+            .ttl
+            .unwrap_or(config.wsc.security.token_expiration)
+            .into();
+        let new = NewToken {
+            user: UserId::new(&token.user).context("--user")?,
+            user_type: token.user_type.clone(),
+            scopes: Scopes::parse(&token.scope),
+            device: None,
+            lifetime,
+        };
+        println!("{}", verifier.mint(&new)?);
+        Ok(())
+    }
+
+    fn load(&self) -> anyhow::Result<GatewayConfig> {
+        let text = match &self.config {
+            Some(path) => Some(
+                std::fs::read_to_string(path)
+                    .with_context(|| format!("--config {}", path.display()))?,
+            ),
+            None => None,
+        };
+        Ok(GatewayConfig::load(
+            text.as_deref(),
+            std::env::vars(),
+            &self.set,
+        )?)
+    }
+
+    fn secrets(&self) -> anyhow::Result<Secrets> {
+        match &self.secrets_dir {
+            Some(dir) => Ok(Secrets::read(dir)?),
+            None => Ok(Secrets::default()),
+        }
+    }
+
+    fn verifier(&self, config: &GatewayConfig, secrets: &Secrets) -> anyhow::Result<TokenVerifier> {
+        let key = secrets
+            .jwt_key
+            .as_ref()
+            .context("no jwt-key: give --secrets-dir")?;
+        let settings = JwtSettings::from_config(&config.wsc.security, key.as_bytes());
+        TokenVerifier::new(settings).context("jwt-key")
+    }
+}

@@ -1,0 +1,67 @@
+//! What outsiders ask of a shard.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::DrainPlan;
+use crate::cluster::SessionRecord;
+use crate::protocol::{SessionId, UserId};
+
+/// A session within its shard. The generation tells a slot's tenants apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionKey {
+    /// The slot.
+    pub slot: u32,
+    /// Which tenant of the slot.
+    pub generation: u32,
+}
+
+/// Who gets a frame.
+#[derive(Clone, Debug)]
+pub enum Recipients {
+    /// Every session of the shard.
+    All,
+    /// Every session of a user.
+    User(UserId),
+    /// One session, if it is still there.
+    Session(SessionKey),
+}
+
+/// Whom to kick.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KickWhom {
+    /// All sessions of a user.
+    User(UserId),
+    /// One session.
+    Session(SessionId),
+}
+
+/// One order to a shard.
+#[derive(Debug)]
+pub enum Command {
+    /// Take this socket, do the handshake, and serve it.
+    Accept(std::net::TcpStream, SocketAddr),
+    /// Put an encoded frame into outboxes.
+    Deliver {
+        /// Whose.
+        to: Recipients,
+        /// The frame, shared with the other shards.
+        frame: Bytes,
+    },
+    /// End sessions and say how many.
+    Kick {
+        /// Whose.
+        whom: KickWhom,
+        /// What the client is told.
+        reason: Arc<str>,
+        /// How many there were.
+        answer: oneshot::Sender<usize>,
+    },
+    /// List the authenticated sessions.
+    Snapshot(oneshot::Sender<Vec<SessionRecord>>),
+    /// Send the sessions away over time; the answer comes when none is left or the deadline is over.
+    Drain(DrainPlan, oneshot::Sender<()>),
+}

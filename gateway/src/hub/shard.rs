@@ -1,0 +1,218 @@
+//! A shard: the sessions of one thread. Everything here runs on that thread, so nothing is locked.
+//!
+//! A delivery puts a reference to the encoded frame into an outbox and the session on the dirty list; the flusher runs
+//! once the turn's other tasks have run and writes each dirty session with one `send`. A session's place is freed by its
+//! reading task alone, so a key stays valid while anyone on this thread works with it.
+
+mod close;
+mod deliver;
+mod members;
+mod publish;
+
+pub use members::unix_millis;
+pub use publish::Later;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::Router;
+use bytes::Bytes;
+use slab::Slab;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::command::SessionKey;
+use super::wheel::Wheel;
+use super::{Hub, ShardHandle, ShardId, ShardStats};
+use crate::cluster::Cluster;
+use crate::protocol::{ErrorCode, SessionId, UserId};
+use crate::session::QueuePool;
+use crate::session::liveness::{self, TICK, Tick};
+use crate::settings::Settings;
+use crate::telemetry::Instruments;
+use crate::transport::Connection;
+
+/// What every shard of a node shares.
+#[derive(Clone)]
+pub struct ShardContext {
+    /// All shards.
+    pub hub: Arc<Hub>,
+    /// The way to other nodes.
+    pub cluster: Cluster,
+    /// What sessions go by.
+    pub settings: Arc<Settings>,
+    /// Live instruments.
+    pub instruments: Instruments,
+    /// Answers upgrade requests.
+    pub upgrades: Router,
+}
+
+/// The sessions of one thread.
+pub struct Shard {
+    id: ShardId,
+    context: ShardContext,
+    began: Instant,
+    connections: RefCell<Slab<Rc<Connection>>>,
+    generation: Cell<u32>,
+    users: RefCell<HashMap<UserId, Vec<u32>>>,
+    by_id: RefCell<HashMap<SessionId, u32>>,
+    wheel: RefCell<Wheel<SessionKey>>,
+    dirty: RefCell<Vec<Rc<Connection>>>,
+    dirty_waits: Notify,
+    pool: RefCell<QueuePool>,
+    write_scratch: RefCell<Vec<u8>>,
+    read_buffer: RefCell<Box<[u8]>>,
+    json_scratch: RefCell<Vec<u8>>,
+    draining: Cell<bool>,
+}
+
+/// Bytes a shard reads at once. One buffer serves all its sessions: an idle one has none.
+const READ_BUFFER: usize = 64 * 1024;
+
+impl Shard {
+    /// An empty shard. Must be made on the thread that will run it.
+    pub fn new(id: ShardId, context: ShardContext) -> Rc<Self> {
+        Rc::new(Self {
+            id,
+            context,
+            began: Instant::now(),
+            connections: RefCell::default(),
+            generation: Cell::new(0),
+            users: RefCell::default(),
+            by_id: RefCell::default(),
+            wheel: RefCell::new(Wheel::new()),
+            dirty: RefCell::default(),
+            dirty_waits: Notify::new(),
+            pool: RefCell::default(),
+            write_scratch: RefCell::default(),
+            read_buffer: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()),
+            json_scratch: RefCell::default(),
+            draining: Cell::new(false),
+        })
+    }
+
+    /// This shard's number.
+    pub const fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// What all shards of the node share.
+    pub const fn context(&self) -> &ShardContext {
+        &self.context
+    }
+
+    /// What sessions go by.
+    pub fn settings(&self) -> &Settings {
+        &self.context.settings
+    }
+
+    /// The one buffer that sockets of this shard are read into. Never borrowed across an await.
+    pub const fn read_buffer(&self) -> &RefCell<Box<[u8]>> {
+        &self.read_buffer
+    }
+
+    /// Whether sessions are being sent away.
+    pub const fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Ticks since the shard began.
+    pub fn now(&self) -> Tick {
+        let ticks = self.began.elapsed().as_millis() / TICK.as_millis();
+        Tick::try_from(ticks).unwrap_or(Tick::MAX)
+    }
+
+    /// This shard as outsiders see it.
+    pub fn handle(&self) -> Option<&ShardHandle> {
+        self.context.hub.shards().get(usize::from(self.id))
+    }
+
+    /// Counts something in this shard's statistics.
+    pub fn count(&self, count: impl FnOnce(&ShardStats)) {
+        if let Some(handle) = self.handle() {
+            count(handle.stats());
+        }
+    }
+
+    /// Writes JSON with `write` into the shard's scratch buffer and makes one frame of it.
+    pub fn encode(&self, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+        let mut json = self.json_scratch.borrow_mut();
+        json.clear();
+        write(&mut json);
+        wsc_wire::encode(wsc_wire::Opcode::Text, &json)
+    }
+
+    /// Every connection, as of now.
+    pub fn all(&self) -> Vec<Rc<Connection>> {
+        self.connections
+            .borrow()
+            .iter()
+            .map(|(_, connection)| Rc::clone(connection))
+            .collect()
+    }
+
+    /// How many connections there are.
+    pub fn len(&self) -> usize {
+        self.connections.borrow().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.connections.borrow().is_empty()
+    }
+
+    /// Fires what is due.
+    pub fn tick(&self) {
+        if let Some(handle) = self.handle() {
+            handle.pulse().fetch_add(1, Relaxed);
+        }
+        let mut due = Vec::new();
+        self.wheel.borrow_mut().advance(self.now(), &mut due);
+        for (at, key) in due {
+            if let Some(connection) = self.get(key)
+                && connection.timer() == at
+            {
+                self.look_after(&connection);
+            }
+        }
+    }
+
+    fn look_after(&self, connection: &Rc<Connection>) {
+        if connection.is_closing() {
+            connection.cut();
+            return;
+        }
+        let now = self.now();
+        match liveness::look(connection.signs(), self.settings().patience, now) {
+            liveness::Due::Wait(next) => self.schedule(connection, next),
+            liveness::Due::Ping(next) => {
+                connection.pinged(now);
+                let ping = wsc_wire::encode(wsc_wire::Opcode::Ping, b"");
+                self.push_anyway(connection, &Rc::new(ping));
+                self.schedule(connection, next);
+            }
+            liveness::Due::Close(why) => self.close(connection, why),
+        }
+    }
+
+    /// Looks at this connection again at `at`.
+    pub fn schedule(&self, connection: &Connection, at: Tick) {
+        let at = self.wheel.borrow_mut().schedule(at, connection.key());
+        connection.set_timer(at);
+    }
+
+    /// The connection behind a key, if it is still the same.
+    pub fn get(&self, key: SessionKey) -> Option<Rc<Connection>> {
+        let connections = self.connections.borrow();
+        let connection = connections.get(key.slot as usize)?;
+        (connection.key() == key).then(|| Rc::clone(connection))
+    }
+
+    /// Counts an error told to a client.
+    pub fn count_error(&self, code: ErrorCode) {
+        self.count(|stats| stats.count_error(code));
+    }
+}

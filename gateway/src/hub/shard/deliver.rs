@@ -1,0 +1,158 @@
+//! From a command to a socket: outboxes, the dirty list, and the flush once per turn.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+
+use super::Shard;
+use crate::hub::Recipients;
+use crate::protocol::{Disconnect, UserId};
+use crate::session::{Frame, Pushed};
+use crate::transport::Connection;
+
+impl Shard {
+    /// Puts a frame into the outbox of everyone it is for.
+    pub fn deliver(&self, to: &Recipients, frame: Bytes) {
+        let frame = Rc::new(frame);
+        match to {
+            Recipients::All => self.deliver_all(&frame),
+            Recipients::User(user) => self.deliver_user(user, &frame),
+            Recipients::Session(key) => {
+                if let Some(connection) = self.get(*key) {
+                    self.push(&connection, &frame);
+                }
+            }
+        }
+    }
+
+    // Pushing may close a slow session, which frees nothing here: its reading task does, in a turn of its own. So both
+    // maps may stay borrowed.
+    pub(super) fn deliver_all(&self, frame: &Frame) {
+        let connections = self.connections.borrow();
+        for (_, connection) in connections
+            .iter()
+            .filter(|(_, connection)| connection.session().is_some())
+        {
+            self.push(connection, frame);
+        }
+    }
+
+    pub(super) fn deliver_user(&self, user: &UserId, frame: &Frame) {
+        let users = self.users.borrow();
+        let connections = self.connections.borrow();
+        let slots = users.get(user).map(Vec::as_slice).unwrap_or_default();
+        for connection in slots
+            .iter()
+            .filter_map(|slot| connections.get(*slot as usize))
+        {
+            self.push(connection, frame);
+        }
+    }
+
+    /// Puts a frame in one outbox under its bounds; a client that reads too slowly meets its policy.
+    pub fn push(&self, connection: &Rc<Connection>, frame: &Frame) {
+        if connection.is_closing() {
+            return;
+        }
+        let limits = self.settings().outbox;
+        let policy = connection
+            .session()
+            .map(|session| session.overflow)
+            .unwrap_or_default();
+        let mut outbox = connection.outbox().borrow_mut();
+        let pushed = outbox.push(
+            Rc::clone(frame),
+            limits,
+            policy,
+            &mut self.pool.borrow_mut(),
+        );
+        drop(outbox);
+        match pushed {
+            Pushed::Queued => self.mark_dirty(connection),
+            Pushed::DroppedOldest(count) => {
+                self.count(|stats| _ = stats.dropped_oldest.fetch_add(count as u64, Relaxed));
+                self.mark_dirty(connection);
+            }
+            Pushed::DroppedNewest => {
+                self.count(|stats| _ = stats.dropped_newest.fetch_add(1, Relaxed))
+            }
+            Pushed::Overflow => self.close(connection, Disconnect::SlowConsumer),
+        }
+    }
+
+    /// Puts a frame in one outbox whatever its bounds: control frames, which are few.
+    pub fn push_anyway(&self, connection: &Rc<Connection>, frame: &Frame) {
+        let mut outbox = connection.outbox().borrow_mut();
+        outbox.push_unbounded(Rc::clone(frame), &mut self.pool.borrow_mut());
+        drop(outbox);
+        self.mark_dirty(connection);
+    }
+
+    /// Puts a connection on the dirty list, once.
+    pub fn mark_dirty(&self, connection: &Rc<Connection>) {
+        if connection.blocked() || connection.set_dirty(true) {
+            return;
+        }
+        let mut dirty = self.dirty.borrow_mut();
+        if dirty.is_empty() {
+            self.dirty_waits.notify_one();
+        }
+        dirty.push(Rc::clone(connection));
+    }
+
+    /// Writes dirty connections, once per turn, until the shard ends.
+    pub async fn flush_forever(self: Rc<Self>) {
+        let mut turn = Vec::new();
+        loop {
+            self.dirty_waits.notified().await;
+            std::mem::swap(&mut *self.dirty.borrow_mut(), &mut turn);
+            for connection in turn.drain(..) {
+                connection.set_dirty(false);
+                self.flush(&connection);
+            }
+        }
+    }
+
+    /// Writes what waits for one connection, as far as its socket takes it.
+    fn flush(self: &Rc<Self>, connection: &Rc<Connection>) {
+        let flushed = {
+            let mut outbox = connection.outbox().borrow_mut();
+            let scratch = &mut *self.write_scratch.borrow_mut();
+            outbox.flush(connection.socket(), scratch, &mut self.pool.borrow_mut())
+        };
+        let Ok(flushed) = flushed else {
+            // The reading task hears of it as well, and frees the place.
+            return connection.cut();
+        };
+        self.count(|stats| {
+            stats
+                .messages_sent
+                .fetch_add(flushed.frames as u64, Relaxed);
+            stats.bytes_sent.fetch_add(flushed.bytes as u64, Relaxed);
+            stats.writes.fetch_add(flushed.writes as u64, Relaxed);
+        });
+        if flushed.blocked {
+            self.flush_later(connection);
+        } else if connection.is_closing() {
+            connection.said_goodbye();
+        }
+    }
+
+    /// Waits for a full socket to drain. Only slow clients cost this task.
+    fn flush_later(self: &Rc<Self>, connection: &Rc<Connection>) {
+        if connection.set_blocked(true) {
+            return;
+        }
+        let (shard, connection) = (Rc::clone(self), Rc::clone(connection));
+        tokio::task::spawn_local(async move {
+            let writable = connection.writable().await.is_ok();
+            connection.set_blocked(false);
+            if writable {
+                shard.mark_dirty(&connection);
+            } else {
+                connection.cut();
+            }
+        });
+    }
+}

@@ -1,0 +1,228 @@
+//! Who is in the shard: a connection enters with its socket, becomes a session with its identity, and leaves once.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::net::TcpStream;
+
+use super::{SessionKey, Shard};
+use crate::cluster::{SessionChange, SessionRecord};
+use crate::hub::KickWhom;
+use crate::protocol::{Disconnect, SessionId, UserId, json};
+use crate::security::Identity;
+use crate::session::liveness::ticks;
+use crate::transport::Connection;
+
+impl Shard {
+    /// Takes in an upgraded socket. It has no identity yet and is given up when it does not get one in time.
+    pub fn enter(&self, socket: TcpStream, peer: SocketAddr) -> Rc<Connection> {
+        let generation = self.generation.get().wrapping_add(1);
+        self.generation.set(generation);
+        let now = self.now();
+        let mut connections = self.connections.borrow_mut();
+        let entry = connections.vacant_entry();
+        let slot = u32::try_from(entry.key()).unwrap_or(u32::MAX);
+        let until = now.saturating_add(ticks(self.settings().auth_timeout));
+        let connection = Rc::new(Connection::new(
+            SessionKey { slot, generation },
+            socket,
+            peer,
+            now,
+        ));
+        connection.set_until(Some((until, Disconnect::Unauthenticated)));
+        entry.insert(Rc::clone(&connection));
+        drop(connections);
+        self.count(|stats| _ = stats.connections.fetch_add(1, Relaxed));
+        self.schedule(&connection, until);
+        connection
+    }
+
+    /// Gives a connection its identity: from here on it is a session, found by its user and known to the cluster.
+    pub fn activate(&self, connection: &Rc<Connection>, identity: Identity) {
+        let session = SessionId::generate();
+        // Only the distance to the expiry comes from the wall clock: later steps of it move no deadline.
+        let left = identity
+            .expires_at()
+            .map(|at| at.saturating_sub(unix_time().as_secs()));
+        connection.set_until(left.map(|left| {
+            let ticks = ticks(Duration::from_secs(left));
+            (self.now().saturating_add(ticks), Disconnect::TokenExpired)
+        }));
+        let policy = self.settings().overflow(&identity.user_type);
+        let slot = connection.key().slot;
+        let mut users = self.users.borrow_mut();
+        users
+            .entry(identity.user.clone())
+            .or_insert_with(|| Vec::with_capacity(1))
+            .push(slot);
+        drop(users);
+        self.by_id.borrow_mut().insert(session, slot);
+        *self
+            .context
+            .hub
+            .user_types()
+            .lock()
+            .entry(Arc::clone(&identity.user_type))
+            .or_default() += 1;
+        connection.set_session(session, identity, policy, unix_millis());
+        if let Some(record) = self.record(connection) {
+            let user = record.user.clone();
+            let up = || self.context.cluster.changed(SessionChange::Up(record));
+            self.context.hub.users().add(&user, self.id, up);
+        }
+        self.welcome(connection);
+        self.schedule(connection, self.now());
+    }
+
+    fn welcome(&self, connection: &Rc<Connection>) {
+        let Some(session) = connection.session() else {
+            return;
+        };
+        let settings = self.settings();
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let welcome = json::welcome(&json::Welcome {
+            session_id: session.id.to_string(),
+            node: &settings.node,
+            user_id: session.identity.user.as_str(),
+            user_type: &session.identity.user_type,
+            heartbeat_interval_ms: millis(settings.heartbeat),
+            client_timeout_ms: millis(settings.client_timeout),
+            max_message_size: settings.max_message,
+            resumed: false,
+        });
+        self.push_anyway(
+            connection,
+            &Rc::new(wsc_wire::encode(wsc_wire::Opcode::Text, &welcome)),
+        );
+    }
+
+    /// Frees a connection's place. Called once, by its reading task.
+    pub fn leave(&self, connection: &Rc<Connection>) {
+        if self.get(connection.key()).is_none() {
+            return;
+        }
+        let removed = self
+            .connections
+            .borrow_mut()
+            .try_remove(connection.key().slot as usize);
+        debug_assert!(removed.is_some());
+        let why = connection
+            .disconnect()
+            .unwrap_or(Disconnect::ConnectionLost);
+        self.count(|stats| {
+            stats.connections.fetch_sub(1, Relaxed);
+            stats.count_disconnect(why);
+        });
+        self.forget(connection);
+        connection.outbox().borrow_mut().clear();
+    }
+
+    fn forget(&self, connection: &Rc<Connection>) {
+        let Some(session) = connection.session() else {
+            return;
+        };
+        let slot = connection.key().slot;
+        let user = &session.identity.user;
+        self.by_id.borrow_mut().remove(&session.id);
+        let mut users = self.users.borrow_mut();
+        if let Some(slots) = users.get_mut(user) {
+            slots.retain(|known| *known != slot);
+            if slots.is_empty() {
+                users.remove(user);
+            }
+        }
+        drop(users);
+        if let Some(count) = self
+            .context
+            .hub
+            .user_types()
+            .lock()
+            .get_mut(&session.identity.user_type)
+        {
+            *count = count.saturating_sub(1);
+        }
+        self.context
+            .hub
+            .users()
+            .remove(user, self.id, |last_on_node| {
+                let (session, user) = (session.id, user.clone());
+                self.context.cluster.changed(SessionChange::Down {
+                    session,
+                    user,
+                    last_on_node,
+                });
+            });
+    }
+
+    /// The sessions of a user on this shard.
+    pub fn of_user(&self, user: &UserId) -> Vec<Rc<Connection>> {
+        let users = self.users.borrow();
+        let connections = self.connections.borrow();
+        let slots = users.get(user).map(Vec::as_slice).unwrap_or_default();
+        slots
+            .iter()
+            .filter_map(|slot| connections.get(*slot as usize).cloned())
+            .collect()
+    }
+
+    /// Ends sessions, telling each client why; how many.
+    pub fn kick(&self, whom: &KickWhom, reason: &str) -> usize {
+        let kicked = match whom {
+            KickWhom::User(user) => self.of_user(user),
+            KickWhom::Session(id) => {
+                let slot = self.by_id.borrow().get(id).copied();
+                let connections = self.connections.borrow();
+                slot.and_then(|slot| connections.get(slot as usize).cloned())
+                    .into_iter()
+                    .collect()
+            }
+        };
+        let frame = Rc::new(wsc_wire::encode(
+            wsc_wire::Opcode::Text,
+            &json::kicked(reason),
+        ));
+        let live = kicked.iter().filter(|connection| !connection.is_closing());
+        live.map(|connection| {
+            self.push_anyway(connection, &frame);
+            self.close(connection, Disconnect::Kicked);
+        })
+        .count()
+    }
+
+    /// The authenticated sessions, for the directory.
+    pub fn snapshot(&self) -> Vec<SessionRecord> {
+        self.all()
+            .iter()
+            .filter_map(|connection| self.record(connection))
+            .collect()
+    }
+
+    fn record(&self, connection: &Connection) -> Option<SessionRecord> {
+        let session = connection.session()?;
+        let status = self.context.cluster.status();
+        Some(SessionRecord {
+            session: session.id,
+            user: session.identity.user.clone(),
+            user_type: session.identity.user_type.to_string(),
+            node: status.node.clone(),
+            epoch: status.epoch,
+            transport: "ws".to_owned(),
+            device: session.identity.device.as_ref().map(ToString::to_string),
+            connected_at: session.connected_at,
+        })
+    }
+}
+
+fn unix_time() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// Wall-clock time for data: Unix milliseconds. Deadlines never come from it.
+pub fn unix_millis() -> u64 {
+    u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX)
+}

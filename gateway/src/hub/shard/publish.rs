@@ -1,0 +1,249 @@
+//! A message from a session of this shard to wherever it goes: own sessions at once, other shards by a command, other
+//! nodes through the cluster.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{Shard, ShardContext, unix_millis};
+use crate::cluster::{ClusterError, Forward, ForwardReport};
+use crate::hub::{Command, Hub, Recipients, SessionKey, ShardId};
+use crate::protocol::json::{self, Refusal};
+use crate::protocol::{ErrorCode, Message, MessageBody, Sender, Target, UserId};
+use crate::transport::Connection;
+
+/// What could not be handed on without waiting. Once something is here, what follows joins it: order is kept.
+#[derive(Default)]
+pub struct Later {
+    posts: Vec<(ShardId, Command)>,
+    forwards: Vec<Forward>,
+}
+
+impl Later {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.posts.is_empty() && self.forwards.is_empty()
+    }
+
+    /// Hands everything on, waiting as long as it takes; the sender is not read from meanwhile.
+    pub async fn hand_over(self, context: &ShardContext) {
+        for (shard, command) in self.posts {
+            context.hub.post(shard, command).await;
+        }
+        for forward in self.forwards {
+            context.cluster.forward(forward).await;
+        }
+    }
+
+    fn post(&mut self, hub: &Hub, shard: ShardId, command: Command) {
+        if !self.posts.is_empty() {
+            self.posts.push((shard, command));
+        } else if let Err(command) = hub.try_post(shard, command) {
+            self.posts.push((shard, command));
+        }
+    }
+}
+
+/// A frame and the JSON inside it, one allocation.
+struct Encoded {
+    frame: Bytes,
+    json: Bytes,
+}
+
+impl Shard {
+    /// Sends a session's message on its way. `size` is that of the frame it came in.
+    pub fn publish(
+        &self,
+        connection: &Rc<Connection>,
+        (target, body): (&Target, MessageBody<'_>),
+        size: usize,
+        later: &mut Later,
+    ) {
+        let Some(session) = connection.session() else {
+            return;
+        };
+        self.count(|stats| {
+            stats.messages_received.fetch_add(1, Relaxed);
+            stats.bytes_received.fetch_add(size as u64, Relaxed);
+        });
+        let own_id = body.id.is_none().then(|| Uuid::now_v7().to_string());
+        let ref_id = body.id.map(str::to_owned);
+        let sender = Sender {
+            id: session.identity.user.as_str(),
+            kind: &session.identity.user_type,
+            seq: connection.next_seq(),
+        };
+        let id = body.id.or(own_id.as_deref()).unwrap_or_default();
+        let message = Message {
+            target,
+            sender,
+            id,
+            create_at: unix_millis(),
+            body,
+        };
+        let encoded = self.encode_message(&message);
+        let report = Report {
+            connection: connection.key(),
+            ref_id,
+        };
+        match target {
+            Target::User(user) => self.publish_to_user(user, encoded, report, later),
+            Target::Broadcast => self.publish_to_all(encoded, report, later),
+            // Refused when the session decided: nothing to be done with them yet.
+            Target::Group(_) | Target::Ticket(_) | Target::Application => {}
+        }
+    }
+
+    fn publish_to_user(&self, user: &UserId, encoded: Encoded, report: Report, later: &mut Later) {
+        let hub = &self.context.hub;
+        let (shards, local) = hub.users().find(user);
+        for shard in shards.iter() {
+            if shard == self.id {
+                self.deliver_user(user, &Rc::new(encoded.frame.clone()));
+            } else {
+                let to = Recipients::User(user.clone());
+                later.post(
+                    hub,
+                    shard,
+                    Command::Deliver {
+                        to,
+                        frame: encoded.frame.clone(),
+                    },
+                );
+            }
+        }
+        if self.context.cluster.is_alone() {
+            return if local == 0 {
+                self.tell(report, offline(user))
+            };
+        }
+        let report = self.report(report, local, user.clone());
+        later.forwards.push(Forward::Users {
+            users: vec![user.clone()],
+            json: encoded.json,
+            report,
+        });
+    }
+
+    fn publish_to_all(&self, encoded: Encoded, report: Report, later: &mut Later) {
+        let hub = &self.context.hub;
+        self.deliver_all(&Rc::new(encoded.frame.clone()));
+        for shard in (0..)
+            .take(hub.shards().len())
+            .filter(|shard| *shard != self.id)
+        {
+            later.post(
+                hub,
+                shard,
+                Command::Deliver {
+                    to: Recipients::All,
+                    frame: encoded.frame.clone(),
+                },
+            );
+        }
+        if self.context.cluster.is_alone() {
+            return;
+        }
+        let (hub, shard) = (std::sync::Arc::clone(hub), self.id);
+        let report: ForwardReport = Box::new(move |outcome| {
+            if let Err(error) = outcome {
+                let (code, message) = unreached(&error, "other nodes did not get the broadcast");
+                hub.tell(
+                    shard,
+                    report.connection,
+                    &Refusal {
+                        code,
+                        message,
+                        ref_id: report.ref_id,
+                    },
+                );
+            }
+        });
+        later.forwards.push(Forward::Broadcast {
+            json: encoded.json,
+            report,
+        });
+    }
+
+    fn report(&self, report: Report, local: usize, user: UserId) -> ForwardReport {
+        let (hub, shard) = (std::sync::Arc::clone(&self.context.hub), self.id);
+        Box::new(move |outcome| {
+            let (code, message) = match outcome {
+                // Reached here: sessions elsewhere are a bonus that at-most-once delivery does not promise.
+                _ if local > 0 => return,
+                Ok(nodes) if nodes.iter().any(|count| *count > 0) => return,
+                Ok(_) => offline(&user),
+                Err(error) => unreached(
+                    &error,
+                    "the recipient is not on this node, and others were not reached",
+                ),
+            };
+            hub.tell(
+                shard,
+                report.connection,
+                &Refusal {
+                    code,
+                    message,
+                    ref_id: report.ref_id,
+                },
+            );
+        })
+    }
+
+    fn tell(&self, report: Report, (code, message): (ErrorCode, String)) {
+        let refusal = Refusal {
+            code,
+            message,
+            ref_id: report.ref_id,
+        };
+        self.context.hub.tell(self.id, report.connection, &refusal);
+    }
+
+    fn encode_message(&self, message: &Message<'_>) -> Encoded {
+        let frame = self.encode(|out| json::write_message(message, out));
+        let payload = self.json_scratch.borrow().len();
+        let json = frame.slice(frame.len().saturating_sub(payload)..);
+        Encoded { frame, json }
+    }
+}
+
+/// Who wants to know what became of a message.
+struct Report {
+    connection: SessionKey,
+    ref_id: Option<String>,
+}
+
+fn offline(user: &UserId) -> (ErrorCode, String) {
+    (
+        ErrorCode::Offline,
+        format!("to: {user} has no session anywhere"),
+    )
+}
+
+fn unreached(error: &ClusterError, what: &str) -> (ErrorCode, String) {
+    let code = match error {
+        ClusterError::Busy => ErrorCode::Busy,
+        _ => ErrorCode::Unavailable,
+    };
+    (code, format!("{what}: {error}"))
+}
+
+impl Hub {
+    /// Tells a session of some shard that its message failed. Lost when the shard's queue is full; counted all the same.
+    pub fn tell(&self, shard: ShardId, session: SessionKey, refusal: &Refusal) {
+        if let Some(handle) = self.shards().get(usize::from(shard)) {
+            handle.stats().count_error(refusal.code);
+        }
+        let frame = wsc_wire::encode(wsc_wire::Opcode::Text, &json::error(refusal));
+        // The count above stays; the client of a shard so far behind has other worries.
+        let _full = self.try_post(
+            shard,
+            Command::Deliver {
+                to: Recipients::Session(session),
+                frame,
+            },
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! A shard's thread: a single-threaded runtime with the command loop, the flusher and the timer.
+
+use std::rc::Rc;
+use std::thread::JoinHandle;
+
+use tokio::runtime::LocalOptions;
+use tokio_util::sync::CancellationToken;
+
+use super::{Command, Shard, ShardContext, ShardInbox};
+use crate::session::liveness::TICK;
+use crate::transport::ws;
+
+/// Commands taken in one turn.
+const BATCH: usize = 256;
+
+/// A running shard.
+#[derive(Debug)]
+pub struct ShardThread {
+    thread: JoinHandle<()>,
+}
+
+impl ShardThread {
+    /// Waits until the thread has ended. Blocks.
+    pub fn join(self) {
+        // A panicked shard has printed its message; the process is on its way out.
+        let _panicked = self.thread.join();
+    }
+}
+
+/// Starts a shard's thread; it ends when `cancel` fires.
+pub fn spawn(
+    inbox: ShardInbox,
+    context: ShardContext,
+    cancel: CancellationToken,
+) -> std::io::Result<ShardThread> {
+    let name = format!("shard-{}", inbox.id);
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let built = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default());
+        match built {
+            Ok(runtime) => runtime.block_on(run(inbox, context, cancel)),
+            Err(error) => tracing::error!(%error, "a shard has no runtime"),
+        }
+    })?;
+    Ok(ShardThread { thread })
+}
+
+async fn run(mut inbox: ShardInbox, context: ShardContext, cancel: CancellationToken) {
+    let shard = Shard::new(inbox.id, context);
+    tokio::task::spawn_local(Rc::clone(&shard).flush_forever());
+    tokio::task::spawn_local(tick_forever(Rc::clone(&shard)));
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        tokio::select! {
+            biased;
+            taken = inbox.commands.recv_many(&mut batch, BATCH) => {
+                if taken == 0 {
+                    return;
+                }
+                for command in batch.drain(..) {
+                    apply(&shard, command);
+                }
+            }
+            () = cancel.cancelled() => return,
+        }
+    }
+}
+
+async fn tick_forever(shard: Rc<Shard>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        interval.tick().await;
+        shard.tick();
+    }
+}
+
+fn apply(shard: &Rc<Shard>, command: Command) {
+    match command {
+        Command::Accept(socket, peer) => ws::accept(shard, socket, peer),
+        Command::Deliver { to, frame } => shard.deliver(&to, frame),
+        Command::Kick {
+            whom,
+            reason,
+            answer,
+        } => {
+            // Whoever asked may have stopped waiting.
+            let _gone = answer.send(shard.kick(&whom, &reason));
+        }
+        Command::Snapshot(answer) => {
+            let _gone = answer.send(shard.snapshot());
+        }
+        Command::Drain(plan, answer) => {
+            let draining = Rc::clone(shard).drain(plan);
+            tokio::task::spawn_local(async move {
+                draining.await;
+                let _gone = answer.send(());
+            });
+        }
+    }
+}

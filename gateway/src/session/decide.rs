@@ -1,0 +1,143 @@
+//! What a session does about a frame: a pure function from who it is and what was said to what is to be done.
+
+use std::borrow::Cow;
+
+use crate::protocol::json::{ClientFrame, Command, Refusal};
+use crate::protocol::{ErrorCode, MessageBody, Target};
+use crate::security::{Identity, Scopes};
+
+/// What is to be done about a frame.
+#[derive(Debug)]
+pub enum Decision<'a> {
+    /// Answer `pong`.
+    Pong(Option<&'a str>),
+    /// Check this token and take its identity.
+    Authenticate(Cow<'a, str>),
+    /// Send this message.
+    Publish(Target, MessageBody<'a>),
+    /// Tell the sender why not.
+    Refuse(Refusal),
+    /// The first frame of a connection without identity was not `auth`.
+    NotAuthenticated,
+}
+
+/// Decides about one frame. `identity` is `None` until the connection has authenticated.
+pub fn decide<'a>(frame: &'a ClientFrame<'_>, identity: Option<&Identity>) -> Decision<'a> {
+    let command = match frame.command() {
+        Ok(command) => command,
+        Err(refusal) => return Decision::Refuse(refusal),
+    };
+    match (command, identity) {
+        (Command::Auth(token), None) => Decision::Authenticate(token),
+        (Command::Ping(_) | Command::Send { .. }, None) => Decision::NotAuthenticated,
+        (Command::Auth(_), Some(_)) => {
+            let message = "auth: this session has its identity already".into();
+            Decision::Refuse(frame.refuse(ErrorCode::NotSupported, message))
+        }
+        (Command::Ping(id), Some(_)) => Decision::Pong(id),
+        (
+            Command::Send {
+                require_ack: true, ..
+            },
+            Some(_),
+        ) => {
+            let message = "require_ack: acknowledgements are off (wsc.ack.enabled)".into();
+            Decision::Refuse(frame.refuse(ErrorCode::NotSupported, message))
+        }
+        (Command::Send { target, body, .. }, Some(identity)) => match allowed(&target, identity) {
+            Ok(()) => Decision::Publish(target, body),
+            Err((code, message)) => Decision::Refuse(frame.refuse(code, message.into())),
+        },
+    }
+}
+
+fn allowed(target: &Target, identity: &Identity) -> Result<(), (ErrorCode, &'static str)> {
+    match target {
+        Target::User(_) => Ok(()),
+        Target::Broadcast if identity.scopes.contains(Scopes::BROADCAST) => Ok(()),
+        Target::Broadcast => Err((
+            ErrorCode::Forbidden,
+            "broadcast: the token's scope lacks \"broadcast\"",
+        )),
+        Target::Group(_) => Err((
+            ErrorCode::NotSupported,
+            "group: groups are off (wsc.group.enabled)",
+        )),
+        Target::Ticket(_) => Err((
+            ErrorCode::NotSupported,
+            "ticket_id: this release has no tickets",
+        )),
+        Target::Application => Err((
+            ErrorCode::NotSupported,
+            "no target, and no application hook takes frames without one",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::UserId;
+
+    fn identity(scopes: Scopes) -> Identity {
+        let user = UserId::new("alice").expect("valid");
+        Identity {
+            user,
+            user_type: "customer".into(),
+            device: None,
+            expires: None,
+            scopes,
+        }
+    }
+
+    fn decided(text: &str, identity: Option<&Identity>) -> String {
+        let frame = ClientFrame::parse(text).expect("parses");
+        match decide(&frame, identity) {
+            Decision::Pong(id) => format!("pong {id:?}"),
+            Decision::Authenticate(token) => format!("authenticate {token}"),
+            Decision::Publish(target, _) => format!("publish {target:?}"),
+            Decision::Refuse(refusal) => refusal.code.as_str().to_owned(),
+            Decision::NotAuthenticated => "not authenticated".to_owned(),
+        }
+    }
+
+    #[test]
+    fn nothing_but_auth_is_heard_before_the_identity_is_known() {
+        assert_eq!(decided(r#"{"type":"ping"}"#, None), "not authenticated");
+        assert_eq!(
+            decided(r#"{"type":"t","to":"bob"}"#, None),
+            "not authenticated"
+        );
+        assert_eq!(
+            decided(r#"{"type":"auth","data":{"token":"x"}}"#, None),
+            "authenticate x"
+        );
+    }
+
+    #[test]
+    fn broadcast_needs_its_scope() {
+        let frame = r#"{"type":"t","broadcast":true}"#;
+        assert_eq!(decided(frame, Some(&identity(Scopes::ADMIN))), "forbidden");
+        assert_eq!(
+            decided(frame, Some(&identity(Scopes::BROADCAST))),
+            "publish Broadcast"
+        );
+    }
+
+    #[test]
+    fn what_this_release_lacks_is_refused_by_name() {
+        for frame in [
+            r#"{"type":"t","group":"g"}"#,
+            r#"{"type":"t","ticket_id":"g"}"#,
+            r#"{"type":"t"}"#,
+            r#"{"type":"t","to":"bob","require_ack":true}"#,
+            r#"{"type":"auth","data":{"token":"x"}}"#,
+        ] {
+            assert_eq!(
+                decided(frame, Some(&identity(Scopes::NONE))),
+                "not_supported",
+                "{frame}"
+            );
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What waits to be written to one socket: encoded frames, shared with other outboxes by reference, bounded in messages
+//! and in bytes.
+//!
+//! Flushed once per turn of its shard with one `send` where possible: small frames are copied together into the shard's
+//! scratch buffer, large ones go by reference. An empty outbox owns no heap.
+
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+/// An encoded WebSocket frame. One allocation in the process; each shard shares it among its sessions without atomics.
+pub type Frame = Rc<Bytes>;
+
+/// A frame up to this many bytes is copied to go out together with others; a larger one is written by reference.
+const COPY_MAX: usize = 4 * 1024;
+/// Bytes gathered for one `send`.
+const GATHER_MAX: usize = 64 * 1024;
+/// Empty queues kept for reuse by a shard, and the most frames a kept queue has room for.
+const POOL_MAX: usize = 1024;
+const POOLED_CAPACITY_MAX: usize = 64;
+
+/// Queues without owners. A shard has one, so that an idle session owns none and a busy one allocates none.
+pub type QueuePool = Vec<VecDeque<Frame>>;
+
+/// A socket that can be written to without waiting.
+pub trait TryWrite {
+    /// Writes what fits; `WouldBlock` when nothing does.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+}
+
+/// The bounds of an outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// At most so many frames wait.
+    pub messages: usize,
+    /// At most so many bytes wait; one frame larger than this may wait alone.
+    pub bytes: usize,
+}
+
+/// What happens when a frame does not fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverflowPolicy {
+    /// The session ends.
+    #[default]
+    Disconnect,
+    /// Frames that waited longest make room.
+    DropOldest,
+    /// The new frame is dropped.
+    DropNewest,
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It waits to be written.
+    Queued,
+    /// It waits, and so many older ones were dropped for it.
+    DroppedOldest(usize),
+    /// It was dropped.
+    DroppedNewest,
+    /// It does not fit and the policy is to disconnect.
+    Overflow,
+}
+
+/// What a flush left behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flushed {
+    /// Frames written to their last byte.
+    pub frames: usize,
+    /// Bytes written.
+    pub bytes: usize,
+    /// System calls made.
+    pub writes: usize,
+    /// The socket takes no more now.
+    pub blocked: bool,
+}
+
+/// The bounded queue of one session.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    queue: VecDeque<Frame>,
+    /// Bytes of the first frame that are written already.
+    head_written: usize,
+    /// Bytes that wait.
+    bytes: usize,
+}
+
+impl Outbox {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Bytes that wait.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds a frame, or does what the policy says when it does not fit.
+    pub fn push(
+        &mut self,
+        frame: Frame,
+        limits: Limits,
+        policy: OverflowPolicy,
+        pool: &mut QueuePool,
+    ) -> Pushed {
+        let mut dropped = 0;
+        while !self.fits(frame.len(), limits) {
+            match policy {
+                OverflowPolicy::Disconnect => return Pushed::Overflow,
+                OverflowPolicy::DropNewest => return Pushed::DroppedNewest,
+                OverflowPolicy::DropOldest if !self.can_make_room(frame.len(), limits) => {
+                    return Pushed::DroppedNewest;
+                }
+                OverflowPolicy::DropOldest => {
+                    self.drop_oldest();
+                    dropped += 1;
+                }
+            }
+        }
+        self.push_unbounded(frame, pool);
+        if dropped == 0 {
+            Pushed::Queued
+        } else {
+            Pushed::DroppedOldest(dropped)
+        }
+    }
+
+    /// Adds a frame that must go out whatever the bounds: a close frame, or a word before it.
+    pub fn push_unbounded(&mut self, frame: Frame, pool: &mut QueuePool) {
+        if self.queue.capacity() == 0
+            && let Some(queue) = pool.pop()
+        {
+            self.queue = queue;
+        }
+        self.bytes += frame.len();
+        self.queue.push_back(frame);
+    }
+
+    /// Drops what waits, except the rest of a frame that is half written.
+    pub fn clear(&mut self) {
+        let keep = usize::from(self.head_written > 0);
+        self.queue.truncate(keep);
+        self.bytes = self
+            .queue
+            .front()
+            .map_or(0, |head| head.len() - self.head_written);
+    }
+
+    /// Writes until the outbox is empty or the socket blocks.
+    pub fn flush(
+        &mut self,
+        io: &impl TryWrite,
+        scratch: &mut Vec<u8>,
+        pool: &mut QueuePool,
+    ) -> io::Result<Flushed> {
+        let mut flushed = Flushed::default();
+        while !self.queue.is_empty() && !flushed.blocked {
+            let (wanted, result) = self.write_some(io, scratch);
+            flushed.writes += 1;
+            match result {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    flushed.bytes += written;
+                    flushed.frames += self.advance(written);
+                    // A short write means a full socket buffer: no second call to hear it said.
+                    flushed.blocked = written < wanted;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => flushed.blocked = true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.queue.is_empty() {
+            self.release(pool);
+        }
+        Ok(flushed)
+    }
+
+    fn fits(&self, len: usize, limits: Limits) -> bool {
+        self.queue.is_empty()
+            || (self.queue.len() < limits.messages && self.bytes + len <= limits.bytes)
+    }
+
+    /// Whether the frame would fit with everything dropped but a half-written head, which must be finished.
+    fn can_make_room(&self, len: usize, limits: Limits) -> bool {
+        let head = self.queue.front().filter(|_| self.head_written > 0);
+        head.is_none_or(|head| {
+            limits.messages > 1 && head.len() - self.head_written + len <= limits.bytes
+        })
+    }
+
+    fn drop_oldest(&mut self) {
+        let oldest = usize::from(self.head_written > 0);
+        if let Some(frame) = self.queue.remove(oldest) {
+            self.bytes -= frame.len();
+        }
+    }
+
+    /// One system call: how much was offered, and what came of it.
+    fn write_some(&self, io: &impl TryWrite, scratch: &mut Vec<u8>) -> (usize, io::Result<usize>) {
+        let Some(head) = self.queue.front() else {
+            return (0, Ok(0));
+        };
+        let rest = head.get(self.head_written..).unwrap_or_default();
+        if self.queue.len() == 1 || rest.len() > COPY_MAX {
+            return (rest.len(), io.try_write(rest));
+        }
+        scratch.clear();
+        scratch.extend_from_slice(rest);
+        for frame in self.queue.iter().skip(1) {
+            if frame.len() > COPY_MAX || scratch.len() + frame.len() > GATHER_MAX {
+                break;
+            }
+            scratch.extend_from_slice(frame);
+        }
+        (scratch.len(), io.try_write(scratch))
+    }
+
+    /// Takes written bytes off the front; how many frames they finished.
+    fn advance(&mut self, mut written: usize) -> usize {
+        self.bytes = self.bytes.saturating_sub(written);
+        let mut frames = 0;
+        while let Some(head) = self.queue.front() {
+            let rest = head.len() - self.head_written;
+            if written < rest {
+                self.head_written += written;
+                break;
+            }
+            written -= rest;
+            self.head_written = 0;
+            self.queue.pop_front();
+            frames += 1;
+        }
+        frames
+    }
+
+    fn release(&mut self, pool: &mut QueuePool) {
+        let queue = std::mem::take(&mut self.queue);
+        if pool.len() < POOL_MAX && (1..=POOLED_CAPACITY_MAX).contains(&queue.capacity()) {
+            pool.push(queue);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "outbox_tests.rs"]
+mod tests;

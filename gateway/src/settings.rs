@@ -1,0 +1,192 @@
+//! The configuration as the running gateway needs it: resolved once, immutable, shared by reference.
+//!
+//! After [`Settings::resolve`] nobody touches the raw configuration: units are those of the code that uses them, secrets
+//! have been read, and what cannot be served has been refused.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use wsc_config::{GatewayConfig, SlowConsumerPolicy};
+
+use crate::security::{
+    ApiKey, ApiKeyError, JwtSettings, KeyError, OriginPolicy, QueryToken, TokenVerifier,
+};
+use crate::session::liveness::{Patience, ticks};
+use crate::session::{Limits, OverflowPolicy};
+
+/// Why the configuration cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A secret's file is there but cannot be read.
+    #[error("secret {name} in {dir}")]
+    Secret {
+        /// The file's name.
+        name: &'static str,
+        /// The directory.
+        dir: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Authentication is on and there is no key to check tokens with.
+    #[error("wsc.security.enableAuth: no jwt-key in the secrets directory")]
+    NoKey,
+    /// The key cannot be used.
+    #[error("jwt-key")]
+    Key(#[source] KeyError),
+    /// The API key cannot be used.
+    #[error("api-key")]
+    ApiKey(#[source] ApiKeyError),
+    /// The conformance switch is for test machines.
+    #[error("--conformance-echo: refused in a pod")]
+    EchoInPod,
+}
+
+/// The secrets, as files of one directory give them. A missing file is a secret not configured. Cannot be printed.
+#[derive(Default)]
+pub struct Secrets {
+    /// What tokens are signed with.
+    pub jwt_key: Option<String>,
+    /// What backends show.
+    pub api_key: Option<String>,
+    /// For Redis.
+    pub redis_password: Option<String>,
+}
+
+impl Secrets {
+    /// Reads `jwt-key`, `api-key` and `redis-password`; one trailing newline is not part of a secret.
+    pub fn read(dir: &Path) -> Result<Self, SettingsError> {
+        let read = |name: &'static str| match std::fs::read_to_string(dir.join(name)) {
+            Ok(text) => Ok(Some(text.strip_suffix('\n').unwrap_or(&text).to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(SettingsError::Secret {
+                name,
+                dir: dir.display().to_string(),
+                source,
+            }),
+        };
+        Ok(Self {
+            jwt_key: read("jwt-key")?,
+            api_key: read("api-key")?,
+            redis_password: read("redis-password")?,
+        })
+    }
+
+    /// The key backends must show, if there is one.
+    pub fn api_key(&self) -> Result<Option<ApiKey>, SettingsError> {
+        let key = self.api_key.as_ref().map(|key| ApiKey::new(key.as_bytes()));
+        key.transpose().map_err(SettingsError::ApiKey)
+    }
+}
+
+/// What sessions and transports go by.
+#[derive(Debug)]
+pub struct Settings {
+    /// This node's name.
+    pub node: String,
+    /// Where WebSocket clients connect.
+    pub path: String,
+    /// Allowed origins.
+    pub origins: OriginPolicy,
+    /// Checks tokens; `None`: authentication is off and clients name themselves.
+    pub verifier: Option<TokenVerifier>,
+    /// User types that may connect.
+    pub user_types: Vec<String>,
+    /// Whether a token may stand in the query.
+    pub query_token: QueryToken,
+    /// From the accepted socket to the answered upgrade.
+    pub handshake_timeout: Duration,
+    /// From the upgrade to the `auth` frame.
+    pub auth_timeout: Duration,
+    /// Heartbeat as configured, for the welcome frame.
+    pub heartbeat: Duration,
+    /// Timeout as configured, for the welcome frame.
+    pub client_timeout: Duration,
+    /// Both in ticks.
+    pub patience: Patience,
+    /// The largest message from a client in bytes.
+    pub max_message: usize,
+    /// Connections this node takes.
+    pub max_connections: u64,
+    /// Bounds of every outbox.
+    pub outbox: Limits,
+    /// What a full outbox means, by user type.
+    pub overflow: BTreeMap<String, OverflowPolicy>,
+    /// Echo data frames instead of serving: for protocol suites.
+    pub echo: bool,
+}
+
+impl Settings {
+    /// Resolves the configuration of a node of this name.
+    pub fn resolve(
+        config: &GatewayConfig,
+        secrets: &Secrets,
+        node: &str,
+    ) -> Result<Self, SettingsError> {
+        let wsc = &config.wsc;
+        let security = &wsc.security;
+        let heartbeat = wsc.heartbeat_interval.into();
+        let client_timeout = wsc.client_timeout.into();
+        Ok(Self {
+            node: node.to_owned(),
+            path: wsc.path.clone(),
+            origins: OriginPolicy::new(&wsc.websocket_origins),
+            verifier: verifier(config, secrets)?,
+            user_types: security.allowed_user_types.clone(),
+            query_token: if security.allow_query_token {
+                QueryToken::Allowed
+            } else {
+                QueryToken::Refused
+            },
+            handshake_timeout: security.handshake_timeout.into(),
+            auth_timeout: security.auth_timeout.into(),
+            heartbeat,
+            client_timeout,
+            patience: Patience {
+                heartbeat: ticks(heartbeat),
+                timeout: ticks(client_timeout),
+            },
+            max_message: security.max_message_size.len(),
+            max_connections: u64::from(wsc.performance.max_connections_per_node),
+            outbox: Limits {
+                messages: wsc.message_buffer_size as usize,
+                bytes: wsc.outbox_bytes.len(),
+            },
+            overflow: wsc
+                .slow_consumer_policy
+                .iter()
+                .map(|(kind, policy)| (kind.clone(), overflow(*policy)))
+                .collect(),
+            echo: false,
+        })
+    }
+
+    /// What a full outbox means for this user type.
+    pub fn overflow(&self, user_type: &str) -> OverflowPolicy {
+        self.overflow.get(user_type).copied().unwrap_or_default()
+    }
+}
+
+fn verifier(
+    config: &GatewayConfig,
+    secrets: &Secrets,
+) -> Result<Option<TokenVerifier>, SettingsError> {
+    let security = &config.wsc.security;
+    if !security.enable_auth {
+        return Ok(None);
+    }
+    let key = secrets.jwt_key.as_ref().ok_or(SettingsError::NoKey)?;
+    TokenVerifier::new(JwtSettings::from_config(security, key.as_bytes()))
+        .map(Some)
+        .map_err(SettingsError::Key)
+}
+
+fn overflow(policy: SlowConsumerPolicy) -> OverflowPolicy {
+    match policy {
+        // Spilling needs inboxes; until this release has them, a client that comes back is better than a silent loss.
+        SlowConsumerPolicy::Disconnect | SlowConsumerPolicy::Spill => OverflowPolicy::Disconnect,
+        SlowConsumerPolicy::DropOldest => OverflowPolicy::DropOldest,
+        SlowConsumerPolicy::DropNewest => OverflowPolicy::DropNewest,
+    }
+}

@@ -1,0 +1,13 @@
+//! Sockets: from a connection of the listener to frames in and encoded frames out. Limits of bytes and time live here;
+//! what a frame means is `session`'s and `hub`'s.
+
+mod acceptor;
+mod connection;
+mod reader;
+mod refusal;
+mod upgrade;
+pub mod ws;
+
+pub use acceptor::accept_forever;
+pub use connection::{Connection, Session};
+pub use upgrade::{Accepted, UpgradeState, upgrade_router};

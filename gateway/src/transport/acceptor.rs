@@ -1,0 +1,66 @@
+//! One acceptor for all shards: it hands each accepted socket to the least loaded shard, and sheds what is too much.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::hub::{Command, Hub};
+
+/// Handshakes under way on one shard beyond which sockets are closed at once: a flood must not take the memory that
+/// the sessions need.
+const PENDING_MAX: usize = 2048;
+
+/// Pause after an error that accepting again at once would only repeat: no file descriptors, no memory.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// Accepts until `cancel` fires. Errors of one socket end nothing.
+pub async fn accept_forever(listener: TcpListener, hub: Arc<Hub>, cancel: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = cancel.cancelled() => return,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                if let Err(error) = hand_over(&hub, socket, peer) {
+                    tracing::debug!(%error, "a socket was lost on the way to its shard");
+                }
+            }
+            Err(error) if is_of_one_socket(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections for the moment");
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+}
+
+fn hand_over(hub: &Hub, socket: TcpStream, peer: std::net::SocketAddr) -> io::Result<()> {
+    let Some((id, shard)) = hub.least_loaded() else {
+        return Ok(());
+    };
+    if shard.pending().load(Relaxed) >= PENDING_MAX {
+        shard.stats().count_refused(503);
+        return Ok(());
+    }
+    let socket = socket.into_std()?;
+    shard.pending().fetch_add(1, Relaxed);
+    if hub.try_post(id, Command::Accept(socket, peer)).is_err() {
+        shard.pending().fetch_sub(1, Relaxed);
+        shard.stats().count_refused(503);
+    }
+    Ok(())
+}
+
+/// The peer went away before it was accepted; the listener is fine.
+fn is_of_one_socket(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}

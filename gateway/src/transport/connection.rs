@@ -1,0 +1,276 @@
+//! One connection of a shard: its socket, its outbox, its identity once it has one, and the little state between them.
+//!
+//! Lives on its shard's thread. Everything is a `Cell` or borrowed for a moment; nothing is held over an await.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use crate::hub::SessionKey;
+use crate::protocol::{Disconnect, SessionId};
+use crate::security::Identity;
+use crate::session::liveness::{Signs, Tick};
+use crate::session::{Outbox, OverflowPolicy, TryWrite};
+
+/// The authenticated state of a connection.
+#[derive(Debug)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub identity: Identity,
+    /// What a full outbox means.
+    pub overflow: OverflowPolicy,
+    /// When it began, Unix milliseconds.
+    pub connected_at: u64,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    key: SessionKey,
+    socket: Socket,
+    peer: SocketAddr,
+    session: OnceCell<Box<Session>>,
+    outbox: RefCell<Outbox>,
+    heard: Cell<Tick>,
+    pinged: Cell<Tick>,
+    until: Cell<Option<(Tick, Disconnect)>>,
+    timer: Cell<Tick>,
+    seq: Cell<u64>,
+    bad_frames: Cell<u32>,
+    disconnect: Cell<Option<Disconnect>>,
+    peer_closed: Cell<bool>,
+    dirty: Cell<bool>,
+    blocked: Cell<bool>,
+}
+
+/// The socket, as the outbox sees it.
+#[derive(Debug)]
+pub struct Socket(TcpStream);
+
+impl TryWrite for Socket {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut written = 0;
+        let tried = self.0.try_io(Interest::WRITABLE, || {
+            written = socket2::SockRef::from(&self.0).send_with_flags(bytes, NO_SIGNAL)?;
+            // A short write means a full buffer: readiness is taken back without a second call that says so.
+            if written < bytes.len() {
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                Ok(())
+            }
+        });
+        match tried {
+            Err(_) if written > 0 => Ok(written),
+            Err(error) => Err(error),
+            Ok(()) => Ok(written),
+        }
+    }
+}
+
+/// `MSG_NOSIGNAL`: a closed peer is an error, not a signal.
+const NO_SIGNAL: i32 = 0x4000;
+
+impl Connection {
+    /// A fresh connection without identity.
+    pub fn new(key: SessionKey, socket: TcpStream, peer: SocketAddr, now: Tick) -> Self {
+        Self {
+            key,
+            socket: Socket(socket),
+            peer,
+            session: OnceCell::new(),
+            outbox: RefCell::default(),
+            heard: Cell::new(now),
+            pinged: Cell::new(now),
+            until: Cell::new(None),
+            timer: Cell::new(0),
+            seq: Cell::new(0),
+            bad_frames: Cell::new(0),
+            disconnect: Cell::new(None),
+            peer_closed: Cell::new(false),
+            dirty: Cell::new(false),
+            blocked: Cell::new(false),
+        }
+    }
+
+    /// Where it is in its shard.
+    pub const fn key(&self) -> SessionKey {
+        self.key
+    }
+
+    /// Where the socket comes from.
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The socket, for writing.
+    pub const fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// What waits to be written.
+    pub const fn outbox(&self) -> &RefCell<Outbox> {
+        &self.outbox
+    }
+
+    /// Its session, once it has an identity.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.get().map(AsRef::as_ref)
+    }
+
+    /// Makes it a session. A second identity is not taken.
+    pub fn set_session(
+        &self,
+        id: SessionId,
+        identity: Identity,
+        overflow: OverflowPolicy,
+        connected_at: u64,
+    ) {
+        let session = Box::new(Session {
+            id,
+            identity,
+            overflow,
+            connected_at,
+        });
+        debug_assert!(self.session.get().is_none());
+        self.session.get_or_init(|| session);
+    }
+
+    /// Waits until there is something to read.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.socket.0.readable().await
+    }
+
+    /// Waits until something can be written.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.socket.0.writable().await
+    }
+
+    /// Reads what is there, `WouldBlock` when nothing is. `Ok(0)`: the peer has ended.
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut outcome = None;
+        let tried = self.socket.0.try_io(Interest::READABLE, || {
+            let read = io::Read::read(&mut &*socket2::SockRef::from(&self.socket.0), buffer)?;
+            outcome = Some(read);
+            // A short read means an empty buffer: readiness is taken back without a second call that says so.
+            if read > 0 && read < buffer.len() {
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                Ok(())
+            }
+        });
+        match (outcome, tried) {
+            (Some(read), _) => Ok(read),
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Notes that something came from the client.
+    pub fn heard(&self, now: Tick) {
+        self.heard.set(now);
+    }
+
+    /// Notes that the client was pinged.
+    pub fn pinged(&self, now: Tick) {
+        self.pinged.set(now);
+    }
+
+    /// When its right to be here ends, and why.
+    pub fn set_until(&self, until: Option<(Tick, Disconnect)>) {
+        self.until.set(until);
+    }
+
+    /// What the timers go by.
+    pub fn signs(&self) -> Signs {
+        Signs {
+            heard: self.heard.get(),
+            pinged: self.pinged.get(),
+            until: self.until.get(),
+        }
+    }
+
+    /// The tick its timer fires at; older entries of the wheel mean nothing.
+    pub fn timer(&self) -> Tick {
+        self.timer.get()
+    }
+
+    /// Notes when its timer fires.
+    pub fn set_timer(&self, at: Tick) {
+        self.timer.set(at);
+    }
+
+    /// The number of the next message it sends, from 1.
+    pub fn next_seq(&self) -> u64 {
+        self.seq.set(self.seq.get() + 1);
+        self.seq.get()
+    }
+
+    /// Counts a bad frame; how many there were in a row.
+    pub fn bad_frame(&self) -> u32 {
+        self.bad_frames.set(self.bad_frames.get().saturating_add(1));
+        self.bad_frames.get()
+    }
+
+    /// A good frame ends a row of bad ones.
+    pub fn good_frame(&self) {
+        self.bad_frames.set(0);
+    }
+
+    /// Begins the end for this reason; `false` when it has begun already.
+    pub fn begin_close(&self, why: Disconnect) -> bool {
+        let first = self.disconnect.get().is_none();
+        if first {
+            self.disconnect.set(Some(why));
+        }
+        first
+    }
+
+    /// Whether the end has begun.
+    pub fn is_closing(&self) -> bool {
+        self.disconnect.get().is_some()
+    }
+
+    /// Why it ends, if it does.
+    pub fn disconnect(&self) -> Option<Disconnect> {
+        self.disconnect.get()
+    }
+
+    /// Notes that the client has sent its close frame.
+    pub fn peer_has_closed(&self) {
+        self.peer_closed.set(true);
+    }
+
+    /// Our close frame is written. With the client's there as well nothing is left to say (RFC 6455 §7.1.1); otherwise
+    /// its answer is waited for.
+    pub fn said_goodbye(&self) {
+        if self.peer_closed.get() {
+            self.cut();
+        }
+    }
+
+    /// Cuts the socket; the reading task ends by that.
+    pub fn cut(&self) {
+        // An error means the socket is cut already.
+        let _cut = socket2::SockRef::from(&self.socket.0).shutdown(Shutdown::Both);
+    }
+
+    /// Sets whether it is on the dirty list; what it was before.
+    pub fn set_dirty(&self, dirty: bool) -> bool {
+        self.dirty.replace(dirty)
+    }
+
+    /// Whether its socket is full.
+    pub fn blocked(&self) -> bool {
+        self.blocked.get()
+    }
+
+    /// Sets whether its socket is full; what it was before.
+    pub fn set_blocked(&self, blocked: bool) -> bool {
+        self.blocked.replace(blocked)
+    }
+}

@@ -1,0 +1,208 @@
+//! A connection's reading task: bytes to frames to decisions, until the socket ends. It alone frees the connection's
+//! place.
+//!
+//! All connections of a shard read into the shard's one buffer and digest what came in one go; only a partial message is
+//! kept, in the decoder. What cannot be handed on at once is waited for before more is read: TCP then slows the sender.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use wsc_wire::{Decoder, Message, Opcode};
+
+use crate::hub::{Later, Shard};
+use crate::protocol::json::{self, ClientFrame, Refusal};
+use crate::protocol::{Disconnect, ErrorCode};
+use crate::session::decide::{Decision, decide};
+use crate::transport::Connection;
+
+/// Bad frames in a row that make a client abusive.
+const BAD_FRAMES_MAX: u32 = 100;
+/// Bytes taken from a client that has been told goodbye, before the socket is cut under it.
+const FAREWELL_MAX: usize = 1024 * 1024;
+
+/// Serves a connection to its end. `first` is what hyper had read beyond the request.
+pub async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, first: Bytes) {
+    let mut reader = Reader {
+        decoder: Decoder::new(shard.settings().max_message),
+        dead: false,
+        discarded: 0,
+    };
+    let mut first = first.to_vec();
+    let mut later = Later::default();
+    reader.digest(&shard, &connection, &mut first, &mut later);
+    drop(first);
+    loop {
+        if !later.is_empty() {
+            let waiting = std::mem::take(&mut later);
+            Box::pin(waiting.hand_over(shard.context())).await;
+        }
+        if connection.readable().await.is_err() {
+            break;
+        }
+        let mut buffer = shard.read_buffer().borrow_mut();
+        match connection.try_read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => {
+                connection.heard(shard.now());
+                let bytes = buffer.get_mut(..read).unwrap_or_default();
+                reader.digest(&shard, &connection, bytes, &mut later);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => break,
+        }
+    }
+    // A second call is a no-op: whoever began the end has said why.
+    connection.begin_close(Disconnect::ConnectionLost);
+    shard.leave(&connection);
+}
+
+struct Reader {
+    decoder: Decoder,
+    /// The client broke the protocol: nothing it sends means anything any more.
+    dead: bool,
+    discarded: usize,
+}
+
+impl Reader {
+    fn digest(
+        &mut self,
+        shard: &Rc<Shard>,
+        connection: &Rc<Connection>,
+        mut bytes: &mut [u8],
+        later: &mut Later,
+    ) {
+        while !bytes.is_empty() {
+            if self.dead {
+                self.discarded += bytes.len();
+                if self.discarded > FAREWELL_MAX {
+                    connection.cut();
+                }
+                return;
+            }
+            match self.decoder.decode(bytes) {
+                Ok(decoded) => {
+                    let consumed = decoded.consumed;
+                    match decoded.message {
+                        Some(Message::Close(frame)) => {
+                            self.dead = true;
+                            answer_close(shard, connection, frame.map(|frame| frame.code));
+                        }
+                        Some(message) if !connection.is_closing() => {
+                            take(shard, connection, &message, later)
+                        }
+                        Some(_) => {}
+                        None => return,
+                    }
+                    bytes = bytes.get_mut(consumed..).unwrap_or_default();
+                }
+                Err(violation) => {
+                    tracing::debug!(peer = %connection.peer(), %violation, "protocol violation");
+                    self.dead = true;
+                    shard.close(connection, Disconnect::Protocol(violation.close_code()));
+                }
+            }
+        }
+    }
+}
+
+/// RFC 6455 §5.5.1: the close frame is answered with the code it came with.
+fn answer_close(shard: &Shard, connection: &Rc<Connection>, code: Option<u16>) {
+    connection.peer_has_closed();
+    if connection.begin_close(Disconnect::ClientClosed) {
+        let answer = match code {
+            Some(code) => wsc_wire::encode_close(code, ""),
+            None => wsc_wire::encode(Opcode::Close, b""),
+        };
+        shard.push_anyway(connection, &Rc::new(answer));
+    } else if connection.outbox().borrow().is_empty() {
+        connection.cut();
+    }
+}
+
+fn take(shard: &Rc<Shard>, connection: &Rc<Connection>, message: &Message<'_>, later: &mut Later) {
+    match message {
+        Message::Text(text) if shard.settings().echo => {
+            echo(shard, connection, Opcode::Text, text.as_bytes())
+        }
+        Message::Binary(bytes) if shard.settings().echo => {
+            echo(shard, connection, Opcode::Binary, bytes)
+        }
+        Message::Text(text) => take_text(shard, connection, text, later),
+        Message::Binary(_) => {
+            let message = format!(
+                "binary frames are not spoken in {}, send text",
+                json::SUBPROTOCOL
+            );
+            refuse(
+                shard,
+                connection,
+                &Refusal {
+                    code: ErrorCode::BadFrame,
+                    message,
+                    ref_id: None,
+                },
+            );
+        }
+        Message::Ping(payload) => echo(shard, connection, Opcode::Pong, payload),
+        Message::Pong(_) | Message::Close(_) => {}
+    }
+}
+
+fn echo(shard: &Shard, connection: &Rc<Connection>, opcode: Opcode, payload: &[u8]) {
+    shard.push(connection, &Rc::new(wsc_wire::encode(opcode, payload)));
+}
+
+fn take_text(shard: &Rc<Shard>, connection: &Rc<Connection>, text: &str, later: &mut Later) {
+    let frame = match ClientFrame::parse(text) {
+        Ok(frame) => frame,
+        Err(refusal) => return refuse(shard, connection, &refusal),
+    };
+    let identity = connection.session().map(|session| &session.identity);
+    match decide(&frame, identity) {
+        Decision::Pong(id) => {
+            connection.good_frame();
+            shard.push(
+                connection,
+                &Rc::new(wsc_wire::encode(Opcode::Text, &json::pong(id))),
+            );
+        }
+        Decision::Publish(target, body) => {
+            connection.good_frame();
+            shard.publish(connection, (&target, body), text.len(), later);
+        }
+        Decision::Authenticate(token) => authenticate(shard, connection, &token),
+        Decision::Refuse(refusal) => refuse(shard, connection, &refusal),
+        Decision::NotAuthenticated => shard.close(connection, Disconnect::Unauthenticated),
+    }
+}
+
+fn authenticate(shard: &Shard, connection: &Rc<Connection>, token: &str) {
+    let verified = shard
+        .settings()
+        .verifier
+        .as_ref()
+        .map(|verifier| verifier.verify(token));
+    match verified {
+        Some(Ok(identity)) => shard.activate(connection, identity),
+        Some(Err(error)) => {
+            tracing::debug!(peer = %connection.peer(), reason = error.label(), "token refused");
+            shard.close(connection, Disconnect::Unauthenticated);
+        }
+        // Without a verifier every connection has its identity from the handshake.
+        None => shard.close(connection, Disconnect::Internal),
+    }
+}
+
+fn refuse(shard: &Shard, connection: &Rc<Connection>, refusal: &Refusal) {
+    if connection.session().is_none() {
+        return shard.close(connection, Disconnect::Unauthenticated);
+    }
+    shard.count_error(refusal.code);
+    if connection.bad_frame() > BAD_FRAMES_MAX {
+        return shard.close(connection, Disconnect::Abuse);
+    }
+    shard.push(
+        connection,
+        &Rc::new(wsc_wire::encode(Opcode::Text, &json::error(refusal))),
+    );
+}

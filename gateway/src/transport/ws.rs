@@ -1,0 +1,107 @@
+//! A WebSocket's beginning, on the shard that owns its socket: the handshake is hyper's and axum's, the raw socket comes
+//! back from them, and from then on the connection is one reading task and an outbox.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tower::ServiceExt as _;
+
+use super::reader;
+use super::upgrade::Accepted;
+use crate::hub::Shard;
+
+/// Bytes of request head hyper may hold.
+const HEAD_MAX: usize = 16 * 1024;
+/// Header lines a request may have.
+const HEADERS_MAX: usize = 64;
+
+/// Takes a socket the acceptor handed over.
+pub fn accept(shard: &Rc<Shard>, socket: std::net::TcpStream, peer: SocketAddr) {
+    let shard = Rc::clone(shard);
+    tokio::task::spawn_local(async move {
+        let began = Instant::now();
+        let deadline = shard.settings().handshake_timeout;
+        let handshake = Box::pin(handshake(Rc::clone(&shard), socket, peer, began));
+        let ended = tokio::time::timeout(deadline, handshake).await;
+        if let Some(handle) = shard.handle() {
+            handle.pending().fetch_sub(1, Relaxed);
+        }
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "handshake failed"),
+            Err(_) => tracing::debug!(%peer, ?deadline, "handshake took too long"),
+        }
+    });
+}
+
+async fn handshake(
+    shard: Rc<Shard>,
+    socket: std::net::TcpStream,
+    peer: SocketAddr,
+    began: Instant,
+) -> anyhow::Result<()> {
+    let socket = TcpStream::from_std(socket)?;
+    socket.set_nodelay(true)?;
+    let router = shard.context().upgrades.clone();
+    let service = service_fn(|request| answer(&shard, router.clone(), request, (peer, began)));
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(shard.settings().handshake_timeout)
+        .max_buf_size(HEAD_MAX)
+        .max_headers(HEADERS_MAX)
+        // One answer a connection: whoever was refused comes back on a new one, and no idle HTTP connection stays.
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(socket), service)
+        .with_upgrades()
+        .await?;
+    Ok(())
+}
+
+async fn answer(
+    shard: &Rc<Shard>,
+    router: Router,
+    mut request: Request<Incoming>,
+    (peer, began): (SocketAddr, Instant),
+) -> Result<Response<Body>, Infallible> {
+    let upgrade = hyper::upgrade::on(&mut request);
+    let mut response = router.oneshot(request.map(Body::new)).await?;
+    let accepted = response.extensions_mut().remove::<Accepted>();
+    match accepted {
+        Some(accepted) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            let shard = Rc::clone(shard);
+            shard.context().instruments.handshake(began.elapsed());
+            tokio::task::spawn_local(begin(shard, upgrade, accepted, peer));
+        }
+        _ => shard.count(|stats| stats.count_refused(response.status().as_u16())),
+    }
+    Ok(response)
+}
+
+/// From the answered handshake to the session.
+async fn begin(shard: Rc<Shard>, upgrade: OnUpgrade, accepted: Accepted, peer: SocketAddr) {
+    // An error means the client left before its answer was written.
+    let Ok(upgraded) = upgrade.await else { return };
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        tracing::error!("the upgraded socket is not the one that was served");
+        return;
+    };
+    let connection = shard.enter(parts.io.into_inner(), peer);
+    if shard.settings().echo {
+        connection.set_until(None);
+    } else if let Some(identity) = accepted.identity {
+        shard.activate(&connection, identity);
+    }
+    tokio::task::spawn_local(reader::serve(shard, connection, parts.read_buf));
+}

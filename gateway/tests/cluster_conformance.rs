@@ -1,0 +1,495 @@
+//! One suite for every implementation of the cluster's interfaces: memory and Redis must not be told apart by it.
+
+#[path = "support/nodes.rs"]
+#[allow(dead_code)]
+mod nodes;
+#[path = "support/redis.rs"]
+#[allow(dead_code)]
+mod redis_server;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nodes::{record, user, within};
+use parking_lot::Mutex;
+use redis_server::RedisServer;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use wsc_gateway::cluster::memory::{
+    Attached, MemoryBroker, MemoryDirectory, MemoryRegistry, MemoryStore,
+};
+use wsc_gateway::cluster::redis::{RedisBroker, RedisDirectory, RedisLink, RedisRegistry};
+use wsc_gateway::cluster::{
+    Broker, Claim, ClusterError, Destination, Directory, Listener, NodeInfo, NodeRegistry,
+    RedisParams, SessionChange, SessionRecord,
+};
+use wsc_gateway::protocol::{Epoch, NodeId, UserId};
+
+const LEASE: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_millis(60);
+
+#[derive(Default)]
+struct Mailbox(Mutex<Vec<String>>);
+
+impl Listener for Mailbox {
+    fn offer(&self, envelope: Bytes) {
+        self.0
+            .lock()
+            .push(String::from_utf8(envelope.to_vec()).unwrap());
+    }
+}
+
+enum Kind {
+    Memory(Arc<MemoryStore>, Vec<Attached>),
+    Redis(RedisServer, DropGuard),
+}
+
+/// An implementation under test.
+struct Subject {
+    kind: Kind,
+    registry: Arc<dyn NodeRegistry>,
+    /// The same registry with leases that soon run out.
+    hasty: Arc<dyn NodeRegistry>,
+    directory: Arc<dyn Directory>,
+    broker: Arc<dyn Broker>,
+}
+
+impl Subject {
+    fn memory() -> Self {
+        let store = MemoryStore::new();
+        Self {
+            registry: Arc::new(MemoryRegistry::new(store.clone(), LEASE)),
+            hasty: Arc::new(MemoryRegistry::new(store.clone(), SHORT)),
+            directory: Arc::new(MemoryDirectory::new(store.clone())),
+            broker: Arc::new(MemoryBroker::new(store.clone())),
+            kind: Kind::Memory(store, Vec::new()),
+        }
+    }
+
+    async fn redis() -> Self {
+        let server = RedisServer::start();
+        let cancel = CancellationToken::new();
+        let link = redis_node(
+            &server,
+            "the test itself",
+            Arc::new(Mailbox::default()),
+            &cancel,
+        )
+        .await;
+        Self {
+            registry: Arc::new(RedisRegistry::new(link.clone(), LEASE)),
+            hasty: Arc::new(RedisRegistry::new(link.clone(), SHORT)),
+            directory: Arc::new(RedisDirectory::new(link.clone())),
+            broker: Arc::new(RedisBroker::new(link)),
+            kind: Kind::Redis(server, cancel.drop_guard()),
+        }
+    }
+
+    async fn listen(&mut self, node: &str) -> Arc<Mailbox> {
+        let mailbox = Arc::new(Mailbox::default());
+        match &mut self.kind {
+            Kind::Memory(store, attached) => {
+                attached.push(store.attach(NodeId::new(node), mailbox.clone()));
+            }
+            Kind::Redis(server, guard) => {
+                // A child token would end with the parent, which is only reachable through its guard here.
+                let cancel = CancellationToken::new();
+                redis_node(server, node, mailbox.clone(), &cancel).await;
+                let _ = guard;
+            }
+        }
+        mailbox
+    }
+
+    /// Registers a node that lives to the end of the test.
+    async fn alive(&self, node: &str) -> (NodeId, Epoch) {
+        let epoch = self
+            .registry
+            .claim(&info(node, 0), Claim::Take)
+            .await
+            .unwrap();
+        (NodeId::new(node), epoch)
+    }
+
+    async fn put(&self, (node, epoch): &(NodeId, Epoch), users: &[&str]) -> Vec<SessionRecord> {
+        let records: Vec<SessionRecord> = users.iter().map(|id| record(id)).collect();
+        let changes: Vec<_> = records.iter().cloned().map(SessionChange::Up).collect();
+        self.directory.apply(node, *epoch, &changes).await.unwrap();
+        records
+    }
+
+    async fn page(&self, after: Option<&str>, limit: usize) -> (Vec<String>, bool, u64) {
+        let page = self.directory.online(after, limit).await.unwrap();
+        (
+            page.users.iter().map(ToString::to_string).collect(),
+            page.more,
+            page.total,
+        )
+    }
+
+    async fn nodes_of(&self, id: &str) -> Vec<String> {
+        let found = self.directory.nodes_of(&[user(id)]).await.unwrap();
+        found[0].iter().map(ToString::to_string).collect()
+    }
+}
+
+async fn redis_node(
+    server: &RedisServer,
+    node: &str,
+    mailbox: Arc<Mailbox>,
+    cancel: &CancellationToken,
+) -> Arc<RedisLink> {
+    let link = RedisLink::standalone(&RedisParams::at("127.0.0.1", server.port), "test");
+    TaskTracker::new().spawn(
+        link.clone()
+            .keep(NodeId::new(node), mailbox, cancel.clone()),
+    );
+    link.connected().await;
+    link
+}
+
+fn info(node: &str, epoch: u64) -> NodeInfo {
+    NodeInfo {
+        node: NodeId::new(node),
+        epoch: Epoch(epoch),
+        address: format!(r#"{node}"\ "epoch":0"#),
+        connections: 3,
+    }
+}
+
+fn down(record: &SessionRecord) -> SessionChange {
+    SessionChange::Down {
+        session: record.session,
+        user: record.user.clone(),
+        last_on_node: false,
+    }
+}
+
+/// Each rule becomes two tests: over memory and over Redis.
+macro_rules! rules {
+    ($($rule:ident),* $(,)?) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $rule() {
+                super::$rule(super::Subject::memory()).await;
+            })*
+        }
+        mod redis {
+            $(#[tokio::test]
+            async fn $rule() {
+                super::$rule(super::Subject::redis().await).await;
+            })*
+        }
+    };
+}
+
+rules!(
+    every_claim_gives_a_newer_epoch_and_fences_the_former,
+    a_lease_lives_as_long_as_it_is_renewed,
+    a_name_is_claimed_back_only_while_nobody_newer_holds_it,
+    a_late_leave_does_not_remove_a_newer_registration,
+    a_user_is_on_a_node_from_the_first_session_to_the_last,
+    changes_that_are_repeated_change_nothing,
+    entries_without_a_live_lease_of_their_epoch_are_void,
+    replacing_leaves_exactly_what_is_given,
+    reaping_removes_the_dead_and_spares_the_living,
+    ten_thousand_users_are_paged_in_order_without_gaps,
+    sessions_come_oldest_first_and_name_their_holder,
+    envelopes_reach_who_they_are_for_in_order_and_are_counted,
+);
+
+async fn every_claim_gives_a_newer_epoch_and_fences_the_former(s: Subject) {
+    let (node, first) = s.alive("a").await;
+    assert_eq!(s.registry.renew(&info("a", first.0)).await.unwrap(), true);
+    let (_, second) = s.alive("a").await;
+    assert!(second > first);
+    let fenced = s.registry.renew(&info("a", first.0)).await.unwrap_err();
+    assert!(
+        matches!(&fenced, ClusterError::Fenced { node: n, epoch } if *n == node && *epoch == second),
+        "{fenced:?}"
+    );
+    let nodes = s.registry.nodes().await.unwrap();
+    assert_eq!(nodes, [info("a", second.0)]);
+}
+
+async fn a_lease_lives_as_long_as_it_is_renewed(s: Subject) {
+    let epoch = s.hasty.claim(&info("a", 0), Claim::Take).await.unwrap();
+    s.alive("b").await;
+    assert_eq!(
+        s.registry.renew(&info("a", epoch.0)).await.unwrap(),
+        true,
+        "now with a long lease"
+    );
+    let epoch = s.hasty.claim(&info("c", 0), Claim::Take).await.unwrap();
+    let names = async || -> Vec<String> {
+        let nodes = s.registry.nodes().await.unwrap();
+        nodes.iter().map(|info| info.node.to_string()).collect()
+    };
+    within(5, "the lease of c runs out", async || {
+        names().await == ["a", "b"]
+    })
+    .await;
+    assert_eq!(s.registry.renew(&info("c", epoch.0)).await.unwrap(), false);
+    assert_eq!(
+        names().await,
+        ["a", "b"],
+        "a lease that ran out is not renewed"
+    );
+}
+
+async fn a_name_is_claimed_back_only_while_nobody_newer_holds_it(s: Subject) {
+    let old = s.hasty.claim(&info("a", 0), Claim::Take).await.unwrap();
+    let held = s.registry.claim(&info("a", 0), Claim::Take).await.unwrap();
+    let refused = s
+        .registry
+        .claim(&info("a", old.0), Claim::IfVacant)
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, ClusterError::Fenced { epoch, .. } if epoch == held));
+    s.registry.leave(&NodeId::new("a"), held).await.unwrap();
+    let back = s
+        .registry
+        .claim(&info("a", old.0), Claim::IfVacant)
+        .await
+        .unwrap();
+    assert!(
+        back > held,
+        "an epoch is newer than any that the name has had, also after it left"
+    );
+}
+
+async fn a_late_leave_does_not_remove_a_newer_registration(s: Subject) {
+    let (node, old) = s.alive("a").await;
+    let (_, new) = s.alive("a").await;
+    s.registry.leave(&node, old).await.unwrap();
+    assert_eq!(s.registry.nodes().await.unwrap().len(), 1);
+    s.registry.leave(&node, new).await.unwrap();
+    assert_eq!(s.registry.nodes().await.unwrap().len(), 0);
+}
+
+async fn a_user_is_on_a_node_from_the_first_session_to_the_last(s: Subject) {
+    let (a, b) = (s.alive("a").await, s.alive("b").await);
+    let bobs: Vec<SessionRecord> = (0..2).map(|_| record("bob")).collect();
+    let up = |record: &SessionRecord| [SessionChange::Up(record.clone())];
+    let apply = async |at: &(NodeId, Epoch), changes: &[SessionChange]| {
+        s.directory.apply(&at.0, at.1, changes).await.unwrap()
+    };
+    assert_eq!(
+        apply(&a, &up(&bobs[0])).await,
+        [user("bob")],
+        "the first session"
+    );
+    assert_eq!(
+        apply(&a, &up(&bobs[1])).await,
+        Vec::<UserId>::new(),
+        "the second"
+    );
+    s.put(&b, &["bob"]).await;
+    assert_eq!(s.nodes_of("bob").await, ["a", "b"]);
+    assert_eq!(
+        apply(&a, &[down(&bobs[0])]).await,
+        Vec::<UserId>::new(),
+        "one is left"
+    );
+    assert_eq!(s.nodes_of("bob").await, ["a", "b"]);
+    assert_eq!(
+        apply(&a, &[down(&bobs[1])]).await,
+        [user("bob")],
+        "the last one went"
+    );
+    assert_eq!(s.nodes_of("bob").await, ["b"]);
+    assert_eq!(s.page(None, 10).await, (vec!["bob".to_owned()], false, 1));
+    assert_eq!(s.nodes_of("nobody").await, Vec::<String>::new());
+}
+
+async fn changes_that_are_repeated_change_nothing(s: Subject) {
+    let a = s.alive("a").await;
+    let bob = record("bob");
+    let up = SessionChange::Up(bob.clone());
+    let twice = [up.clone(), up.clone(), down(&bob), down(&bob)];
+    assert_eq!(
+        s.directory.apply(&a.0, a.1, &twice).await.unwrap(),
+        [user("bob"), user("bob")]
+    );
+    assert_eq!(s.page(None, 10).await, (vec![], false, 0));
+    s.directory
+        .apply(&a.0, a.1, &[up.clone(), up])
+        .await
+        .unwrap();
+    assert_eq!(
+        s.directory.sessions_of(&user("bob")).await.unwrap().len(),
+        1
+    );
+    s.directory.apply(&a.0, a.1, &[down(&bob)]).await.unwrap();
+    assert_eq!(s.nodes_of("bob").await, Vec::<String>::new());
+}
+
+async fn entries_without_a_live_lease_of_their_epoch_are_void(s: Subject) {
+    let (old, b) = (s.alive("a").await, s.alive("b").await);
+    s.put(&old, &["bob", "eve"]).await;
+    s.put(&b, &["eve", "zoe"]).await;
+    let new = s.alive("a").await;
+    assert_eq!(
+        s.nodes_of("bob").await,
+        Vec::<String>::new(),
+        "the epoch is over"
+    );
+    assert_eq!(s.nodes_of("eve").await, ["b"]);
+    assert_eq!(s.directory.sessions_of(&user("bob")).await.unwrap(), []);
+    let both = ["eve", "zoe"].map(ToOwned::to_owned).to_vec();
+    assert_eq!(s.page(None, 10).await, (both, false, 2));
+    assert_eq!(s.page(None, 1).await, (vec!["eve".to_owned()], true, 2));
+    s.put(&new, &["bob"]).await;
+    assert_eq!(s.nodes_of("bob").await, ["a"]);
+    s.registry.leave(&b.0, b.1).await.unwrap();
+    assert_eq!(s.page(None, 10).await, (vec!["bob".to_owned()], false, 1));
+}
+
+async fn replacing_leaves_exactly_what_is_given(s: Subject) {
+    let (a, b) = (s.alive("a").await, s.alive("b").await);
+    let before = s.put(&a, &["bob", "bob", "eve"]).await;
+    s.put(&b, &["eve"]).await;
+    let kept = vec![before[0].clone(), record("new"), record("new")];
+    s.directory.replace(&a.0, a.1, kept.clone()).await.unwrap();
+    assert_eq!(
+        s.directory.sessions_of(&user("bob")).await.unwrap().len(),
+        1
+    );
+    assert_eq!(
+        s.nodes_of("eve").await,
+        ["b"],
+        "another node's entries are untouched"
+    );
+    let users = ["bob", "eve", "new"].map(ToOwned::to_owned).to_vec();
+    assert_eq!(s.page(None, 10).await, (users, false, 3));
+    s.directory
+        .apply(&a.0, a.1, &[down(&kept[1])])
+        .await
+        .unwrap();
+    assert_eq!(s.nodes_of("new").await, ["a"], "one of two is left");
+    s.directory
+        .apply(&a.0, a.1, &[down(&kept[2])])
+        .await
+        .unwrap();
+    assert_eq!(s.nodes_of("new").await, Vec::<String>::new());
+    s.directory.replace(&a.0, a.1, Vec::new()).await.unwrap();
+    assert_eq!(s.page(None, 10).await, (vec!["eve".to_owned()], false, 1));
+    assert_eq!(s.directory.holders().await.unwrap(), [b]);
+}
+
+async fn reaping_removes_the_dead_and_spares_the_living(s: Subject) {
+    let (dead, b) = (s.alive("a").await, s.alive("b").await);
+    let many: Vec<String> = (0..600).map(|n| format!("u{n:04}")).collect();
+    s.put(&dead, &many.iter().map(String::as_str).collect::<Vec<_>>())
+        .await;
+    s.put(&b, &["u0001"]).await;
+    s.directory.reap(&dead.0, dead.1).await.unwrap();
+    assert_eq!(s.page(None, 0).await.2, 600, "its lease lives");
+    let alive = s.alive("a").await;
+    s.put(&alive, &["u0002"]).await;
+    let mut holders = s.directory.holders().await.unwrap();
+    holders.sort();
+    assert_eq!(holders, [dead.clone(), alive.clone(), b.clone()]);
+    s.directory.reap(&dead.0, dead.1).await.unwrap();
+    s.directory.reap(&dead.0, dead.1).await.unwrap();
+    let users = ["u0001", "u0002"].map(ToOwned::to_owned).to_vec();
+    assert_eq!(s.page(None, 10).await, (users, false, 2));
+    let mut holders = s.directory.holders().await.unwrap();
+    holders.sort();
+    assert_eq!(holders, [alive, b]);
+    if let Kind::Redis(server, _) = &s.kind {
+        assert_eq!(
+            server.cli(&["--raw", "keys", "*u0003*"]),
+            "",
+            "nothing is left of a reaped user"
+        );
+    }
+}
+
+async fn ten_thousand_users_are_paged_in_order_without_gaps(s: Subject) {
+    let (a, b) = (s.alive("a").await, s.alive("b").await);
+    let all: Vec<String> = (0..10_000).map(|n| format!("user-{n:05}")).collect();
+    for (node, from) in [(&a, 0), (&b, 1)] {
+        let every_third = all
+            .iter()
+            .skip(from)
+            .step_by(3)
+            .chain(all.iter().skip(2).step_by(3));
+        let records: Vec<SessionRecord> = every_third.map(|id| record(id)).collect();
+        s.directory.replace(&node.0, node.1, records).await.unwrap();
+    }
+    let (mut seen, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let (users, more, total) = s.page(after.as_deref(), 997).await;
+        assert_eq!(total, 10_000);
+        after = users.last().cloned();
+        seen.extend(users);
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(seen, all);
+    // The same while a dead node waits for its reaper: only what the living hold.
+    s.registry.leave(&b.0, b.1).await.unwrap();
+    let on_a = all.iter().enumerate().filter(|(n, _)| n % 3 != 1).count() as u64;
+    assert_eq!(s.page(Some("user-09990"), 100).await.0.len(), 6);
+    assert_eq!(s.page(None, 1).await.2, on_a);
+}
+
+async fn sessions_come_oldest_first_and_name_their_holder(s: Subject) {
+    let (a, b) = (s.alive("a").await, s.alive("b").await);
+    let (mut young, mut old) = (record("bob"), record("bob"));
+    (young.connected_at, old.connected_at) = (20, 10);
+    old.device = Some("phone".to_owned());
+    s.directory
+        .apply(&a.0, a.1, &[SessionChange::Up(young.clone())])
+        .await
+        .unwrap();
+    s.directory
+        .apply(&b.0, b.1, &[SessionChange::Up(old.clone())])
+        .await
+        .unwrap();
+    let young = SessionRecord {
+        node: a.0,
+        epoch: a.1,
+        ..young
+    };
+    let old = SessionRecord {
+        node: b.0,
+        epoch: b.1,
+        ..old
+    };
+    assert_eq!(
+        s.directory.sessions_of(&user("bob")).await.unwrap(),
+        [old, young]
+    );
+}
+
+async fn envelopes_reach_who_they_are_for_in_order_and_are_counted(mut s: Subject) {
+    let (a, b) = (s.listen("a").await, s.listen("b").await);
+    let to = |node: &str| Destination::Node(NodeId::new(node));
+    let others = match s.kind {
+        Kind::Memory(..) => 2,
+        Kind::Redis(..) => 3,
+    };
+    let mut batch = vec![(to("nobody"), Bytes::from_static(b"lost"))];
+    for n in 0..1000 {
+        let to = if n % 10 == 0 {
+            Destination::All
+        } else {
+            to("a")
+        };
+        batch.push((to, Bytes::from(n.to_string())));
+    }
+    let counts = s.broker.publish(batch).await.unwrap();
+    assert_eq!(counts.len(), 1001);
+    assert_eq!(counts[..3], [0, others, 1]);
+    let sent: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+    within(5, "everything arrives in order", async || {
+        *a.0.lock() == sent
+    })
+    .await;
+    let tenths: Vec<String> = (0..1000).step_by(10).map(|n| n.to_string()).collect();
+    within(5, "only what is for all", async || *b.0.lock() == tenths).await;
+}

@@ -1,0 +1,26 @@
+//! Whole gateways in this process, on free ports, with real sockets and a real Redis: one file per behaviour.
+
+#![allow(missing_docs)]
+
+#[path = "support/redis.rs"]
+mod redis;
+
+#[path = "gateway/client.rs"]
+mod client;
+#[path = "gateway/sandbox.rs"]
+mod sandbox;
+
+#[path = "gateway/cluster.rs"]
+mod cluster;
+#[path = "gateway/conformance.rs"]
+mod conformance;
+#[path = "gateway/drain.rs"]
+mod drain;
+#[path = "gateway/handshake.rs"]
+mod handshake;
+#[path = "gateway/limits.rs"]
+mod limits;
+#[path = "gateway/messages.rs"]
+mod messages;
+#[path = "gateway/outage.rs"]
+mod outage;

@@ -1,0 +1,220 @@
+//! Who gets in, and how those who do not are told.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Error;
+use wsc_gateway::security::Scopes;
+
+use crate::client::Client;
+use crate::sandbox::{DEADLINE, Node, alone, eventually, token, token_for};
+
+const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: chat.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// Sends a raw request and reads the answer's head and what the server says before it ends.
+async fn ask(node: &Node, request: &str) -> String {
+    let mut socket = TcpStream::connect(node.0.addresses().ws.unwrap())
+        .await
+        .unwrap();
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let mut piece = [0; 4096];
+    while !answer.windows(4).any(|window| window == b"\r\n\r\n") || answer.ends_with(b"\r\n\r\n") {
+        let read = timeout(DEADLINE, socket.read(&mut piece))
+            .await
+            .expect("an answer in time")
+            .unwrap_or(0);
+        answer.extend_from_slice(&piece[..read]);
+        if read == 0 || answer.starts_with(b"HTTP/1.1 101") {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn with(headers: &str) -> String {
+    format!("{HANDSHAKE}{headers}\r\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_a_handshake_is_that_of_the_rfc() {
+    let node = alone(&[]).await;
+    let token = token("alice", Scopes::NONE);
+    let answer = ask(
+        &node,
+        &with(&format!(
+            "Sec-WebSocket-Protocol: chat, wsc.v1.json, wsc.bearer.{token}\r\n"
+        )),
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    let lower = answer.to_lowercase();
+    // The example of RFC 6455 §1.3.
+    assert!(
+        lower.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="),
+        "{answer}"
+    );
+    assert!(
+        lower.contains("sec-websocket-protocol: wsc.v1.json\r\n"),
+        "{answer}"
+    );
+    assert!(!answer.contains(&token));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_honest() {
+    let node = alone(&["wsc.websocketOrigins=[https://app.example.com]"]).await;
+    let auth = format!("Authorization: Bearer {}\r\n", token("alice", Scopes::NONE));
+    let cases = [
+        (with(&auth).replace("/ws", "/elsewhere"), "404", "not_found"),
+        (
+            with(&auth).replace("Upgrade: websocket\r\n", ""),
+            "400",
+            "Upgrade",
+        ),
+        (
+            with(&auth).replace("Version: 13", "Version: 8"),
+            "426",
+            "13",
+        ),
+        (
+            with(&auth).replace("dGhlIHNhbXBsZSBub25jZQ==", "short"),
+            "400",
+            "Sec-WebSocket-Key",
+        ),
+        (
+            with(&format!("{auth}Origin: https://evil.example.com\r\n")),
+            "403",
+            "origin",
+        ),
+        (with(&format!("{auth}Origin: null\r\n")), "403", "origin"),
+        (
+            with(&format!("{auth}Sec-WebSocket-Protocol: soap\r\n")),
+            "400",
+            "wsc.v1.json",
+        ),
+        (with("Authorization: Bearer a.b.c\r\n"), "401", "token"),
+        (
+            with("Authorization: Basic YWxpY2U6cHc=\r\n"),
+            "401",
+            "Bearer",
+        ),
+        (
+            with("").replace("/ws", "/ws?access_token=a.b.c"),
+            "401",
+            "query",
+        ),
+        ("BREW /ws HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "405", ""),
+    ];
+    for (request, status, part) in cases {
+        let answer = ask(&node, &request).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{status} expected: {answer}"
+        );
+        assert!(answer.contains(part), "{part:?} expected: {answer}");
+    }
+    assert!(
+        ask(
+            &node,
+            &with(&format!("{auth}Origin: https://app.example.com\r\n"))
+        )
+        .await
+        .starts_with("HTTP/1.1 101")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_node_says_so_before_the_upgrade() {
+    let node = alone(&["wsc.performance.maxConnectionsPerNode=2"]).await;
+    let (_first, second) = (node.connect("alice").await, node.connect("bob").await);
+    let Err(Error::Http(refused)) =
+        Client::connect(&node.ws(), &token("carol", Scopes::NONE)).await
+    else {
+        panic!("let in");
+    };
+    assert_eq!(
+        (
+            refused.status().as_u16(),
+            refused.headers()["retry-after"].to_str().unwrap()
+        ),
+        (503, "5")
+    );
+    drop(second);
+    eventually("there is room again", || async {
+        Client::connect(&node.ws(), &token("carol", Scopes::NONE))
+            .await
+            .is_ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_frame_may_bring_the_token() {
+    let node = alone(&[]).await;
+    let mut alice = Client::open(&node.ws(), &[]).await.unwrap();
+    alice
+        .send(json!({"type": "auth", "data": {"token": token("alice", Scopes::NONE)}}))
+        .await;
+    let welcome = alice.next().await;
+    assert_eq!(
+        (&welcome["type"], &welcome["data"]["user_id"]),
+        (&"welcome".into(), &"alice".into())
+    );
+
+    let mut mallory = Client::open(&node.ws(), &[]).await.unwrap();
+    mallory
+        .send(json!({"type": "auth", "data": {"token": "a.b.c"}}))
+        .await;
+    assert_eq!(mallory.closed().await, (vec![], 4001));
+
+    let mut eager = Client::open(&node.ws(), &[]).await.unwrap();
+    eager.say("alice", "who am I?").await;
+    assert_eq!(eager.closed().await, (vec![], 4001));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_brings_no_token_in_time_is_closed() {
+    let node = alone(&["wsc.security.authTimeout=1s"]).await;
+    let mut silent = Client::open(&node.ws(), &[]).await.unwrap();
+    assert_eq!(silent.closed().await, (vec![], 4001));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_handshake_is_cut() {
+    let node = alone(&["wsc.security.handshakeTimeout=1s"]).await;
+    for stalled in ["", "GET /ws HTTP/1.1\r\nHost: x\r\nX-Slow: "] {
+        let mut socket = TcpStream::connect(node.0.addresses().ws.unwrap())
+            .await
+            .unwrap();
+        socket.write_all(stalled.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let ended = timeout(Duration::from_secs(5), socket.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "the socket stayed open after {stalled:?}");
+    }
+    eventually("nothing is pending", || async { node.0.hub().load() == 0 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_token_ends_its_session() {
+    // No leeway: the token's own second counts.
+    let node = alone(&["wsc.security.jwt.leeway=0s"]).await;
+    let token = token_for("alice", Scopes::NONE, Duration::from_secs(2));
+    let mut alice = Client::connect(&node.ws(), &token).await.unwrap();
+    assert_eq!(alice.closed().await, (vec![], 4002));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_authentication_the_query_names_the_user() {
+    let node = alone(&["wsc.security.enableAuth=false"]).await;
+    let mut alice = Client::open(&format!("{}?user_id=alice&user_type=agent", node.ws()), &[])
+        .await
+        .unwrap();
+    assert_eq!(alice.next().await["data"]["user_type"], "agent");
+    let refused = Client::open(&format!("{}?user_id=alice&user_type=king", node.ws()), &[]).await;
+    assert!(matches!(refused, Err(Error::Http(answer)) if answer.status() == 400));
+}

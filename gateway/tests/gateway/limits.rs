@@ -1,0 +1,149 @@
+//! What a client may not do, and what becomes of one that does.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::Instant;
+use tokio_tungstenite::MaybeTlsStream;
+use tokio_tungstenite::tungstenite::Message;
+use wsc_gateway::security::Scopes;
+
+use crate::sandbox::{alone, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_client_is_given_up_and_a_talking_one_is_not() {
+    let node = alone(&["wsc.heartbeatInterval=1s", "wsc.clientTimeout=2s"]).await;
+    // Never read again, so that no pong is sent.
+    let silent = node.connect("silent").await.into_inner();
+    let mut alive = node.connect("alive").await;
+    let began = Instant::now();
+    let disconnects = || async { node.0.hub().stats().disconnects.contains(&("timeout", 1)) };
+    let watch = eventually("the silent one is given up", disconnects);
+    tokio::pin!(watch);
+    let mut pings = tokio::time::interval(Duration::from_millis(300));
+    loop {
+        tokio::select! {
+            () = &mut watch => break,
+            _ = pings.tick() => alive.send(json!({"type": "ping"})).await,
+        }
+    }
+    assert!(
+        began.elapsed() >= Duration::from_secs(2),
+        "given up after {:?}",
+        began.elapsed()
+    );
+    drop(silent);
+    alive.say("alive", "here").await;
+    while alive.next().await["type"] != "text" {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_pings_a_quiet_client() {
+    let node = alone(&["wsc.heartbeatInterval=1s", "wsc.clientTimeout=3s"]).await;
+    let mut quiet = node.connect("quiet").await;
+    let began = Instant::now();
+    // Reading answers pings, which keeps the session alive well beyond the timeout.
+    let frame = tokio::time::timeout(Duration::from_secs(5), quiet.next_raw()).await;
+    assert!(
+        frame.is_err(),
+        "closed after {:?}: {frame:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_too_big_and_a_protocol_violation_have_their_codes() {
+    let node = alone(&["wsc.security.maxMessageSize=4KiB"]).await;
+    let mut big = node.connect("big").await;
+    big.send_raw(Message::text("x".repeat(5000))).await;
+    assert_eq!(big.closed().await.1, 1009);
+
+    let mut socket = node.connect("rude").await.into_inner();
+    let MaybeTlsStream::Plain(raw) = socket.get_mut() else {
+        panic!("plain")
+    };
+    raw.write_all(&[0x81, 0x02, b'h', b'i']).await.unwrap();
+    let mut rude = crate::client::Client::from_socket(socket);
+    assert_eq!(rude.closed().await.1, 1002);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_without_end_is_abuse() {
+    let node = alone(&[]).await;
+    let mut fool = node.connect("fool").await;
+    for _ in 0..150 {
+        fool.feed(json!("nonsense")).await;
+    }
+    fool.flush().await;
+    let (errors, code) = fool.closed().await;
+    assert_eq!((errors.len(), code), (100, 4006));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_too_slowly_is_cut_and_the_others_do_not_notice() {
+    let node = alone(&["wsc.messageBufferSize=8", "wsc.outboxBytes=1MiB"]).await;
+    let mut sender = node.connect_with("sender", Scopes::BROADCAST).await;
+    let mut good = node.connect("good").await;
+    let slow = node.connect("slow").await.into_inner();
+    let content = "x".repeat(200_000);
+    let gone = || {
+        node.0
+            .hub()
+            .stats()
+            .disconnects
+            .contains(&("slow_consumer", 1))
+    };
+    for sent in 0.. {
+        assert!(sent < 500, "the slow one was never cut");
+        sender
+            .send(json!({"type": "text", "broadcast": true, "content": content}))
+            .await;
+        assert_eq!(
+            (good.hear().await.len(), sender.hear().await.len()),
+            (200_000, 200_000)
+        );
+        if gone() {
+            break;
+        }
+    }
+    drop(slow);
+    eventually("only two are left", || async {
+        node.0.hub().stats().connections == 2
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_class_of_users_may_lose_messages_instead() {
+    let sets = [
+        "wsc.messageBufferSize=8",
+        "wsc.slowConsumerPolicy={customer: dropOldest}",
+    ];
+    let node = alone(&sets).await;
+    let mut sender = node.connect_with("sender", Scopes::BROADCAST).await;
+    let mut slow = node.connect("slow").await;
+    let content = "x".repeat(200_000);
+    let mut sent = 0;
+    while node.0.hub().stats().dropped_oldest == 0 {
+        assert!(sent < 500, "nothing was ever dropped");
+        sender
+            .send(json!({"type": "text", "broadcast": true, "content": content}))
+            .await;
+        sender.hear().await;
+        sent += 1;
+    }
+    sender.send(json!({"type": "last", "to": "slow"})).await;
+    let mut seqs = Vec::new();
+    loop {
+        let frame = slow.next().await;
+        seqs.push(frame["seq"].as_u64().unwrap());
+        if frame["type"] == "last" {
+            break;
+        }
+    }
+    assert!(
+        seqs.is_sorted() && seqs.len() < sent + 1,
+        "{seqs:?} of {sent}"
+    );
+}

@@ -1,0 +1,200 @@
+//! N gateways in one process: alone on memory, or a cluster on a Redis of their own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use wsc_config::GatewayConfig;
+use wsc_gateway::app::{Gateway, Options};
+use wsc_gateway::protocol::UserId;
+use wsc_gateway::security::{JwtSettings, NewToken, Scopes, TokenVerifier};
+use wsc_gateway::settings::Secrets;
+
+use crate::client::Client;
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+pub const API_KEY: &str = "fedcba9876543210fedcba9876543210";
+
+/// Every await of a test ends within this.
+pub const DEADLINE: Duration = Duration::from_secs(15);
+
+const FILE: &str = "
+http: {host: 127.0.0.1, port: 0}
+grpc: {host: 127.0.0.1, port: 0}
+admin: {host: 127.0.0.1, port: 0}
+drain: {unreadyDelay: 0s, window: 1s, deadline: 10s, jitter: 0}
+wsc: {nodeIp: 127.0.0.1, nodePort: 0}
+";
+
+/// A configuration on free ports of loopback, with `KEY=VALUE` on top.
+pub fn config(sets: &[&str]) -> GatewayConfig {
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    GatewayConfig::load(Some(FILE), [], &sets).unwrap()
+}
+
+pub fn options(node: &str) -> Options {
+    let secrets = Secrets {
+        jwt_key: Some(KEY.into()),
+        api_key: Some(API_KEY.into()),
+        redis_password: None,
+    };
+    Options {
+        node: node.to_owned(),
+        secrets,
+        shards: 2,
+        ..Options::default()
+    }
+}
+
+/// A gateway on memory.
+pub async fn alone(sets: &[&str]) -> Node {
+    Node(
+        Gateway::start(config(sets), options("alone"))
+            .await
+            .unwrap(),
+    )
+}
+
+/// Gateways that share a Redis and see each other.
+pub async fn cluster<const N: usize>(redis: u16, sets: &[&str]) -> [Node; N] {
+    let port = format!("wsc.redis.port={redis}");
+    let mut all = vec![
+        "wsc.distributed.enabled=true",
+        "wsc.redis.host=127.0.0.1",
+        "wsc.distributed.nodeTimeout=3s",
+        "wsc.distributed.nodeSyncInterval=1s",
+        "wsc.distributed.healthCheckInterval=1s",
+        &port,
+    ];
+    all.extend(sets);
+    let mut nodes = Vec::new();
+    for index in 0..N {
+        let gateway = Gateway::start(config(&all), options(&format!("node-{index}")))
+            .await
+            .unwrap();
+        nodes.push(Node(gateway));
+    }
+    for node in &nodes {
+        eventually("nodes see each other", || async {
+            node.status().await["peers"].as_array().unwrap().len() == N - 1
+        })
+        .await;
+    }
+    nodes.try_into().ok().unwrap()
+}
+
+/// One gateway.
+pub struct Node(pub Arc<Gateway>);
+
+impl Node {
+    pub fn ws(&self) -> String {
+        format!("ws://{}/ws", self.0.addresses().ws.unwrap())
+    }
+
+    pub fn http(&self, path: &str) -> String {
+        format!("http://{}{path}", self.0.addresses().http)
+    }
+
+    /// Connects a user and takes the welcome.
+    pub async fn connect(&self, user: &str) -> Client {
+        Client::connect(&self.ws(), &token(user, Scopes::NONE))
+            .await
+            .unwrap()
+    }
+
+    pub async fn connect_with(&self, user: &str, scopes: Scopes) -> Client {
+        Client::connect(&self.ws(), &token(user, scopes))
+            .await
+            .unwrap()
+    }
+
+    /// The status and body of an admin path.
+    pub async fn admin(&self, path: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.0.addresses().admin);
+        let response = reqwest::get(url).await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    pub async fn status(&self) -> serde_json::Value {
+        serde_json::from_str(&self.admin("/status").await.1).unwrap()
+    }
+
+    pub async fn ready(&self) -> bool {
+        self.admin("/readyz").await.0 == 200
+    }
+
+    /// A call of the HTTP API.
+    pub async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: serde_json::Value,
+    ) -> (u16, serde_json::Value) {
+        let method: reqwest::Method = method.parse().unwrap();
+        let request = reqwest::Client::new()
+            .request(method, self.http(path))
+            .bearer_auth(API_KEY);
+        let request = if body.is_null() {
+            request
+        } else {
+            request.json(&body)
+        };
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    /// Users online, as this node says.
+    pub async fn online(&self) -> Vec<String> {
+        let (status, body) = self
+            .call("GET", "/v1/users/online", serde_json::Value::Null)
+            .await;
+        match status {
+            200 => serde_json::from_value(body["users"].clone()).unwrap(),
+            _ => vec![format!("{status}: {body}")],
+        }
+    }
+}
+
+/// A token of a customer for a quarter of an hour.
+pub fn token(user: &str, scopes: Scopes) -> String {
+    token_for(user, scopes, Duration::from_secs(900))
+}
+
+pub fn token_for(user: &str, scopes: Scopes, lifetime: Duration) -> String {
+    let config = config(&[]);
+    let verifier = TokenVerifier::new(JwtSettings::from_config(
+        &config.wsc.security,
+        KEY.as_bytes(),
+    ))
+    .unwrap();
+    let user = UserId::new(user).unwrap();
+    verifier
+        .mint(&NewToken {
+            user,
+            user_type: "customer".into(),
+            scopes,
+            device: None,
+            lifetime,
+        })
+        .unwrap()
+}
+
+/// Waits until the condition holds; fails with its name at the deadline.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl FnMut() -> F) {
+    within(DEADLINE, what, condition).await;
+}
+
+pub async fn within<F: Future<Output = bool>>(
+    deadline: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> F,
+) {
+    let began = Instant::now();
+    while !condition().await {
+        assert!(
+            began.elapsed() < deadline,
+            "not within {deadline:?}: {what}"
+        );
+        sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,229 @@
+//! Several nodes in one process, each a real `Cluster` over a hub that only records.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wsc_gateway::cluster::{
+    Backend, Cluster, ClusterError, ClusterParams, Forward, Link, LocalNode, SessionChange,
+    SessionRecord,
+};
+use wsc_gateway::protocol::{Epoch, NodeId, SessionId, UserId};
+
+pub fn user(id: &str) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+pub fn record(id: &str) -> SessionRecord {
+    SessionRecord {
+        session: SessionId::generate(),
+        user: user(id),
+        user_type: "customer".to_owned(),
+        node: NodeId::new("the writer says who it is"),
+        epoch: Epoch(0),
+        transport: "ws".to_owned(),
+        device: None,
+        connected_at: 1,
+    }
+}
+
+/// A hub that records what it is told.
+#[derive(Default)]
+pub struct Recorder {
+    /// What each user was sent here; broadcasts under `*`.
+    pub delivered: Mutex<HashMap<String, Vec<String>>>,
+    pub kicked: Mutex<Vec<String>>,
+    pub sessions: Mutex<HashMap<SessionId, SessionRecord>>,
+}
+
+impl Recorder {
+    pub fn got(&self, user: &str) -> Vec<String> {
+        self.delivered.lock().get(user).cloned().unwrap_or_default()
+    }
+
+    fn put(&self, user: &str, json: &[u8]) {
+        let text = String::from_utf8(json.to_vec()).unwrap();
+        self.delivered
+            .lock()
+            .entry(user.to_owned())
+            .or_default()
+            .push(text);
+    }
+}
+
+impl LocalNode for Recorder {
+    fn deliver<'a>(&'a self, users: &'a [UserId], json: &'a [u8]) -> BoxFuture<'a, usize> {
+        users.iter().for_each(|user| self.put(user.as_str(), json));
+        Box::pin(async { users.len() })
+    }
+
+    fn broadcast<'a>(&'a self, json: &'a [u8]) -> BoxFuture<'a, usize> {
+        self.put("*", json);
+        Box::pin(async { 1 })
+    }
+
+    fn kick_user<'a>(&'a self, user: &'a UserId, reason: &'a str) -> BoxFuture<'a, usize> {
+        self.kicked.lock().push(format!("{user}: {reason}"));
+        Box::pin(async { 1 })
+    }
+
+    fn kick_session<'a>(&'a self, session: SessionId, reason: &'a str) -> BoxFuture<'a, usize> {
+        if self.sessions.lock().contains_key(&session) {
+            self.kicked.lock().push(format!("{session}: {reason}"));
+        }
+        Box::pin(async { 1 })
+    }
+
+    fn sessions(&self) -> BoxFuture<'_, Vec<SessionRecord>> {
+        Box::pin(async { self.sessions.lock().values().cloned().collect() })
+    }
+
+    fn connections(&self) -> u64 {
+        self.sessions.lock().len() as u64
+    }
+}
+
+/// One node. Dropping it is a crash: its tasks end without a farewell.
+pub struct Node {
+    pub cluster: Cluster,
+    pub hub: Arc<Recorder>,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+pub fn params(name: &str, backend: &Backend, node_timeout: Duration) -> ClusterParams {
+    ClusterParams {
+        node: NodeId::new(name),
+        address: format!("{name}.test"),
+        cluster_name: "test".to_owned(),
+        backend: backend.clone(),
+        node_timeout,
+        node_sync_interval: Duration::from_secs(30),
+        health_check_interval: Duration::from_millis(500),
+    }
+}
+
+impl Node {
+    pub fn start(params: ClusterParams) -> Self {
+        Self::over(Arc::default(), params)
+    }
+
+    pub fn over(hub: Arc<Recorder>, params: ClusterParams) -> Self {
+        let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let cluster = Cluster::start(params, hub.clone(), &tasks, cancel.clone());
+        Self {
+            cluster,
+            hub,
+            cancel,
+            tasks,
+        }
+    }
+
+    /// Ends as a crash would, and waits for the end of every task.
+    pub async fn crash(self) {
+        self.cancel.cancel();
+        self.tasks.close();
+        within(5, "every task ends", async || self.tasks.is_empty()).await;
+    }
+
+    pub fn up(&self, id: &str) -> SessionId {
+        let record = record(id);
+        let session = record.session;
+        self.hub.sessions.lock().insert(session, record.clone());
+        self.cluster.changed(SessionChange::Up(record));
+        session
+    }
+
+    pub fn down(&self, session: SessionId) {
+        let record = self.hub.sessions.lock().remove(&session).unwrap();
+        let user = record.user;
+        self.cluster.changed(SessionChange::Down {
+            session,
+            user,
+            last_on_node: true,
+        });
+    }
+
+    pub fn is_linked(&self) -> bool {
+        let is_down = matches!(self.cluster.status().link, Link::Down { .. });
+        !is_down && self.cluster.stats().resyncs.load(Relaxed) > 0
+    }
+
+    pub async fn ready(&self) {
+        within(10, "the link is up", async || self.is_linked()).await;
+    }
+
+    pub fn peers(&self) -> HashSet<String> {
+        self.cluster
+            .status()
+            .peers
+            .iter()
+            .map(|peer| peer.node.to_string())
+            .collect()
+    }
+
+    pub async fn knows(&self, peers: usize) {
+        within(10, "the peers are known", async || {
+            self.peers().len() == peers
+        })
+        .await;
+    }
+
+    pub async fn online(&self) -> Vec<String> {
+        let page = self.cluster.online(None, 1000).await;
+        page.map(|page| page.users.iter().map(ToString::to_string).collect())
+            .unwrap_or_default()
+    }
+
+    pub async fn sees_online(&self, users: &[&str]) {
+        within(10, &format!("online are {users:?}"), async || {
+            self.online().await == users
+        })
+        .await;
+    }
+
+    /// Sends and waits for the report.
+    pub async fn send(&self, to: &[&str], text: &str) -> Result<Vec<usize>, ClusterError> {
+        let (report, told) = reporter();
+        let users = to.iter().map(|id| user(id)).collect();
+        let json = Bytes::copy_from_slice(text.as_bytes());
+        self.cluster
+            .forward(Forward::Users {
+                users,
+                json,
+                report,
+            })
+            .await;
+        told.await.unwrap()
+    }
+}
+
+type Outcome = Result<Vec<usize>, ClusterError>;
+
+pub fn reporter() -> (Box<dyn FnOnce(Outcome) + Send>, oneshot::Receiver<Outcome>) {
+    let (tell, told) = oneshot::channel();
+    (Box::new(move |outcome| drop(tell.send(outcome))), told)
+}
+
+/// Polls a condition until it holds; fails the test past the deadline.
+pub async fn within(seconds: u64, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not within {seconds} s: {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}

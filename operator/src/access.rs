@@ -1,0 +1,74 @@
+//! Every right that the operator uses, as one table.
+//!
+//! The chart's rules are compared with it in `tests/rbac.rs`, the requests of the tests against a mock API server must
+//! stay within it, and `wsc-operator check` asks a real API server for each entry.
+
+/// Where a right is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the namespaces whose gateways are watched.
+    Watched,
+    /// In the operator's own namespace.
+    Own,
+}
+
+/// Some verbs on one resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// The API group.
+    pub group: &'static str,
+    /// The resource, with its subresource.
+    pub resource: &'static str,
+    /// What is done with it.
+    pub verbs: &'static [&'static str],
+    /// Where.
+    pub place: Place,
+}
+
+const fn watched(
+    group: &'static str,
+    resource: &'static str,
+    verbs: &'static [&'static str],
+) -> Access {
+    Access {
+        group,
+        resource,
+        verbs,
+        place: Place::Watched,
+    }
+}
+
+/// Looked at and applied, never deleted.
+const KEPT: &[&str] = &["create", "get", "list", "patch", "watch"];
+
+/// Looked at, applied, and deleted when no longer wanted.
+const PRUNED: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
+
+/// Every right.
+pub const TABLE: &[Access] = &[
+    watched("", "configmaps", PRUNED),
+    watched("", "persistentvolumeclaims", KEPT),
+    watched("", "pods", &["list", "watch"]),
+    watched("", "secrets", KEPT),
+    watched("", "serviceaccounts", KEPT),
+    watched("", "services", PRUNED),
+    watched("apps", "deployments", KEPT),
+    watched("apps", "statefulsets", PRUNED),
+    watched("events.k8s.io", "events", &["create", "patch"]),
+    watched("policy", "poddisruptionbudgets", PRUNED),
+    watched("wsc.dev", "websocketgateways", &["list", "watch"]),
+    watched("wsc.dev", "websocketgateways/status", &["patch"]),
+    Access {
+        group: "coordination.k8s.io",
+        resource: "leases",
+        verbs: &["create", "get", "update"],
+        place: Place::Own,
+    },
+];
+
+/// Whether the table allows a request.
+pub fn allows(group: &str, resource: &str, verb: &str) -> bool {
+    TABLE.iter().any(|access| {
+        access.group == group && access.resource == resource && access.verbs.contains(&verb)
+    })
+}

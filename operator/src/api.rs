@@ -1,0 +1,133 @@
+//! The resource `WebSocketGateway` (`wsc.dev/v1alpha1`): its spec, its status and its CRD.
+//!
+//! Types only: what a field means for an object is decided in `gateway/validate` and `gateway/build`. Every field has a
+//! default that the API server fills in, and every bound is in the schema, so that what is admitted can be decoded.
+
+mod crd;
+mod disruption;
+mod listeners;
+mod managed_redis;
+mod quantity;
+mod rules;
+mod scheduling;
+mod service;
+mod status;
+mod workload;
+
+pub use crd::{crd, crd_yaml};
+pub use disruption::DisruptionSpec;
+pub use listeners::{ADMIN_PORT, GrpcListener, HttpListener, ListenersSpec};
+pub use managed_redis::{ManagedRedisSpec, PersistenceSpec};
+pub use quantity::{Quantity, ResourcesSpec};
+pub use scheduling::SchedulingSpec;
+pub use service::{ServiceSpec, ServiceType, TrafficPolicy};
+pub use status::{DrainStatus, GatewayStatus, PodStatus};
+pub use workload::{IdentitySpec, PullPolicy, PullSecret};
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use wsc_config::{DrainConfig, LogLevel, WscConfig};
+
+/// What a gateway should be.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "wsc.dev",
+    version = "v1alpha1",
+    kind = "WebSocketGateway",
+    plural = "websocketgateways",
+    shortname = "wsg",
+    namespaced,
+    status = "GatewayStatus",
+    derive = "PartialEq",
+    doc = "A WebSocket communication service: gateway pods and the Redis that makes a cluster of them.",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas"),
+    printcolumn(
+        name = "Connections",
+        type_ = "integer",
+        json_path = ".status.connections"
+    ),
+    printcolumn(
+        name = "Redis",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"RedisReady\")].reason"
+    ),
+    printcolumn(name = "Address", type_ = "string", json_path = ".status.address"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(transform = rules::spec)]
+pub struct WebSocketGatewaySpec {
+    /// How many gateway pods there are. More than one needs `wsc.distributed.enabled`.
+    #[schemars(range(min = 0, max = 1000))]
+    pub replicas: i32,
+    /// The gateway's image. Absent: the one that the operator was released with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[^\s]+$"))]
+    pub image: Option<String>,
+    /// When images are pulled. Absent: what Kubernetes does for the image's tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<PullPolicy>,
+    /// The Secrets with which images are pulled, of the gateway and of its Redis.
+    #[schemars(length(max = 16))]
+    pub image_pull_secrets: Vec<PullSecret>,
+    /// What a gateway pod asks for and is held to. Absent: 100m CPU and 128Mi asked for, 512Mi allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourcesSpec>,
+    /// Where gateway pods run.
+    pub scheduling: SchedulingSpec,
+    /// Whether the operator leaves everything as it is. The status is still kept.
+    pub paused: bool,
+    /// How much the gateway logs: `error`, `warn`, `info`, `debug` or `trace`.
+    pub log_level: LogLevel,
+    /// What the gateway calls itself in logs and metrics.
+    pub gateway: IdentitySpec,
+    /// The ports of the HTTP and gRPC APIs. WebSocket's are in `wsc`.
+    pub listeners: ListenersSpec,
+    /// The Redis that the operator runs when the gateway is distributed and `wsc.redis` names none.
+    pub managed_redis: ManagedRedisSpec,
+    /// How clients inside and outside the cluster reach the gateway.
+    pub service: ServiceSpec,
+    /// How a gateway pod empties itself before it goes.
+    pub drain: DrainConfig,
+    /// How many gateway pods may be gone at a time when Kubernetes' nodes are emptied.
+    pub disruption: DisruptionSpec,
+    /// The configuration of the service.
+    pub wsc: WscConfig,
+}
+
+impl Default for WebSocketGatewaySpec {
+    fn default() -> Self {
+        Self {
+            replicas: 1,
+            image: None,
+            image_pull_policy: None,
+            image_pull_secrets: Vec::new(),
+            resources: None,
+            scheduling: SchedulingSpec::default(),
+            paused: false,
+            log_level: LogLevel::Info,
+            gateway: IdentitySpec::default(),
+            listeners: ListenersSpec::default(),
+            managed_redis: ManagedRedisSpec::default(),
+            service: ServiceSpec::default(),
+            drain: DrainConfig::default(),
+            disruption: DisruptionSpec::default(),
+            wsc: WscConfig::default(),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The CEL rules of the resource, beside those that `wsc-config` brings along for `spec.wsc`.
+//!
+//! Each is here and nowhere else: the API server judges, before anything is stored, and names the field. The root's rule
+//! on the name is added in `crd`, because the root type is generated.
+
+use schemars::Schema;
+use serde_json::{Map, Value, json};
+
+/// One rule; `path` is relative to the struct that carries it.
+struct Rule {
+    cel: &'static str,
+    message: &'static str,
+    path: &'static str,
+}
+
+/// Whether `spec.wsc.redis` names a Redis.
+macro_rules! external_redis {
+    () => {
+        "(self.wsc.redis.host != '' || self.wsc.redis.sentinel.enabled || self.wsc.redis.cluster.enabled)"
+    };
+}
+
+const SPEC: &[Rule] = &[
+    Rule {
+        cel: "self.replicas <= 1 || self.wsc.distributed.enabled",
+        message: "more than one replica needs wsc.distributed.enabled: true",
+        path: ".wsc.distributed.enabled",
+    },
+    Rule {
+        cel: "self.replicas <= 1 || self.wsc.distributed.nodeDiscovery != 'memory'",
+        message: "more than one replica cannot find each other in memory: use redis or etcd",
+        path: ".wsc.distributed.nodeDiscovery",
+    },
+    Rule {
+        cel: "self.listeners.http.port != self.listeners.grpc.port",
+        message: "HTTP and gRPC need a port each",
+        path: ".listeners.grpc.port",
+    },
+    Rule {
+        cel: "self.listeners.http.port != 9100 && self.listeners.grpc.port != 9100",
+        message: "port 9100 is for health and metrics",
+        path: ".listeners",
+    },
+    Rule {
+        cel: "!self.wsc.enabled || !(self.wsc.nodePort in [9100, self.listeners.http.port, self.listeners.grpc.port])",
+        message: "WebSocket needs a port that is not those of HTTP, gRPC or health (9100)",
+        path: ".wsc.nodePort",
+    },
+    Rule {
+        cel: "self.wsc.nodePort >= 1024",
+        message: "must be 1024 or more: the gateway runs without privileges",
+        path: ".wsc.nodePort",
+    },
+    Rule {
+        cel: concat!(
+            "!has(self.wsc.redis.passwordSecretRef) || ",
+            external_redis!()
+        ),
+        message: "needs wsc.redis.host: the password of the managed Redis is generated",
+        path: ".wsc.redis.passwordSecretRef",
+    },
+    Rule {
+        cel: concat!("!self.wsc.redis.tls.enabled || ", external_redis!()),
+        message: "needs wsc.redis.host: the managed Redis speaks no TLS",
+        path: ".wsc.redis.tls.enabled",
+    },
+    Rule {
+        cel: concat!("self.wsc.redis.username == '' || ", external_redis!()),
+        message: "needs wsc.redis.host: the managed Redis has the default user only",
+        path: ".wsc.redis.username",
+    },
+];
+
+const DISRUPTION: &[Rule] = &[Rule {
+    cel: "!has(self.minAvailable) || !has(self.maxUnavailable)",
+    message: "only one of minAvailable and maxUnavailable can be given",
+    path: ".minAvailable",
+}];
+
+const SERVICE: &[Rule] = &[
+    Rule {
+        cel: "!has(self.externalTrafficPolicy) || self.type != 'ClusterIP'",
+        message: "needs type NodePort or LoadBalancer",
+        path: ".externalTrafficPolicy",
+    },
+    Rule {
+        cel: "size(self.loadBalancerSourceRanges) == 0 || self.type == 'LoadBalancer'",
+        message: "needs type LoadBalancer",
+        path: ".loadBalancerSourceRanges",
+    },
+    Rule {
+        cel: "self.loadBalancerSourceRanges.all(range, isCIDR(range))",
+        message: "must be ranges such as 192.0.2.0/24",
+        path: ".loadBalancerSourceRanges",
+    },
+];
+
+const PERSISTENCE: &[Rule] = &[
+    Rule {
+        cel: "!self.enabled || !oldSelf.enabled || quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0",
+        message: "a volume cannot shrink",
+        path: ".size",
+    },
+    Rule {
+        cel: "!self.enabled || !oldSelf.enabled || (has(self.storageClassName) ? self.storageClassName : '') == (has(oldSelf.storageClassName) ? oldSelf.storageClassName : '')",
+        message: "the storage class of a volume cannot change",
+        path: ".storageClassName",
+    },
+];
+
+pub(super) fn spec(schema: &mut Schema) {
+    formats(schema);
+    attach(schema, SPEC);
+}
+
+pub(super) fn disruption(schema: &mut Schema) {
+    attach(schema, DISRUPTION);
+}
+
+pub(super) fn service(schema: &mut Schema) {
+    attach(schema, SERVICE);
+}
+
+pub(super) fn persistence(schema: &mut Schema) {
+    attach(schema, PERSISTENCE);
+}
+
+/// Replaces the number formats that the API server does not know; it would warn of each.
+pub(super) fn formats(schema: &mut Schema) {
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
+        return;
+    };
+    for property in properties.values_mut().filter_map(Value::as_object_mut) {
+        if let Some("uint8" | "uint16" | "uint32") = property.get("format").and_then(Value::as_str)
+        {
+            property.insert("format".to_owned(), Value::from("int32"));
+        }
+    }
+}
+
+fn attach(schema: &mut Schema, rules: &[Rule]) {
+    let schema: &mut Map<String, Value> = schema.ensure_object();
+    let list = schema
+        .entry("x-kubernetes-validations")
+        .or_insert_with(|| json!([]));
+    if let Some(list) = list.as_array_mut() {
+        list.extend(rules.iter().map(
+            |rule| json!({ "rule": rule.cel, "message": rule.message, "fieldPath": rule.path }),
+        ));
+    }
+}

@@ -1,0 +1,143 @@
+//! `Counts`: what the pods of one gateway say of themselves. Pure.
+
+use std::collections::BTreeMap;
+
+/// In which part of its life a gateway says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// It does not accept yet.
+    Starting,
+    /// It accepts.
+    Serving,
+    /// It tells its sessions to go elsewhere.
+    Draining,
+    /// It is done.
+    Stopped,
+    /// It has not answered.
+    #[serde(skip)]
+    Unknown,
+}
+
+impl Phase {
+    /// The word in the status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Whether a gateway reaches its Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RedisLink {
+    /// It does.
+    Up,
+    /// It does not.
+    Down,
+    /// It has none.
+    None,
+}
+
+/// What one pod said last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodCount {
+    connections: i64,
+    phase: Phase,
+    redis: RedisLink,
+    missed: u8,
+}
+
+impl PodCount {
+    /// A fresh answer.
+    pub const fn new(connections: i64, phase: Phase, redis: RedisLink) -> Self {
+        Self {
+            connections,
+            phase,
+            redis,
+            missed: 0,
+        }
+    }
+
+    /// The old answer once more, unless too many were missed.
+    pub(super) fn missed_once_more(&self, most: u8) -> Option<Self> {
+        (self.missed < most).then(|| Self {
+            missed: self.missed + 1,
+            ..self.clone()
+        })
+    }
+}
+
+/// What the pods of one gateway said last.
+#[derive(Clone, Debug, Default)]
+pub struct Counts(BTreeMap<String, PodCount>);
+
+impl PartialEq for Counts {
+    /// How many rounds an answer is old is nobody's business.
+    fn eq(&self, other: &Self) -> bool {
+        let said = |count: &PodCount| (count.connections, count.phase, count.redis);
+        self.0.len() == other.0.len()
+            && self
+                .0
+                .iter()
+                .zip(&other.0)
+                .all(|((a, one), (b, two))| a == b && said(one) == said(two))
+    }
+}
+
+impl Counts {
+    /// Takes note of an answer.
+    pub fn insert(&mut self, pod: String, count: PodCount) {
+        self.0.insert(pod, count);
+    }
+
+    /// What one pod said.
+    pub fn get(&self, pod: &str) -> Option<&PodCount> {
+        self.0.get(pod)
+    }
+
+    /// Open connections of one pod.
+    pub fn connections(&self, pod: &str) -> i64 {
+        self.0.get(pod).map_or(0, |count| count.connections)
+    }
+
+    /// In which part of its life one pod is.
+    pub fn phase(&self, pod: &str) -> Phase {
+        self.0.get(pod).map_or(Phase::Unknown, |count| count.phase)
+    }
+
+    /// Each pod's link to Redis. A gateway on its way out has taken leave of Redis and is not asked.
+    pub fn links(&self) -> impl Iterator<Item = (&str, RedisLink)> {
+        self.0
+            .iter()
+            .filter(|(_, count)| matches!(count.phase, Phase::Starting | Phase::Serving))
+            .filter(|(_, count)| count.redis != RedisLink::None)
+            .map(|(pod, count)| (pod.as_str(), count.redis))
+    }
+
+    /// Whether a status with these numbers instead of `other`'s tells anybody something.
+    pub fn differs_much_from(&self, other: &Self) -> bool {
+        const EXACT_UP_TO: i64 = 100;
+        let same_shape = self.0.len() == other.0.len()
+            && self.0.iter().zip(&other.0).all(|((a, one), (b, two))| {
+                a == b && one.phase == two.phase && one.redis == two.redis
+            });
+        if !same_shape || self.0.values().any(|count| count.phase == Phase::Draining) {
+            return true;
+        }
+        let total = |counts: &Self| {
+            counts
+                .0
+                .values()
+                .map(|count| count.connections)
+                .sum::<i64>()
+        };
+        let (now, then) = (total(self), total(other));
+        now.min(then) <= EXACT_UP_TO || (now - then).abs().saturating_mul(100) >= then
+    }
+}

@@ -1,0 +1,83 @@
+//! `wsc-operator check`: whether the CRD is installed and every right is granted. The chart's own test runs it.
+
+use anyhow::{Context, bail};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::api::{ListParams, PostParams};
+use kube::{Api, Client};
+
+use crate::access::{Access, Place, TABLE};
+use crate::api::WebSocketGateway;
+use crate::scope::Scope;
+
+/// Checks each scope; prints a line for each, fails with everything that is missing.
+pub async fn check(client: Client, namespaces: &[String], own: &str) -> anyhow::Result<String> {
+    let mut missing = Vec::new();
+    let mut report = String::new();
+    for scope in Scope::of(namespaces) {
+        let gateways: Api<WebSocketGateway> = scope.api(&client);
+        let found = gateways
+            .list(&ListParams::default().limit(1))
+            .await
+            .with_context(|| format!("cannot list WebSocketGateways in {scope}"))?;
+        report.push_str(&format!(
+            "{scope}: the CRD is installed, gateways can be listed ({} seen)\n",
+            found.items.len()
+        ));
+        for access in TABLE.iter().filter(|access| access.place == Place::Watched) {
+            let namespace = match &scope {
+                Scope::All => None,
+                Scope::Namespace(name) => Some(name.as_str()),
+            };
+            missing.extend(denied(&client, access, namespace).await?);
+        }
+    }
+    for access in TABLE.iter().filter(|access| access.place == Place::Own) {
+        missing.extend(denied(&client, access, Some(own)).await?);
+    }
+    if !missing.is_empty() {
+        bail!("not permitted: {}", missing.join("; "));
+    }
+    report.push_str("every permission is granted\n");
+    Ok(report)
+}
+
+/// The verbs of an entry that are not granted.
+async fn denied(
+    client: &Client,
+    access: &Access,
+    namespace: Option<&str>,
+) -> anyhow::Result<Vec<String>> {
+    let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let (resource, subresource) = match access.resource.split_once('/') {
+        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+        None => (access.resource, None),
+    };
+    let mut missing = Vec::new();
+    for verb in access.verbs {
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    group: Some(access.group.to_owned()),
+                    resource: Some(resource.to_owned()),
+                    subresource: subresource.clone(),
+                    verb: Some((*verb).to_owned()),
+                    namespace: namespace.map(str::to_owned),
+                    ..ResourceAttributes::default()
+                }),
+                non_resource_attributes: None,
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let answer = reviews
+            .create(&PostParams::default(), &review)
+            .await
+            .context("cannot ask which permissions there are")?;
+        if !answer.status.is_some_and(|status| status.allowed) {
+            let place = namespace.unwrap_or("all namespaces");
+            missing.push(format!("{verb} {} in {place}", access.resource));
+        }
+    }
+    Ok(missing)
+}

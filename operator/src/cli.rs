@@ -1,0 +1,70 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs the gateways that WebSocketGateway resources ask for.
+#[derive(Debug, Parser)]
+#[command(name = "wsc-operator", version, about)]
+pub struct Cli {
+    /// What to do instead of running.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to run.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// What to do instead of running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Prints the CRD.
+    Crd,
+    /// Checks that the CRD is installed and every permission is granted.
+    Check,
+}
+
+/// How to run.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// The gateway's image, where a resource names none.
+    #[arg(long, env = "WSC_GATEWAY_IMAGE", default_value = concat!("wsc-gateway:", env!("CARGO_PKG_VERSION")))]
+    pub gateway_image: String,
+    /// The managed Redis' image, where a resource names none.
+    #[arg(long, env = "WSC_REDIS_IMAGE", default_value = "redis:7.4-alpine")]
+    pub redis_image: String,
+    /// A namespace whose gateways are looked after; can be repeated. None: all.
+    #[arg(
+        long = "namespace",
+        env = "WSC_NAMESPACES",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub namespaces: Vec<String>,
+    /// Hold a lease before writing anything; needed as soon as there are two replicas.
+    #[arg(long, env = "WSC_LEADER_ELECTION")]
+    pub leader_election: bool,
+    /// The operator's own namespace, where the lease is.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default", global = true)]
+    pub own_namespace: String,
+    /// The name of this replica, for the lease and for events.
+    #[arg(long, env = "POD_NAME", default_value = "wsc-operator")]
+    pub identity: String,
+    /// The port of health and metrics.
+    #[arg(long, env = "WSC_ADMIN_PORT", default_value_t = 9100)]
+    pub admin_port: u16,
+    /// How much is logged: a level, or directives such as `info,wsc_operator=debug`.
+    #[arg(long, env = "WSC_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// In which form.
+    #[arg(long, env = "WSC_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}

@@ -1,0 +1,111 @@
+//! `Context`: what every reconcile of one scope (a namespace, or all of them) shares.
+//!
+//! Holds the client, the watches' caches, and small memories that only save work: losing them at a restart costs a few
+//! requests and never a wrong decision.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kube::runtime::events::Recorder;
+use kube::{Api, Client};
+use parking_lot::Mutex;
+
+use crate::api::WebSocketGateway;
+use crate::census::Census;
+use crate::error::Error;
+use crate::gateway::apply::Settled;
+use crate::gateway::validate::Defaults;
+use crate::kube_call;
+use crate::metrics::Metrics;
+use crate::secrets::SecretFacts;
+use crate::stores::Stores;
+
+/// What reconciles share.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// What is in the cluster, kept current by watches.
+    pub stores: Stores,
+    /// What a resource may leave out.
+    pub defaults: Defaults,
+    /// How many connections there are.
+    pub census: Arc<Census>,
+    /// Numbers for monitoring.
+    pub metrics: Arc<Metrics>,
+    /// Where events go.
+    pub recorder: Recorder,
+    /// Differences between desired and live that the API server made itself.
+    pub settled: Settled,
+    /// Facts of Secrets, by namespace, name and version.
+    facts: Mutex<HashMap<(String, String), (String, SecretFacts)>>,
+    /// Failures in a row, by resource.
+    pub failures: Mutex<HashMap<(String, String), u32>>,
+}
+
+impl Context {
+    /// A context without memories.
+    pub fn new(
+        client: Client,
+        stores: Stores,
+        defaults: Defaults,
+        census: Arc<Census>,
+        shared: (Arc<Metrics>, Recorder),
+    ) -> Self {
+        let (metrics, recorder) = shared;
+        Self {
+            client,
+            stores,
+            defaults,
+            census,
+            metrics,
+            recorder,
+            settled: Settled::default(),
+            facts: Mutex::default(),
+            failures: Mutex::default(),
+        }
+    }
+
+    /// The resources of one namespace.
+    pub fn gateways(&self, namespace: &str) -> Api<WebSocketGateway> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// What is known of a Secret; `None` when there is none.
+    ///
+    /// The watch of metadata says which version there is; content is read once for each version. A Secret that the watch
+    /// does not know is asked for directly, because it may have been made a moment ago.
+    pub async fn secret_facts(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<SecretFacts>, Error> {
+        let key = (namespace.to_owned(), name.to_owned());
+        let seen = self.stores.secret_version(namespace, name);
+        if let Some(version) = &seen
+            && let Some((known, facts)) = self.facts.lock().get(&key)
+            && known == version
+        {
+            return Ok(Some(facts.clone()));
+        }
+        let api: Api<k8s_openapi::api::core::v1::Secret> =
+            Api::namespaced(self.client.clone(), namespace);
+        let action = format!("reading Secret {namespace}/{name}");
+        let Some(secret) = kube_call::within(action, api.get_opt(name)).await? else {
+            self.facts.lock().remove(&key);
+            return Ok(None);
+        };
+        let facts = SecretFacts::of(&secret);
+        if let Some(version) = secret.metadata.resource_version {
+            self.facts.lock().insert(key, (version, facts.clone()));
+        }
+        Ok(Some(facts))
+    }
+
+    /// Forgets what was remembered for a resource that is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.failures.lock().remove(&key);
+        self.census.forget(namespace, name);
+        self.settled.forget(namespace, name);
+    }
+}

@@ -1,0 +1,243 @@
+//! The controller of one scope: starts the watches and the census, and turns what changed into reconciles.
+//!
+//! Bounded concurrency; one reconcile of a gateway at a time; failures back off with jitter. Errors are logged here, once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{Stream, StreamExt, stream};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::events::Recorder;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+use kube::{Client, ResourceExt};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use crate::api::WebSocketGateway;
+use crate::census::{Census, Rounds};
+use crate::context::Context;
+use crate::error::Error;
+use crate::gateway::dereference::secret_names;
+use crate::gateway::reconcile;
+use crate::gateway::status::Outcome;
+use crate::gateway::validate::Defaults;
+use crate::metrics::Metrics;
+use crate::scope::Scope;
+use crate::stores::Stores;
+use crate::watch::{Concern, Watches};
+
+/// Resources are read one by one, so that one which an older CRD let through does not hide the others.
+type Guarded = DeserializeGuard<WebSocketGateway>;
+
+/// How many gateways are reconciled at a time.
+const CONCURRENCY: u16 = 8;
+
+/// One change of a resource shows as several events; together they are one reconcile.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// How many changes may wait. A full queue holds up the watches, which lose nothing by that.
+const QUEUE: usize = 1024;
+
+/// Everything is looked at again after so long, in case an event was lost.
+const RESYNC: Duration = Duration::from_secs(600);
+
+/// What no watch tells of, such as a foreign object with our name, is looked at again after so long.
+const LOOK_AGAIN: Duration = Duration::from_secs(8);
+
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(10);
+
+/// What the controllers of all scopes share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The API server.
+    pub client: Client,
+    /// What a resource may leave out.
+    pub defaults: Defaults,
+    /// Numbers for monitoring.
+    pub metrics: Arc<Metrics>,
+    /// Where events go.
+    pub recorder: Recorder,
+}
+
+/// Runs until the token says stop and the last reconcile has ended.
+pub async fn run(scope: Scope, stores: Stores, shared: Shared, token: CancellationToken) {
+    info!(%scope, "watching");
+    let tracker = TaskTracker::new();
+    let (concerns, changed) = mpsc::channel(QUEUE);
+    let census = Arc::new(Census::default());
+    let watches = Watches {
+        client: shared.client.clone(),
+        scope: scope.clone(),
+        concerns: concerns.clone(),
+        metrics: Arc::clone(&shared.metrics),
+        token: token.clone(),
+    };
+    watches.start(&stores, &tracker);
+    let rounds = Rounds {
+        stores: stores.clone(),
+        census: Arc::clone(&census),
+        concerns,
+        metrics: Arc::clone(&shared.metrics),
+    };
+    tracker.spawn(rounds.run(token.clone()));
+    let context = Arc::new(Context::new(
+        shared.client.clone(),
+        stores,
+        shared.defaults,
+        census,
+        (shared.metrics, shared.recorder),
+    ));
+    let controller =
+        Controller::<Guarded>::new(scope.api(&shared.client), watcher::Config::default());
+    let known = controller.store();
+    let limits = controller::Config::default()
+        .concurrency(CONCURRENCY)
+        .debounce(DEBOUNCE);
+    controller
+        .with_config(limits)
+        .reconcile_on(woken(changed, known))
+        .graceful_shutdown_on(token.clone().cancelled_owned())
+        .run(reconcile_guarded, retry, Arc::clone(&context))
+        .for_each(|result| {
+            ended(result, &context);
+            std::future::ready(())
+        })
+        .await;
+    tracker.close();
+    tracker.wait().await;
+}
+
+/// The gateways that changes concern.
+fn woken(
+    changed: mpsc::Receiver<Concern>,
+    known: Store<Guarded>,
+) -> impl Stream<Item = ObjectRef<Guarded>> + Send + 'static {
+    stream::unfold(changed, |mut changed| async {
+        let concern = changed.recv().await?;
+        Some((concern, changed))
+    })
+    .flat_map(move |concern| stream::iter(concerned(&concern, &known)))
+}
+
+fn concerned(concern: &Concern, known: &Store<Guarded>) -> Vec<ObjectRef<Guarded>> {
+    match concern {
+        Concern::Gateway { namespace, name } => vec![ObjectRef::new(name).within(namespace)],
+        Concern::Secret { namespace, name } => known
+            .state_filter(|guarded| {
+                guarded.namespace().as_ref() == Some(namespace)
+                    && guarded
+                        .0
+                        .as_ref()
+                        .is_ok_and(|gateway| secret_names(gateway).contains(name))
+            })
+            .iter()
+            .map(|guarded| ObjectRef::from_obj(guarded.as_ref()))
+            .collect(),
+    }
+}
+
+async fn reconcile_guarded(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+    let key = key(&guarded);
+    let span = info_span!("reconcile", namespace = key.0, gateway = key.1);
+    let began = Instant::now();
+    let result = match &guarded.0 {
+        Ok(gateway) => {
+            reconcile(Arc::new(gateway.clone()), &context)
+                .instrument(span)
+                .await
+        }
+        Err(invalid) => Err(Error::Unreadable(invalid.error.clone())),
+    };
+    let label = match &result {
+        Ok(Outcome::Settled) => "settled",
+        Ok(Outcome::Waiting) => "waiting",
+        Err(error) => error.label(),
+    };
+    context.metrics.reconciled(label, began.elapsed());
+    let outcome = result?;
+    context.failures.lock().remove(&key);
+    Ok(match outcome {
+        Outcome::Settled => Action::requeue(jittered(RESYNC)),
+        Outcome::Waiting => Action::requeue(jittered(LOOK_AGAIN)),
+    })
+}
+
+/// When to try again: soon at first, then ever later, never all at once.
+fn retry(guarded: Arc<Guarded>, error: &Error, context: Arc<Context>) -> Action {
+    let key = key(&guarded);
+    let failures = {
+        let mut all = context.failures.lock();
+        let count = all.entry(key.clone()).or_insert(0);
+        *count = count.saturating_add(1);
+        *count
+    };
+    let delay = jittered(backoff(failures));
+    let again = error.is_transient();
+    warn!(
+        namespace = key.0,
+        gateway = key.1,
+        error = error.chain(),
+        failures,
+        "a reconcile failed"
+    );
+    if again {
+        Action::requeue(delay)
+    } else {
+        Action::await_change()
+    }
+}
+
+fn ended(
+    result: Result<(ObjectRef<Guarded>, Action), controller::Error<Error, watcher::Error>>,
+    context: &Context,
+) {
+    match result {
+        Ok((gateway, _)) => debug!(%gateway, "reconciled"),
+        // Its objects go by their owner references; here only memory is left.
+        Err(controller::Error::ObjectNotFound(gone)) => {
+            context.forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
+        }
+        // Logged by `retry`.
+        Err(controller::Error::ReconcilerFailed(..)) => {}
+        Err(error) => {
+            context.metrics.watch_failed("WebSocketGateway");
+            warn!(%error, "the watch of gateways failed and is tried again");
+        }
+    }
+}
+
+fn key(guarded: &Guarded) -> (String, String) {
+    (guarded.namespace().unwrap_or_default(), guarded.name_any())
+}
+
+/// The delay after so many failures in a row.
+fn backoff(failures: u32) -> Duration {
+    let doubled = FIRST_RETRY.saturating_mul(
+        1_u32
+            .checked_shl(failures.saturating_sub(1))
+            .unwrap_or(u32::MAX),
+    );
+    doubled.min(LAST_RETRY)
+}
+
+fn jittered(delay: Duration) -> Duration {
+    delay.mul_f64(rand::random_range(0.8..1.2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_come_ever_later_up_to_a_bound() {
+        assert_eq!(backoff(1), Duration::from_secs(1));
+        assert_eq!(backoff(2), Duration::from_secs(2));
+        assert_eq!(backoff(5), LAST_RETRY);
+        assert_eq!(backoff(u32::MAX), LAST_RETRY);
+    }
+}

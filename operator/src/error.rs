@@ -1,0 +1,90 @@
+//! `Error`: why a reconcile must be tried again.
+//!
+//! What a user must mend is no error but a `Rejection` in the status. Each variant answers three questions: the label in
+//! the metrics, whether trying soon can help, and (by `Display`) what to write in the log, once, in `controller`.
+
+use std::time::Duration;
+
+/// Why a reconcile must be tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refused or did not answer as expected.
+    #[error("{action}")]
+    Api {
+        /// What was tried, with the object's kind and name.
+        action: String,
+        /// The client's reason.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The API server did not answer in time.
+    #[error("{action}: no answer within {}s", deadline.as_secs())]
+    Deadline {
+        /// What was tried, with the object's kind and name.
+        action: String,
+        /// How long was waited.
+        deadline: Duration,
+    },
+    /// Somebody else wrote meanwhile; a fresh look will do.
+    #[error("{action}: somebody else wrote it meanwhile")]
+    Conflict {
+        /// What was tried, with the object's kind and name.
+        action: String,
+    },
+    /// A watch has not delivered its first list.
+    #[error("the watch of {kind} has not caught up yet")]
+    NotWatchingYet {
+        /// The kind watched.
+        kind: &'static str,
+    },
+    /// An object of our own cannot be written as JSON or YAML.
+    #[error("an object cannot be serialised")]
+    Serialise(#[from] serde_json::Error),
+    /// The gateway's file cannot be written as YAML.
+    #[error("the gateway's configuration cannot be written as YAML: {0}")]
+    Yaml(String),
+    /// The resource was stored by an older CRD and cannot be read.
+    #[error("the resource cannot be read: {0}")]
+    Unreadable(String),
+    /// The resource has no namespace, name or uid; the API server always gives them.
+    #[error("the resource has no {0}")]
+    Incomplete(&'static str),
+}
+
+impl Error {
+    /// The label in the metrics.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Api { .. } => "api",
+            Self::Deadline { .. } => "deadline",
+            Self::Conflict { .. } => "conflict",
+            Self::NotWatchingYet { .. } => "not_watching_yet",
+            Self::Serialise(_) | Self::Yaml(_) => "serialise",
+            Self::Unreadable(_) => "unreadable",
+            Self::Incomplete(_) => "incomplete",
+        }
+    }
+
+    /// Whether trying again without a change of the resource can help.
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Api { .. }
+            | Self::Deadline { .. }
+            | Self::Conflict { .. }
+            | Self::NotWatchingYet { .. } => true,
+            Self::Serialise(_) | Self::Yaml(_) | Self::Unreadable(_) | Self::Incomplete(_) => false,
+        }
+    }
+
+    /// The reason with its causes on one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}

@@ -1,0 +1,289 @@
+//! Step 4: makes the cluster what was built, and says what had to be done.
+//!
+//! Nothing is written that is there already. An object of the same name that belongs to somebody else stops everything
+//! before the first write. Generated Secrets come first and are only ever created or completed; then every object in
+//! order by server-side apply; then what is no longer wanted goes. May be cut off anywhere: the next run goes on.
+
+mod covers;
+mod settled;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+use super::build::{Desired, SecretWrite};
+use super::live::{Live, is_controlled_by};
+use super::validate::Rejection;
+use crate::context::Context;
+use crate::error::Error;
+use crate::kube_call::{is_refusal, within};
+use crate::metrics::Verb;
+use crate::names::MANAGER;
+use crate::owned::{Kind, Object};
+
+pub use settled::Settled;
+
+/// How far a reconcile went.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Everything is as wanted.
+    Realised,
+    /// Nothing was touched, as the resource asks.
+    Paused,
+    /// Nothing was touched: the user has to mend something.
+    Rejected(Rejection),
+    /// The API server refused an object; what came before it was written.
+    Failed(Error),
+}
+
+/// What was written: `created Deployment/chat`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What was done.
+    pub verb: Verb,
+    /// Kind and name.
+    pub object: String,
+}
+
+/// The outcome of applying; a status can be computed from nothing else.
+#[derive(Debug)]
+pub struct Applied {
+    /// The owned objects as they now are.
+    pub live: Live,
+    /// How far it went.
+    pub verdict: Verdict,
+    /// What was written.
+    pub changes: Vec<Change>,
+    /// Keys of the resource that this release does not act on.
+    pub unimplemented: Vec<String>,
+}
+
+impl Applied {
+    /// Nothing was written.
+    pub const fn nothing(live: Live, verdict: Verdict) -> Self {
+        Self {
+            live,
+            verdict,
+            changes: Vec::new(),
+            unimplemented: Vec::new(),
+        }
+    }
+}
+
+/// Brings the cluster to `desired`.
+pub async fn apply(desired: Desired, live: Live, context: &Context) -> Result<Applied, Error> {
+    let mut run = Run {
+        desired: &desired,
+        context,
+        live,
+        changes: Vec::new(),
+    };
+    let verdict = match run.all().await {
+        Ok(None) => Verdict::Realised,
+        Ok(Some(rejection)) => Verdict::Rejected(rejection),
+        Err(error) if is_refusal(&error) => Verdict::Failed(error),
+        Err(error) => return Err(error),
+    };
+    Ok(Applied {
+        verdict,
+        live: run.live,
+        changes: run.changes,
+        unimplemented: desired.unimplemented,
+    })
+}
+
+struct Run<'a> {
+    desired: &'a Desired,
+    context: &'a Context,
+    live: Live,
+    changes: Vec<Change>,
+}
+
+impl Run<'_> {
+    async fn all(&mut self) -> Result<Option<Rejection>, Error> {
+        for object in &self.desired.objects {
+            if let Some(rejection) = self.refuse_foreign(object).await? {
+                return Ok(Some(rejection));
+            }
+        }
+        for write in &self.desired.secrets {
+            self.write_secret(write).await?;
+        }
+        for object in &self.desired.objects {
+            self.put(object).await?;
+        }
+        self.prune().await?;
+        Ok(None)
+    }
+
+    /// Looks whether a name is taken. What the watches do not know is asked for: they see labelled objects only.
+    async fn refuse_foreign(&mut self, object: &Object) -> Result<Option<Rejection>, Error> {
+        let uid = &self.desired.owner_uid;
+        let found = match self.live.get(object.kind, &object.name) {
+            Some(found) => Some(Arc::clone(found)),
+            None => {
+                let action = format!("reading {}", self.place(&object.id()));
+                within(action, self.api(object.kind).get_opt(&object.name))
+                    .await?
+                    .map(|mut found| {
+                        found.metadata.managed_fields = None;
+                        Arc::new(found)
+                    })
+            }
+        };
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        if is_controlled_by(&found, uid) {
+            self.live.insert(object.kind, found);
+            return Ok(None);
+        }
+        Ok(Some(Rejection::NameTaken {
+            object: object.id(),
+        }))
+    }
+
+    async fn write_secret(&mut self, write: &SecretWrite) -> Result<(), Error> {
+        let api: Api<Secret> =
+            Api::namespaced(self.context.client.clone(), &self.desired.namespace);
+        let secret = write.secret();
+        let name = secret.metadata.name.clone().unwrap_or_default();
+        let id = format!("Secret/{name}");
+        let params = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let verb = match write {
+            SecretWrite::Create(secret) => {
+                let action = format!("creating {}", self.place(&id));
+                within(action, api.create(&params, secret)).await?;
+                Verb::Created
+            }
+            SecretWrite::Complete(secret) => {
+                let action = format!("completing {}", self.place(&id));
+                let missing = json!({ "stringData": secret.string_data });
+                let patch = Patch::Merge(&missing);
+                let params = PatchParams {
+                    field_manager: Some(MANAGER.to_owned()),
+                    ..PatchParams::default()
+                };
+                within(action, api.patch(&name, &params, &patch)).await?;
+                Verb::Updated
+            }
+        };
+        self.note(verb, "Secret", id);
+        Ok(())
+    }
+
+    /// Applies one object, unless it is there already.
+    async fn put(&mut self, object: &Object) -> Result<(), Error> {
+        let mut body = object.body.clone();
+        let existing = self.live.get(object.kind, &object.name).cloned();
+        let (params, verb) = match &existing {
+            None => (PatchParams::apply(MANAGER), Verb::Created),
+            Some(live) => {
+                let live_body = serde_json::to_value(live.as_ref())?;
+                let place = self.settled_place(object);
+                if covers::covers(&body, &live_body)
+                    || self.context.settled.knows(&place, &body, &live_body)
+                {
+                    return Ok(());
+                }
+                // A namesake that came in between has another uid, and the API server refuses.
+                if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+                    metadata.insert("uid".to_owned(), json!(live.metadata.uid));
+                }
+                (PatchParams::apply(MANAGER).force(), Verb::Updated)
+            }
+        };
+        let action = format!("applying {}", self.place(&object.id()));
+        let api = self.api(object.kind);
+        let patch = Patch::Apply(&body);
+        let mut answer = within(action, api.patch(&object.name, &params, &patch)).await?;
+        answer.metadata.managed_fields = None;
+        let answered = serde_json::to_value(&answer)?;
+        if !covers::covers(&object.body, &answered) {
+            let place = self.settled_place(object);
+            self.context.settled.learn(place, &object.body, &answered);
+        }
+        let written = existing.is_none_or(|before| {
+            before.metadata.resource_version != answer.metadata.resource_version
+        });
+        self.live.insert(object.kind, Arc::new(answer));
+        if written {
+            self.note(verb, object.kind.as_str(), object.id());
+        }
+        Ok(())
+    }
+
+    /// Deletes what this resource owns and no longer wants.
+    async fn prune(&mut self) -> Result<(), Error> {
+        let wanted: BTreeSet<(Kind, &str)> = self
+            .desired
+            .objects
+            .iter()
+            .map(|object| (object.kind, object.name.as_str()))
+            .collect();
+        let unwanted: Vec<(Kind, String, Option<String>)> = self
+            .live
+            .iter()
+            .filter(|(kind, name, object)| {
+                kind.is_pruned()
+                    && !wanted.contains(&(*kind, *name))
+                    && object.metadata.deletion_timestamp.is_none()
+                    && is_controlled_by(object, &self.desired.owner_uid)
+            })
+            .map(|(kind, name, object)| (kind, name.to_owned(), object.metadata.uid.clone()))
+            .collect();
+        for (kind, name, uid) in unwanted {
+            let id = format!("{}/{name}", kind.as_str());
+            let action = format!("deleting {}", self.place(&id));
+            let params = DeleteParams::background().preconditions(Preconditions {
+                uid,
+                resource_version: None,
+            });
+            match within(action, self.api(kind).delete(&name, &params)).await {
+                Ok(_) => self.note(Verb::Deleted, kind.as_str(), id),
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error),
+            }
+            self.live.remove(kind, &name);
+        }
+        Ok(())
+    }
+
+    fn api(&self, kind: Kind) -> Api<DynamicObject> {
+        Api::namespaced_with(
+            self.context.client.clone(),
+            &self.desired.namespace,
+            &kind.api_resource(),
+        )
+    }
+
+    fn place(&self, id: &str) -> String {
+        format!("{id} in namespace {}", self.desired.namespace)
+    }
+
+    fn settled_place(&self, object: &Object) -> settled::Place {
+        settled::Place {
+            namespace: self.desired.namespace.clone(),
+            gateway: self.desired.gateway.clone(),
+            object: object.id(),
+        }
+    }
+
+    fn note(&mut self, verb: Verb, kind: &'static str, object: String) {
+        self.context.metrics.wrote(kind, verb);
+        self.changes.push(Change { verb, object });
+    }
+}
+
+fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Api { source, .. }
+        if matches!(&**source, kube::Error::Api(status) if status.code == 404))
+}

@@ -1,0 +1,104 @@
+//! Step 3: the whole objects that a validated resource stands for. Pure: the same input gives the same bytes.
+//!
+//! One file per owned object. To add one: write its file, add it to [`build`], and add its kind to `owned::Kind` and its
+//! verbs to `access` if they are new; the compiler and the golden files ask for the rest.
+
+mod budget;
+mod config_map;
+mod deployment;
+mod nodes_service;
+mod pod;
+mod redis_config;
+mod redis_service;
+mod redis_set;
+mod redis_volume;
+mod secret;
+mod service;
+mod service_account;
+
+use k8s_openapi::api::core::v1::Secret;
+
+use super::validate::Validated;
+use crate::error::Error;
+use crate::owned::{Kind, Object};
+
+pub use secret::SecretWrite;
+
+/// The port of the managed Redis.
+pub const REDIS_PORT: u16 = 6379;
+
+/// Everything a resource stands for.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// Its name, for pruning.
+    pub gateway: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its uid: what owned objects are recognised by.
+    pub owner_uid: String,
+    /// Secrets to make or to complete, before anything else.
+    pub secrets: Vec<SecretWrite>,
+    /// Objects to apply, in this order.
+    pub objects: Vec<Object>,
+    /// Keys of the resource that this release does not act on.
+    pub unimplemented: Vec<String>,
+}
+
+/// Builds every object.
+pub fn build(input: &Validated) -> Result<Desired, Error> {
+    let file = config_map::file(input)?;
+    let hash = crate::digest::of_parts([file.as_bytes(), input.secrets.digest.as_bytes()]);
+    let mut objects = vec![
+        Object::new(Kind::ServiceAccount, &service_account::build(input))?,
+        Object::new(Kind::ConfigMap, &config_map::build(input, file))?,
+        Object::new(Kind::Service, &service::build(input))?,
+        Object::new(Kind::Service, &nodes_service::build(input))?,
+    ];
+    if let Some(redis) = &input.redis {
+        objects.push(Object::new(
+            Kind::ConfigMap,
+            &redis_config::build(input, redis),
+        )?);
+        objects.push(Object::new(Kind::Service, &redis_service::build(input))?);
+        if redis.persistence.enabled {
+            objects.push(Object::new(
+                Kind::PersistentVolumeClaim,
+                &redis_volume::build(input, redis),
+            )?);
+        }
+        objects.push(Object::new(
+            Kind::StatefulSet,
+            &redis_set::build(input, redis),
+        )?);
+    }
+    if let Some(budget) = budget::build(input) {
+        objects.push(Object::new(Kind::PodDisruptionBudget, &budget)?);
+    }
+    objects.push(Object::new(
+        Kind::Deployment,
+        &deployment::build(input, &hash),
+    )?);
+    Ok(Desired {
+        gateway: input.names.gateway().to_owned(),
+        namespace: input.namespace.clone(),
+        owner_uid: input.owner.uid.clone(),
+        secrets: input
+            .secrets
+            .generate
+            .iter()
+            .map(|generated| secret::build(input, generated))
+            .collect(),
+        objects,
+        unimplemented: input.unimplemented.clone(),
+    })
+}
+
+/// A Secret in the form that is written; used by the golden files as well.
+impl SecretWrite {
+    /// The Secret.
+    pub fn secret(&self) -> &Secret {
+        match self {
+            Self::Create(secret) | Self::Complete(secret) => secret,
+        }
+    }
+}

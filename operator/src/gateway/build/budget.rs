@@ -1,0 +1,38 @@
+//! The PodDisruptionBudget, from two replicas on: with one, it would only keep Kubernetes' nodes from being emptied.
+
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::api::DisruptionSpec;
+use crate::gateway::validate::Validated;
+use crate::names::Component;
+
+pub(super) fn build(input: &Validated) -> Option<PodDisruptionBudget> {
+    let DisruptionSpec {
+        enabled,
+        max_unavailable,
+        min_available,
+    } = &input.disruption;
+    if !enabled || input.replicas < 2 {
+        return None;
+    }
+    let max_unavailable = match (max_unavailable, min_available) {
+        (None, None) => Some(IntOrString::Int(1)),
+        (given, _) => given.clone(),
+    };
+    Some(PodDisruptionBudget {
+        metadata: input.meta(input.names.gateway(), Component::Gateway),
+        spec: Some(PodDisruptionBudgetSpec {
+            max_unavailable,
+            min_available: min_available.clone(),
+            selector: Some(LabelSelector {
+                match_labels: Some(input.names.selector(Component::Gateway)),
+                match_expressions: None,
+            }),
+            // A pod that never becomes ready must not keep a node from being emptied.
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
+        }),
+        ..PodDisruptionBudget::default()
+    })
+}

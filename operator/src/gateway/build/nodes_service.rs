@@ -1,0 +1,25 @@
+//! The headless Service with every pod in it, ready or not: for monitoring, and for whoever must reach one pod by name.
+
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+
+use super::service::{port, ports};
+use crate::gateway::validate::Validated;
+use crate::names::Component;
+
+pub(super) fn build(input: &Validated) -> Service {
+    let mut all = ports(input);
+    all.push(port("admin", input.config.admin.port, "http"));
+    Service {
+        metadata: input.meta(&input.names.nodes(), Component::Gateway),
+        spec: Some(ServiceSpec {
+            type_: Some("ClusterIP".to_owned()),
+            cluster_ip: Some("None".to_owned()),
+            // A pod that drains must still be found by its peers.
+            publish_not_ready_addresses: Some(true),
+            selector: Some(input.names.selector(Component::Gateway)),
+            ports: Some(all),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}

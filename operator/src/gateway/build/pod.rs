@@ -1,0 +1,78 @@
+//! What gateway and Redis pods have in common: the restricted security context, probes, small helpers.
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, EnvVar, EnvVarSource, LocalObjectReference, ObjectFieldSelector,
+    PodSecurityContext, SeccompProfile, SecurityContext, VolumeMount,
+};
+
+use crate::gateway::validate::PodPlan;
+
+/// The user that everything runs as; distroless images call it `nonroot`.
+const USER: i64 = 65_532;
+
+/// What Pod Security `restricted` asks of a pod. `fsGroup` lets the user read mounted Secrets that nobody else can.
+pub(super) fn security() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        fs_group: Some(USER),
+        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            localhost_profile: None,
+        }),
+        ..PodSecurityContext::default()
+    }
+}
+
+/// What it asks of a container.
+pub(super) fn container_security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        run_as_non_root: Some(true),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            add: None,
+        }),
+        ..SecurityContext::default()
+    }
+}
+
+/// The Secrets with which images are pulled.
+pub(super) fn pull_secrets(plan: &PodPlan) -> Option<Vec<LocalObjectReference>> {
+    let secrets: Vec<_> = plan
+        .pull_secrets
+        .iter()
+        .map(|secret| LocalObjectReference {
+            name: secret.name.clone(),
+        })
+        .collect();
+    (!secrets.is_empty()).then_some(secrets)
+}
+
+/// An environment variable with a field of the pod in it.
+pub(super) fn field(name: &str, path: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                field_path: path.to_owned(),
+                api_version: Some("v1".to_owned()),
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    }
+}
+
+/// A volume that is only read.
+pub(super) fn mount(name: &str, path: &str) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    }
+}

@@ -1,0 +1,44 @@
+//! Generated Secrets: made once with keys that were drawn before this pure part began, never applied again.
+
+use k8s_openapi::api::core::v1::Secret;
+
+use crate::gateway::validate::{GeneratedSecret, Validated};
+use crate::names::Component;
+
+/// What is done about a generated Secret.
+#[derive(Clone)]
+pub enum SecretWrite {
+    /// It is made; that it exists already is a reason to look again.
+    Create(Secret),
+    /// The keys it lacks are added.
+    Complete(Secret),
+}
+
+impl std::fmt::Debug for SecretWrite {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.secret().metadata.name.as_deref().unwrap_or_default();
+        match self {
+            Self::Create(_) => write!(out, "Create({name})"),
+            Self::Complete(_) => write!(out, "Complete({name})"),
+        }
+    }
+}
+
+pub(super) fn build(input: &Validated, generated: &GeneratedSecret) -> SecretWrite {
+    let component = if generated.name == input.names.redis() {
+        Component::Redis
+    } else {
+        Component::Gateway
+    };
+    let secret = Secret {
+        metadata: input.meta(&generated.name, component),
+        type_: Some("Opaque".to_owned()),
+        string_data: Some(generated.missing.clone()),
+        ..Secret::default()
+    };
+    if generated.exists {
+        SecretWrite::Complete(secret)
+    } else {
+        SecretWrite::Create(secret)
+    }
+}

@@ -1,0 +1,57 @@
+//! The Service that clients use: WebSocket, HTTP and gRPC, each with its protocol named, so that a mesh or an ingress
+//! treats long connections as what they are.
+
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::gateway::validate::Validated;
+use crate::names::Component;
+
+pub(super) fn build(input: &Validated) -> Service {
+    let crate::api::ServiceSpec {
+        type_,
+        annotations,
+        external_traffic_policy,
+        load_balancer_source_ranges,
+    } = &input.service;
+    let mut metadata = input.meta(input.names.gateway(), Component::Gateway);
+    metadata.annotations = (!annotations.is_empty()).then(|| annotations.clone());
+    Service {
+        metadata,
+        spec: Some(ServiceSpec {
+            type_: Some(type_.as_str().to_owned()),
+            selector: Some(input.names.selector(Component::Gateway)),
+            ports: Some(ports(input)),
+            external_traffic_policy: external_traffic_policy
+                .map(|policy| policy.as_str().to_owned()),
+            load_balancer_source_ranges: (!load_balancer_source_ranges.is_empty())
+                .then(|| load_balancer_source_ranges.clone()),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+/// The ports of clients.
+pub(super) fn ports(input: &Validated) -> Vec<ServicePort> {
+    let config = &input.config;
+    let mut ports = Vec::with_capacity(3);
+    if config.wsc.enabled {
+        ports.push(port("ws", config.wsc.node_port, "kubernetes.io/ws"));
+    }
+    ports.push(port("http", config.http.port, "http"));
+    ports.push(port("grpc", config.grpc.port, "kubernetes.io/h2c"));
+    ports
+}
+
+/// One port, forwarded to the container's port of the same name.
+pub(super) fn port(name: &str, number: u16, protocol: &str) -> ServicePort {
+    ServicePort {
+        name: Some(name.to_owned()),
+        port: i32::from(number),
+        target_port: Some(IntOrString::String(name.to_owned())),
+        app_protocol: Some(protocol.to_owned()),
+        protocol: Some("TCP".to_owned()),
+        node_port: None,
+    }
+}

@@ -1,0 +1,89 @@
+//! Step 5: says in the status what is so, and in events what changed. Computed purely, written only when it differs.
+
+mod compute;
+mod conditions;
+mod events;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Resource;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use tracing::warn;
+
+use super::apply::{Applied, Verdict};
+use crate::api::{GatewayStatus, WebSocketGateway};
+use crate::context::Context;
+use crate::error::Error;
+use crate::kube_call::within;
+
+pub use compute::{Seen, compute};
+
+/// The field manager of the status; apart from that of objects, since the resource itself is the user's.
+const STATUS_MANAGER: &str = "wsc-operator-status";
+
+/// Writes the status if it differs, publishes what changed, and hands on why the reconcile must be tried again.
+pub async fn report(
+    gateway: &WebSocketGateway,
+    applied: Applied,
+    context: &Context,
+) -> Result<Outcome, Error> {
+    let namespace = gateway.metadata.namespace.as_deref().unwrap_or_default();
+    let name = gateway.metadata.name.as_deref().unwrap_or_default();
+    let pods = context.stores.pods().group(namespace, name);
+    let status = compute(&Seen {
+        gateway,
+        applied: &applied,
+        pods: &pods,
+        counts: &context.census.counts(namespace, name),
+        now: Timestamp::now(),
+    });
+    let before = gateway.status.clone().unwrap_or_default();
+    if status != before {
+        write(gateway, &status, context).await?;
+    }
+    let reference = gateway.object_ref(&());
+    for event in events::between(&before, &status, &applied.changes) {
+        // An event that is lost is no reason to do anything again.
+        let published = context.recorder.publish(&event, &reference);
+        if let Err(error) = within("publishing an event".to_owned(), published).await {
+            warn!(error = error.chain(), "an event was not published");
+        }
+    }
+    match applied.verdict {
+        Verdict::Realised | Verdict::Paused => Ok(Outcome::Settled),
+        Verdict::Rejected(_) => Ok(Outcome::Waiting),
+        Verdict::Failed(error) => Err(error),
+    }
+}
+
+/// What a reconcile came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing is left to do.
+    Settled,
+    /// Somebody has to mend something; what cannot be watched is looked at again soon.
+    Waiting,
+}
+
+async fn write(
+    gateway: &WebSocketGateway,
+    status: &GatewayStatus,
+    context: &Context,
+) -> Result<(), Error> {
+    let namespace = gateway.metadata.namespace.as_deref().unwrap_or_default();
+    let name = gateway.metadata.name.as_deref().unwrap_or_default();
+    let body = json!({
+        "apiVersion": WebSocketGateway::api_version(&()),
+        "kind": WebSocketGateway::kind(&()),
+        // A namesake that was made meanwhile gets its own status.
+        "metadata": { "name": name, "uid": gateway.metadata.uid },
+        "status": status,
+    });
+    let params = PatchParams::apply(STATUS_MANAGER).force();
+    let api = context.gateways(namespace);
+    let patch = Patch::Apply(&body);
+    let action = format!("writing the status of {namespace}/{name}");
+    within(action, api.patch_status(name, &params, &patch)).await?;
+    context.metrics.wrote_status();
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! The status from what was seen. Pure.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::jiff::Timestamp;
+
+use super::conditions::{Facts, conditions};
+use crate::api::{DrainStatus, GatewayStatus, PodStatus, WebSocketGateway};
+use crate::census::Counts;
+use crate::gateway::apply::Applied;
+use crate::gateway::validate::RedisMode;
+use crate::names::{CONFIG_HASH, Component, Names};
+use crate::owned::Kind;
+use crate::stores::PodView;
+
+/// What a status is computed from.
+pub struct Seen<'a> {
+    /// The resource with its last status.
+    pub gateway: &'a WebSocketGateway,
+    /// What was applied.
+    pub applied: &'a Applied,
+    /// Its pods.
+    pub pods: &'a [Arc<PodView>],
+    /// What the gateways say of themselves.
+    pub counts: &'a Counts,
+    /// The time of conditions that change.
+    pub now: Timestamp,
+}
+
+/// Computes the status.
+pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
+    let gateway = seen.gateway;
+    let names = Names::of(gateway.metadata.name.as_deref().unwrap_or_default());
+    let live = &seen.applied.live;
+    let deployment: Option<Deployment> = live.typed(Kind::Deployment, names.gateway());
+    let redis: Option<StatefulSet> = live.typed(Kind::StatefulSet, &names.redis());
+    let gateways: Vec<&PodView> = gateway_pods(seen.pods);
+    let config_hash = deployment.as_ref().and_then(config_hash);
+    let generation = gateway.metadata.generation.unwrap_or_default();
+    let before = gateway.status.clone().unwrap_or_default();
+    let rollout = deployment
+        .as_ref()
+        .and_then(|deployment| deployment.status.as_ref());
+    GatewayStatus {
+        observed_generation: generation,
+        conditions: conditions(
+            &Facts {
+                verdict: &seen.applied.verdict,
+                unimplemented: &seen.applied.unimplemented,
+                paused: gateway.spec.paused,
+                deployment: deployment.as_ref(),
+                redis_mode: RedisMode::of(&gateway.spec.wsc),
+                redis: redis.as_ref(),
+                pods: seen.pods,
+                counts: seen.counts,
+            },
+            &before.conditions,
+            (generation, seen.now),
+        ),
+        replicas: rollout.and_then(|status| status.replicas).unwrap_or(0),
+        ready_replicas: rollout
+            .and_then(|status| status.ready_replicas)
+            .unwrap_or(0),
+        selector: names.selector_text(),
+        connections: gateways
+            .iter()
+            .map(|pod| seen.counts.connections(&pod.name))
+            .sum(),
+        drain: drain(&gateways, seen.counts),
+        pods: gateways
+            .iter()
+            .map(|pod| PodStatus {
+                name: pod.name.clone(),
+                phase: seen.counts.phase(&pod.name).as_str().to_owned(),
+                connections: seen.counts.connections(&pod.name),
+            })
+            .collect(),
+        address: live
+            .typed::<Service>(Kind::Service, names.gateway())
+            .and_then(|service| address(gateway, &service)),
+        updated_pods: updated(&gateways, config_hash.as_deref()),
+        config_hash,
+    }
+}
+
+/// The gateway pods that are not over, by name.
+fn gateway_pods(pods: &[Arc<PodView>]) -> Vec<&PodView> {
+    pods.iter()
+        .map(AsRef::as_ref)
+        .filter(|pod| pod.component == Component::Gateway && !pod.finished)
+        .collect()
+}
+
+fn config_hash(deployment: &Deployment) -> Option<String> {
+    let template = &deployment.spec.as_ref()?.template;
+    let annotations = template.metadata.as_ref()?.annotations.as_ref()?;
+    annotations.get(CONFIG_HASH).cloned()
+}
+
+fn updated(pods: &[&PodView], hash: Option<&str>) -> i32 {
+    let count = pods
+        .iter()
+        .filter(|pod| !pod.terminating && hash.is_some() && pod.config_hash.as_deref() == hash)
+        .count();
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+fn drain(pods: &[&PodView], counts: &Counts) -> Option<DrainStatus> {
+    let leaving: Vec<_> = pods.iter().filter(|pod| pod.terminating).collect();
+    (!leaving.is_empty()).then(|| DrainStatus {
+        pods: i32::try_from(leaving.len()).unwrap_or(i32::MAX),
+        remaining: leaving
+            .iter()
+            .map(|pod| counts.connections(&pod.name))
+            .sum(),
+    })
+}
+
+/// What a load balancer gave, else the Service's name.
+fn address(gateway: &WebSocketGateway, service: &Service) -> Option<String> {
+    let wsc = &gateway.spec.wsc;
+    let port = if wsc.enabled {
+        wsc.node_port
+    } else {
+        gateway.spec.listeners.http.port
+    };
+    let balancer = service
+        .status
+        .as_ref()
+        .and_then(|status| status.load_balancer.as_ref())
+        .and_then(|balancer| balancer.ingress.as_ref())
+        .and_then(|ingress| ingress.first())
+        .and_then(|first| first.hostname.clone().or_else(|| first.ip.clone()));
+    let host = match balancer {
+        Some(host) if host.contains(':') => format!("[{host}]"),
+        Some(host) => host,
+        None => format!(
+            "{}.{}.svc",
+            service.metadata.name.as_deref()?,
+            service.metadata.namespace.as_deref()?
+        ),
+    };
+    Some(format!("{host}:{port}"))
+}

@@ -1,0 +1,278 @@
+//! The six conditions. Pure: each is a function of facts; the time of change is kept while its status stays the same.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, StatefulSet};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+
+use crate::census::{Counts, RedisLink};
+use crate::gateway::apply::Verdict;
+use crate::gateway::validate::RedisMode;
+use crate::names::Component;
+use crate::stores::PodView;
+
+/// What conditions are judged by.
+pub(super) struct Facts<'a> {
+    pub(super) verdict: &'a Verdict,
+    pub(super) unimplemented: &'a [String],
+    pub(super) paused: bool,
+    pub(super) deployment: Option<&'a Deployment>,
+    pub(super) redis_mode: RedisMode,
+    pub(super) redis: Option<&'a StatefulSet>,
+    pub(super) pods: &'a [Arc<PodView>],
+    pub(super) counts: &'a Counts,
+}
+
+/// A condition's answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    True,
+    False,
+    Unknown,
+}
+
+struct Judgement {
+    answer: Answer,
+    reason: &'static str,
+    message: String,
+}
+
+impl Judgement {
+    fn new(answer: Answer, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            answer,
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// Judges all conditions; `stamp` is the generation they are about and the time of those that change.
+pub(super) fn conditions(
+    facts: &Facts<'_>,
+    before: &[Condition],
+    stamp: (i64, Timestamp),
+) -> Vec<Condition> {
+    [
+        ("Accepted", accepted(facts)),
+        ("Ready", ready(facts)),
+        ("Progressing", progressing(facts)),
+        ("RedisReady", redis_ready(facts)),
+        ("Degraded", degraded(facts)),
+        ("Paused", paused(facts)),
+    ]
+    .into_iter()
+    .map(|(kind, judgement)| condition(kind, judgement, before, stamp))
+    .collect()
+}
+
+fn condition(
+    kind: &str,
+    judgement: Judgement,
+    before: &[Condition],
+    (generation, now): (i64, Timestamp),
+) -> Condition {
+    let status = match judgement.answer {
+        Answer::True => "True",
+        Answer::False => "False",
+        Answer::Unknown => "Unknown",
+    };
+    let since = before
+        .iter()
+        .find(|old| old.type_ == kind && old.status == status)
+        .map(|old| old.last_transition_time.clone());
+    Condition {
+        type_: kind.to_owned(),
+        status: status.to_owned(),
+        reason: judgement.reason.to_owned(),
+        message: judgement.message,
+        observed_generation: Some(generation),
+        last_transition_time: since.unwrap_or_else(|| Time(whole_second(now))),
+    }
+}
+
+/// The API server keeps seconds; anything finer would read back as a change.
+fn whole_second(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+fn accepted(facts: &Facts<'_>) -> Judgement {
+    match facts.verdict {
+        Verdict::Rejected(rejection) => {
+            Judgement::new(Answer::False, rejection.reason(), rejection.to_string())
+        }
+        Verdict::Realised | Verdict::Paused | Verdict::Failed(_) => {
+            let message = if facts.unimplemented.is_empty() {
+                "the resource can be realised".to_owned()
+            } else {
+                format!(
+                    "the resource can be realised; set, but without effect in this release: {}",
+                    facts.unimplemented.join(", ")
+                )
+            };
+            Judgement::new(Answer::True, "Accepted", message)
+        }
+    }
+}
+
+/// How far the Deployment is.
+struct Rollout {
+    wanted: i32,
+    total: i32,
+    updated: i32,
+    ready: i32,
+    available: i32,
+    observed: bool,
+}
+
+fn rollout(deployment: &Deployment) -> Rollout {
+    let status: DeploymentStatus = deployment.status.clone().unwrap_or_default();
+    Rollout {
+        wanted: deployment
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.replicas)
+            .unwrap_or(1),
+        total: status.replicas.unwrap_or(0),
+        updated: status.updated_replicas.unwrap_or(0),
+        ready: status.ready_replicas.unwrap_or(0),
+        available: status.available_replicas.unwrap_or(0),
+        observed: status.observed_generation >= deployment.metadata.generation,
+    }
+}
+
+fn ready(facts: &Facts<'_>) -> Judgement {
+    let Some(rollout) = facts.deployment.map(rollout) else {
+        return Judgement::new(Answer::False, "NotDeployed", "there is no Deployment yet");
+    };
+    let Rollout { wanted, ready, .. } = rollout;
+    if !rollout.observed || ready < wanted {
+        let message = format!("{ready} of {wanted} gateways are ready");
+        return Judgement::new(Answer::False, "GatewaysNotReady", message);
+    }
+    if wanted == 0 {
+        return Judgement::new(Answer::True, "ScaledToZero", "no gateway is wanted");
+    }
+    let message = format!("{wanted} of {wanted} gateways are ready");
+    Judgement::new(Answer::True, "GatewaysReady", message)
+}
+
+fn progressing(facts: &Facts<'_>) -> Judgement {
+    let Some(rollout) = facts.deployment.map(rollout) else {
+        return Judgement::new(Answer::False, "NotDeployed", "there is no Deployment yet");
+    };
+    let Rollout {
+        wanted,
+        total,
+        updated,
+        available,
+        observed,
+        ..
+    } = rollout;
+    if !observed || updated < wanted || total > updated || available < wanted {
+        let message = format!("{updated} of {wanted} gateways run what is wanted");
+        return Judgement::new(Answer::True, "RollingOut", message);
+    }
+    let leaving = facts
+        .pods
+        .iter()
+        .filter(|pod| pod.component == Component::Gateway && pod.terminating)
+        .count();
+    if leaving > 0 {
+        let message = format!("{leaving} gateways are being emptied");
+        return Judgement::new(Answer::True, "Draining", message);
+    }
+    Judgement::new(Answer::False, "Stable", "nothing is changing")
+}
+
+fn redis_ready(facts: &Facts<'_>) -> Judgement {
+    match facts.redis_mode {
+        RedisMode::None => Judgement::new(
+            Answer::True,
+            "NotNeeded",
+            "the gateway is alone and keeps everything in memory",
+        ),
+        RedisMode::Managed => {
+            let ready = facts
+                .redis
+                .and_then(|set| set.status.as_ref())
+                .and_then(|status| status.ready_replicas)
+                .unwrap_or(0);
+            if ready == 0 {
+                let message = "the managed Redis is not ready";
+                return Judgement::new(Answer::False, "NotReady", message);
+            }
+            linked(facts, "the managed Redis is ready")
+        }
+        RedisMode::External => {
+            if facts.counts.links().next().is_none() {
+                let message = "no gateway has said yet whether it reaches Redis";
+                return Judgement::new(Answer::Unknown, "Pending", message);
+            }
+            linked(facts, "the gateways reach Redis")
+        }
+    }
+}
+
+/// What the gateways say of their link to Redis decides.
+fn linked(facts: &Facts<'_>, fine: &str) -> Judgement {
+    let cut: Vec<&str> = facts
+        .counts
+        .links()
+        .filter(|(_, link)| *link == RedisLink::Down)
+        .map(|(pod, _)| pod)
+        .collect();
+    if cut.is_empty() {
+        return Judgement::new(Answer::True, "Up", fine);
+    }
+    let message = format!("not reached by {}", cut.join(", "));
+    Judgement::new(Answer::False, "Unreachable", message)
+}
+
+fn degraded(facts: &Facts<'_>) -> Judgement {
+    if let Verdict::Failed(error) = facts.verdict {
+        return Judgement::new(Answer::True, "ApplyFailed", error.chain());
+    }
+    let worst = facts
+        .pods
+        .iter()
+        .filter(|pod| !pod.terminating && !pod.finished)
+        .filter_map(|pod| {
+            let (trouble, words) = pod.trouble.as_ref()?;
+            Some((*trouble, &pod.name, words))
+        })
+        .min();
+    if let Some((trouble, pod, words)) = worst {
+        return Judgement::new(
+            Answer::True,
+            trouble.reason(),
+            format!("pod {pod}: {words}"),
+        );
+    }
+    let failure = facts
+        .deployment
+        .and_then(|deployment| deployment.status.as_ref())
+        .and_then(|status| status.conditions.as_ref())
+        .and_then(|all| {
+            all.iter()
+                .find(|found| found.type_ == "ReplicaFailure" && found.status == "True")
+        });
+    if let Some(found) = failure {
+        let message = found.message.clone().unwrap_or_default();
+        return Judgement::new(Answer::True, "ReplicaFailure", message);
+    }
+    Judgement::new(Answer::False, "Healthy", "nothing is known to be wrong")
+}
+
+fn paused(facts: &Facts<'_>) -> Judgement {
+    if facts.paused {
+        Judgement::new(
+            Answer::True,
+            "Paused",
+            "nothing is changed while spec.paused is true",
+        )
+    } else {
+        Judgement::new(Answer::False, "Active", "changes are carried out")
+    }
+}

@@ -1,0 +1,201 @@
+//! Step 2: turns the spec into decisions. Pure.
+//!
+//! After this nobody looks at the raw spec. Every field of it is taken apart here by name, so that a new one does not
+//! compile until someone says what it does. What the API server could not see (a Secret that is not there) is refused
+//! with a `Rejection`, which becomes a condition.
+
+mod config;
+mod redis;
+mod secrets;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+
+use super::dereference::Dereferenced;
+use crate::api::{
+    DisruptionSpec, PullPolicy, PullSecret, ResourcesSpec, SchedulingSpec, ServiceSpec,
+    WebSocketGatewaySpec,
+};
+use crate::names::{Component, Names};
+
+pub use redis::{ManagedRedis, RedisMode};
+pub use secrets::{GeneratedSecret, KeySource, SecretPlan};
+
+/// What the operator was started with and a resource may leave out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// The gateway's image.
+    pub gateway_image: String,
+    /// The managed Redis' image.
+    pub redis_image: String,
+}
+
+/// A resource that can be built.
+#[derive(Clone, Debug)]
+pub struct Validated {
+    /// The names derived from the resource's own.
+    pub names: Names,
+    /// Its namespace.
+    pub namespace: String,
+    /// What owned objects carry as their owner.
+    pub owner: OwnerReference,
+    /// The wanted number of gateway pods.
+    pub replicas: i32,
+    /// The pods of the gateway.
+    pub pods: PodPlan,
+    /// The gateway's file, complete.
+    pub config: wsc_config::GatewayConfig,
+    /// Where keys come from.
+    pub secrets: SecretPlan,
+    /// The Redis to run, if one is wanted.
+    pub redis: Option<ManagedRedis>,
+    /// The Service of clients.
+    pub service: ServiceSpec,
+    /// The budget.
+    pub disruption: DisruptionSpec,
+    /// Keys of the resource that this release does not act on.
+    pub unimplemented: Vec<String>,
+}
+
+/// What every pod of the gateway and its Redis is made with.
+#[derive(Clone, Debug)]
+pub struct PodPlan {
+    /// The gateway's image.
+    pub image: String,
+    /// When images are pulled.
+    pub pull_policy: Option<PullPolicy>,
+    /// With which Secrets.
+    pub pull_secrets: Vec<PullSecret>,
+    /// What a gateway pod asks for.
+    pub resources: ResourcesSpec,
+    /// Where it runs.
+    pub scheduling: SchedulingSpec,
+}
+
+/// Why a resource cannot be realised as it stands; its user mends that.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// A Secret is not there.
+    #[error("{path}: Secret {name} does not exist")]
+    SecretMissing {
+        /// The key of the resource.
+        path: &'static str,
+        /// The Secret.
+        name: String,
+    },
+    /// A Secret lacks a key.
+    #[error("{path}: Secret {name} has no key {key}")]
+    SecretKeyMissing {
+        /// The key of the resource.
+        path: &'static str,
+        /// The Secret.
+        name: String,
+        /// The key.
+        key: String,
+    },
+    /// A key of a Secret cannot be used.
+    #[error("{path}: key {key} of Secret {name} holds {len} bytes, at least {min} are needed")]
+    SecretKeyTooShort {
+        /// The key of the resource.
+        path: &'static str,
+        /// The Secret.
+        name: String,
+        /// The key.
+        key: String,
+        /// Its length.
+        len: usize,
+        /// The least length.
+        min: usize,
+    },
+    /// An object of the same name belongs to somebody else.
+    #[error("{object} exists and does not belong to this resource: rename one of the two")]
+    NameTaken {
+        /// Kind and name.
+        object: String,
+    },
+    /// The configuration contradicts itself in a way the schema could not see.
+    #[error("the configuration cannot be used: {0}")]
+    InvalidConfiguration(String),
+}
+
+impl Rejection {
+    /// The condition's reason.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::SecretMissing { .. } => "SecretMissing",
+            Self::SecretKeyMissing { .. } => "SecretKeyMissing",
+            Self::SecretKeyTooShort { .. } => "SecretKeyTooShort",
+            Self::NameTaken { .. } => "NameTaken",
+            Self::InvalidConfiguration(_) => "InvalidConfiguration",
+        }
+    }
+}
+
+impl Validated {
+    /// The metadata of an owned object.
+    pub fn meta(&self, name: &str, component: Component) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(self.namespace.clone()),
+            labels: Some(self.names.labels(component)),
+            owner_references: Some(vec![self.owner.clone()]),
+            ..ObjectMeta::default()
+        }
+    }
+}
+
+/// Turns what was read into decisions.
+pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, Rejection> {
+    let WebSocketGatewaySpec {
+        replicas,
+        image,
+        image_pull_policy,
+        image_pull_secrets,
+        resources,
+        scheduling,
+        // Decided by `reconcile`, which then builds nothing.
+        paused: _,
+        log_level,
+        gateway: identity,
+        listeners,
+        managed_redis,
+        service,
+        drain,
+        disruption,
+        wsc,
+    } = &input.gateway.spec;
+    let config = config::resolve(config::Parts {
+        names: &input.names,
+        namespace: &input.namespace,
+        identity,
+        listeners,
+        log_level: *log_level,
+        drain,
+        wsc,
+    })?;
+    Ok(Validated {
+        names: input.names.clone(),
+        namespace: input.namespace.clone(),
+        owner: input.owner.clone(),
+        replicas: *replicas,
+        pods: PodPlan {
+            image: image
+                .clone()
+                .unwrap_or_else(|| defaults.gateway_image.clone()),
+            pull_policy: *image_pull_policy,
+            pull_secrets: image_pull_secrets.clone(),
+            resources: resources
+                .clone()
+                .unwrap_or_else(|| ResourcesSpec::new("100m", "128Mi", "512Mi")),
+            scheduling: scheduling.clone(),
+        },
+        unimplemented: config::unimplemented(&config),
+        config,
+        secrets: secrets::plan(input)?,
+        redis: ManagedRedis::plan(wsc, managed_redis, defaults),
+        service: service.clone(),
+        disruption: disruption.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

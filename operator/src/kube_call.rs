@@ -1,0 +1,43 @@
+//! One place where requests to the API server get their deadline and their name.
+
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// The longest that one request may take. Watches are not requests in this sense; they end by themselves.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Awaits a request; `action` names it in what is logged when it fails.
+pub async fn within<T>(
+    action: String,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(DEADLINE, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(kube::Error::Api(status))) if status.code == 409 => Err(Error::Conflict { action }),
+        Ok(Err(source)) => Err(Error::Api {
+            action,
+            source: Box::new(source),
+        }),
+        Err(_) => Err(Error::Deadline {
+            action,
+            deadline: DEADLINE,
+        }),
+    }
+}
+
+/// Whether the API server said that the object itself cannot be: trying again without a change is pointless.
+pub fn is_refusal(error: &Error) -> bool {
+    match error {
+        Error::Api { source, .. } => {
+            matches!(&**source, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 422))
+        }
+        Error::Deadline { .. }
+        | Error::Conflict { .. }
+        | Error::NotWatchingYet { .. }
+        | Error::Serialise(_)
+        | Error::Yaml(_)
+        | Error::Unreadable(_)
+        | Error::Incomplete(_) => false,
+    }
+}

@@ -1,0 +1,151 @@
+//! `Names`: what every object of a gateway is called and labelled.
+//!
+//! One place derives all names, so that a bound on the resource's name is a bound on all of them and two objects cannot
+//! meet. Pure; used by every builder, by pruning, and by the watches that map an object back to its gateway.
+
+use std::collections::BTreeMap;
+
+/// Where generated pods, ReplicaSets and labels still fit into 63 characters: `-` + ten of the ReplicaSet's hash + `-` +
+/// five of the pod's for the Deployment, `-redis-` + ten of the revision's hash for the StatefulSet.
+pub const MAX_NAME: usize = 46;
+
+/// The field manager of everything this operator applies.
+pub const MANAGER: &str = "wsc-operator";
+
+/// Label: the gateway that an object belongs to.
+pub const GATEWAY_LABEL: &str = "wsc.dev/gateway";
+
+/// Label: who manages an object.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+
+/// Annotation of the pod template: the configuration and keys that a pod runs.
+pub const CONFIG_HASH: &str = "wsc.dev/config-hash";
+
+/// Annotation of every owned object: what was last applied, so that a field dropped from the desired state is noticed.
+pub const APPLIED_HASH: &str = "wsc.dev/applied-hash";
+
+/// Key of the configuration file in its ConfigMap.
+pub const CONFIG_FILE: &str = "gateway.yaml";
+
+/// Key of the generated JWT key; also its file name in the pod.
+pub const JWT_KEY: &str = "jwt-key";
+
+/// Key of the generated API key; also its file name in the pod.
+pub const API_KEY: &str = "api-key";
+
+/// Key of the generated Redis password; also its file name in the pod.
+pub const REDIS_PASSWORD: &str = "redis-password";
+
+/// Key with the same password as a line of Redis' own configuration.
+pub const REDIS_AUTH: &str = "auth.conf";
+
+/// Which part of a gateway an object or pod is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Component {
+    /// The gateway itself.
+    Gateway,
+    /// Its managed Redis.
+    Redis,
+}
+
+impl Component {
+    /// The label's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+/// The names derived from one gateway resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names(String);
+
+impl Names {
+    /// Names of the gateway resource called `gateway`.
+    pub fn of(gateway: &str) -> Self {
+        Self(gateway.to_owned())
+    }
+
+    /// The resource itself; also its Deployment, Service, ServiceAccount and PodDisruptionBudget.
+    pub fn gateway(&self) -> &str {
+        &self.0
+    }
+
+    /// The headless Service with every pod in it.
+    pub fn nodes(&self) -> String {
+        format!("{}-nodes", self.0)
+    }
+
+    /// The ConfigMap with the gateway's file.
+    pub fn config(&self) -> String {
+        format!("{}-config", self.0)
+    }
+
+    /// The Secret with generated keys.
+    pub fn auth(&self) -> String {
+        format!("{}-auth", self.0)
+    }
+
+    /// The managed Redis: StatefulSet, Service, ConfigMap, Secret and PersistentVolumeClaim.
+    pub fn redis(&self) -> String {
+        format!("{}-redis", self.0)
+    }
+
+    /// The labels that a selector uses; they never change in an object's life.
+    pub fn selector(&self, component: Component) -> BTreeMap<String, String> {
+        [
+            ("app.kubernetes.io/component", component.as_str()),
+            (GATEWAY_LABEL, self.gateway()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    /// Every label of an object.
+    pub fn labels(&self, component: Component) -> BTreeMap<String, String> {
+        let mut labels = self.selector(component);
+        let common = [
+            ("app.kubernetes.io/name", "wsc-gateway"),
+            ("app.kubernetes.io/instance", self.gateway()),
+            ("app.kubernetes.io/part-of", "wsc"),
+            (MANAGED_BY_LABEL, MANAGER),
+        ];
+        labels.extend(common.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        labels
+    }
+
+    /// The gateway pods as a selector in text, as the scale subresource wants it.
+    pub fn selector_text(&self) -> String {
+        let pairs: Vec<String> = self
+            .selector(Component::Gateway)
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        pairs.join(",")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_name_still_fits_where_kubernetes_appends_hashes() {
+        let names = Names::of(&"a".repeat(MAX_NAME));
+        assert!(names.gateway().len() + "-0123456789-01234".len() <= 63);
+        assert!(names.redis().len() + "-0123456789".len() <= 63);
+        assert!(
+            names.nodes().len() <= 63 && names.config().len() <= 63 && names.auth().len() <= 63
+        );
+    }
+
+    #[test]
+    fn the_scale_selector_picks_gateway_pods_of_one_gateway_only() {
+        assert_eq!(
+            Names::of("chat").selector_text(),
+            "app.kubernetes.io/component=gateway,wsc.dev/gateway=chat"
+        );
+    }
+}

@@ -1,0 +1,119 @@
+//! `Kind` and `Object`: what the operator owns, as a closed list, and one object of it ready to be applied.
+//!
+//! Adding a kind here makes the compiler ask for its API resource, its place in the order of application and whether it
+//! is pruned; `access` and the watches follow the list.
+
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::ApiResource;
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::names::APPLIED_HASH;
+
+/// A kind of object that gateways own and the operator applies. Generated Secrets are apart: they are made once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// The pods' identity, without rights.
+    ServiceAccount,
+    /// The gateway's file, Redis' file.
+    ConfigMap,
+    /// Clients', peers' and Redis' addresses.
+    Service,
+    /// Redis' volume.
+    PersistentVolumeClaim,
+    /// Redis.
+    StatefulSet,
+    /// How many gateways may be gone.
+    PodDisruptionBudget,
+    /// The gateways.
+    Deployment,
+}
+
+impl Kind {
+    /// Every kind, in the order of application: what others need comes first.
+    pub const ALL: [Self; 7] = [
+        Self::ServiceAccount,
+        Self::ConfigMap,
+        Self::Service,
+        Self::PersistentVolumeClaim,
+        Self::StatefulSet,
+        Self::PodDisruptionBudget,
+        Self::Deployment,
+    ];
+
+    /// Group, version and plural.
+    pub fn api_resource(self) -> ApiResource {
+        match self {
+            Self::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),
+            Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
+            Self::Service => ApiResource::erase::<Service>(&()),
+            Self::PersistentVolumeClaim => ApiResource::erase::<PersistentVolumeClaim>(&()),
+            Self::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
+            Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
+            Self::Deployment => ApiResource::erase::<Deployment>(&()),
+        }
+    }
+
+    /// The kind's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ServiceAccount => "ServiceAccount",
+            Self::ConfigMap => "ConfigMap",
+            Self::Service => "Service",
+            Self::PersistentVolumeClaim => "PersistentVolumeClaim",
+            Self::StatefulSet => "StatefulSet",
+            Self::PodDisruptionBudget => "PodDisruptionBudget",
+            Self::Deployment => "Deployment",
+        }
+    }
+
+    /// Whether an object of this kind is deleted when the resource no longer asks for it.
+    ///
+    /// Volumes stay until the resource goes, so that a Redis that is switched off and on again finds its data.
+    pub const fn is_pruned(self) -> bool {
+        match self {
+            Self::ConfigMap | Self::Service | Self::StatefulSet | Self::PodDisruptionBudget => true,
+            Self::ServiceAccount | Self::PersistentVolumeClaim | Self::Deployment => false,
+        }
+    }
+}
+
+/// One whole object, ready for server-side apply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// The object itself, with the hash of what is in it as an annotation.
+    pub body: Value,
+}
+
+impl Object {
+    /// Takes a typed object; the hash makes a field that is no longer wanted show as a difference.
+    pub fn new<K: Resource + Serialize>(kind: Kind, object: &K) -> Result<Self, serde_json::Error> {
+        let mut body = serde_json::to_value(object)?;
+        let hash = crate::digest::of_json(&body);
+        if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+            let annotations = metadata
+                .entry("annotations")
+                .or_insert_with(|| Value::Object(serde_json::Map::new()));
+            if let Some(annotations) = annotations.as_object_mut() {
+                annotations.insert(APPLIED_HASH.to_owned(), Value::from(hash));
+            }
+        }
+        Ok(Self {
+            kind,
+            name: object.name_any(),
+            body,
+        })
+    }
+
+    /// `Deployment/chat`, as people write it.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.kind.as_str(), self.name)
+    }
+}

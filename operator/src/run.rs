@@ -1,0 +1,156 @@
+//! The operator's life: admin port, lease, controllers, and an orderly end.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use kube::Client;
+use kube::runtime::events::{Recorder, Reporter};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use crate::admin::{self, Health, Part};
+use crate::cli::{LogFormat, Options};
+use crate::controller::{self, Shared};
+use crate::gateway::validate::Defaults;
+use crate::lease::{Candidate, Election};
+use crate::metrics::{Leads, Metrics};
+use crate::names::MANAGER;
+use crate::scope::Scope;
+use crate::stores::Stores;
+
+/// Sets up the log.
+pub fn telemetry(options: &Options) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&options.log_level)
+        .with_context(|| format!("--log-level {}", options.log_level))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    match options.log_format {
+        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.init(),
+    }
+    Ok(())
+}
+
+/// Runs until a signal comes or the lease is lost.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let client = Client::try_default()
+        .await
+        .context("no way to the API server")?;
+    let token = CancellationToken::new();
+    let tracker = TaskTracker::new();
+    let (health, metrics) = (Health::default(), Arc::new(Metrics::default()));
+    let listener = admin::bind(options.admin_port).await?;
+    let admin_token = CancellationToken::new();
+    tracker.spawn(admin::serve(
+        listener,
+        health.clone(),
+        Arc::clone(&metrics),
+        admin_token.clone(),
+    ));
+    stop_on_signal(&tracker, token.clone())?;
+    info!(version = env!("CARGO_PKG_VERSION"), "started");
+    let work = Work {
+        client,
+        health,
+        metrics,
+        token,
+        options,
+    };
+    let result = work.run().await;
+    admin_token.cancel();
+    tracker.close();
+    if result.is_ok() {
+        tracker.wait().await;
+    }
+    result
+}
+
+struct Work {
+    client: Client,
+    health: Health,
+    metrics: Arc<Metrics>,
+    token: CancellationToken,
+    options: Options,
+}
+
+impl Work {
+    /// Leads, or waits to lead.
+    async fn run(self) -> anyhow::Result<()> {
+        if !self.options.leader_election {
+            self.lead().await;
+            return Ok(());
+        }
+        let candidate = Candidate {
+            namespace: self.options.own_namespace.clone(),
+            name: MANAGER.to_owned(),
+            identity: format!("{}_{:08x}", self.options.identity, rand::random::<u32>()),
+        };
+        let mut election = Election::new(self.client.clone(), candidate);
+        let standby = || self.health.is(Part::Standby);
+        let Some(since) = election.acquire(&self.token, standby).await else {
+            return Ok(());
+        };
+        // A lost lease ends the process at once: another replica may write from the end of the lease's life on.
+        tokio::select! {
+            () = self.lead() => {}
+            lost = election.keep(since, &self.token) => {
+                lost.context("stopping before somebody else begins")?;
+                self.token.cancelled().await;
+            }
+        }
+        election.release().await;
+        Ok(())
+    }
+
+    /// Runs a controller for each scope until the token says stop and all have ended.
+    async fn lead(&self) {
+        let scopes: Vec<(Scope, Stores)> = Scope::of(&self.options.namespaces)
+            .into_iter()
+            .map(|scope| (scope, Stores::default()))
+            .collect();
+        let stores = scopes.iter().map(|(_, stores)| stores.clone()).collect();
+        self.health.is(Part::Leading(stores));
+        self.metrics.leads(Leads::Yes);
+        let tracker = TaskTracker::new();
+        for (scope, stores) in scopes {
+            let token = self.token.clone();
+            tracker.spawn(controller::run(scope, stores, self.shared(), token));
+        }
+        tracker.close();
+        tracker.wait().await;
+        self.metrics.leads(Leads::No);
+    }
+
+    fn shared(&self) -> Shared {
+        let reporter = Reporter {
+            controller: MANAGER.to_owned(),
+            instance: Some(self.options.identity.clone()),
+        };
+        Shared {
+            client: self.client.clone(),
+            defaults: Defaults {
+                gateway_image: self.options.gateway_image.clone(),
+                redis_image: self.options.redis_image.clone(),
+            },
+            metrics: Arc::clone(&self.metrics),
+            recorder: Recorder::new(self.client.clone(), reporter),
+        }
+    }
+}
+
+/// Cancels the token at the first SIGTERM or SIGINT.
+fn stop_on_signal(tracker: &TaskTracker, token: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tracker.spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = token.cancelled() => {}
+        }
+        info!("stopping");
+        token.cancel();
+    });
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! What the operator knows about Secrets: which keys there are and a digest of each, and freshly drawn keys.
+//!
+//! Values are looked at once, to digest them, and are never kept, logged or compared in clear. A digest is not published
+//! either: see `validate`, where several are hashed together with the JWT key, which nobody can guess.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use k8s_openapi::api::core::v1::Secret;
+use rand::Rng;
+use sha2::{Digest, Sha256};
+
+/// One key of a Secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyFact {
+    /// The length in bytes, without a trailing newline.
+    pub len: usize,
+    /// A digest of the value.
+    pub digest: [u8; 32],
+}
+
+impl fmt::Debug for KeyFact {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} bytes", self.len)
+    }
+}
+
+/// What a reconcile may know of one Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretFacts {
+    /// The controller that owns it.
+    pub owner_uid: Option<String>,
+    /// Its keys.
+    pub keys: BTreeMap<String, KeyFact>,
+}
+
+impl SecretFacts {
+    /// Looks at a Secret.
+    pub fn of(secret: &Secret) -> Self {
+        let keys = secret.data.iter().flatten();
+        Self {
+            owner_uid: controller_uid(secret.metadata.owner_references.as_deref()),
+            keys: keys
+                .map(|(key, value)| (key.clone(), fact(&value.0)))
+                .collect(),
+        }
+    }
+}
+
+/// The uid of the controller among an object's owners.
+pub fn controller_uid(
+    owners: Option<&[k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference]>,
+) -> Option<String> {
+    owners?
+        .iter()
+        .find(|owner| owner.controller == Some(true))
+        .map(|owner| owner.uid.clone())
+}
+
+/// Looks at one value as the gateway reads it: a trailing newline does not count.
+pub fn fact(value: &[u8]) -> KeyFact {
+    let trimmed = value.strip_suffix(b"\n").unwrap_or(value);
+    let trimmed = trimmed.strip_suffix(b"\r").unwrap_or(trimmed);
+    KeyFact {
+        len: trimmed.len(),
+        digest: Sha256::digest(trimmed).into(),
+    }
+}
+
+/// Keys drawn for one reconcile, used where a generated Secret is not there yet.
+///
+/// They are drawn outside the pure part and handed in, so that building twice from the same input gives the same output.
+#[derive(Clone)]
+pub struct FreshKeys {
+    /// For `jwt-key`.
+    pub jwt: String,
+    /// For `api-key`.
+    pub api: String,
+    /// For `redis-password`.
+    pub redis: String,
+}
+
+impl FreshKeys {
+    /// Draws 256 bits each from the thread's CSPRNG, which the operating system seeds.
+    pub fn draw() -> Self {
+        let mut rng = rand::rng();
+        let mut key = || {
+            let mut bytes = [0_u8; 32];
+            rng.fill_bytes(&mut bytes);
+            URL_SAFE_NO_PAD.encode(bytes)
+        };
+        Self {
+            jwt: key(),
+            api: key(),
+            redis: key(),
+        }
+    }
+}
+
+impl fmt::Debug for FreshKeys {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("FreshKeys(not shown)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trailing_newline_is_no_part_of_a_key() {
+        assert_eq!(fact(b"secret\n"), fact(b"secret"));
+        assert_eq!(fact(b"\n").len, 0);
+    }
+
+    #[test]
+    fn keys_are_never_drawn_twice_nor_printed() {
+        let (one, two) = (FreshKeys::draw(), FreshKeys::draw());
+        assert_ne!(one.jwt, two.jwt);
+        assert_ne!(one.jwt, one.api);
+        assert_eq!(one.jwt.len(), 43);
+        assert!(!format!("{one:?}").contains(&one.jwt));
+    }
+}

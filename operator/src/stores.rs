@@ -1,0 +1,102 @@
+//! `Stores`: what the watches of one scope know, indexed by gateway.
+//!
+//! Fed by `watch`, read by reconciles and by the census. The index makes a reconcile cost as much as its own objects,
+//! however many gateways there are; what is kept of a pod or a Secret is only what somebody reads.
+
+mod cache;
+mod pod_view;
+
+pub use cache::{Cache, Change, Key};
+pub use pod_view::{PodView, Trouble};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::core::DynamicObject;
+
+use crate::error::Error;
+use crate::gateway::live::Live;
+use crate::owned::Kind;
+
+/// How long a reconcile waits for the first lists.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the watches of one scope know.
+#[derive(Clone, Default)]
+pub struct Stores {
+    owned: [Arc<Cache<DynamicObject>>; Kind::ALL.len()],
+    pods: Arc<Cache<PodView>>,
+    secrets: Arc<Cache<String>>,
+}
+
+impl Stores {
+    /// The objects of one kind.
+    pub fn owned(&self, kind: Kind) -> &Arc<Cache<DynamicObject>> {
+        let [account, config, service, volume, set, budget, deployment] = &self.owned;
+        match kind {
+            Kind::ServiceAccount => account,
+            Kind::ConfigMap => config,
+            Kind::Service => service,
+            Kind::PersistentVolumeClaim => volume,
+            Kind::StatefulSet => set,
+            Kind::PodDisruptionBudget => budget,
+            Kind::Deployment => deployment,
+        }
+    }
+
+    /// The pods of gateways and of their Redis.
+    pub const fn pods(&self) -> &Arc<Cache<PodView>> {
+        &self.pods
+    }
+
+    /// The versions of all Secrets; their group is empty.
+    pub const fn secrets(&self) -> &Arc<Cache<String>> {
+        &self.secrets
+    }
+
+    /// Waits until every watch has delivered its first list: before that, what is missing may only not be known yet.
+    pub async fn ready(&self) -> Result<(), Error> {
+        let all = async {
+            for kind in Kind::ALL {
+                self.owned(kind).ready().await;
+            }
+            self.pods.ready().await;
+            self.secrets.ready().await;
+        };
+        match tokio::time::timeout(READY_WITHIN, all).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Error::NotWatchingYet {
+                kind: self.behind().unwrap_or("everything"),
+            }),
+        }
+    }
+
+    /// A kind whose watch has not delivered its first list.
+    pub fn behind(&self) -> Option<&'static str> {
+        let owned = Kind::ALL
+            .into_iter()
+            .find(|kind| !self.owned(*kind).is_ready())
+            .map(Kind::as_str);
+        owned
+            .or_else(|| (!self.pods.is_ready()).then_some("Pod"))
+            .or_else(|| (!self.secrets.is_ready()).then_some("Secret"))
+    }
+
+    /// The owned objects of one gateway.
+    pub fn live(&self, namespace: &str, gateway: &str) -> Live {
+        let mut live = Live::default();
+        for kind in Kind::ALL {
+            for object in self.owned(kind).group(namespace, gateway) {
+                live.insert(kind, object);
+            }
+        }
+        live
+    }
+
+    /// The version of a Secret, if the watch knows it.
+    pub fn secret_version(&self, namespace: &str, name: &str) -> Option<String> {
+        self.secrets
+            .get(namespace, "", name)
+            .map(|version| version.as_ref().clone())
+    }
+}

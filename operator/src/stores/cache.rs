@@ -1,0 +1,248 @@
+//! `Cache`: the objects of one watch, by namespace, group and name.
+//!
+//! Applies watch events and says what changed. A list that comes after a broken watch is compared with what was known, so
+//! that a deletion nobody told of still shows; the first list changes nothing, because every gateway is looked at anyway.
+
+use std::collections::{BTreeMap, HashMap};
+use std::mem;
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube::runtime::watcher::Event;
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+/// Where an object is kept: namespace, group (the gateway it is labelled with, or nothing) and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Its namespace.
+    pub namespace: String,
+    /// The gateway it belongs to, or nothing.
+    pub group: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Key {
+    /// The key of an object in a group.
+    pub fn of<K: ResourceExt>(object: &K, group: Option<&str>) -> Self {
+        Self {
+            namespace: object.namespace().unwrap_or_default(),
+            group: group.unwrap_or_default().to_owned(),
+            name: object.name_any(),
+        }
+    }
+}
+
+/// What an event changed: keys of objects that came, changed or went.
+pub type Change = Vec<Key>;
+
+/// By namespace and group, then by name, with the version.
+type Index<T> = HashMap<(String, String), BTreeMap<String, (String, Arc<T>)>>;
+
+struct State<T> {
+    current: Index<T>,
+    /// A list that is still coming in.
+    incoming: Option<Index<T>>,
+}
+
+/// The objects of one watch.
+pub struct Cache<T> {
+    state: RwLock<State<T>>,
+    ready: watch::Sender<bool>,
+}
+
+impl<T> Default for Cache<T> {
+    fn default() -> Self {
+        Self {
+            state: RwLock::new(State {
+                current: HashMap::new(),
+                incoming: None,
+            }),
+            ready: watch::Sender::new(false),
+        }
+    }
+}
+
+impl<T> Cache<T> {
+    /// Applies an event. `keep` says where an object belongs and what of it is kept.
+    pub fn apply<K: ResourceExt>(
+        &self,
+        event: Event<K>,
+        keep: impl FnOnce(K) -> (Key, T),
+    ) -> Change {
+        let mut state = self.state.write();
+        match event {
+            Event::Init => {
+                state.incoming = Some(HashMap::new());
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                let version = object.resource_version().unwrap_or_default();
+                let (key, kept) = keep(object);
+                insert(state.incoming.get_or_insert_default(), &key, version, kept);
+                Vec::new()
+            }
+            Event::InitDone => {
+                let incoming = state.incoming.take().unwrap_or_default();
+                let before = mem::replace(&mut state.current, incoming);
+                if self.ready.send_replace(true) {
+                    difference(&before, &state.current)
+                } else {
+                    Vec::new()
+                }
+            }
+            Event::Apply(object) => {
+                let version = object.resource_version().unwrap_or_default();
+                let (key, kept) = keep(object);
+                insert(&mut state.current, &key, version, kept);
+                vec![key]
+            }
+            Event::Delete(object) => {
+                let (key, _) = keep(object);
+                remove(&mut state.current, &key);
+                vec![key]
+            }
+        }
+    }
+
+    /// One object.
+    pub fn get(&self, namespace: &str, group: &str, name: &str) -> Option<Arc<T>> {
+        let state = self.state.read();
+        let members = state
+            .current
+            .get(&(namespace.to_owned(), group.to_owned()))?;
+        members.get(name).map(|(_, kept)| Arc::clone(kept))
+    }
+
+    /// The objects of one group, by name.
+    pub fn group(&self, namespace: &str, group: &str) -> Vec<Arc<T>> {
+        let state = self.state.read();
+        let members = state.current.get(&(namespace.to_owned(), group.to_owned()));
+        members
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .map(|(_, kept)| Arc::clone(kept))
+            .collect()
+    }
+
+    /// Every group there is, as namespace and name.
+    pub fn groups(&self) -> Vec<(String, String)> {
+        self.state.read().current.keys().cloned().collect()
+    }
+
+    /// Whether the first list is in.
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// Waits for the first list.
+    pub async fn ready(&self) {
+        let mut ready = self.ready.subscribe();
+        // The sender lives as long as `self`, so that this cannot fail.
+        let _ = ready.wait_for(|ready| *ready).await;
+    }
+}
+
+fn insert<T>(index: &mut Index<T>, key: &Key, version: String, kept: T) {
+    index
+        .entry((key.namespace.clone(), key.group.clone()))
+        .or_default()
+        .insert(key.name.clone(), (version, Arc::new(kept)));
+}
+
+fn remove<T>(index: &mut Index<T>, key: &Key) {
+    let place = (key.namespace.clone(), key.group.clone());
+    if let Some(members) = index.get_mut(&place) {
+        members.remove(&key.name);
+        if members.is_empty() {
+            index.remove(&place);
+        }
+    }
+}
+
+/// What one list has that the other has not, or in another version.
+fn difference<T>(before: &Index<T>, after: &Index<T>) -> Change {
+    let mut changed = Vec::new();
+    for (one, other) in [(before, after), (after, before)] {
+        for ((namespace, group), members) in one {
+            let others = other.get(&(namespace.clone(), group.clone()));
+            for (name, (version, _)) in members {
+                let same = others
+                    .and_then(|others| others.get(name))
+                    .is_some_and(|(other, _)| other == version);
+                if !same {
+                    changed.push(Key {
+                        namespace: namespace.clone(),
+                        group: group.clone(),
+                        name: name.clone(),
+                    });
+                }
+            }
+        }
+    }
+    changed.sort();
+    changed.dedup();
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::core::ObjectMeta;
+
+    use super::*;
+
+    fn map(name: &str, version: &str) -> ConfigMap {
+        ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: Some("default".to_owned()),
+                resource_version: Some(version.to_owned()),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        }
+    }
+
+    fn feed(cache: &Cache<()>, event: Event<ConfigMap>) -> Vec<String> {
+        let change = cache.apply(event, |object| (Key::of(&object, Some("chat")), ()));
+        change.into_iter().map(|key| key.name).collect()
+    }
+
+    #[test]
+    fn the_first_list_makes_it_ready_and_tells_of_no_change() {
+        let cache = Cache::default();
+        feed(&cache, Event::Init);
+        feed(&cache, Event::InitApply(map("a", "1")));
+        assert!(!cache.is_ready());
+        assert!(feed(&cache, Event::InitDone).is_empty());
+        assert!(cache.is_ready());
+        assert!(cache.get("default", "chat", "a").is_some());
+    }
+
+    #[test]
+    fn a_later_list_tells_what_came_changed_and_went_while_nobody_watched() {
+        let cache = Cache::default();
+        feed(&cache, Event::Init);
+        for name in ["same", "changed", "gone"] {
+            feed(&cache, Event::InitApply(map(name, "1")));
+        }
+        feed(&cache, Event::InitDone);
+        feed(&cache, Event::Init);
+        for (name, version) in [("same", "1"), ("changed", "2"), ("new", "3")] {
+            feed(&cache, Event::InitApply(map(name, version)));
+        }
+        assert_eq!(feed(&cache, Event::InitDone), ["changed", "gone", "new"]);
+        assert!(cache.get("default", "chat", "gone").is_none());
+    }
+
+    #[test]
+    fn a_group_disappears_with_its_last_member() {
+        let cache = Cache::default();
+        feed(&cache, Event::Apply(map("a", "1")));
+        assert_eq!(cache.groups().len(), 1);
+        assert_eq!(feed(&cache, Event::Delete(map("a", "2"))), ["a"]);
+        assert!(cache.groups().is_empty());
+    }
+}

@@ -1,0 +1,163 @@
+//! The watches of one scope: they keep the [`Stores`] current and wake the gateways that a change concerns.
+//!
+//! One tracked task for each kind. Watches back off by themselves and never end before their token; an error is logged
+//! and counted here. Started by `controller`.
+
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::core::{DynamicObject, NamespaceResourceScope, PartialObjectMeta};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::metrics::Metrics;
+use crate::names::{GATEWAY_LABEL, MANAGED_BY_LABEL, MANAGER};
+use crate::owned::Kind;
+use crate::scope::Scope;
+use crate::stores::{Cache, Key, PodView, Stores};
+
+/// Whom a change concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Concern {
+    /// One gateway.
+    Gateway {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// Every gateway that refers to this Secret.
+    Secret {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What all watches of a scope share.
+#[derive(Clone)]
+pub struct Watches {
+    /// The API server.
+    pub client: Client,
+    /// Which namespace.
+    pub scope: Scope,
+    /// Where to tell of changes. Bounded: a watch that cannot be heard waits, and the API server keeps what it missed.
+    pub concerns: mpsc::Sender<Concern>,
+    /// Numbers for monitoring.
+    pub metrics: Arc<Metrics>,
+    /// When to end.
+    pub token: CancellationToken,
+}
+
+impl Watches {
+    /// Starts every watch.
+    pub fn start(&self, stores: &Stores, tracker: &TaskTracker) {
+        for kind in Kind::ALL {
+            let resource = kind.api_resource();
+            let api = self
+                .scope
+                .api_with::<DynamicObject>(&self.client, &resource);
+            let cache = Arc::clone(stores.owned(kind));
+            let stream = watcher(api, ours());
+            tracker.spawn(self.clone().run(kind.as_str(), stream, cache, keep_object));
+        }
+        let pods: Api<Pod> = self.api();
+        let cache = Arc::clone(stores.pods());
+        let stream = watcher(pods, ours());
+        tracker.spawn(self.clone().run("Pod", stream, cache, keep_pod));
+        let secrets: Api<PartialObjectMeta<Secret>> = self.api();
+        let cache = Arc::clone(stores.secrets());
+        let stream = watcher(secrets, watcher::Config::default());
+        tracker.spawn(self.clone().run("Secret", stream, cache, keep_version));
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        self.scope.api(&self.client)
+    }
+
+    async fn run<K, T>(
+        self,
+        kind: &'static str,
+        stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send,
+        cache: Arc<Cache<T>>,
+        keep: fn(K) -> (Key, T),
+    ) where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let mut events = pin!(stream.default_backoff());
+        loop {
+            let event = tokio::select! {
+                () = self.token.cancelled() => return,
+                event = events.next() => event,
+            };
+            match event {
+                Some(Ok(event)) => {
+                    for key in cache.apply(event, keep) {
+                        if self.concerns.send(concern(kind, key)).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+                Some(Err(error)) => {
+                    self.metrics.watch_failed(kind);
+                    warn!(kind, %error, "a watch failed and is tried again");
+                }
+                None => return,
+            }
+        }
+    }
+}
+
+/// Objects that carry the label of this operator.
+fn ours() -> watcher::Config {
+    watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"))
+}
+
+fn concern(kind: &str, key: Key) -> Concern {
+    let Key {
+        namespace,
+        group,
+        name,
+    } = key;
+    if kind == "Secret" {
+        Concern::Secret { namespace, name }
+    } else {
+        Concern::Gateway {
+            namespace,
+            name: group,
+        }
+    }
+}
+
+fn group<K: ResourceExt>(object: &K) -> Option<&str> {
+    object.labels().get(GATEWAY_LABEL).map(String::as_str)
+}
+
+/// Without what nobody reads: the record of who wrote which field is often longer than the object.
+fn keep_object(mut object: DynamicObject) -> (Key, DynamicObject) {
+    let key = Key::of(&object, group(&object));
+    object.metadata.managed_fields = None;
+    (key, object)
+}
+
+fn keep_pod(pod: Pod) -> (Key, PodView) {
+    (Key::of(&pod, group(&pod)), PodView::of(&pod))
+}
+
+fn keep_version(secret: PartialObjectMeta<Secret>) -> (Key, String) {
+    let version = secret.resource_version().unwrap_or_default();
+    (Key::of(&secret, None), version)
+}

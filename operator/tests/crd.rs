@@ -1,0 +1,167 @@
+//! The CRD: the files that carry it, and what it refuses.
+
+mod common;
+
+use std::path::Path;
+
+use common::cel::{Refusal, admit, judge, judge_update};
+use serde_json::{Value, json};
+use wsc_operator::api::crd_yaml;
+
+/// Where the CRD is, from the workspace's root.
+const FILES: [&str; 2] = [
+    "crds/websocketgateways.yaml",
+    "charts/wsc-operator/crds/websocketgateways.yaml",
+];
+
+#[test]
+fn the_generated_files_are_up_to_date() {
+    let wanted = crd_yaml().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for file in FILES {
+        let path = root.join(file);
+        if std::env::var_os("WSC_UPDATE").is_some() {
+            std::fs::write(&path, &wanted).unwrap();
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            found == wanted,
+            "{file} is out of date; rewrite it with: WSC_UPDATE=1 cargo test -p wsc-operator --test crd"
+        );
+    }
+}
+
+#[test]
+fn the_examples_are_admitted() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for document in text.split("\n---\n") {
+            let value: Value = serde_saphyr::from_str(document).unwrap();
+            if value["kind"] == "WebSocketGateway" {
+                admit(value);
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 3, "only {seen} examples");
+}
+
+#[test]
+fn the_api_server_fills_in_every_default() {
+    let gateway = admit(resource(json!({})));
+    assert_eq!(gateway.spec, Default::default());
+}
+
+/// What is wrong, and the field that the refusal names.
+fn wrong() -> Vec<(Value, &'static str)> {
+    let ports = |http: u16, grpc: u16| json!({"listeners": {"http": {"port": http}, "grpc": {"port": grpc}}});
+    vec![
+        (json!({"replicas": 2}), "spec.wsc.distributed.enabled"),
+        (
+            json!({"replicas": 2, "wsc": {"distributed": {"enabled": true, "nodeDiscovery": "memory"}}}),
+            "spec.wsc.distributed.nodeDiscovery",
+        ),
+        (ports(9000, 9000), "spec.listeners.grpc.port"),
+        (ports(9100, 9090), "spec.listeners"),
+        (json!({"wsc": {"nodePort": 8080}}), "spec.wsc.nodePort"),
+        (json!({"wsc": {"nodePort": 9100}}), "spec.wsc.nodePort"),
+        (json!({"wsc": {"nodePort": 80}}), "spec.wsc.nodePort"),
+        (
+            json!({"wsc": {"redis": {"passwordSecretRef": {"name": "a", "key": "b"}}}}),
+            "spec.wsc.redis.passwordSecretRef",
+        ),
+        (
+            json!({"wsc": {"redis": {"tls": {"enabled": true}}}}),
+            "spec.wsc.redis.tls.enabled",
+        ),
+        (
+            json!({"wsc": {"redis": {"username": "app"}}}),
+            "spec.wsc.redis.username",
+        ),
+        (
+            json!({"disruption": {"minAvailable": 1, "maxUnavailable": "20%"}}),
+            "spec.disruption.minAvailable",
+        ),
+        (
+            json!({"service": {"externalTrafficPolicy": "Local"}}),
+            "spec.service.externalTrafficPolicy",
+        ),
+        (
+            json!({"service": {"loadBalancerSourceRanges": ["10.0.0.0/8"]}}),
+            "spec.service.loadBalancerSourceRanges",
+        ),
+        (
+            json!({"service": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/99"]}}),
+            "spec.service.loadBalancerSourceRanges",
+        ),
+        (
+            json!({"drain": {"window": "50s", "deadline": "10s"}}),
+            "spec.drain.deadline",
+        ),
+        (
+            json!({"wsc": {"heartbeatInterval": "60s", "clientTimeout": "30s"}}),
+            "spec.wsc.clientTimeout",
+        ),
+    ]
+}
+
+#[test]
+fn wrong_resources_are_refused_with_the_path_of_the_field() {
+    for (spec, path) in wrong() {
+        let refusals = judge(resource(spec.clone()));
+        assert!(
+            refusals.iter().any(|refusal| refusal.path == path),
+            "{spec} should be refused at {path}: {refusals:?}"
+        );
+    }
+}
+
+#[test]
+fn names_that_derived_names_would_not_fit_are_refused() {
+    for name in ["1chat", "chat.example", &"a".repeat(47)] {
+        let mut gateway = resource(json!({}));
+        gateway["metadata"]["name"] = json!(name);
+        let refusals = judge(gateway);
+        assert!(
+            refusals.iter().any(|refusal| refusal.message.contains("metadata.name")),
+            "{name}: {refusals:?}"
+        );
+    }
+    let mut gateway = resource(json!({}));
+    gateway["metadata"]["name"] = json!("a".repeat(46));
+    assert_eq!(judge(gateway), Vec::<Refusal>::new());
+}
+
+#[test]
+fn a_volume_neither_shrinks_nor_changes_its_class() {
+    let with = |persistence: Value| resource(json!({"managedRedis": {"persistence": persistence}}));
+    let refused_at = |old: Value, new: Value| -> Vec<String> {
+        let refusals = judge_update(with(new), with(old));
+        refusals.into_iter().map(|refusal| refusal.path).collect()
+    };
+    assert_eq!(
+        refused_at(json!({"size": "2Gi"}), json!({"size": "1Gi"})),
+        ["spec.managedRedis.persistence.size"]
+    );
+    assert_eq!(
+        refused_at(json!({}), json!({"storageClassName": "fast"})),
+        ["spec.managedRedis.persistence.storageClassName"]
+    );
+    assert!(refused_at(json!({"size": "1Gi"}), json!({"size": "2Gi"})).is_empty());
+    assert!(refused_at(json!({"enabled": false, "size": "2Gi"}), json!({"size": "1Gi"})).is_empty());
+}
+
+fn resource(spec: Value) -> Value {
+    json!({
+        "apiVersion": "wsc.dev/v1alpha1",
+        "kind": "WebSocketGateway",
+        "metadata": {"name": "chat", "namespace": "default"},
+        "spec": spec,
+    })
+}
