@@ -62,7 +62,8 @@ pub struct Gateway {
     hub: Arc<Hub>,
     cluster: Cluster,
     phase: watch::Sender<Phase>,
-    draining: Arc<AtomicBool>,
+    /// Handshakes under way when the acceptor ended are refused.
+    refusing: Arc<AtomicBool>,
     health: GrpcHealth,
     tasks: TaskTracker,
     /// Ends the acceptor.
@@ -87,12 +88,12 @@ impl Gateway {
         let (tasks, running) = (TaskTracker::new(), CancellationToken::new());
         let params = options.cluster_params(&config, addresses);
         let cluster = Cluster::start(params, hub.clone(), &tasks, running.child_token());
-        let draining = Arc::new(AtomicBool::new(false));
+        let refusing = Arc::new(AtomicBool::new(false));
         let instruments = Instruments::default();
         let upgrades = UpgradeState {
             settings: settings.clone(),
             hub: hub.clone(),
-            draining: draining.clone(),
+            draining: refusing.clone(),
         };
         let context = ShardContext {
             hub: hub.clone(),
@@ -130,7 +131,7 @@ impl Gateway {
             hub,
             cluster,
             phase,
-            draining,
+            refusing,
             health,
             tasks,
             accepting: CancellationToken::new(),

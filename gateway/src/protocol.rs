@@ -8,6 +8,7 @@ mod error_code;
 mod id;
 pub mod json;
 mod message;
+pub mod reference;
 
 pub use disconnect::Disconnect;
 pub use error_code::ErrorCode;

@@ -1,6 +1,13 @@
 //! Whole gateways in this process, on free ports, with real sockets and a real Redis: one file per behaviour.
 
-#![allow(missing_docs)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 #[path = "support/redis.rs"]
 mod redis;

@@ -17,7 +17,14 @@ impl Gateway {
     /// Leaves: within `drain.deadline` every session has been told, the registry is left, and all ports are closed.
     /// A second call returns when the first is done.
     pub async fn drain(&self) {
-        if self.draining.swap(true, Relaxed) {
+        let first = self.phase.send_if_modified(|phase| {
+            let first = matches!(phase, Phase::Starting | Phase::Serving);
+            if first {
+                *phase = Phase::Draining;
+            }
+            first
+        });
+        if !first {
             let mut phase = self.phase();
             // An error means the gateway is gone altogether.
             let _gone = phase.wait_for(|phase| *phase == Phase::Stopped).await;
@@ -25,13 +32,13 @@ impl Gateway {
         }
         let began = Instant::now();
         let drain = &self.config.drain;
-        self.phase.send_replace(Phase::Draining);
         self.health.not_serving().await;
         tracing::info!(connections = self.hub.stats().connections, "draining");
         // New connections are still welcome while the news of our unreadiness spreads: refusing them now would fail
         // clients that no one has told better yet.
         sleep(drain.unready_delay.into()).await;
         self.accepting.cancel();
+        self.refusing.store(true, Relaxed);
         let deadline = began + Duration::from(drain.deadline);
         self.send_sessions_away(deadline - FAREWELL.min(Duration::from(drain.deadline) / 2))
             .await;

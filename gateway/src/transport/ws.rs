@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response, StatusCode};
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -61,8 +62,6 @@ async fn handshake(
         .header_read_timeout(shard.settings().handshake_timeout)
         .max_buf_size(HEAD_MAX)
         .max_headers(HEADERS_MAX)
-        // One answer a connection: whoever was refused comes back on a new one, and no idle HTTP connection stays.
-        .keep_alive(false)
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades()
         .await?;
@@ -84,7 +83,12 @@ async fn answer(
             shard.context().instruments.handshake(began.elapsed());
             tokio::task::spawn_local(begin(shard, upgrade, accepted, peer));
         }
-        _ => shard.count(|stats| stats.count_refused(response.status().as_u16())),
+        _ => {
+            shard.count(|stats| stats.count_refused(response.status().as_u16()));
+            // Whoever was refused comes back on a new connection: no idle HTTP connection stays.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
     }
     Ok(response)
 }
