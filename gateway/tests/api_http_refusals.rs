@@ -119,6 +119,17 @@ async fn what_is_not_json_or_too_large_is_refused() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_said_to_be_too_large_is_refused_before_it_comes() {
+    let api = HttpApi::start().await;
+    let head = format!(
+        "POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n",
+        MAX_BODY + 1
+    );
+    assert!(api.raw(&head).await.starts_with("HTTP/1.1 413 "));
+}
+
+#[tokio::test]
 async fn a_body_of_unknown_length_is_bounded_too() {
     let api = HttpApi::start().await;
     let head = format!(
@@ -211,12 +222,15 @@ async fn failures_of_the_service_are_told_honestly() {
 async fn a_call_ends_at_its_deadline_and_so_does_a_body_that_never_comes() {
     let api = HttpApi::start_with(Some(KEY), Duration::from_millis(50)).await;
     api.recorder.behave(Behaviour::NeverAnswers);
-    refused(503, "deadline", None, &send(&api, r#"{"to":"bob"}"#).await);
+    let bound = Duration::from_secs(10);
+    let answer = tokio::time::timeout(bound, send(&api, r#"{"to":"bob"}"#)).await;
+    refused(503, "deadline", None, &answer.unwrap());
     let stalled = format!(
         "POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\n\
          content-length: 99\r\n\r\n{{"
     );
-    assert!(api.raw(&stalled).await.starts_with("HTTP/1.1 503 "));
+    let answer = tokio::time::timeout(bound, api.raw(&stalled)).await;
+    assert!(answer.unwrap().starts_with("HTTP/1.1 503 "));
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ const HEADER_DEADLINE: Duration = Duration::from_secs(30);
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// How long requests may go on after the stop. Longer than any request's own deadline would serve nobody.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
+/// How long a connection may live. Callers with pools meet new pods, and one that never reads gives its place back.
+pub(super) const MAX_AGE: Duration = Duration::from_mins(10);
 /// Pause after a failed accept: out of file descriptors does not get better by spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -95,7 +97,7 @@ async fn connection(
     let mut serving = pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
-        () = cancel.cancelled() => {
+        () = cancelled_or_old(&cancel) => {
             serving.as_mut().graceful_shutdown();
             match tokio::time::timeout(GRACE, serving).await {
                 Ok(ended) => ended,
@@ -106,4 +108,9 @@ async fn connection(
     if let Err(error) = ended {
         tracing::debug!(%error, "an HTTP connection ended with an error");
     }
+}
+
+async fn cancelled_or_old(cancel: &CancellationToken) {
+    // Too old is told the same way as a stop: the next answer says `Connection: close`.
+    let _ = tokio::time::timeout(MAX_AGE, cancel.cancelled()).await;
 }

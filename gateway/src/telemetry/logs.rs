@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::{
     Format, FormatEvent, FormatFields, Json, JsonFields, Writer,
 };
@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::{FmtContext, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, filter, reload};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 use wsc_config::{GatewayConfig, LogFormat, LogLevel};
 
 /// What the log is like.
@@ -95,11 +95,7 @@ where
             Box::new(lines.fmt_fields(JsonFields::new()).event_format(format))
         }
     };
-    let capped =
-        filter::filter_fn(|event| is_ours(event.target()) || *event.level() <= Level::INFO);
-    let subscriber = Registry::default()
-        .with(level)
-        .with(lines.with_filter(capped));
+    let subscriber = Registry::default().with(level).with(lines);
     (subscriber, LogHandle(handle))
 }
 
@@ -111,10 +107,6 @@ fn directives(level: LogLevel) -> EnvFilter {
         LogLevel::Debug | LogLevel::Trace => "info",
     };
     EnvFilter::new(format!("{others},wsc_gateway={level},wsc_wire={level}"))
-}
-
-fn is_ours(target: &str) -> bool {
-    target.starts_with("wsc_")
 }
 
 /// JSON lines that begin with the same fields.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
-use super::super::serve::{GRACE, MAX_CONNECTIONS, accept};
+use super::super::serve::{GRACE, MAX_AGE, MAX_CONNECTIONS, accept};
 use super::socket::Socket;
 
 /// Calls at a time on one connection; more wait at the client.
@@ -43,6 +43,8 @@ pub async fn serve_grpc(
         .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_connection_age(MAX_AGE)
+        .max_connection_age_grace(GRACE)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming(listener), cancel.cancelled());
     let too_long = async {
