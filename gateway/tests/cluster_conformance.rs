@@ -1,10 +1,10 @@
 //! One suite for every implementation of the cluster's interfaces: memory and Redis must not be told apart by it.
 
 #[path = "support/nodes.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 mod nodes;
 #[path = "support/redis.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 mod redis_server;
 
 use std::sync::Arc;

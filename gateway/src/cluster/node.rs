@@ -93,6 +93,7 @@ impl Cluster {
                 look: params.look(),
                 sync: params.node_sync_interval,
             },
+            strikes: 0,
         };
         tasks.spawn(hand.run(cancel.clone()));
         tasks.spawn(writer.run(cancel.clone()));

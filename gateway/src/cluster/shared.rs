@@ -126,10 +126,19 @@ impl Shared {
         });
     }
 
-    /// Registered and written over this connection; none: over none.
-    pub(super) fn establish(&self, generation: Option<u64>) {
-        self.established
-            .store(generation.unwrap_or(0), Ordering::Release);
+    /// Registered and written over this connection.
+    pub(super) fn establish(&self, generation: u64) {
+        self.established.store(generation, Ordering::Release);
+    }
+
+    /// The connection may be there, but this node is not part of the cluster over it.
+    pub(super) fn falter(&self, reason: String) {
+        if self.is_established() {
+            self.established.store(0, Ordering::Release);
+            self.wire.falter(reason);
+        } else {
+            self.wire.explain(reason);
+        }
     }
 
     fn is_established(&self) -> bool {
