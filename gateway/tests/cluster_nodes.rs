@@ -1,5 +1,13 @@
 //! Several nodes in one process behave as one cluster: who gets what, in which order, and who counts as alive.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "support/nodes.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod nodes;

@@ -1,5 +1,13 @@
 //! Redis dies, is wiped, falls silent, is not there yet: the cluster says so, loses no memory over it, and heals by itself.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "support/nodes.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod nodes;
@@ -73,7 +81,7 @@ async fn fails_at_once(node: &Node) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_killed_and_back_with_its_data() {
     let mut server = RedisServer::start();
-    let [a, b] = pair(&server, Duration::from_secs(60)).await;
+    let [a, b] = pair(&server, Duration::from_mins(1)).await;
     let epoch = a.cluster.status().epoch;
     server.kill();
     within(5, "both notice", async || is_down(&a) && is_down(&b)).await;
@@ -103,13 +111,13 @@ async fn redis_killed_and_back_with_its_data() {
     assert_eq!(a.cluster.status().epoch, epoch, "the lease was still there");
     assert!(a.cluster.stats().reconnects.load(Relaxed) >= 1);
     let [disconnected, ..] = &a.cluster.stats().failures;
-    assert_eq!(disconnected.load(Relaxed) >= 100, true);
+    assert!(disconnected.load(Relaxed) >= 100);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_killed_and_back_with_nothing() {
     let mut server = RedisServer::start();
-    let [a, b] = pair(&server, Duration::from_secs(60)).await;
+    let [a, b] = pair(&server, Duration::from_mins(1)).await;
     let epoch = a.cluster.status().epoch;
     server.kill();
     within(5, "both notice", async || is_down(&a) && is_down(&b)).await;
@@ -135,7 +143,7 @@ async fn redis_flushed_under_a_living_link() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_redis_is_noticed_within_five_seconds_and_work_does_not_pile_up() {
     let server = RedisServer::start();
-    let [a, b] = pair(&server, Duration::from_secs(60)).await;
+    let [a, b] = pair(&server, Duration::from_mins(1)).await;
     server.pause();
     let start = Instant::now();
     let sender = async {
@@ -174,7 +182,7 @@ async fn a_silent_redis_is_noticed_within_five_seconds_and_work_does_not_pile_up
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscription_that_is_lost_is_noticed_by_the_canary() {
     let server = RedisServer::start();
-    let [a, b] = pair(&server, Duration::from_secs(60)).await;
+    let [a, b] = pair(&server, Duration::from_mins(1)).await;
     let before = a.cluster.stats().reconnects.load(Relaxed);
     server.cli(&["client", "kill", "type", "pubsub"]);
     within(5, "reconnected", async || {
@@ -193,7 +201,7 @@ async fn a_subscription_that_is_lost_is_noticed_by_the_canary() {
 async fn a_node_that_starts_before_redis_joins_when_it_comes() {
     let mut server = RedisServer::start();
     server.kill();
-    let [a, b] = ["a", "b"].map(|name| node(name, &server, Duration::from_secs(60)));
+    let [a, b] = ["a", "b"].map(|name| node(name, &server, Duration::from_mins(1)));
     a.up("ann");
     b.up("bob");
     let reason = async || match a.cluster.status().link {
@@ -227,7 +235,7 @@ async fn a_redis_that_refuses_writes_is_named_and_heals() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaving_without_redis_ends_within_its_deadline() {
     let mut server = RedisServer::start();
-    let [a, _b] = pair(&server, Duration::from_secs(60)).await;
+    let [a, _b] = pair(&server, Duration::from_mins(1)).await;
     server.pause();
     let start = Instant::now();
     assert!(a.cluster.leave().await.is_err());

@@ -42,8 +42,7 @@ pub(super) struct Counter {
 
 struct Job {
     work: Forward,
-    /// Given back when the work is done.
-    _room: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
 }
 
 /// See the module.
@@ -91,7 +90,7 @@ impl Counter {
             Some((room, self.queue.reserve().await.ok()?))
         });
         match room.await {
-            Ok(Some((room, place))) => place.send(Job { work, _room: room }),
+            Ok(Some((room, place))) => place.send(Job { work, room }),
             Ok(None) => fail(&self.shared, work, ClusterError::Disconnected),
             Err(_) => fail(&self.shared, work, ClusterError::Busy),
         }
@@ -140,13 +139,14 @@ impl Courier {
             }
             return;
         }
+        // The room is given back when the work is done.
         let (work, _rooms): (Vec<Forward>, Vec<OwnedSemaphorePermit>) =
-            batch.into_iter().map(|job| (job.work, job._room)).unzip();
+            batch.into_iter().map(|job| (job.work, job.room)).unzip();
         let users = work.iter().flat_map(Forward::users).cloned().collect();
         match self.look_up(users).await {
             Ok(nodes) => {
                 self.publish(Plan::make(&self.shared.identity, work, &nodes))
-                    .await
+                    .await;
             }
             Err(error) => work
                 .into_iter()

@@ -139,7 +139,7 @@ mod tests {
             address: String::new(),
             cluster_name: "c".to_owned(),
             backend: Backend::Redis(RedisParams::at("localhost", 6379)),
-            node_timeout: Duration::from_secs(60),
+            node_timeout: Duration::from_mins(1),
             node_sync_interval: Duration::from_secs(30),
             health_check_interval: Duration::from_secs(10),
         };

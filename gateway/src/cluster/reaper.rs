@@ -37,7 +37,7 @@ impl Reaper {
                         tracing::info!(%node, %epoch, "removed what a dead node left in the directory");
                     }
                     Err(error) => {
-                        tracing::debug!(%node, %epoch, %error, "reaping failed, it will be tried again")
+                        tracing::debug!(%node, %epoch, %error, "reaping failed, it will be tried again");
                     }
                 }
             }

@@ -108,7 +108,7 @@ impl Shared {
             *view = Arc::new(View {
                 peers,
                 fenced: view.fenced,
-            })
+            });
         });
         !same
     }

@@ -254,7 +254,7 @@ mod tests {
         let report = {
             let told = told.clone();
             Box::new(move |outcome: Result<Vec<usize>, ClusterError>| {
-                told.lock().push(outcome.unwrap())
+                told.lock().push(outcome.unwrap());
             })
         };
         let work = Forward::Broadcast {
