@@ -497,3 +497,21 @@ async fn envelopes_reach_who_they_are_for_in_order_and_are_counted(mut s: Subjec
     let tenths: Vec<String> = (0..1000).step_by(10).map(|n| n.to_string()).collect();
     within(5, "only what is for all", async || *b.0.lock() == tenths).await;
 }
+
+#[tokio::test]
+async fn an_epoch_is_newer_than_the_last_even_if_the_clock_has_stepped_back() {
+    let s = Subject::redis().await;
+    let Kind::Redis(server, _) = &s.kind else {
+        unreachable!()
+    };
+    let future = "8000000000000000";
+    assert_eq!(server.cli(&["set", "wsc:{test}:epoch:a", future]), "OK");
+    let (_, epoch) = s.alive("a").await;
+    assert_eq!(epoch, Epoch(8_000_000_000_000_001));
+    assert_eq!(
+        s.registry.nodes().await.unwrap(),
+        [info("a", epoch.0)],
+        "exact to the last digit"
+    );
+    assert!(s.registry.renew(&info("a", epoch.0)).await.unwrap());
+}

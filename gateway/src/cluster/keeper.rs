@@ -29,8 +29,8 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Failures in a row that are no chance.
 const STRIKES: u32 = 2;
 
-/// Events that come in a burst cause one look.
-const LOOK_GAP: Duration = Duration::from_millis(50);
+/// Events that come in a burst cause one look, one renewal.
+const GAP: Duration = Duration::from_millis(50);
 
 /// See the module.
 pub(super) struct Keeper {
@@ -93,7 +93,8 @@ impl Keeper {
                     }
                 }
                 () = sleep_until(due.renewal) => due.renewal = Instant::now() + self.renew().await,
-                () = self.shared.look.notified() => due.look = due.look.min(Instant::now() + LOOK_GAP),
+                () = self.shared.doubt.notified() => due.renewal = due.renewal.min(Instant::now() + GAP),
+                () = self.shared.look.notified() => due.look = due.look.min(Instant::now() + GAP),
                 () = sleep_until(due.look) => {
                     self.look().await;
                     due.look = Instant::now() + jittered(self.pauses.look);

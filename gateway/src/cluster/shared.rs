@@ -64,6 +64,8 @@ pub(super) struct Shared {
     pub(super) wire: Arc<Wire>,
     /// Somebody has reason to think that nodes came or went.
     pub(super) look: Notify,
+    /// Somebody has reason to think that this node's name is no longer its own.
+    pub(super) doubt: Notify,
     /// The number of the last canary that came around.
     pub(super) canary: watch::Sender<u64>,
     view: watch::Sender<Arc<View>>,
@@ -80,6 +82,7 @@ impl Shared {
             stats: Arc::default(),
             wire,
             look: Notify::new(),
+            doubt: Notify::new(),
             canary: watch::Sender::new(0),
             view: watch::Sender::default(),
             reach,
