@@ -1,10 +1,18 @@
 //! One suite for every implementation of the cluster's interfaces: memory and Redis must not be told apart by it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "support/nodes.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 mod nodes;
 #[path = "support/redis.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 mod redis_server;
 
 use std::sync::Arc;
@@ -14,7 +22,7 @@ use bytes::Bytes;
 use nodes::{record, user, within};
 use parking_lot::Mutex;
 use redis_server::RedisServer;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wsc_gateway::cluster::memory::{
     Attached, MemoryBroker, MemoryDirectory, MemoryRegistry, MemoryStore,
@@ -42,7 +50,7 @@ impl Listener for Mailbox {
 
 enum Kind {
     Memory(Arc<MemoryStore>, Vec<Attached>),
-    Redis(RedisServer, DropGuard),
+    Redis(RedisServer, CancellationToken),
 }
 
 /// An implementation under test.
@@ -82,7 +90,7 @@ impl Subject {
             hasty: Arc::new(RedisRegistry::new(link.clone(), SHORT)),
             directory: Arc::new(RedisDirectory::new(link.clone())),
             broker: Arc::new(RedisBroker::new(link)),
-            kind: Kind::Redis(server, cancel.drop_guard()),
+            kind: Kind::Redis(server, cancel),
         }
     }
 
@@ -92,11 +100,8 @@ impl Subject {
             Kind::Memory(store, attached) => {
                 attached.push(store.attach(NodeId::new(node), mailbox.clone()));
             }
-            Kind::Redis(server, guard) => {
-                // A child token would end with the parent, which is only reachable through its guard here.
-                let cancel = CancellationToken::new();
-                redis_node(server, node, mailbox.clone(), &cancel).await;
-                let _ = guard;
+            Kind::Redis(server, cancel) => {
+                redis_node(server, node, mailbox.clone(), cancel).await;
             }
         }
         mailbox
@@ -491,4 +496,22 @@ async fn envelopes_reach_who_they_are_for_in_order_and_are_counted(mut s: Subjec
     .await;
     let tenths: Vec<String> = (0..1000).step_by(10).map(|n| n.to_string()).collect();
     within(5, "only what is for all", async || *b.0.lock() == tenths).await;
+}
+
+#[tokio::test]
+async fn an_epoch_is_newer_than_the_last_even_if_the_clock_has_stepped_back() {
+    let s = Subject::redis().await;
+    let Kind::Redis(server, _) = &s.kind else {
+        unreachable!()
+    };
+    let future = "8000000000000000";
+    assert_eq!(server.cli(&["set", "wsc:{test}:epoch:a", future]), "OK");
+    let (_, epoch) = s.alive("a").await;
+    assert_eq!(epoch, Epoch(8_000_000_000_000_001));
+    assert_eq!(
+        s.registry.nodes().await.unwrap(),
+        [info("a", epoch.0)],
+        "exact to the last digit"
+    );
+    assert!(s.registry.renew(&info("a", epoch.0)).await.unwrap());
 }

@@ -42,8 +42,7 @@ pub(super) struct Counter {
 
 struct Job {
     work: Forward,
-    /// Given back when the work is done.
-    _room: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
 }
 
 /// See the module.
@@ -91,7 +90,7 @@ impl Counter {
             Some((room, self.queue.reserve().await.ok()?))
         });
         match room.await {
-            Ok(Some((room, place))) => place.send(Job { work, _room: room }),
+            Ok(Some((room, place))) => place.send(Job { work, room }),
             Ok(None) => fail(&self.shared, work, ClusterError::Disconnected),
             Err(_) => fail(&self.shared, work, ClusterError::Busy),
         }
@@ -107,6 +106,7 @@ impl Courier {
     pub(super) async fn run(mut self, cancel: CancellationToken) {
         loop {
             let first = tokio::select! {
+                biased;
                 () = cancel.cancelled() => break,
                 job = self.queue.recv() => job,
             };
@@ -140,8 +140,9 @@ impl Courier {
             }
             return;
         }
+        // The room is given back when the work is done.
         let (work, _rooms): (Vec<Forward>, Vec<OwnedSemaphorePermit>) =
-            batch.into_iter().map(|job| (job.work, job._room)).unzip();
+            batch.into_iter().map(|job| (job.work, job.room)).unzip();
         let users = work.iter().flat_map(Forward::users).cloned().collect();
         match self.look_up(users).await {
             Ok(nodes) => {
@@ -218,5 +219,85 @@ impl Courier {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::future::BoxFuture;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::cluster::memory::{MemoryDirectory, MemoryStore};
+    use crate::cluster::shared::{Identity, Reach};
+    use crate::cluster::wire::Wire;
+    use crate::cluster::{Destination, ForwardReport};
+    use crate::protocol::Epoch;
+
+    /// Takes and never answers.
+    struct Stuck;
+
+    impl Broker for Stuck {
+        fn publish(
+            &self,
+            _: Vec<(Destination, Bytes)>,
+        ) -> BoxFuture<'_, Result<Vec<u64>, ClusterError>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn stuck() -> (Counter, Courier) {
+        let identity = Identity::new(NodeId::new("me"), String::new(), Epoch(1));
+        let shared = Shared::new(identity, Arc::new(Wire::always_up()), Reach::Network);
+        shared.establish(1);
+        courier(
+            Arc::new(shared),
+            Arc::new(MemoryDirectory::new(MemoryStore::new())),
+            Arc::new(Stuck),
+        )
+    }
+
+    type Told = oneshot::Receiver<Result<Vec<usize>, ClusterError>>;
+
+    fn broadcast(bytes: usize) -> (Forward, Told) {
+        let (tell, told) = oneshot::channel();
+        let report: ForwardReport = Box::new(move |outcome| drop(tell.send(outcome)));
+        (
+            Forward::Broadcast {
+                json: Bytes::from(vec![b' '; bytes]),
+                report,
+            },
+            told,
+        )
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_busy_after_a_second_by_number_and_by_bytes() {
+        for (bytes, fits) in [(1, QUEUE), (1 << 20, 63)] {
+            let (counter, _courier) = stuck();
+            for _ in 0..fits {
+                counter.hand_in(broadcast(bytes).0).await;
+            }
+            let (one_more, told) = broadcast(bytes);
+            let start = tokio::time::Instant::now();
+            counter.hand_in(one_more).await;
+            assert!(matches!(told.await.unwrap(), Err(ClusterError::Busy)));
+            assert!(start.elapsed() >= PATIENCE);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_still_waits_when_the_node_ends_is_told_so() {
+        let (counter, courier) = stuck();
+        let (work, told) = broadcast(1);
+        counter.hand_in(work).await;
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        timeout(PATIENCE, courier.run(cancel)).await.unwrap();
+        assert!(matches!(
+            told.await.unwrap(),
+            Err(ClusterError::Disconnected)
+        ));
     }
 }

@@ -77,12 +77,14 @@ impl Listener for Inbound {
 }
 
 impl Inbound {
-    /// This node's own words come back on the channel of all; only the canary means something.
+    /// This node's own words come back on the channel of all; only the canary means something, and a newer epoch: then
+    /// another process speaks under this node's name.
     fn own(&self, opened: &Opened) {
         if let Content::Canary(number) = opened.content {
             self.shared.canary.send_replace(number);
-        } else if opened.epoch > self.shared.identity.epoch() {
-            self.shared.look.notify_one();
+        } else if opened.epoch > self.shared.identity.epoch() && self.shared.view().fenced.is_none()
+        {
+            self.shared.doubt.notify_one();
         }
     }
 
@@ -95,6 +97,8 @@ impl Inbound {
             .map(|peer| peer.epoch);
         if known.is_some_and(|known| opened.epoch < known) {
             bump(&self.shared.stats.stale);
+            // Either its incarnation is over, or what this node knows is: the registry decides.
+            self.shared.look.notify_one();
             return;
         }
         if known != Some(opened.epoch) {
@@ -144,5 +148,107 @@ impl Hand {
             Task::KickUser(user, reason) => self.local.kick_user(&user, &reason).await,
             Task::KickSession(session, reason) => self.local.kick_session(session, &reason).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::cluster::shared::{Identity, Reach};
+    use crate::cluster::wire::Wire;
+    use crate::cluster::{NodeInfo, SessionRecord};
+    use crate::protocol::{Epoch, NodeId, SessionId, UserId};
+
+    struct Deaf;
+
+    impl LocalNode for Deaf {
+        fn deliver<'a>(&'a self, _: &'a [UserId], _: &'a [u8]) -> BoxFuture<'a, usize> {
+            Box::pin(async { 0 })
+        }
+        fn broadcast<'a>(&'a self, _: &'a [u8]) -> BoxFuture<'a, usize> {
+            Box::pin(async { 0 })
+        }
+        fn kick_user<'a>(&'a self, _: &'a UserId, _: &'a str) -> BoxFuture<'a, usize> {
+            Box::pin(async { 0 })
+        }
+        fn kick_session<'a>(&'a self, _: SessionId, _: &'a str) -> BoxFuture<'a, usize> {
+            Box::pin(async { 0 })
+        }
+        fn sessions(&self) -> BoxFuture<'_, Vec<SessionRecord>> {
+            Box::pin(async { Vec::new() })
+        }
+        fn connections(&self) -> u64 {
+            0
+        }
+    }
+
+    fn who(node: &str, epoch: u64) -> Identity {
+        Identity::new(NodeId::new(node), String::new(), Epoch(epoch))
+    }
+
+    fn knowing(peer: &str, epoch: u64) -> (Inbound, Hand) {
+        let shared = Shared::new(who("me", 5), Arc::new(Wire::always_up()), Reach::Network);
+        let (node, address) = (NodeId::new(peer), String::new());
+        shared.see(vec![NodeInfo {
+            node,
+            epoch: Epoch(epoch),
+            address,
+            connections: 0,
+        }]);
+        inbound(Arc::new(shared), Arc::new(Deaf))
+    }
+
+    fn hello(from: &Identity) -> Bytes {
+        envelope::deliver(from, [], &Bytes::from_static(b"{}"))
+    }
+
+    #[test]
+    fn an_incarnation_that_is_over_is_not_heard() {
+        let (inbound, mut hand) = knowing("a", 7);
+        inbound.offer(hello(&who("a", 6)));
+        assert!(hand.queue.try_recv().is_err());
+        assert_eq!(inbound.shared.stats.stale.load(Relaxed), 1);
+        for heard in [who("a", 7), who("a", 8), who("new", 1)] {
+            inbound.offer(hello(&heard));
+            assert!(hand.queue.try_recv().is_ok());
+        }
+    }
+
+    #[test]
+    fn its_own_words_and_whatever_comes_while_fenced_are_not_heard() {
+        let (inbound, mut hand) = knowing("a", 7);
+        inbound.offer(hello(&who("me", 5)));
+        inbound.shared.fence(Some(Epoch(6)));
+        inbound.offer(hello(&who("a", 7)));
+        assert!(hand.queue.try_recv().is_err());
+    }
+
+    #[test]
+    fn past_its_bounds_it_drops_and_counts() {
+        let (inbound, hand) = knowing("a", 7);
+        for _ in 0..QUEUE + 3 {
+            inbound.offer(hello(&who("a", 7)));
+        }
+        assert_eq!(
+            (
+                hand.queue.len(),
+                inbound.shared.stats.inbound_dropped.load(Relaxed)
+            ),
+            (QUEUE, 3)
+        );
+        let (inbound, hand) = knowing("a", 7);
+        let big = envelope::deliver(&who("a", 7), [], &Bytes::from(vec![b' '; QUEUE_BYTES / 4]));
+        for _ in 0..5 {
+            inbound.offer(big.clone());
+        }
+        assert_eq!(
+            (
+                hand.queue.len(),
+                inbound.shared.stats.inbound_dropped.load(Relaxed)
+            ),
+            (3, 2)
+        );
     }
 }

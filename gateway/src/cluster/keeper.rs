@@ -26,8 +26,11 @@ use crate::protocol::{Epoch, NodeId};
 /// The pause after a failure while the link is up.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Events that come in a burst cause one look.
-const LOOK_GAP: Duration = Duration::from_millis(50);
+/// Failures in a row that are no chance.
+const STRIKES: u32 = 2;
+
+/// Events that come in a burst cause one look, one renewal.
+const GAP: Duration = Duration::from_millis(50);
 
 /// See the module.
 pub(super) struct Keeper {
@@ -40,6 +43,8 @@ pub(super) struct Keeper {
     pub(super) reaper: mpsc::Sender<Vec<(NodeId, Epoch)>>,
     pub(super) leave: mpsc::Receiver<oneshot::Sender<Result<(), ClusterError>>>,
     pub(super) pauses: Pauses,
+    /// Failures in a row while the link is there.
+    pub(super) strikes: u32,
 }
 
 /// How often what is done.
@@ -88,7 +93,8 @@ impl Keeper {
                     }
                 }
                 () = sleep_until(due.renewal) => due.renewal = Instant::now() + self.renew().await,
-                () = self.shared.look.notified() => due.look = due.look.min(Instant::now() + LOOK_GAP),
+                () = self.shared.doubt.notified() => due.renewal = due.renewal.min(Instant::now() + GAP),
+                () = self.shared.look.notified() => due.look = due.look.min(Instant::now() + GAP),
                 () = sleep_until(due.look) => {
                     self.look().await;
                     due.look = Instant::now() + jittered(self.pauses.look);
@@ -117,25 +123,44 @@ impl Keeper {
             Err(error) => Err(error),
         };
         match kept {
-            Ok(()) => jittered(self.pauses.renewal),
+            Ok(()) => {
+                self.strikes = 0;
+                jittered(self.pauses.renewal)
+            }
             Err(ClusterError::Fenced { node, epoch }) => {
-                if self.shared.view().fenced.is_none() {
-                    tracing::error!(%node, %epoch, "a newer process holds this node's name: this one is over");
-                }
-                self.shared.fence(Some(epoch));
-                self.shared.establish(None);
-                self.shared
-                    .wire
-                    .explain(ClusterError::Fenced { node, epoch }.to_string());
+                self.fence(&node, epoch);
                 jittered(self.pauses.renewal)
             }
             Err(error) => {
-                tracing::debug!(error = describe(&error), "the lease could not be kept");
-                if !matches!(error, ClusterError::Disconnected) {
-                    self.shared.wire.explain(describe(&error));
-                }
+                self.strike(&error);
                 RETRY.min(self.pauses.renewal)
             }
+        }
+    }
+
+    fn fence(&self, node: &NodeId, epoch: Epoch) {
+        if self.shared.view().fenced.is_none() {
+            tracing::error!(%node, %epoch, "a newer process holds this node's name: this one is over");
+        }
+        self.shared.fence(Some(epoch));
+        self.shared.falter(
+            ClusterError::Fenced {
+                node: node.clone(),
+                epoch,
+            }
+            .to_string(),
+        );
+    }
+
+    /// One failure may be chance; after the second this node says that it is not part of the cluster.
+    fn strike(&mut self, error: &ClusterError) {
+        tracing::debug!(error = describe(error), "the lease could not be kept");
+        if matches!(error, ClusterError::Disconnected) {
+            return;
+        }
+        self.strikes += 1;
+        if self.strikes >= STRIKES {
+            self.shared.falter(describe(error));
         }
     }
 
@@ -152,7 +177,8 @@ impl Keeper {
             return Ok(Held::Kept);
         }
         let epoch = self.registry.claim(&info, claim).await?;
-        self.shared.establish(None);
+        self.shared
+            .falter("registered, the directory is not written yet".to_owned());
         identity.register(epoch);
         self.shared.fence(None);
         tracing::info!(node = %identity.node, %epoch, "registered");
@@ -179,7 +205,7 @@ impl Keeper {
         self.look().await;
         // Again: what was looked up meanwhile may stem from before the peers wrote theirs.
         self.shared.cache.clear();
-        self.shared.establish(Some(generation));
+        self.shared.establish(generation);
         Ok(())
     }
 

@@ -51,6 +51,10 @@ impl Cluster {
     const FAREWELL: Duration = Duration::from_secs(5);
 
     /// Starts the node's tasks on the current runtime. Cancelling ends them without a farewell, as a crash would.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "parameters are made for one start"
+    )]
     pub fn start(
         params: ClusterParams,
         local: Arc<dyn LocalNode>,
@@ -93,6 +97,7 @@ impl Cluster {
                 look: params.look(),
                 sync: params.node_sync_interval,
             },
+            strikes: 0,
         };
         tasks.spawn(hand.run(cancel.clone()));
         tasks.spawn(writer.run(cancel.clone()));

@@ -64,6 +64,8 @@ pub(super) struct Shared {
     pub(super) wire: Arc<Wire>,
     /// Somebody has reason to think that nodes came or went.
     pub(super) look: Notify,
+    /// Somebody has reason to think that this node's name is no longer its own.
+    pub(super) doubt: Notify,
     /// The number of the last canary that came around.
     pub(super) canary: watch::Sender<u64>,
     view: watch::Sender<Arc<View>>,
@@ -80,6 +82,7 @@ impl Shared {
             stats: Arc::default(),
             wire,
             look: Notify::new(),
+            doubt: Notify::new(),
             canary: watch::Sender::new(0),
             view: watch::Sender::default(),
             reach,
@@ -126,10 +129,19 @@ impl Shared {
         });
     }
 
-    /// Registered and written over this connection; none: over none.
-    pub(super) fn establish(&self, generation: Option<u64>) {
-        self.established
-            .store(generation.unwrap_or(0), Ordering::Release);
+    /// Registered and written over this connection.
+    pub(super) fn establish(&self, generation: u64) {
+        self.established.store(generation, Ordering::Release);
+    }
+
+    /// The connection may be there, but this node is not part of the cluster over it.
+    pub(super) fn falter(&self, reason: String) {
+        if self.is_established() {
+            self.established.store(0, Ordering::Release);
+            self.wire.falter(reason);
+        } else {
+            self.wire.explain(reason);
+        }
     }
 
     fn is_established(&self) -> bool {

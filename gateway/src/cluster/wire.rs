@@ -78,7 +78,15 @@ impl Wire {
         });
     }
 
-    /// Says what keeps a connection that is there from being of use.
+    /// The connection is there but from now on of no use.
+    pub(super) fn falter(&self, reason: String) {
+        self.state.send_modify(|state| {
+            state.down_since = Instant::now();
+            state.last_error = reason;
+        });
+    }
+
+    /// Says what still keeps a connection that is there from being of use.
     pub(super) fn explain(&self, reason: String) {
         self.state.send_modify(|state| state.last_error = reason);
     }

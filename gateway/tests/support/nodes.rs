@@ -61,7 +61,9 @@ impl Recorder {
 
 impl LocalNode for Recorder {
     fn deliver<'a>(&'a self, users: &'a [UserId], json: &'a [u8]) -> BoxFuture<'a, usize> {
-        users.iter().for_each(|user| self.put(user.as_str(), json));
+        for user in users {
+            self.put(user.as_str(), json);
+        }
         Box::pin(async { users.len() })
     }
 

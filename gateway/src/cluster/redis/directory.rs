@@ -70,7 +70,7 @@ impl RedisDirectory {
                 .arg(json);
         }
         let moved: Vec<String> = self.link.run("directory write", &call).await?;
-        Ok(user_ids(moved))
+        Ok(user_ids(&moved))
     }
 
     async fn replace(
@@ -127,7 +127,7 @@ impl RedisDirectory {
             .arg(0)
             .arg(-1);
         let (users,): (Vec<String>,) = self.link.query("directory read", &pipeline).await?;
-        Ok(user_ids(users))
+        Ok(user_ids(&users))
     }
 
     async fn nodes_of(&self, users: &[UserId]) -> Result<Vec<Vec<NodeId>>, ClusterError> {
@@ -245,7 +245,8 @@ impl RedisDirectory {
         }
         let pages: Vec<Vec<String>> = self.link.query("online", &pipeline).await?;
         let merged: BTreeSet<String> = pages.into_iter().flatten().collect();
-        Ok(user_ids(merged.into_iter().take(count).collect()))
+        let first: Vec<String> = merged.into_iter().take(count).collect();
+        Ok(user_ids(&first))
     }
 
     async fn reap(&self, node: &NodeId, epoch: Epoch) -> Result<(), ClusterError> {
@@ -285,7 +286,7 @@ fn json(record: &SessionRecord, node: &NodeId, epoch: Epoch) -> String {
     serde_json::to_string(&record).unwrap_or_default()
 }
 
-fn user_ids(ids: Vec<String>) -> Vec<UserId> {
+fn user_ids(ids: &[String]) -> Vec<UserId> {
     ids.iter().filter_map(|id| UserId::new(id).ok()).collect()
 }
 

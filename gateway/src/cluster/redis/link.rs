@@ -16,6 +16,7 @@ use ::redis::{
 };
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use futures_util::future::try_join;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,9 @@ const BACKOFF: Duration = Duration::from_millis(50);
 
 /// The longest pause: with Redis back, a node is back within this and a round trip or two.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Connecting takes several round trips, so it gets this many times the deadline of one operation.
+const CONNECTING: u32 = 2;
 
 /// A connection that lived this long was good: the next pause is a short one.
 const GOOD: Duration = Duration::from_secs(5);
@@ -82,6 +86,7 @@ impl RedisLink {
     ) {
         let mut generation = 0;
         let mut pause = BACKOFF;
+        let mut reported = String::new();
         loop {
             generation += 1;
             let begun = Instant::now();
@@ -90,12 +95,17 @@ impl RedisLink {
                 reason = self.live(generation, &node, &listener) => reason,
             };
             self.current.store(None);
-            tracing::warn!(
-                host = self.redis.host,
-                port = self.redis.port,
-                reason,
-                "no connection to redis"
-            );
+            if reason == reported {
+                tracing::debug!(reason, "still no connection to redis");
+            } else {
+                tracing::warn!(
+                    host = self.redis.host,
+                    port = self.redis.port,
+                    reason,
+                    "no connection to redis"
+                );
+                reported.clone_from(&reason);
+            }
             self.wire.lost(reason);
             if begun.elapsed() > GOOD {
                 pause = BACKOFF;
@@ -112,15 +122,12 @@ impl RedisLink {
 
     /// One connection from beginning to end; returns why it ended.
     async fn live(&self, generation: u64, node: &NodeId, listener: &Arc<dyn Listener>) -> String {
-        let connecting = self.connect(generation, node, listener);
-        match timeout(self.redis.deadline, connecting).await {
+        let deadline = self.redis.deadline * CONNECTING;
+        match timeout(deadline, self.connect(generation, node, listener)).await {
             Ok(Ok(connection)) => self.current.store(Some(Arc::new(connection))),
             Ok(Err(error)) => return error.to_string(),
             Err(_) => {
-                return format!(
-                    "no answer to connecting within {} ms",
-                    self.redis.deadline.as_millis()
-                );
+                return format!("no answer to connecting within {} ms", deadline.as_millis());
             }
         }
         tracing::info!(
@@ -139,14 +146,13 @@ impl RedisLink {
         listener: &Arc<dyn Listener>,
     ) -> RedisResult<Connection> {
         let client = self.client()?;
-        let config = self.config(generation, None);
-        let commands = client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
-        let config = self.config(generation, Some(listener.clone()));
-        let mut subscription = client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
+        let for_commands = self.config(generation, None);
+        let for_messages = self.config(generation, Some(listener.clone()));
+        let (commands, mut subscription) = try_join(
+            client.get_multiplexed_async_connection_with_config(&for_commands),
+            client.get_multiplexed_async_connection_with_config(&for_messages),
+        )
+        .await?;
         subscription
             .subscribe(&[self.keys.channel(node), self.keys.channel_of_all()])
             .await?;
