@@ -6,7 +6,6 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
 use wsc_wire::{Decoder, Message, Opcode};
 
 use crate::hub::{Later, Shard};
@@ -21,13 +20,12 @@ const BAD_FRAMES_MAX: u32 = 100;
 const FAREWELL_MAX: usize = 1024 * 1024;
 
 /// Serves a connection to its end. `first` is what hyper had read beyond the request.
-pub(super) async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, first: Bytes) {
+pub(super) async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, mut first: Vec<u8>) {
     let mut reader = Reader {
         decoder: Decoder::new(shard.settings().max_message),
         dead: false,
         discarded: 0,
     };
-    let mut first = first.to_vec();
     let mut later = Later::default();
     reader.digest(&shard, &connection, &mut first, &mut later);
     drop(first);

@@ -101,11 +101,14 @@ async fn begin(shard: Rc<Shard>, upgrade: OnUpgrade, accepted: Accepted, peer: S
         tracing::error!("the upgraded socket is not the one that was served");
         return;
     };
+    // A copy of what little there is: hyper's own buffer would stay as long as the connection.
+    let first = parts.read_buf.to_vec();
+    drop(parts.read_buf);
     let connection = shard.enter(parts.io.into_inner(), peer);
     if shard.settings().echo {
         connection.set_until(None);
     } else if let Some(identity) = accepted.identity {
         shard.activate(&connection, identity);
     }
-    tokio::task::spawn_local(reader::serve(shard, connection, parts.read_buf));
+    tokio::task::spawn_local(reader::serve(shard, connection, first));
 }

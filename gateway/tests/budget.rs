@@ -1,0 +1,259 @@
+//! Budgets by counts that no machine changes: bytes of an idle session, allocations and system calls of a delivery.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use allocation_counter::{AllocationInfo, measure};
+use tokio::runtime::{LocalOptions, LocalRuntime};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wsc_config::GatewayConfig;
+use wsc_gateway::app::Options;
+use wsc_gateway::cluster::{Backend, Cluster, ClusterParams};
+use wsc_gateway::hub::{Hub, Recipients, Shard, ShardContext};
+use wsc_gateway::protocol::NodeId;
+use wsc_gateway::settings::Settings;
+use wsc_gateway::telemetry::Instruments;
+use wsc_gateway::transport::{UpgradeState, upgrade_router, ws};
+
+/// Enough that what a shard keeps for itself, and what its maps grow by, is small beside it.
+const SESSIONS: u64 = 1000;
+
+/// One shard on this thread, whose allocations are counted, with clients on plain sockets.
+struct Bench {
+    /// The cluster's tasks live here, on another thread.
+    _elsewhere: tokio::runtime::Runtime,
+    runtime: LocalRuntime,
+    shard: Rc<Shard>,
+    clients: Vec<TcpStream>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let elsewhere = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let config =
+            GatewayConfig::load(None, [], &["wsc.security.enableAuth=false".to_owned()]).unwrap();
+        let settings =
+            Arc::new(Settings::resolve(&config, &Options::default().secrets, "bench").unwrap());
+        let (hub, _inboxes) = Hub::new(1);
+        let params = ClusterParams {
+            node: NodeId::new("bench"),
+            address: String::new(),
+            cluster_name: "bench".to_owned(),
+            backend: Backend::Memory(Arc::default()),
+            node_timeout: Duration::from_secs(60),
+            node_sync_interval: Duration::from_secs(30),
+            health_check_interval: Duration::from_secs(10),
+        };
+        let guard = elsewhere.enter();
+        let cluster = Cluster::start(
+            params,
+            hub.clone(),
+            &TaskTracker::new(),
+            CancellationToken::new(),
+        );
+        drop(guard);
+        let upgrades = UpgradeState {
+            settings: settings.clone(),
+            hub: hub.clone(),
+            draining: Arc::default(),
+        };
+        let instruments = Instruments::default();
+        let context = ShardContext {
+            hub,
+            cluster,
+            settings,
+            instruments,
+            upgrades: upgrade_router(upgrades),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())
+            .unwrap();
+        let shard = runtime.block_on(async { Shard::new(0, context) });
+        runtime.spawn_local(Rc::clone(&shard).flush_forever());
+        Self {
+            _elsewhere: elsewhere,
+            runtime,
+            shard,
+            clients: Vec::new(),
+        }
+    }
+
+    /// Connects so many users through the whole handshake and reads their welcomes.
+    fn connect(&mut self, count: u64) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for _ in 0..count {
+            let user = self.clients.len();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (socket, peer) = listener.accept().unwrap();
+            socket.set_nonblocking(true).unwrap();
+            self.shard
+                .handle()
+                .unwrap()
+                .pending()
+                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let request = format!(
+                "GET /ws?user_id=user-{user} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            );
+            client.write_all(request.as_bytes()).unwrap();
+            let entered = self.shard.len() + 1;
+            self.runtime
+                .block_on(async { ws::accept(&self.shard, socket, peer) });
+            self.turn_until(|shard| {
+                shard.len() == entered
+                    && shard
+                        .handle()
+                        .unwrap()
+                        .pending()
+                        .load(std::sync::atomic::Ordering::Relaxed)
+                        == 0
+            });
+            read_welcome(&mut client);
+            self.clients.push(client);
+        }
+    }
+
+    /// Runs the shard until the condition holds.
+    fn turn_until(&self, condition: impl Fn(&Shard) -> bool) {
+        self.runtime.block_on(async {
+            for _ in 0..100_000 {
+                if condition(&self.shard) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+            panic!("the shard did not get there");
+        });
+    }
+
+    /// Delivers frames to everyone and runs the shard until all are written.
+    fn deliver(&self, frames: &[bytes::Bytes]) {
+        let before = self.shard.context().hub.stats().messages_sent;
+        let wanted = before + frames.len() as u64 * self.shard.len() as u64;
+        self.runtime.block_on(async {
+            for frame in frames {
+                self.shard.deliver(&Recipients::All, frame.clone());
+            }
+        });
+        self.turn_until(|shard| shard.context().hub.stats().messages_sent >= wanted);
+    }
+}
+
+fn read_welcome(client: &mut TcpStream) {
+    let mut heard = Vec::new();
+    let mut piece = [0; 2048];
+    client
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    while !heard.ends_with(b"}}") {
+        let read = client.read(&mut piece).unwrap();
+        assert!(
+            read > 0,
+            "closed after {:?}",
+            String::from_utf8_lossy(&heard)
+        );
+        heard.extend_from_slice(&piece[..read]);
+    }
+}
+
+fn frame() -> bytes::Bytes {
+    wsc_wire::encode(
+        wsc_wire::Opcode::Text,
+        br#"{"type":"text","content":"hello"}"#,
+    )
+}
+
+fn counted(work: impl FnOnce()) -> AllocationInfo {
+    measure(work)
+}
+
+#[test]
+fn an_idle_session_stays_within_three_kibibytes() {
+    let mut bench = Bench::new();
+    // What is made once: the router's first clone, pools, maps.
+    bench.connect(50);
+    let info = counted(|| bench.connect(SESSIONS));
+    let each = info.bytes_current / i64::try_from(SESSIONS).unwrap();
+    println!("an idle session holds {each} bytes");
+    assert!(each <= 3 * 1024, "an idle session holds {each} bytes");
+    assert!(each >= 300, "{each} bytes: the count missed the sessions");
+}
+
+#[test]
+fn a_delivery_costs_one_system_call_and_no_allocation_per_recipient() {
+    let mut bench = Bench::new();
+    bench.connect(200);
+    // Fills the pool of queues and the scratch buffers.
+    for _ in 0..3 {
+        bench.deliver(&[frame()]);
+    }
+    let before = bench.shard.context().hub.stats();
+    let one = frame();
+    let info = counted(|| bench.deliver(&[one]));
+    let after = bench.shard.context().hub.stats();
+    println!(
+        "one message to 200: {} allocations, {} writes",
+        info.count_total,
+        after.writes - before.writes
+    );
+    assert_eq!(
+        (
+            after.messages_sent - before.messages_sent,
+            after.writes - before.writes
+        ),
+        (200, 200)
+    );
+    // The statistics that this test itself asks for, and one shared frame; nothing that grows with recipients.
+    assert!(
+        info.count_total < 100,
+        "{} allocations for 200 recipients",
+        info.count_total
+    );
+}
+
+#[test]
+fn eight_messages_in_flight_still_cost_one_system_call_per_recipient() {
+    let mut bench = Bench::new();
+    bench.connect(200);
+    let burst: Vec<_> = (0..8).map(|_| frame()).collect();
+    for _ in 0..3 {
+        bench.deliver(&burst);
+    }
+    let before = bench.shard.context().hub.stats();
+    let info = counted(|| bench.deliver(&burst));
+    let after = bench.shard.context().hub.stats();
+    println!(
+        "eight messages to 200: {} allocations, {} writes",
+        info.count_total,
+        after.writes - before.writes
+    );
+    assert_eq!(
+        (
+            after.messages_sent - before.messages_sent,
+            after.writes - before.writes
+        ),
+        (1600, 200)
+    );
+    assert!(
+        info.count_total < 200,
+        "{} allocations for 1600 deliveries",
+        info.count_total
+    );
+}
