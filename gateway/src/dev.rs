@@ -27,6 +27,9 @@ pub fn only_here(config: &mut GatewayConfig) {
     config.grpc.host = loopback;
     config.admin.host = loopback;
     config.log.format = LogFormat::Text;
+    // Nobody has to hear of it first, and nobody wants to wait for the prompt.
+    config.drain.unready_delay = Duration::ZERO.into();
+    config.drain.window = Duration::ZERO.into();
 }
 
 /// Keys for this run.
