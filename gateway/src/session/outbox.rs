@@ -179,7 +179,8 @@ impl Outbox {
         Ok(flushed)
     }
 
-    fn fits(&self, len: usize, limits: Limits) -> bool {
+    /// Whether a frame of so many bytes fits. One alone always does.
+    pub fn fits(&self, len: usize, limits: Limits) -> bool {
         self.queue.is_empty()
             || (self.queue.len() < limits.messages && self.bytes + len <= limits.bytes)
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wsc_gateway::security::Scopes;
+use wsc_proto::v1;
 
 use crate::redis::RedisServer;
 use crate::sandbox::{cluster, eventually, within};
@@ -73,6 +74,19 @@ async fn any_node_speaks_for_the_cluster() {
         ),
         ("all".into(), "all".into(), "all".into())
     );
+
+    let request = v1::SendRequest {
+        to: vec!["alice".to_owned()],
+        message: Some(v1::MessageBody {
+            content_json: "\"by gRPC\"".to_owned(),
+            ..Default::default()
+        }),
+    };
+    let sent = three.grpc().await.send(request).await.unwrap().into_inner();
+    assert_eq!(sent.recipients[0].nodes, 2, "{sent:?}");
+    for alice in &mut alices {
+        assert_eq!(alice.hear().await, "by gRPC");
+    }
 
     let (_, sessions) = three
         .call("GET", "/v1/users/alice/sessions", Value::Null)

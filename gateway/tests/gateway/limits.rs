@@ -115,6 +115,21 @@ async fn who_reads_too_slowly_is_cut_and_the_others_do_not_notice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_burst_is_not_a_slow_reader() {
+    let node = alone(&["wsc.messageBufferSize=4"]).await;
+    let (mut alice, mut bob) = (node.connect("alice").await, node.connect("bob").await);
+    for number in 0..1000 {
+        alice
+            .feed(json!({"type": "n", "to": "bob", "content": number}))
+            .await;
+    }
+    alice.flush().await;
+    for number in 0..1000 {
+        assert_eq!(bob.next().await["content"], number);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_class_of_users_may_lose_messages_instead() {
     let sets = [
         "wsc.messageBufferSize=8",

@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
 use wsc_config::GatewayConfig;
 use wsc_gateway::app::{Gateway, Options};
 use wsc_gateway::protocol::UserId;
 use wsc_gateway::security::{JwtSettings, NewToken, Scopes, TokenVerifier};
 use wsc_gateway::settings::Secrets;
+use wsc_proto::v1::wsc_service_client::WscServiceClient;
 
 use crate::client::Client;
 
@@ -143,6 +146,17 @@ impl Node {
         (response.status().as_u16(), response.json().await.unwrap())
     }
 
+    /// The gRPC API, with its key.
+    pub async fn grpc(&self) -> WscServiceClient<InterceptedService<Channel, WithKey>> {
+        let endpoint = format!("http://{}", self.0.addresses().grpc);
+        let channel = Channel::from_shared(endpoint)
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
+        WscServiceClient::with_interceptor(channel, with_key as WithKey)
+    }
+
     /// Users online, as this node says.
     pub async fn online(&self) -> Vec<String> {
         let (status, body) = self
@@ -153,6 +167,16 @@ impl Node {
             _ => vec![format!("{status}: {body}")],
         }
     }
+}
+
+type WithKey = fn(tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status>;
+
+fn with_key(mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+    request.metadata_mut().insert(
+        "authorization",
+        format!("Bearer {API_KEY}").parse().unwrap(),
+    );
+    Ok(request)
 }
 
 /// A token of a customer for a quarter of an hour.

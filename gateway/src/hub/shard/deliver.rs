@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Shard;
 use crate::hub::Recipients;
 use crate::protocol::{Disconnect, UserId};
-use crate::session::{Frame, Pushed};
+use crate::session::{Flushed, Frame, Pushed};
 use crate::transport::Connection;
 
 impl Shard {
@@ -60,6 +60,10 @@ impl Shard {
             .session()
             .map(|session| session.overflow)
             .unwrap_or_default();
+        // A burst within one turn is not a slow reader: what the socket takes leaves first.
+        if !connection.blocked() && !connection.outbox().borrow().fits(frame.len(), limits) {
+            self.write_out(connection);
+        }
         let mut outbox = connection.outbox().borrow_mut();
         let pushed = outbox.push(
             Rc::clone(frame),
@@ -114,16 +118,23 @@ impl Shard {
         }
     }
 
-    /// Writes what waits for one connection, as far as its socket takes it.
+    /// Writes what waits for one connection, and waits for the socket if it does not take all.
     fn flush(self: &Rc<Self>, connection: &Rc<Connection>) {
-        let flushed = {
-            let mut outbox = connection.outbox().borrow_mut();
-            let scratch = &mut *self.write_scratch.borrow_mut();
-            outbox.flush(connection.socket(), scratch, &mut self.pool.borrow_mut())
-        };
-        let Ok(flushed) = flushed else {
-            // The reading task hears of it as well, and frees the place.
-            return connection.cut();
+        match self.write_out(connection) {
+            Some(flushed) if flushed.blocked => self.flush_later(connection),
+            Some(_) if connection.is_closing() => connection.said_goodbye(),
+            Some(_) | None => {}
+        }
+    }
+
+    /// Writes what the socket takes now. A broken one is cut: its reading task hears of it and frees the place.
+    fn write_out(&self, connection: &Connection) -> Option<Flushed> {
+        let mut outbox = connection.outbox().borrow_mut();
+        let scratch = &mut *self.write_scratch.borrow_mut();
+        let written = outbox.flush(connection.socket(), scratch, &mut self.pool.borrow_mut());
+        let Ok(flushed) = written else {
+            connection.cut();
+            return None;
         };
         self.count(|stats| {
             stats
@@ -132,11 +143,7 @@ impl Shard {
             stats.bytes_sent.fetch_add(flushed.bytes as u64, Relaxed);
             stats.writes.fetch_add(flushed.writes as u64, Relaxed);
         });
-        if flushed.blocked {
-            self.flush_later(connection);
-        } else if connection.is_closing() {
-            connection.said_goodbye();
-        }
+        Some(flushed)
     }
 
     /// Waits for a full socket to drain. Only slow clients cost this task.

@@ -1,0 +1,264 @@
+//! The program as a person starts it.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const FREE_PORTS: [&str; 8] = [
+    "--set",
+    "wsc.nodePort=0",
+    "--set",
+    "http.port=0",
+    "--set",
+    "grpc.port=0",
+    "--set",
+    "admin.port=0",
+];
+
+fn gateway(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wsc-gateway"));
+    command
+        .args(arguments)
+        .env_remove("KUBERNETES_SERVICE_HOST")
+        .env_remove("POD_NAME");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs it to its end.
+fn run(arguments: &[&str]) -> Output {
+    gateway(arguments).output().unwrap()
+}
+
+fn refusal(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// A directory of this test, gone with the value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("wsc-binary-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running gateway, killed with the value.
+struct Running {
+    child: Child,
+    lines: BufReader<std::process::ChildStdout>,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = gateway(arguments).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// The first line with this in it.
+    fn line_with(&mut self, part: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let read = self.lines.read_line(&mut line).unwrap();
+            assert!(read > 0, "the program ended without saying {part:?}");
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    fn terminate(&mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(20) {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::yield_now();
+        }
+        panic!("it did not end");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    write!(
+        socket,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn dev_mode_offers_a_page_with_tokens_and_leaves_on_sigterm() {
+    let mut gateway = Running::start(&[&["--dev"][..], &FREE_PORTS].concat());
+    let line = gateway.line_with("/#alice");
+    let address = line
+        .trim()
+        .trim_start_matches("http://")
+        .split('/')
+        .next()
+        .unwrap()
+        .to_owned();
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    let page = get(&address, "/");
+    assert!(
+        page.starts_with("HTTP/1.1 200") && page.contains("text/html"),
+        "{page}"
+    );
+    assert!(
+        page.contains("\"alice\":\"ey") && page.contains("\"bob\":\"ey"),
+        "{page}"
+    );
+    assert_eq!(gateway.terminate(), Some(0));
+}
+
+#[test]
+fn a_token_of_the_subcommand_is_let_in() {
+    let scratch = Scratch::new("token");
+    scratch.file("jwt-key", "0123456789abcdef0123456789abcdef\n");
+    let dir = scratch.0.display().to_string();
+    let minted = run(&["token", "--user", "alice", "--secrets-dir", &dir]);
+    assert!(minted.status.success(), "{minted:?}");
+    let token = String::from_utf8(minted.stdout).unwrap();
+    let free = [&["--secrets-dir", &dir][..], &FREE_PORTS].concat();
+    let mut gateway = Running::start(&free);
+    let line = gateway.line_with("\"serving\"");
+    let log: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let address = log["ws"]
+        .as_str()
+        .unwrap()
+        .trim_start_matches("Some(")
+        .trim_end_matches(')')
+        .to_owned();
+    let port = address.rsplit(':').next().unwrap();
+    let mut socket = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    write!(
+        socket,
+        "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {}\r\n\r\n",
+        token.trim()
+    )
+    .unwrap();
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    let long = run(&[
+        "token",
+        "--user",
+        "alice",
+        "--ttl",
+        "48h",
+        "--secrets-dir",
+        &dir,
+    ]);
+    assert!(
+        !long.status.success(),
+        "a token that no gateway would take was minted"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_the_start_is_named() {
+    let scratch = Scratch::new("wrong");
+    let file = scratch.file(
+        "wrong.yaml",
+        "wsc:\n  heartBeatInterval: 5s\n  clientTimeout: 1s\n",
+    );
+    let said = refusal(&["--config", &file]);
+    assert!(
+        said.contains("wsc.heartBeatInterval") && said.contains("heartbeatInterval"),
+        "{said}"
+    );
+    assert!(refusal(&["--config", "/nowhere.yaml"]).contains("/nowhere.yaml"));
+    assert!(
+        refusal(&FREE_PORTS).contains("jwt-key"),
+        "authentication without a key"
+    );
+    assert!(refusal(&["--set", "wsc.nodePort=seven"]).contains("wsc.nodePort"));
+
+    let dir = scratch.0.display().to_string();
+    scratch.file("jwt-key", "short");
+    let said = refusal(&[&["--secrets-dir", &dir][..], &FREE_PORTS].concat());
+    assert!(said.contains("jwt-key") && said.contains("32"), "{said}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = format!("http.port={}", taken.local_addr().unwrap().port());
+    let said = refusal(&[&["--dev"][..], &FREE_PORTS, &["--set", &port]].concat());
+    assert!(
+        said.contains("http.port") && said.contains("in use"),
+        "{said}"
+    );
+}
+
+#[test]
+fn switches_for_machines_without_users_are_refused_in_a_pod() {
+    for switch in ["--dev", "--conformance-echo"] {
+        let output = gateway(&[switch])
+            .env("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            String::from_utf8(output.stderr)
+                .unwrap()
+                .contains("refused in a pod")
+        );
+    }
+}
+
+#[test]
+fn a_key_that_does_nothing_yet_is_warned_of() {
+    let mut gateway = Running::start(
+        &[
+            &["--dev", "--set", "wsc.group.enabled=true"][..],
+            &FREE_PORTS,
+        ]
+        .concat(),
+    );
+    assert!(gateway.line_with("WARN").contains("wsc.group.enabled"));
+}
