@@ -7,8 +7,8 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use wsc_config::GatewayConfig;
 
-use crate::app::{Gateway, Options};
-use crate::dev;
+use crate::app::Options;
+use crate::dev::{self, Dev};
 use crate::protocol::UserId;
 use crate::security::{JwtSettings, NewToken, Scopes, TokenVerifier};
 use crate::settings::Secrets;
@@ -47,6 +47,16 @@ pub struct Arguments {
     pub command: Option<Command>,
 }
 
+/// What the arguments come to.
+pub struct Resolved {
+    /// The configuration, validated.
+    pub config: GatewayConfig,
+    /// The particulars of this process.
+    pub options: Options,
+    /// Tokens and a page for a developer, with `--dev`.
+    pub dev: Option<Dev>,
+}
+
 /// What the binary does beside serving.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -73,7 +83,7 @@ pub struct TokenArguments {
 
 impl Arguments {
     /// The configuration and the particulars of this process.
-    pub fn resolve(&self) -> anyhow::Result<(GatewayConfig, Options)> {
+    pub fn resolve(&self) -> anyhow::Result<Resolved> {
         let in_a_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
         if in_a_pod && (self.dev || self.conformance_echo) {
             bail!(
@@ -81,42 +91,36 @@ impl Arguments {
             );
         }
         let (mut config, mut secrets) = (self.load()?, self.secrets()?);
-        let mut pages = None;
+        let mut dev = None;
         if self.dev {
             dev::only_here(&mut config);
             secrets = dev::secrets();
-            pages = Some(dev::pages(&verifier(&config, &secrets)?)?);
+            dev = Some(Dev::new(&verifier(&config, &secrets)?)?);
         }
         config.validate()?;
-        let node = self
-            .node
-            .clone()
-            .or_else(|| std::env::var("HOSTNAME").ok())
-            .unwrap_or_else(|| "gateway".to_owned());
-        let host = self.host.clone().unwrap_or_default();
-        let echo = self.conformance_echo;
         let options = Options {
-            node,
-            host,
+            node: self
+                .node
+                .clone()
+                .or_else(|| std::env::var("HOSTNAME").ok())
+                .unwrap_or_else(|| "gateway".to_owned()),
+            host: self.host.clone().unwrap_or_default(),
             secrets,
             shards: self.shards,
-            echo,
-            pages,
+            echo: self.conformance_echo,
+            pages: dev.as_ref().map(Dev::pages),
             memory: None,
         };
-        Ok((config, options))
+        Ok(Resolved {
+            config,
+            options,
+            dev,
+        })
     }
 
     /// Sets up the log.
     pub fn log(&self, config: &GatewayConfig, node: &str) -> anyhow::Result<LogHandle> {
         Ok(init_logs(&LogSettings::from_config(config, node))?)
-    }
-
-    /// Tells a developer how to go on.
-    pub fn greet(&self, gateway: &Gateway) {
-        if self.dev {
-            dev::greet(gateway.addresses());
-        }
     }
 
     /// Prints a token.

@@ -43,28 +43,50 @@ pub fn secrets() -> Secrets {
     }
 }
 
-/// The chat page, with a token for each of its users.
-pub fn pages(verifier: &TokenVerifier) -> Result<Router, TokenError> {
-    let tokens = USERS.iter().map(|user| Ok((*user, token(verifier, user)?)));
-    let tokens: serde_json::Map<_, _> = tokens
-        .map(|token| token.map(|(user, token)| (user.to_owned(), token.into())))
-        .collect::<Result<_, TokenError>>()?;
-    let page = include_str!("dev/chat.html")
-        .replace("{{tokens}}", &serde_json::Value::Object(tokens).to_string());
-    Ok(Router::new().route("/", get(async move || Html(page))))
-}
+/// Who can chat on the page, each with a token for an hour.
+#[derive(Clone, Debug)]
+pub struct Dev(Vec<(&'static str, String)>);
 
-/// Prints where the page is.
-pub fn greet(addresses: Addresses) {
-    let Some(ws) = addresses.ws else { return };
-    println!("\n  Open two tabs and chat:");
-    for user in USERS {
-        println!("    http://{ws}/#{user}");
+impl Dev {
+    /// Mints the tokens.
+    pub fn new(verifier: &TokenVerifier) -> Result<Self, TokenError> {
+        let tokens = USERS.map(|user| token(verifier, user).map(|token| (user, token)));
+        tokens.into_iter().collect::<Result<_, _>>().map(Self)
     }
-    println!(
-        "  HTTP API on http://{}, health and metrics on http://{}\n",
-        addresses.http, addresses.admin
-    );
+
+    /// The chat page.
+    pub fn pages(&self) -> Router {
+        let tokens: serde_json::Map<_, _> = self
+            .0
+            .iter()
+            .map(|(user, token)| ((*user).to_owned(), token.as_str().into()))
+            .collect();
+        let tokens = serde_json::Value::Object(tokens).to_string();
+        let page = include_str!("dev/chat.html").replace("{{tokens}}", &tokens);
+        Router::new().route("/", get(async move || Html(page)))
+    }
+
+    /// Prints where the page is, and the tokens for other clients.
+    pub fn greet(&self, addresses: Addresses) {
+        let Some(ws) = addresses.ws else { return };
+        println!("\n  Open two tabs and chat:");
+        for (user, _) in &self.0 {
+            println!("    http://{ws}/#{user}");
+        }
+        println!("\n  Or connect any client to ws://{ws}/ws with `Authorization: Bearer TOKEN`:");
+        for (user, token) in &self.0 {
+            println!("    {user}: {token}");
+        }
+        let Addresses {
+            ws: _,
+            http,
+            grpc,
+            admin,
+        } = addresses;
+        println!(
+            "\n  HTTP API on http://{http}, gRPC on {grpc}, health and metrics on http://{admin}\n"
+        );
+    }
 }
 
 fn token(verifier: &TokenVerifier, user: &str) -> Result<String, TokenError> {

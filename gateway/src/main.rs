@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use wsc_gateway::app::Gateway;
-use wsc_gateway::cli::{Arguments, Command};
+use wsc_gateway::cli::{Arguments, Command, Resolved};
 
 /// Long-lived pods give memory back: jemalloc purges in the background.
 #[global_allocator]
@@ -29,7 +29,11 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let (config, options) = arguments.resolve()?;
+    let Resolved {
+        config,
+        options,
+        dev,
+    } = arguments.resolve()?;
     let _log = arguments.log(&config, &options.node)?;
     for key in config.unimplemented_keys_set() {
         tracing::warn!(%key, "this release does nothing with a key that is set");
@@ -37,7 +41,9 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let gateway = Gateway::start(config, options).await?;
-    arguments.greet(&gateway);
+    if let Some(dev) = dev {
+        dev.greet(gateway.addresses());
+    }
     tokio::select! {
         _ = terminate.recv() => tracing::info!("told to leave by SIGTERM"),
         _ = interrupt.recv() => tracing::info!("told to leave by SIGINT"),

@@ -145,6 +145,10 @@ fn dev_mode_offers_a_page_with_tokens_and_leaves_on_sigterm() {
         .unwrap()
         .to_owned();
     assert!(address.starts_with("127.0.0.1:"), "{address}");
+    assert!(
+        gateway.line_with("alice: ").contains(": ey"),
+        "a token for other clients"
+    );
     let page = get(&address, "/");
     assert!(
         page.starts_with("HTTP/1.1 200") && page.contains("text/html"),
