@@ -1,0 +1,101 @@
+{{/* The name of every object: the release's own, if it says what it is. */}}
+{{- define "wsc-operator.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end }}
+
+{{/* What a selector uses; it never changes in a release's life. */}}
+{{- define "wsc-operator.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{/* What every object carries, but its component. */}}
+{{- define "wsc-operator.common" -}}
+app.kubernetes.io/part-of: wsc
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "wsc-operator.labels" -}}
+{{ include "wsc-operator.selector" . }}
+{{ include "wsc-operator.common" . }}
+{{- end }}
+
+{{/* The test's: no selector of the operator's matches them. */}}
+{{- define "wsc-operator.testLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: test
+{{ include "wsc-operator.common" . }}
+{{- end }}
+
+{{- define "wsc-operator.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (include "wsc-operator.fullname" .) -}}
+{{- end }}
+
+{{- define "wsc-operator.image" -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end }}
+
+{{/* Who the rights are given to. */}}
+{{- define "wsc-operator.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "wsc-operator.serviceAccount" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{/* What is done in the watched namespaces, without the file's comments. */}}
+{{- define "wsc-operator.watchedRules" -}}
+{{- .Files.Get "files/watched-rules.yaml" | fromYamlArray | toYaml -}}
+{{- end }}
+
+{{/* Pod Security "restricted", for a pod. */}}
+{{- define "wsc-operator.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* The same, for a container. */}}
+{{- define "wsc-operator.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{/* What the operator must know of itself. */}}
+{{- define "wsc-operator.env" -}}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: POD_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+{{- end }}
+
+{{/* Where the operator and the test of its rights run. */}}
+{{- define "wsc-operator.placement" -}}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
