@@ -155,13 +155,17 @@ async fn an_overflow_of_changes_ends_in_a_right_directory(ground: Ground) {
         a.cluster.stats().overflows.load(Relaxed) > 0,
         "the queue is bounded"
     );
-    within(20, "only what the hub holds", async || {
-        b.online().await == ["bob"]
+    let stats = a.cluster.stats();
+    within(20, "the directory is replaced", async || {
+        stats.resyncs.load(Relaxed) > 1
     })
     .await;
-    assert!(a.cluster.stats().resyncs.load(Relaxed) > 1);
-    within(5, "nothing waits", async || {
-        a.cluster.stats().directory_queue.load(Relaxed) == 0
+    within(20, "nothing waits", async || {
+        stats.directory_queue.load(Relaxed) == 0
+    })
+    .await;
+    within(20, "only what the hub holds", async || {
+        b.online().await == ["bob"]
     })
     .await;
 }
