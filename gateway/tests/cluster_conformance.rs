@@ -8,188 +8,19 @@
     reason = "a test fails by panicking"
 )]
 
-#[path = "support/nodes.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod nodes;
-#[path = "support/redis.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod redis_server;
-
-use std::sync::Arc;
-use std::time::Duration;
+#[path = "support/cluster.rs"]
+#[macro_use]
+#[allow(dead_code, unused_macros, unreachable_pub, clippy::unused_async)]
+mod support;
 
 use bytes::Bytes;
-use nodes::{record, user, within};
-use parking_lot::Mutex;
-use redis_server::RedisServer;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use wsc_gateway::cluster::memory::{
-    Attached, MemoryBroker, MemoryDirectory, MemoryRegistry, MemoryStore,
-};
-use wsc_gateway::cluster::redis::{RedisBroker, RedisDirectory, RedisLink, RedisRegistry};
-use wsc_gateway::cluster::{
-    Broker, Claim, ClusterError, Destination, Directory, Listener, NodeInfo, NodeRegistry,
-    RedisParams, SessionChange, SessionRecord,
-};
+use support::nodes::{record, user, within};
+use support::subject::{Kind, Subject, down, info};
+use wsc_gateway::cluster::{Claim, ClusterError, Destination, SessionChange, SessionRecord};
 use wsc_gateway::protocol::{Epoch, NodeId, UserId};
 
-const LEASE: Duration = Duration::from_secs(30);
-const SHORT: Duration = Duration::from_millis(60);
-
-#[derive(Default)]
-struct Mailbox(Mutex<Vec<String>>);
-
-impl Listener for Mailbox {
-    fn offer(&self, envelope: Bytes) {
-        self.0
-            .lock()
-            .push(String::from_utf8(envelope.to_vec()).unwrap());
-    }
-}
-
-enum Kind {
-    Memory(Arc<MemoryStore>, Vec<Attached>),
-    Redis(RedisServer, CancellationToken),
-}
-
-/// An implementation under test.
-struct Subject {
-    kind: Kind,
-    registry: Arc<dyn NodeRegistry>,
-    /// The same registry with leases that soon run out.
-    hasty: Arc<dyn NodeRegistry>,
-    directory: Arc<dyn Directory>,
-    broker: Arc<dyn Broker>,
-}
-
-impl Subject {
-    fn memory() -> Self {
-        let store = MemoryStore::new();
-        Self {
-            registry: Arc::new(MemoryRegistry::new(store.clone(), LEASE)),
-            hasty: Arc::new(MemoryRegistry::new(store.clone(), SHORT)),
-            directory: Arc::new(MemoryDirectory::new(store.clone())),
-            broker: Arc::new(MemoryBroker::new(store.clone())),
-            kind: Kind::Memory(store, Vec::new()),
-        }
-    }
-
-    async fn redis() -> Self {
-        let server = RedisServer::start();
-        let cancel = CancellationToken::new();
-        let link = redis_node(
-            &server,
-            "the test itself",
-            Arc::new(Mailbox::default()),
-            &cancel,
-        )
-        .await;
-        Self {
-            registry: Arc::new(RedisRegistry::new(link.clone(), LEASE)),
-            hasty: Arc::new(RedisRegistry::new(link.clone(), SHORT)),
-            directory: Arc::new(RedisDirectory::new(link.clone())),
-            broker: Arc::new(RedisBroker::new(link)),
-            kind: Kind::Redis(server, cancel),
-        }
-    }
-
-    async fn listen(&mut self, node: &str) -> Arc<Mailbox> {
-        let mailbox = Arc::new(Mailbox::default());
-        match &mut self.kind {
-            Kind::Memory(store, attached) => {
-                attached.push(store.attach(NodeId::new(node), mailbox.clone()));
-            }
-            Kind::Redis(server, cancel) => {
-                redis_node(server, node, mailbox.clone(), cancel).await;
-            }
-        }
-        mailbox
-    }
-
-    /// Registers a node that lives to the end of the test.
-    async fn alive(&self, node: &str) -> (NodeId, Epoch) {
-        let epoch = self
-            .registry
-            .claim(&info(node, 0), Claim::Take)
-            .await
-            .unwrap();
-        (NodeId::new(node), epoch)
-    }
-
-    async fn put(&self, (node, epoch): &(NodeId, Epoch), users: &[&str]) -> Vec<SessionRecord> {
-        let records: Vec<SessionRecord> = users.iter().map(|id| record(id)).collect();
-        let changes: Vec<_> = records.iter().cloned().map(SessionChange::Up).collect();
-        self.directory.apply(node, *epoch, &changes).await.unwrap();
-        records
-    }
-
-    async fn page(&self, after: Option<&str>, limit: usize) -> (Vec<String>, bool, u64) {
-        let page = self.directory.online(after, limit).await.unwrap();
-        (
-            page.users.iter().map(ToString::to_string).collect(),
-            page.more,
-            page.total,
-        )
-    }
-
-    async fn nodes_of(&self, id: &str) -> Vec<String> {
-        let found = self.directory.nodes_of(&[user(id)]).await.unwrap();
-        found[0].iter().map(ToString::to_string).collect()
-    }
-}
-
-async fn redis_node(
-    server: &RedisServer,
-    node: &str,
-    mailbox: Arc<Mailbox>,
-    cancel: &CancellationToken,
-) -> Arc<RedisLink> {
-    let link = RedisLink::standalone(&RedisParams::at("127.0.0.1", server.port), "test");
-    TaskTracker::new().spawn(
-        link.clone()
-            .keep(NodeId::new(node), mailbox, cancel.clone()),
-    );
-    link.connected().await;
-    link
-}
-
-fn info(node: &str, epoch: u64) -> NodeInfo {
-    NodeInfo {
-        node: NodeId::new(node),
-        epoch: Epoch(epoch),
-        address: format!(r#"{node}"\ "epoch":0"#),
-        connections: 3,
-    }
-}
-
-fn down(record: &SessionRecord) -> SessionChange {
-    SessionChange::Down {
-        session: record.session,
-        user: record.user.clone(),
-        last_on_node: false,
-    }
-}
-
-/// Each rule becomes two tests: over memory and over Redis.
-macro_rules! rules {
-    ($($rule:ident),* $(,)?) => {
-        mod memory {
-            $(#[tokio::test]
-            async fn $rule() {
-                super::$rule(super::Subject::memory()).await;
-            })*
-        }
-        mod redis {
-            $(#[tokio::test]
-            async fn $rule() {
-                super::$rule(super::Subject::redis().await).await;
-            })*
-        }
-    };
-}
-
-rules!(
+over_both!(
+    Subject:
     every_claim_gives_a_newer_epoch_and_fences_the_former,
     a_lease_lives_as_long_as_it_is_renewed,
     a_name_is_claimed_back_only_while_nobody_newer_holds_it,

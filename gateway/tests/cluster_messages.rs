@@ -1,4 +1,4 @@
-//! Several nodes in one process behave as one cluster: who gets what, in which order, and who counts as alive.
+//! Messages between several nodes in one process: who gets what, how often, and in which order.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,93 +8,26 @@
     reason = "a test fails by panicking"
 )]
 
-#[path = "support/nodes.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod nodes;
-#[path = "support/redis.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod redis_server;
+#[path = "support/cluster.rs"]
+#[macro_use]
+#[allow(dead_code, unused_macros, unreachable_pub, clippy::unused_async)]
+mod support;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use bytes::Bytes;
-use nodes::{Node, Recorder, params, reporter, user, within};
-use redis_server::RedisServer;
-use tokio::time::Instant;
-use wsc_gateway::cluster::memory::MemoryStore;
-use wsc_gateway::cluster::{Backend, ClusterError, Forward, Link, Password, RedisParams};
+use support::ground::{Ground, TIMEOUT};
+use support::nodes::{Node, params, reporter, user, within};
+use wsc_gateway::cluster::{Backend, ClusterError, Forward, Link};
 
-const TIMEOUT: Duration = Duration::from_millis(1500);
-
-/// A backend, and what must live as long as it is used.
-struct Ground {
-    backend: Backend,
-    server: Option<RedisServer>,
-}
-
-impl Ground {
-    fn memory() -> Self {
-        Self {
-            backend: Backend::Memory(MemoryStore::new()),
-            server: None,
-        }
-    }
-
-    fn redis() -> Self {
-        let server = RedisServer::start();
-        let backend = Backend::Redis(RedisParams::at("127.0.0.1", server.port));
-        Self {
-            backend,
-            server: Some(server),
-        }
-    }
-
-    fn node(&self, name: &str) -> Node {
-        Node::start(params(name, &self.backend, TIMEOUT))
-    }
-
-    async fn nodes<const N: usize>(&self, names: [&str; N]) -> [Node; N] {
-        let nodes = names.map(|name| self.node(name));
-        for node in &nodes {
-            node.ready().await;
-            node.knows(N - 1).await;
-        }
-        nodes
-    }
-}
-
-macro_rules! behaviours {
-    ($($name:ident),* $(,)?) => {
-        mod memory {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(super::Ground::memory()).await;
-            })*
-        }
-        mod redis {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(super::Ground::redis()).await;
-            })*
-        }
-    };
-}
-
-behaviours!(
+over_both!(
+    Ground:
     a_direct_message_reaches_only_the_nodes_that_hold_the_user,
     a_message_to_many_users_is_one_envelope_per_node,
     ten_thousand_messages_arrive_in_the_order_they_were_sent,
     a_user_who_moves_is_found_on_the_new_node,
     a_broadcast_reaches_every_other_node,
     kicks_reach_the_session_wherever_it_is,
-    a_crashed_node_is_gone_from_every_view_within_the_node_timeout,
-    a_node_that_leaves_is_gone_at_once,
-    leftovers_of_nodes_that_died_unseen_are_reaped,
-    an_older_process_of_the_same_name_is_fenced,
-    a_late_leave_of_the_older_process_changes_nothing,
-    an_overflow_of_changes_ends_in_a_right_directory,
     a_malformed_envelope_harms_nobody,
 );
 
@@ -267,140 +200,6 @@ async fn kicks_reach_the_session_wherever_it_is(ground: Ground) {
     within(5, "both arrive", async || *b.hub.kicked.lock() == kicks).await;
 }
 
-async fn a_crashed_node_is_gone_from_every_view_within_the_node_timeout(ground: Ground) {
-    let [a, b, c] = ground.nodes(["a", "b", "c"]).await;
-    c.up("eve");
-    a.up("bob");
-    b.sees_online(&["bob", "eve"]).await;
-    let start = Instant::now();
-    a.crash().await;
-    assert_eq!(b.online().await, ["bob", "eve"], "a lease is a lease");
-    b.sees_online(&["eve"]).await;
-    within(5, "the peers know", async || {
-        b.peers().len() == 1 && c.peers().len() == 1
-    })
-    .await;
-    let reaped = async || b.cluster.stats().reaped.load(Relaxed) == 1;
-    within(5, "the survivor with the smallest name reaps", reaped).await;
-    let took = start.elapsed();
-    assert!(took <= TIMEOUT + Duration::from_millis(200), "{took:?}");
-    assert_eq!(c.cluster.stats().reaped.load(Relaxed), 0, "one reaps");
-    if let Some(server) = &ground.server {
-        assert_eq!(server.cli(&["keys", "*bob*"]), "");
-    }
-}
-
-async fn a_node_that_leaves_is_gone_at_once(ground: Ground) {
-    let [a, b] = ground.nodes(["a", "b"]).await;
-    a.up("bob");
-    b.up("eve");
-    b.sees_online(&["bob", "eve"]).await;
-    a.up("late");
-    a.cluster.leave().await.unwrap();
-    a.up("later");
-    assert_eq!(b.online().await, ["eve"]);
-    assert_eq!(b.cluster.nodes().await.unwrap().len(), 1);
-    let told = Instant::now();
-    b.knows(0).await;
-    assert!(
-        told.elapsed() < Duration::from_millis(200),
-        "by the event, not by the next look"
-    );
-    if let Some(server) = &ground.server {
-        assert_eq!(
-            server.cli(&["keys", "*users:*@a"]),
-            "",
-            "nothing is left of it"
-        );
-    }
-}
-
-async fn leftovers_of_nodes_that_died_unseen_are_reaped(ground: Ground) {
-    let [z] = ground.nodes(["z"]).await;
-    z.up("bob");
-    z.sees_online(&["bob"]).await;
-    z.crash().await;
-    let [a] = ground.nodes(["a"]).await;
-    a.up("eve");
-    a.sees_online(&["eve"]).await;
-    within(5, "reaped", async || {
-        a.cluster.stats().reaped.load(Relaxed) == 1
-    })
-    .await;
-    if let Some(server) = &ground.server {
-        assert_eq!(server.cli(&["keys", "*bob*"]), "");
-    }
-}
-
-async fn an_older_process_of_the_same_name_is_fenced(ground: Ground) {
-    let [old] = ground.nodes(["a"]).await;
-    old.up("bob");
-    old.sees_online(&["bob"]).await;
-    let new = ground.node("a");
-    new.ready().await;
-    let epoch = tokio::time::timeout(Duration::from_secs(5), old.cluster.fenced())
-        .await
-        .unwrap();
-    assert_eq!(epoch, new.cluster.status().epoch);
-    assert_eq!(old.cluster.status().fenced, Some(epoch));
-    assert!(old.cluster.status().epoch < epoch);
-    old.up("eve");
-    new.up("zoe");
-    new.sees_online(&["zoe"]).await;
-    if ground.server.is_some() {
-        let refused = old.send(&["zoe"], "-").await.unwrap_err();
-        assert!(
-            matches!(refused, ClusterError::Fenced { .. }),
-            "{refused:?}"
-        );
-        assert!(matches!(old.cluster.status().link, Link::Down { .. }));
-    }
-    new.cluster.leave().await.unwrap();
-    new.crash().await;
-    within(5, "the name is free, the older takes it", async || {
-        old.cluster.status().fenced.is_none()
-    })
-    .await;
-    old.sees_online(&["bob", "eve"]).await;
-    assert!(old.cluster.status().epoch > epoch);
-}
-
-async fn a_late_leave_of_the_older_process_changes_nothing(ground: Ground) {
-    let [old] = ground.nodes(["a"]).await;
-    let new = ground.node("a");
-    new.ready().await;
-    new.up("bob");
-    new.sees_online(&["bob"]).await;
-    let _ = old.cluster.leave().await;
-    assert_eq!(new.online().await, ["bob"]);
-    assert_eq!(
-        new.cluster.nodes().await.unwrap()[0].epoch,
-        new.cluster.status().epoch
-    );
-}
-
-async fn an_overflow_of_changes_ends_in_a_right_directory(ground: Ground) {
-    let [a, b] = ground.nodes(["a", "b"]).await;
-    let sessions: Vec<_> = (0..50_000).map(|n| a.up(&format!("u{n}"))).collect();
-    for session in sessions {
-        a.down(session);
-    }
-    a.up("bob");
-    assert!(
-        a.cluster.stats().overflows.load(Relaxed) > 0,
-        "the queue is bounded"
-    );
-    within(20, "only what the hub holds", async || {
-        b.online().await == ["bob"]
-    })
-    .await;
-    assert!(a.cluster.stats().resyncs.load(Relaxed) > 1);
-    within(5, "nothing waits", async || {
-        a.cluster.stats().directory_queue.load(Relaxed) == 0
-    })
-    .await;
-}
-
 async fn a_malformed_envelope_harms_nobody(ground: Ground) {
     let [a, b] = ground.nodes(["a", "b"]).await;
     b.up("bob");
@@ -426,24 +225,8 @@ async fn a_malformed_envelope_harms_nobody(ground: Ground) {
 }
 
 #[tokio::test]
-async fn a_password_is_used_and_a_wrong_one_is_a_state_not_a_crash() {
-    let server = RedisServer::with_password(Some("hunter2"));
-    let mut redis = RedisParams::at("127.0.0.1", server.port);
-    redis.password = Some(Password::new("wrong"));
-    let locked_out = Node::start(params("a", &Backend::Redis(redis.clone()), TIMEOUT));
-    let says_why = async || match locked_out.cluster.status().link {
-        Link::Down { last_error, .. } => last_error.to_lowercase().contains("password"),
-        Link::Alone | Link::Up => false,
-    };
-    within(5, "the status says why", says_why).await;
-    redis.password = Some(Password::new("hunter2"));
-    let good = Node::start(params("b", &Backend::Redis(redis), TIMEOUT));
-    good.ready().await;
-}
-
-#[tokio::test]
 async fn a_gateway_alone_answers_for_itself_and_forwards_nothing() {
-    let ground = Ground::memory();
+    let ground = Ground::memory().await;
     let [a] = ground.nodes(["a"]).await;
     a.up("bob");
     a.sees_online(&["bob"]).await;
@@ -454,7 +237,7 @@ async fn a_gateway_alone_answers_for_itself_and_forwards_nothing() {
 
 #[tokio::test]
 async fn clusters_that_share_a_redis_do_not_see_each_other() {
-    let ground = Ground::redis();
+    let ground = Ground::redis().await;
     let [a] = ground.nodes(["a"]).await;
     let mut other = params("b", &ground.backend, TIMEOUT);
     other.cluster_name = "other".to_owned();
@@ -462,11 +245,8 @@ async fn clusters_that_share_a_redis_do_not_see_each_other() {
     if let Backend::Redis(redis) = &mut elsewhere.backend {
         redis.db = 3;
     }
-    let hubs = [other, elsewhere].map(|params| {
-        let hub = Arc::new(Recorder::default());
-        Node::over(hub, params)
-    });
-    for node in &hubs {
+    let others = [other, elsewhere].map(Node::start);
+    for node in &others {
         node.ready().await;
     }
     let (report, told) = reporter();

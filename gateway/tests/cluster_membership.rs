@@ -1,0 +1,187 @@
+//! Who counts as a node of the cluster, and what of its users is seen: crash, farewell, namesakes, overflow, passwords.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "support/cluster.rs"]
+#[macro_use]
+#[allow(dead_code, unused_macros, unreachable_pub, clippy::unused_async)]
+mod support;
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use support::ground::{Ground, TIMEOUT};
+use support::nodes::{Node, params, within};
+use support::redis::RedisServer;
+use tokio::time::Instant;
+use wsc_gateway::cluster::{Backend, ClusterError, Link, Password, RedisParams};
+
+over_both!(
+    Ground:
+    a_crashed_node_is_gone_from_every_view_within_the_node_timeout,
+    a_node_that_leaves_is_gone_at_once,
+    leftovers_of_nodes_that_died_unseen_are_reaped,
+    an_older_process_of_the_same_name_is_fenced,
+    a_late_leave_of_the_older_process_changes_nothing,
+    an_overflow_of_changes_ends_in_a_right_directory,
+);
+
+async fn a_crashed_node_is_gone_from_every_view_within_the_node_timeout(ground: Ground) {
+    let [a, b, c] = ground.nodes(["a", "b", "c"]).await;
+    c.up("eve");
+    a.up("bob");
+    b.sees_online(&["bob", "eve"]).await;
+    let start = Instant::now();
+    a.crash().await;
+    assert_eq!(b.online().await, ["bob", "eve"], "a lease is a lease");
+    b.sees_online(&["eve"]).await;
+    within(5, "the peers know", async || {
+        b.peers().len() == 1 && c.peers().len() == 1
+    })
+    .await;
+    let reaped = async || b.cluster.stats().reaped.load(Relaxed) == 1;
+    within(5, "the survivor with the smallest name reaps", reaped).await;
+    let took = start.elapsed();
+    assert!(took <= TIMEOUT + Duration::from_millis(200), "{took:?}");
+    assert_eq!(c.cluster.stats().reaped.load(Relaxed), 0, "one reaps");
+    if let Some(server) = &ground.server {
+        assert_eq!(server.cli(&["keys", "*bob*"]), "");
+    }
+}
+
+async fn a_node_that_leaves_is_gone_at_once(ground: Ground) {
+    let [a, b] = ground.nodes(["a", "b"]).await;
+    a.up("bob");
+    b.up("eve");
+    b.sees_online(&["bob", "eve"]).await;
+    a.up("late");
+    a.cluster.leave().await.unwrap();
+    a.up("later");
+    assert_eq!(b.online().await, ["eve"]);
+    assert_eq!(b.cluster.nodes().await.unwrap().len(), 1);
+    let told = Instant::now();
+    b.knows(0).await;
+    assert!(
+        told.elapsed() < Duration::from_millis(200),
+        "by the event, not by the next look"
+    );
+    if let Some(server) = &ground.server {
+        assert_eq!(
+            server.cli(&["keys", "*users:*@a"]),
+            "",
+            "nothing is left of it"
+        );
+    }
+}
+
+async fn leftovers_of_nodes_that_died_unseen_are_reaped(ground: Ground) {
+    let [z] = ground.nodes(["z"]).await;
+    z.up("bob");
+    z.sees_online(&["bob"]).await;
+    z.crash().await;
+    let [a] = ground.nodes(["a"]).await;
+    a.up("eve");
+    a.sees_online(&["eve"]).await;
+    within(5, "reaped", async || {
+        a.cluster.stats().reaped.load(Relaxed) == 1
+    })
+    .await;
+    if let Some(server) = &ground.server {
+        assert_eq!(server.cli(&["keys", "*bob*"]), "");
+    }
+}
+
+async fn an_older_process_of_the_same_name_is_fenced(ground: Ground) {
+    let [old] = ground.nodes(["a"]).await;
+    old.up("bob");
+    old.sees_online(&["bob"]).await;
+    let new = ground.node("a");
+    new.ready().await;
+    let epoch = tokio::time::timeout(Duration::from_secs(5), old.cluster.fenced())
+        .await
+        .unwrap();
+    assert_eq!(epoch, new.cluster.status().epoch);
+    assert_eq!(old.cluster.status().fenced, Some(epoch));
+    assert!(old.cluster.status().epoch < epoch);
+    old.up("eve");
+    new.up("zoe");
+    new.sees_online(&["zoe"]).await;
+    if ground.server.is_some() {
+        let refused = old.send(&["zoe"], "-").await.unwrap_err();
+        assert!(
+            matches!(refused, ClusterError::Fenced { .. }),
+            "{refused:?}"
+        );
+        assert!(matches!(old.cluster.status().link, Link::Down { .. }));
+    }
+    new.cluster.leave().await.unwrap();
+    new.crash().await;
+    within(5, "the name is free, the older takes it", async || {
+        old.cluster.status().fenced.is_none()
+    })
+    .await;
+    old.sees_online(&["bob", "eve"]).await;
+    assert!(old.cluster.status().epoch > epoch);
+}
+
+async fn a_late_leave_of_the_older_process_changes_nothing(ground: Ground) {
+    let [old] = ground.nodes(["a"]).await;
+    let new = ground.node("a");
+    new.ready().await;
+    new.up("bob");
+    new.sees_online(&["bob"]).await;
+    let _ = old.cluster.leave().await;
+    assert_eq!(new.online().await, ["bob"]);
+    assert_eq!(
+        new.cluster.nodes().await.unwrap()[0].epoch,
+        new.cluster.status().epoch
+    );
+}
+
+async fn an_overflow_of_changes_ends_in_a_right_directory(ground: Ground) {
+    let [a, b] = ground.nodes(["a", "b"]).await;
+    let sessions: Vec<_> = (0..50_000).map(|n| a.up(&format!("u{n}"))).collect();
+    for session in sessions {
+        a.down(session);
+    }
+    a.up("bob");
+    assert!(
+        a.cluster.stats().overflows.load(Relaxed) > 0,
+        "the queue is bounded"
+    );
+    let stats = a.cluster.stats();
+    within(20, "the directory is replaced", async || {
+        stats.resyncs.load(Relaxed) > 1
+    })
+    .await;
+    within(20, "nothing waits", async || {
+        stats.directory_queue.load(Relaxed) == 0
+    })
+    .await;
+    within(20, "only what the hub holds", async || {
+        b.online().await == ["bob"]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_password_is_used_and_a_wrong_one_is_a_state_not_a_crash() {
+    let server = RedisServer::with_password(Some("hunter2"));
+    let mut redis = RedisParams::at("127.0.0.1", server.port);
+    redis.password = Some(Password::new("wrong"));
+    let locked_out = Node::start(params("a", &Backend::Redis(redis.clone()), TIMEOUT));
+    let says_why = async || match locked_out.cluster.status().link {
+        Link::Down { last_error, .. } => last_error.to_lowercase().contains("password"),
+        Link::Alone | Link::Up => false,
+    };
+    within(5, "the status says why", says_why).await;
+    redis.password = Some(Password::new("hunter2"));
+    let good = Node::start(params("b", &Backend::Redis(redis), TIMEOUT));
+    good.ready().await;
+}

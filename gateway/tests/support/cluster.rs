@@ -1,0 +1,30 @@
+//! What the tests of the cluster share.
+
+#[path = "ground.rs"]
+pub mod ground;
+#[path = "nodes.rs"]
+pub mod nodes;
+#[path = "proxy.rs"]
+pub mod proxy;
+#[path = "redis.rs"]
+pub mod redis;
+#[path = "subject.rs"]
+pub mod subject;
+
+/// Each function becomes two tests: over memory and over Redis.
+macro_rules! over_both {
+    ($subject:ident: $($rule:ident),* $(,)?) => {
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                super::$rule(super::$subject::memory().await).await;
+            })*
+        }
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                super::$rule(super::$subject::redis().await).await;
+            })*
+        }
+    };
+}

@@ -1,0 +1,49 @@
+//! `Ground`: a backend for several nodes of one test, and what must live as long as it is used.
+
+use std::time::Duration;
+
+use wsc_gateway::cluster::memory::MemoryStore;
+use wsc_gateway::cluster::{Backend, RedisParams};
+
+use super::nodes::{Node, params};
+use super::redis::RedisServer;
+
+/// Small, so that a test can wait for the end of a lease.
+pub const TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// A backend, and what must live as long as it is used.
+pub struct Ground {
+    pub backend: Backend,
+    pub server: Option<RedisServer>,
+}
+
+impl Ground {
+    pub async fn memory() -> Self {
+        Self {
+            backend: Backend::Memory(MemoryStore::new()),
+            server: None,
+        }
+    }
+
+    pub async fn redis() -> Self {
+        let server = RedisServer::start();
+        let backend = Backend::Redis(RedisParams::at("127.0.0.1", server.port));
+        Self {
+            backend,
+            server: Some(server),
+        }
+    }
+
+    pub fn node(&self, name: &str) -> Node {
+        Node::start(params(name, &self.backend, TIMEOUT))
+    }
+
+    pub async fn nodes<const N: usize>(&self, names: [&str; N]) -> [Node; N] {
+        let nodes = names.map(|name| self.node(name));
+        for node in &nodes {
+            node.ready().await;
+            node.knows(N - 1).await;
+        }
+        nodes
+    }
+}

@@ -1,0 +1,77 @@
+//! `Proxy`: stands between a node and Redis and can wedge what is subscribed: the socket lives and nothing comes through.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+/// A proxy to one Redis.
+pub struct Proxy {
+    pub port: u16,
+    /// Connections up to this number are wedged if they are subscribed.
+    wedged: Arc<watch::Sender<usize>>,
+    accepted: Arc<watch::Sender<usize>>,
+    _accepting: AbortOnDropHandle<()>,
+}
+
+impl Proxy {
+    pub async fn to(redis: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (wedged, accepted) = (
+            Arc::new(watch::Sender::new(0)),
+            Arc::new(watch::Sender::new(0)),
+        );
+        let (limit, count) = (wedged.clone(), accepted.clone());
+        let tasks = TaskTracker::new();
+        let accepting = tasks.clone().spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                count.send_modify(|count| *count += 1);
+                let (number, limit) = (*count.borrow(), limit.subscribe());
+                let Ok(server) = TcpStream::connect(("127.0.0.1", redis)).await else {
+                    continue;
+                };
+                let (from_client, to_client) = client.into_split();
+                let (from_server, to_server) = server.into_split();
+                let subscribed = watch::Sender::new(false);
+                let is_subscribed = subscribed.subscribe();
+                let is_mute = move || *is_subscribed.borrow() && number <= *limit.borrow();
+                tasks.spawn(copy(from_client, to_server, move |bytes| {
+                    if bytes.windows(9).any(|word| word == b"SUBSCRIBE") {
+                        subscribed.send_replace(true);
+                    }
+                    true
+                }));
+                tasks.spawn(copy(from_server, to_client, move |_| !is_mute()));
+            }
+        });
+        Self {
+            port,
+            wedged,
+            accepted,
+            _accepting: AbortOnDropHandle::new(accepting),
+        }
+    }
+
+    /// From now on nothing reaches whoever is subscribed; new connections are not concerned.
+    pub fn wedge(&self) {
+        self.wedged.send_replace(*self.accepted.borrow());
+    }
+}
+
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut pass: impl FnMut(&[u8]) -> bool,
+) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(count) = from.read(&mut buffer).await {
+        let bytes = &buffer[..count];
+        if count == 0 || (pass(bytes) && to.write_all(bytes).await.is_err()) {
+            return;
+        }
+    }
+}
