@@ -30,6 +30,8 @@ use serde::{Deserialize, Serialize};
 use wsc_config::{DrainConfig, LogLevel, WscConfig};
 
 /// What a gateway should be.
+// Each column has a type of its own; that two have the same is no duplicate.
+#[allow(clippy::duplicated_attributes)]
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "wsc.dev",

@@ -31,7 +31,7 @@ const EVERY: Duration = Duration::from_secs(10);
 const AT_A_TIME: usize = 32;
 
 /// A difference too small to be worth a write is written after so long all the same.
-const AT_LEAST_EVERY: Duration = Duration::from_secs(60);
+const AT_LEAST_EVERY: Duration = Duration::from_mins(1);
 
 /// How many rounds a pod may miss before it counts as silent.
 const MISSED_ROUNDS: u8 = 2;

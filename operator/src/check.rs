@@ -1,5 +1,7 @@
 //! `wsc-operator check`: whether the CRD is installed and every right is granted. The chart's own test runs it.
 
+use std::fmt::Write;
+
 use anyhow::{Context, bail};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
@@ -21,10 +23,11 @@ pub async fn check(client: Client, namespaces: &[String], own: &str) -> anyhow::
             .list(&ListParams::default().limit(1))
             .await
             .with_context(|| format!("cannot list WebSocketGateways in {scope}"))?;
-        report.push_str(&format!(
-            "{scope}: the CRD is installed, gateways can be listed ({} seen)\n",
-            found.items.len()
-        ));
+        let seen = found.items.len();
+        writeln!(
+            report,
+            "{scope}: the CRD is installed, gateways can be listed ({seen} seen)"
+        )?;
         for access in TABLE.iter().filter(|access| access.place == Place::Watched) {
             let namespace = match &scope {
                 Scope::All => None,

@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Runs the gateways that WebSocketGateway resources ask for.
+/// Runs the gateways that `WebSocketGateway` resources ask for.
 #[derive(Debug, Parser)]
 #[command(name = "wsc-operator", version, about)]
 pub struct Cli {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kube::runtime::events::Recorder;
+use kube::runtime::events::{Event, Recorder, Reporter};
 use kube::{Api, Client};
 use parking_lot::Mutex;
 
@@ -32,8 +32,8 @@ pub struct Context {
     pub census: Arc<Census>,
     /// Numbers for monitoring.
     pub metrics: Arc<Metrics>,
-    /// Where events go.
-    pub recorder: Recorder,
+    /// Who says so in events.
+    pub reporter: Reporter,
     /// Differences between desired and live that the API server made itself.
     pub settled: Settled,
     /// Facts of Secrets, by namespace, name and version.
@@ -49,16 +49,16 @@ impl Context {
         stores: Stores,
         defaults: Defaults,
         census: Arc<Census>,
-        shared: (Arc<Metrics>, Recorder),
+        shared: (Arc<Metrics>, Reporter),
     ) -> Self {
-        let (metrics, recorder) = shared;
+        let (metrics, reporter) = shared;
         Self {
             client,
             stores,
             defaults,
             census,
             metrics,
-            recorder,
+            reporter,
             settled: Settled::default(),
             facts: Mutex::default(),
             failures: Mutex::default(),
@@ -68,6 +68,20 @@ impl Context {
     /// The resources of one namespace.
     pub fn gateways(&self, namespace: &str) -> Api<WebSocketGateway> {
         Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Publishes an event.
+    ///
+    /// By a recorder of its own: one that is kept folds an event into an earlier one of the same reason and keeps that
+    /// one's words, which name another object.
+    pub async fn publish(
+        &self,
+        event: &Event,
+        about: &k8s_openapi::api::core::v1::ObjectReference,
+    ) -> Result<(), Error> {
+        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+        let action = "publishing an event".to_owned();
+        kube_call::within(action, recorder.publish(event, about)).await
     }
 
     /// What is known of a Secret; `None` when there is none.

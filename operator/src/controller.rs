@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::{Stream, StreamExt, stream};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action, Controller};
-use kube::runtime::events::Recorder;
+use kube::runtime::events::Reporter;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
@@ -43,7 +43,7 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 const QUEUE: usize = 1024;
 
 /// Everything is looked at again after so long, in case an event was lost.
-const RESYNC: Duration = Duration::from_secs(600);
+const RESYNC: Duration = Duration::from_mins(10);
 
 /// What no watch tells of, such as a foreign object with our name, is looked at again after so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(8);
@@ -60,8 +60,8 @@ pub struct Shared {
     pub defaults: Defaults,
     /// Numbers for monitoring.
     pub metrics: Arc<Metrics>,
-    /// Where events go.
-    pub recorder: Recorder,
+    /// Who says so in events.
+    pub reporter: Reporter,
 }
 
 /// Runs until the token says stop and the last reconcile has ended.
@@ -90,7 +90,7 @@ pub async fn run(scope: Scope, stores: Stores, shared: Shared, token: Cancellati
         stores,
         shared.defaults,
         census,
-        (shared.metrics, shared.recorder),
+        (shared.metrics, shared.reporter),
     ));
     let controller =
         Controller::<Guarded>::new(scope.api(&shared.client), watcher::Config::default());
@@ -126,6 +126,8 @@ fn woken(
 
 fn concerned(concern: &Concern, known: &Store<Guarded>) -> Vec<ObjectRef<Guarded>> {
     match concern {
+        // An object of ours that belongs to no gateway any more.
+        Concern::Gateway { name, .. } if name.is_empty() => Vec::new(),
         Concern::Gateway { namespace, name } => vec![ObjectRef::new(name).within(namespace)],
         Concern::Secret { namespace, name } => known
             .state_filter(|guarded| {
@@ -168,6 +170,8 @@ async fn reconcile_guarded(guarded: Arc<Guarded>, context: Arc<Context>) -> Resu
 }
 
 /// When to try again: soon at first, then ever later, never all at once.
+// The signature is the runtime's.
+#[allow(clippy::needless_pass_by_value)]
 fn retry(guarded: Arc<Guarded>, error: &Error, context: Arc<Context>) -> Action {
     let key = key(&guarded);
     let failures = {

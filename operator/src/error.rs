@@ -15,7 +15,7 @@ pub enum Error {
         action: String,
         /// The client's reason.
         #[source]
-        source: Box<kube::Error>,
+        source: kube::Error,
     },
     /// The API server did not answer in time.
     #[error("{action}: no answer within {}s", deadline.as_secs())]
@@ -76,12 +76,16 @@ impl Error {
         }
     }
 
-    /// The reason with its causes on one line.
+    /// The reason with its causes on one line; of what the API server said, its own words only.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
             text.push_str(": ");
+            if let Some(kube::Error::Api(status)) = error.downcast_ref::<kube::Error>() {
+                text.push_str(&status.message);
+                break;
+            }
             text.push_str(&error.to_string());
             cause = error.source();
         }

@@ -15,10 +15,7 @@ pub async fn within<T>(
     match tokio::time::timeout(DEADLINE, request).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(kube::Error::Api(status))) if status.code == 409 => Err(Error::Conflict { action }),
-        Ok(Err(source)) => Err(Error::Api {
-            action,
-            source: Box::new(source),
-        }),
+        Ok(Err(source)) => Err(Error::Api { action, source }),
         Err(_) => Err(Error::Deadline {
             action,
             deadline: DEADLINE,
@@ -30,7 +27,7 @@ pub async fn within<T>(
 pub fn is_refusal(error: &Error) -> bool {
     match error {
         Error::Api { source, .. } => {
-            matches!(&**source, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 422))
+            matches!(source, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 422))
         }
         Error::Deadline { .. }
         | Error::Conflict { .. }

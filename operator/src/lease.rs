@@ -119,14 +119,14 @@ impl Election {
             let deadline = since + RENEW_WITHIN;
             match tokio::time::timeout_at(deadline, self.attempt()).await {
                 Ok(Ok(true)) => since = began,
-                Ok(Ok(false)) => return Err(Lost),
                 Ok(Err(error)) => {
                     warn!(error = error.chain(), "the lease was not renewed");
                     if Instant::now() >= deadline {
                         return Err(Lost);
                     }
                 }
-                Err(_) => return Err(Lost),
+                // Somebody else's, or no answer in time.
+                Ok(Ok(false)) | Err(_) => return Err(Lost),
             }
         }
     }

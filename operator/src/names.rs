@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-/// Where generated pods, ReplicaSets and labels still fit into 63 characters: `-` + ten of the ReplicaSet's hash + `-` +
-/// five of the pod's for the Deployment, `-redis-` + ten of the revision's hash for the StatefulSet.
+/// Where generated pods, `ReplicaSet`s and labels still fit into 63 characters: `-` + ten of the `ReplicaSet`'s hash + `-` +
+/// five of the pod's for the Deployment, `-redis-` + ten of the revision's hash for the `StatefulSet`.
 pub const MAX_NAME: usize = 46;
 
 /// The field manager of everything this operator applies.
@@ -24,7 +24,7 @@ pub const CONFIG_HASH: &str = "wsc.dev/config-hash";
 /// Annotation of every owned object: what was last applied, so that a field dropped from the desired state is noticed.
 pub const APPLIED_HASH: &str = "wsc.dev/applied-hash";
 
-/// Key of the configuration file in its ConfigMap.
+/// Key of the configuration file in its `ConfigMap`.
 pub const CONFIG_FILE: &str = "gateway.yaml";
 
 /// Key of the generated JWT key; also its file name in the pod.
@@ -68,7 +68,7 @@ impl Names {
         Self(gateway.to_owned())
     }
 
-    /// The resource itself; also its Deployment, Service, ServiceAccount and PodDisruptionBudget.
+    /// The resource itself; also its Deployment, Service, `ServiceAccount` and `PodDisruptionBudget`.
     pub fn gateway(&self) -> &str {
         &self.0
     }
@@ -78,7 +78,7 @@ impl Names {
         format!("{}-nodes", self.0)
     }
 
-    /// The ConfigMap with the gateway's file.
+    /// The `ConfigMap` with the gateway's file.
     pub fn config(&self) -> String {
         format!("{}-config", self.0)
     }
@@ -88,7 +88,7 @@ impl Names {
         format!("{}-auth", self.0)
     }
 
-    /// The managed Redis: StatefulSet, Service, ConfigMap, Secret and PersistentVolumeClaim.
+    /// The managed Redis: `StatefulSet`, Service, `ConfigMap`, Secret and `PersistentVolumeClaim`.
     pub fn redis(&self) -> String {
         format!("{}-redis", self.0)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -134,7 +134,7 @@ impl Work {
                 redis_image: self.options.redis_image.clone(),
             },
             metrics: Arc::clone(&self.metrics),
-            recorder: Recorder::new(self.client.clone(), reporter),
+            reporter,
         }
     }
 }

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use crate::api::WebSocketGateway;
 use crate::metrics::Metrics;
 use crate::names::{GATEWAY_LABEL, MANAGED_BY_LABEL, MANAGER};
 use crate::owned::Kind;
@@ -142,22 +143,34 @@ fn concern(kind: &str, key: Key) -> Concern {
     }
 }
 
-fn group<K: ResourceExt>(object: &K) -> Option<&str> {
-    object.labels().get(GATEWAY_LABEL).map(String::as_str)
+/// The gateway of an object: its owner, so that a label that somebody took away does not hide it, else the label.
+fn group<K: ResourceExt>(object: &K) -> Option<String> {
+    let kind = WebSocketGateway::kind(&());
+    let owner = object
+        .owner_references()
+        .iter()
+        .find(|owner| owner.controller == Some(true) && owner.kind == kind);
+    owner
+        .map(|owner| owner.name.clone())
+        .or_else(|| object.labels().get(GATEWAY_LABEL).cloned())
 }
 
 /// Without what nobody reads: the record of who wrote which field is often longer than the object.
-fn keep_object(mut object: DynamicObject) -> (Key, DynamicObject) {
-    let key = Key::of(&object, group(&object));
+pub fn keep_object(mut object: DynamicObject) -> (Key, DynamicObject) {
+    let key = Key::of(&object, group(&object).as_deref());
     object.metadata.managed_fields = None;
     (key, object)
 }
 
-fn keep_pod(pod: Pod) -> (Key, PodView) {
-    (Key::of(&pod, group(&pod)), PodView::of(&pod))
+/// Only what statuses and the census read.
+#[allow(clippy::needless_pass_by_value)] // As the watch hands it over.
+pub fn keep_pod(pod: Pod) -> (Key, PodView) {
+    (Key::of(&pod, group(&pod).as_deref()), PodView::of(&pod))
 }
 
-fn keep_version(secret: PartialObjectMeta<Secret>) -> (Key, String) {
+/// Only the version: content is read when it changed, and only of Secrets that somebody refers to.
+#[allow(clippy::needless_pass_by_value)] // As the watch hands it over.
+pub fn keep_version(secret: PartialObjectMeta<Secret>) -> (Key, String) {
     let version = secret.resource_version().unwrap_or_default();
     (Key::of(&secret, None), version)
 }

@@ -1,4 +1,4 @@
-//! `DisruptionSpec`: the PodDisruptionBudget, which is made from two replicas on.
+//! `DisruptionSpec`: the `PodDisruptionBudget`, which is made from two replicas on.
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::JsonSchema;

@@ -124,18 +124,17 @@ impl Run<'_> {
     /// Looks whether a name is taken. What the watches do not know is asked for: they see labelled objects only.
     async fn refuse_foreign(&mut self, object: &Object) -> Result<Option<Rejection>, Error> {
         let uid = &self.desired.owner_uid;
-        let found = match self.live.get(object.kind, &object.name) {
-            Some(found) => Some(Arc::clone(found)),
-            None => {
-                let action = format!("reading {}", self.place(&object.id()));
-                within(action, self.api(object.kind).get_opt(&object.name))
-                    .await?
-                    .map(|mut found| {
-                        found.metadata.managed_fields = None;
-                        Arc::new(found)
-                    })
-            }
-        };
+        let mut found = self.live.get(object.kind, &object.name).cloned();
+        if found.is_none() {
+            let action = format!("reading {}", self.place(&object.id()));
+            let api = self.api(object.kind);
+            found = within(action, api.get_opt(&object.name))
+                .await?
+                .map(|mut found| {
+                    found.metadata.managed_fields = None;
+                    Arc::new(found)
+                });
+        }
         let Some(found) = found else {
             return Ok(None);
         };
@@ -204,7 +203,12 @@ impl Run<'_> {
         let action = format!("applying {}", self.place(&object.id()));
         let api = self.api(object.kind);
         let patch = Patch::Apply(&body);
-        let mut answer = within(action, api.patch(&object.name, &params, &patch)).await?;
+        let mut answer = match within(action, api.patch(&object.name, &params, &patch)).await {
+            Err(error) if existing.is_some() && is_invalid(&error) => {
+                self.overwrite(object, &body, error).await?
+            }
+            answer => answer?,
+        };
         answer.metadata.managed_fields = None;
         let answered = serde_json::to_value(&answer)?;
         if !covers::covers(&object.body, &answered) {
@@ -219,6 +223,30 @@ impl Run<'_> {
             self.note(verb, object.kind.as_str(), object.id());
         }
         Ok(())
+    }
+
+    /// Writes an object over one that somebody edited.
+    ///
+    /// Server-side apply leaves list elements that others added: after a port's number was changed by hand, ours and
+    /// theirs would have the same name, and the API server refuses the whole. A merge patch replaces lists.
+    async fn overwrite(
+        &self,
+        object: &Object,
+        body: &Value,
+        refused: Error,
+    ) -> Result<DynamicObject, Error> {
+        let action = format!("overwriting {}", self.place(&object.id()));
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let api = self.api(object.kind);
+        let patch = Patch::Merge(body);
+        match within(action, api.patch(&object.name, &params, &patch)).await {
+            // What was wrong is the object, not somebody's edit.
+            Err(error) if is_invalid(&error) => Err(refused),
+            answer => answer,
+        }
     }
 
     /// Deletes what this resource owns and no longer wants.
@@ -283,7 +311,12 @@ impl Run<'_> {
     }
 }
 
+fn is_invalid(error: &Error) -> bool {
+    matches!(error, Error::Api { source, .. }
+        if matches!(source, kube::Error::Api(status) if status.code == 422))
+}
+
 fn is_gone(error: &Error) -> bool {
     matches!(error, Error::Api { source, .. }
-        if matches!(&**source, kube::Error::Api(status) if status.code == 404))
+        if matches!(source, kube::Error::Api(status) if status.code == 404))
 }

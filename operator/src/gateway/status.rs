@@ -44,8 +44,7 @@ pub async fn report(
     let reference = gateway.object_ref(&());
     for event in events::between(&before, &status, &applied.changes) {
         // An event that is lost is no reason to do anything again.
-        let published = context.recorder.publish(&event, &reference);
-        if let Err(error) = within("publishing an event".to_owned(), published).await {
+        if let Err(error) = context.publish(&event, &reference).await {
             warn!(error = error.chain(), "an event was not published");
         }
     }

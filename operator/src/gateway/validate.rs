@@ -163,7 +163,7 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
         disruption,
         wsc,
     } = &input.gateway.spec;
-    let config = config::resolve(config::Parts {
+    let config = config::resolve(&config::Parts {
         names: &input.names,
         namespace: &input.namespace,
         identity,

@@ -37,8 +37,23 @@ impl Key {
 /// What an event changed: keys of objects that came, changed or went.
 pub type Change = Vec<Key>;
 
-/// By namespace and group, then by name, with the version.
-type Index<T> = HashMap<(String, String), BTreeMap<String, (String, Arc<T>)>>;
+/// By name, with the version.
+type Members<T> = BTreeMap<String, (String, Arc<T>)>;
+
+/// Members by namespace and group, and the group of each member, which may change in an object's life.
+struct Index<T> {
+    members: HashMap<(String, String), Members<T>>,
+    groups: HashMap<(String, String), String>,
+}
+
+impl<T> Default for Index<T> {
+    fn default() -> Self {
+        Self {
+            members: HashMap::new(),
+            groups: HashMap::new(),
+        }
+    }
+}
 
 struct State<T> {
     current: Index<T>,
@@ -56,7 +71,7 @@ impl<T> Default for Cache<T> {
     fn default() -> Self {
         Self {
             state: RwLock::new(State {
-                current: HashMap::new(),
+                current: Index::default(),
                 incoming: None,
             }),
             ready: watch::Sender::new(false),
@@ -74,13 +89,16 @@ impl<T> Cache<T> {
         let mut state = self.state.write();
         match event {
             Event::Init => {
-                state.incoming = Some(HashMap::new());
+                state.incoming = Some(Index::default());
                 Vec::new()
             }
             Event::InitApply(object) => {
                 let version = object.resource_version().unwrap_or_default();
                 let (key, kept) = keep(object);
-                insert(state.incoming.get_or_insert_default(), &key, version, kept);
+                state
+                    .incoming
+                    .get_or_insert_default()
+                    .insert(&key, version, kept);
                 Vec::new()
             }
             Event::InitDone => {
@@ -95,13 +113,13 @@ impl<T> Cache<T> {
             Event::Apply(object) => {
                 let version = object.resource_version().unwrap_or_default();
                 let (key, kept) = keep(object);
-                insert(&mut state.current, &key, version, kept);
-                vec![key]
+                let moved = state.current.insert(&key, version, kept);
+                moved.into_iter().chain([key]).collect()
             }
             Event::Delete(object) => {
                 let (key, _) = keep(object);
-                remove(&mut state.current, &key);
-                vec![key]
+                let moved = state.current.remove(&key);
+                moved.into_iter().chain([key]).collect()
             }
         }
     }
@@ -111,6 +129,7 @@ impl<T> Cache<T> {
         let state = self.state.read();
         let members = state
             .current
+            .members
             .get(&(namespace.to_owned(), group.to_owned()))?;
         members.get(name).map(|(_, kept)| Arc::clone(kept))
     }
@@ -118,7 +137,10 @@ impl<T> Cache<T> {
     /// The objects of one group, by name.
     pub fn group(&self, namespace: &str, group: &str) -> Vec<Arc<T>> {
         let state = self.state.read();
-        let members = state.current.get(&(namespace.to_owned(), group.to_owned()));
+        let members = state
+            .current
+            .members
+            .get(&(namespace.to_owned(), group.to_owned()));
         members
             .into_iter()
             .flat_map(BTreeMap::values)
@@ -128,7 +150,7 @@ impl<T> Cache<T> {
 
     /// Every group there is, as namespace and name.
     pub fn groups(&self) -> Vec<(String, String)> {
-        self.state.read().current.keys().cloned().collect()
+        self.state.read().current.members.keys().cloned().collect()
     }
 
     /// Whether the first list is in.
@@ -144,20 +166,34 @@ impl<T> Cache<T> {
     }
 }
 
-fn insert<T>(index: &mut Index<T>, key: &Key, version: String, kept: T) {
-    index
-        .entry((key.namespace.clone(), key.group.clone()))
-        .or_default()
-        .insert(key.name.clone(), (version, Arc::new(kept)));
-}
+impl<T> Index<T> {
+    /// Keeps an object; gives the key under which it was, if that was another.
+    fn insert(&mut self, key: &Key, version: String, kept: T) -> Option<Key> {
+        let moved = self.remove(key);
+        self.groups
+            .insert((key.namespace.clone(), key.name.clone()), key.group.clone());
+        self.members
+            .entry((key.namespace.clone(), key.group.clone()))
+            .or_default()
+            .insert(key.name.clone(), (version, Arc::new(kept)));
+        moved
+    }
 
-fn remove<T>(index: &mut Index<T>, key: &Key) {
-    let place = (key.namespace.clone(), key.group.clone());
-    if let Some(members) = index.get_mut(&place) {
-        members.remove(&key.name);
-        if members.is_empty() {
-            index.remove(&place);
+    /// Drops an object, under whatever group it was; gives that key if it was another.
+    fn remove(&mut self, key: &Key) -> Option<Key> {
+        let name = (key.namespace.clone(), key.name.clone());
+        let group = self.groups.remove(&name)?;
+        let place = (key.namespace.clone(), group);
+        if let Some(members) = self.members.get_mut(&place) {
+            members.remove(&key.name);
+            if members.is_empty() {
+                self.members.remove(&place);
+            }
         }
+        (place.1 != key.group).then(|| Key {
+            group: place.1,
+            ..key.clone()
+        })
     }
 }
 
@@ -165,8 +201,8 @@ fn remove<T>(index: &mut Index<T>, key: &Key) {
 fn difference<T>(before: &Index<T>, after: &Index<T>) -> Change {
     let mut changed = Vec::new();
     for (one, other) in [(before, after), (after, before)] {
-        for ((namespace, group), members) in one {
-            let others = other.get(&(namespace.clone(), group.clone()));
+        for ((namespace, group), members) in &one.members {
+            let others = other.members.get(&(namespace.clone(), group.clone()));
             for (name, (version, _)) in members {
                 let same = others
                     .and_then(|others| others.get(name))
@@ -235,6 +271,19 @@ mod tests {
         }
         assert_eq!(feed(&cache, Event::InitDone), ["changed", "gone", "new"]);
         assert!(cache.get("default", "chat", "gone").is_none());
+    }
+
+    #[test]
+    fn an_object_that_changes_its_group_concerns_both() {
+        let cache: Cache<()> = Cache::default();
+        feed(&cache, Event::Apply(map("a", "1")));
+        let moved = cache.apply(Event::Apply(map("a", "2")), |object| {
+            (Key::of(&object, Some("other")), ())
+        });
+        let groups: Vec<_> = moved.into_iter().map(|key| key.group).collect();
+        assert_eq!(groups, ["chat", "other"]);
+        assert!(cache.get("default", "chat", "a").is_none());
+        assert!(cache.get("default", "other", "a").is_some());
     }
 
     #[test]

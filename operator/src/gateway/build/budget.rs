@@ -1,4 +1,4 @@
-//! The PodDisruptionBudget, from two replicas on: with one, it would only keep Kubernetes' nodes from being emptied.
+//! The `PodDisruptionBudget`, from two replicas on: with one, it would only keep Kubernetes' nodes from being emptied.
 
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;

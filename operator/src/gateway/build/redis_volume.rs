@@ -1,4 +1,4 @@
-//! The managed Redis' volume: an object of its own and not a claim template, because a StatefulSet's templates can never
+//! The managed Redis' volume: an object of its own and not a claim template, because the templates of a `StatefulSet` can never
 //! change, while persistence can be switched and volumes can grow.
 
 use k8s_openapi::api::core::v1::{

@@ -171,7 +171,8 @@ fn progressing(facts: &Facts<'_>) -> Judgement {
         ..
     } = rollout;
     if !observed || updated < wanted || total > updated || available < wanted {
-        let message = format!("{updated} of {wanted} gateways run what is wanted");
+        let message =
+            format!("{updated} of {wanted} gateways run what is wanted, {available} are available");
         return Judgement::new(Answer::True, "RollingOut", message);
     }
     let leaving = facts

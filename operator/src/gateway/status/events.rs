@@ -9,6 +9,8 @@ use crate::gateway::apply::Change;
 /// A condition that is worth an event, and the status it is taken to have had before there was one.
 struct Told {
     kind: &'static str,
+    /// What the reason begins with in an event, where it stands without its condition.
+    prefix: &'static str,
     /// The status that is good news.
     good: &'static str,
     /// Where a new resource begins.
@@ -18,26 +20,31 @@ struct Told {
 const TOLD: [Told; 5] = [
     Told {
         kind: "Accepted",
+        prefix: "",
         good: "True",
         begins: "True",
     },
     Told {
         kind: "Ready",
+        prefix: "",
         good: "True",
         begins: "False",
     },
     Told {
         kind: "RedisReady",
+        prefix: "Redis",
         good: "True",
         begins: "False",
     },
     Told {
         kind: "Degraded",
+        prefix: "",
         good: "False",
         begins: "False",
     },
     Told {
         kind: "Paused",
+        prefix: "",
         good: "False",
         begins: "False",
     },
@@ -80,7 +87,7 @@ fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
 /// Bad news is told again when its reason changes, and a rejection also when its words do: they name the Secret.
 fn changed(told: &Told, then: Option<&Condition>, now: &Condition) -> bool {
     let Some(then) = then else {
-        return now.status != told.begins;
+        return now.status != told.begins && now.reason != "NotNeeded";
     };
     if now.status != then.status {
         return now.status != "Unknown";
@@ -98,7 +105,7 @@ fn event(told: &Told, now: &Condition) -> Event {
         } else {
             EventType::Warning
         },
-        reason: now.reason.clone(),
+        reason: format!("{}{}", told.prefix, now.reason),
         note: Some(shorten(now.message.clone())),
         action: told.kind.to_owned(),
         secondary: None,

@@ -21,7 +21,7 @@ pub(super) struct Parts<'a> {
 }
 
 /// Fills in names, ports and the address of the managed Redis, then checks the whole as the gateway will.
-pub(super) fn resolve(parts: Parts<'_>) -> Result<GatewayConfig, Rejection> {
+pub(super) fn resolve(parts: &Parts<'_>) -> Result<GatewayConfig, Rejection> {
     let IdentitySpec {
         name,
         version,

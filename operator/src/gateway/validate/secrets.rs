@@ -74,34 +74,34 @@ pub(super) fn plan(input: &Dereferenced) -> Result<SecretPlan, Rejection> {
             &[(JWT_KEY, fresh.jwt.clone()), (API_KEY, fresh.api.clone())],
         )?;
     }
-    let jwt = planner.key(Wanted {
-        path: "wsc.security.jwt.secretRef",
+    let jwt = planner.key(&Wanted {
+        path: "spec.wsc.security.jwt.secretRef",
         reference: wsc.security.jwt.secret_ref.as_ref(),
         generated: (&auth, JWT_KEY),
         min: MIN_JWT_KEY,
     })?;
-    let api = planner.key(Wanted {
-        path: "wsc.security.apiKeySecretRef",
+    let api = planner.key(&Wanted {
+        path: "spec.wsc.security.apiKeySecretRef",
         reference: wsc.security.api_key_secret_ref.as_ref(),
         generated: (&auth, API_KEY),
         min: 1,
     })?;
     let redis_wanted = Wanted {
-        path: "wsc.redis.passwordSecretRef",
+        path: "spec.wsc.redis.passwordSecretRef",
         reference: wsc.redis.password_secret_ref.as_ref(),
         generated: (&redis_name, REDIS_PASSWORD),
         min: 1,
     };
     let redis = match (RedisMode::of(wsc), &wsc.redis.password_secret_ref) {
         (RedisMode::None, _) | (RedisMode::External, None) => None,
-        (RedisMode::External, Some(_)) => Some(planner.key(redis_wanted)?),
+        (RedisMode::External, Some(_)) => Some(planner.key(&redis_wanted)?),
         (RedisMode::Managed, _) => {
             let line = format!("requirepass {}\n", fresh.redis);
             planner.generate(
                 &redis_name,
                 &[(REDIS_PASSWORD, fresh.redis.clone()), (REDIS_AUTH, line)],
             )?;
-            Some(planner.key(Wanted {
+            Some(planner.key(&Wanted {
                 reference: None,
                 ..redis_wanted
             })?)
@@ -167,13 +167,13 @@ impl Planner<'_> {
     }
 
     /// Finds a key, among those referred to or those just planned.
-    fn key(&mut self, wanted: Wanted<'_>) -> Result<KeySource, Rejection> {
+    fn key(&mut self, wanted: &Wanted<'_>) -> Result<KeySource, Rejection> {
         let Wanted {
             path,
             reference,
             generated,
             min,
-        } = wanted;
+        } = *wanted;
         let (name, key) =
             reference.map_or(generated, |given| (given.name.as_str(), given.key.as_str()));
         let drawn = self

@@ -1,12 +1,10 @@
 //! The CRD: the files that carry it, and what it refuses.
 
-mod common;
-
 use std::path::Path;
 
-use common::cel::{Refusal, admit, judge, judge_update};
+use crate::cel::{Refusal, admit, judge, judge_update};
 use serde_json::{Value, json};
-use wsc_operator::api::crd_yaml;
+use wsc_operator::api::{WebSocketGatewaySpec, crd_yaml};
 
 /// Where the CRD is, from the workspace's root.
 const FILES: [&str; 2] = [
@@ -26,7 +24,7 @@ fn the_generated_files_are_up_to_date() {
         let found = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             found == wanted,
-            "{file} is out of date; rewrite it with: WSC_UPDATE=1 cargo test -p wsc-operator --test crd"
+            "{file} is out of date; rewrite it with: WSC_UPDATE=1 cargo test -p wsc-operator --test operator"
         );
     }
 }
@@ -55,7 +53,7 @@ fn the_examples_are_admitted() {
 #[test]
 fn the_api_server_fills_in_every_default() {
     let gateway = admit(resource(json!({})));
-    assert_eq!(gateway.spec, Default::default());
+    assert_eq!(gateway.spec, WebSocketGatewaySpec::default());
 }
 
 /// What is wrong, and the field that the refusal names.
@@ -129,7 +127,9 @@ fn names_that_derived_names_would_not_fit_are_refused() {
         gateway["metadata"]["name"] = json!(name);
         let refusals = judge(gateway);
         assert!(
-            refusals.iter().any(|refusal| refusal.message.contains("metadata.name")),
+            refusals
+                .iter()
+                .any(|refusal| refusal.message.contains("metadata.name")),
             "{name}: {refusals:?}"
         );
     }
@@ -154,7 +154,13 @@ fn a_volume_neither_shrinks_nor_changes_its_class() {
         ["spec.managedRedis.persistence.storageClassName"]
     );
     assert!(refused_at(json!({"size": "1Gi"}), json!({"size": "2Gi"})).is_empty());
-    assert!(refused_at(json!({"enabled": false, "size": "2Gi"}), json!({"size": "1Gi"})).is_empty());
+    assert!(
+        refused_at(
+            json!({"enabled": false, "size": "2Gi"}),
+            json!({"size": "1Gi"})
+        )
+        .is_empty()
+    );
 }
 
 fn resource(spec: Value) -> Value {

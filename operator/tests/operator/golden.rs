@@ -1,0 +1,76 @@
+//! Golden files: `fixtures/NAME.in.yaml` holds a resource and the Secrets around it, `NAME.out.yaml` every object that the
+//! operator makes of it, or why it makes none.
+
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::Value;
+
+use crate::cel::admit;
+use crate::pipeline::desired;
+
+#[test]
+fn every_fixture_gives_the_objects_in_its_golden_file() {
+    let mut stale = Vec::new();
+    for input in inputs() {
+        let output = PathBuf::from(input.to_string_lossy().replace(".in.yaml", ".out.yaml"));
+        let wanted = render(&std::fs::read_to_string(&input).unwrap());
+        if std::env::var_os("WSC_UPDATE").is_some() {
+            std::fs::write(&output, &wanted).unwrap();
+        }
+        if std::fs::read_to_string(&output).unwrap_or_default() != wanted {
+            stale.push(output);
+        }
+    }
+    assert!(
+        stale.is_empty(),
+        "not what is built now: {stale:?}; look at the difference after: WSC_UPDATE=1 cargo test -p wsc-operator --test operator golden"
+    );
+}
+
+#[test]
+fn building_twice_gives_the_same_bytes() {
+    for input in inputs() {
+        let text = std::fs::read_to_string(&input).unwrap();
+        assert_eq!(render(&text), render(&text));
+    }
+}
+
+fn inputs() -> Vec<PathBuf> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let mut found: Vec<PathBuf> = std::fs::read_dir(fixtures)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().ends_with(".in.yaml"))
+        .collect();
+    found.sort();
+    assert!(found.len() >= 8, "only {} fixtures", found.len());
+    found
+}
+
+fn render(input: &str) -> String {
+    let mut gateway = None;
+    let mut secrets: Vec<Secret> = Vec::new();
+    for document in input.split("\n---\n") {
+        let value: Value = serde_saphyr::from_str(document).unwrap();
+        if value["kind"] == "Secret" {
+            secrets.push(serde_json::from_value(value).unwrap());
+        } else {
+            gateway = Some(admit(value));
+        }
+    }
+    let desired = match desired(gateway.unwrap(), &secrets) {
+        Ok(desired) => desired,
+        Err(rejection) => return format!("# {}\n# {rejection}\n", rejection.reason()),
+    };
+    let secrets = desired.secrets.iter().map(|write| {
+        let text = serde_saphyr::to_string(write.secret()).unwrap();
+        format!("# {write:?}\n{text}")
+    });
+    let objects = desired
+        .objects
+        .iter()
+        .map(|object| serde_saphyr::to_string(&object.body).unwrap());
+    let documents: Vec<String> = secrets.chain(objects).collect();
+    documents.join("---\n")
+}

@@ -1,0 +1,59 @@
+//! The pure middle of a reconcile, from a resource and the Secrets around it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::ResourceExt;
+use wsc_operator::api::WebSocketGateway;
+use wsc_operator::gateway::build::{Desired, build};
+use wsc_operator::gateway::dereference::Dereferenced;
+use wsc_operator::gateway::live::Live;
+use wsc_operator::gateway::validate::{Defaults, Rejection, validate};
+use wsc_operator::names::Names;
+use wsc_operator::secrets::{FreshKeys, SecretFacts};
+
+/// The uid of every resource in these tests.
+pub const UID: &str = "00000000-0000-0000-0000-000000000001";
+
+/// What the operator is started with in these tests.
+pub fn defaults() -> Defaults {
+    Defaults {
+        gateway_image: "wsc-gateway:test".to_owned(),
+        redis_image: "redis:test".to_owned(),
+    }
+}
+
+/// Validates and builds.
+pub fn desired(gateway: WebSocketGateway, secrets: &[Secret]) -> Result<Desired, Rejection> {
+    let validated = validate(&dereferenced(gateway, secrets), &defaults())?;
+    Ok(build(&validated).unwrap())
+}
+
+fn dereferenced(gateway: WebSocketGateway, secrets: &[Secret]) -> Dereferenced {
+    let key = |letter: &str| letter.repeat(43);
+    Dereferenced {
+        namespace: gateway.namespace().unwrap(),
+        names: Names::of(&gateway.name_any()),
+        owner: OwnerReference {
+            api_version: "wsc.dev/v1alpha1".to_owned(),
+            kind: "WebSocketGateway".to_owned(),
+            name: gateway.name_any(),
+            uid: UID.to_owned(),
+            controller: Some(true),
+            block_owner_deletion: None,
+        },
+        secrets: secrets
+            .iter()
+            .map(|secret| (secret.name_any(), SecretFacts::of(secret)))
+            .collect::<BTreeMap<_, _>>(),
+        fresh: FreshKeys {
+            jwt: key("J"),
+            api: key("A"),
+            redis: key("R"),
+        },
+        live: Live::default(),
+        gateway: Arc::new(gateway),
+    }
+}

@@ -1,0 +1,78 @@
+//! The chart grants exactly what the operator uses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Deserialize;
+use wsc_operator::access::{Place, TABLE};
+
+/// What is granted: verbs by group and resource.
+type Rights = BTreeMap<(String, String), BTreeSet<String>>;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Rule {
+    api_groups: Vec<String>,
+    resources: Vec<String>,
+    verbs: Vec<String>,
+}
+
+fn granted(file: &str) -> Rights {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../charts/wsc-operator/files")
+        .join(file);
+    let rules: Vec<Rule> = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut rights = Rights::new();
+    for rule in rules {
+        for group in &rule.api_groups {
+            for resource in &rule.resources {
+                let verbs = rights.entry((group.clone(), resource.clone())).or_default();
+                verbs.extend(rule.verbs.iter().cloned());
+            }
+        }
+    }
+    rights
+}
+
+fn used(place: Place) -> Rights {
+    TABLE
+        .iter()
+        .filter(|access| access.place == place)
+        .map(|access| {
+            let verbs = access.verbs.iter().map(|verb| (*verb).to_owned());
+            let key = (access.group.to_owned(), access.resource.to_owned());
+            (key, verbs.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn the_chart_grants_no_more_and_no_less_than_the_operator_uses() {
+    assert_eq!(granted("watched-rules.yaml"), used(Place::Watched));
+    assert_eq!(granted("own-rules.yaml"), used(Place::Own));
+}
+
+#[test]
+fn nothing_is_granted_by_wildcard_and_nothing_that_leads_to_more() {
+    const FORBIDDEN: [&str; 5] = ["*", "escalate", "bind", "impersonate", "deletecollection"];
+    for file in ["watched-rules.yaml", "own-rules.yaml"] {
+        for ((group, resource), verbs) in granted(file) {
+            assert!(group != "*" && resource != "*", "{group} {resource}");
+            assert!(
+                !resource.contains("exec") && !resource.contains("attach"),
+                "{resource}"
+            );
+            assert!(!group.contains("rbac"), "{group}");
+            assert!(
+                !FORBIDDEN.iter().any(|verb| verbs.contains(*verb)),
+                "{resource}: {verbs:?}"
+            );
+            if resource == "secrets" {
+                assert!(
+                    !verbs.contains("delete") && !verbs.contains("update"),
+                    "{verbs:?}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! Whole reconciles against the fake API server.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::{DynamicObject, PartialObjectMeta};
+use kube::runtime::events::Reporter;
+use kube::runtime::watcher::Event;
+use serde_json::{Value, json};
+use wsc_operator::api::WebSocketGateway;
+use wsc_operator::census::Census;
+use wsc_operator::context::Context;
+use wsc_operator::error::Error;
+use wsc_operator::gateway::reconcile;
+use wsc_operator::gateway::status::Outcome;
+use wsc_operator::metrics::Metrics;
+use wsc_operator::owned::Kind;
+use wsc_operator::stores::{PodView, Stores};
+use wsc_operator::watch::{keep_object, keep_pod, keep_version};
+
+use crate::cel::admit;
+use crate::fake::{Fake, Seen};
+use crate::pipeline::{UID, defaults};
+
+const CHAT: &str = "/apis/wsc.dev/v1alpha1/namespaces/default/websocketgateways/chat";
+const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/default/deployments/chat";
+const SERVICE: &str = "/api/v1/namespaces/default/services/chat";
+const CONFIG: &str = "/api/v1/namespaces/default/configmaps/chat-config";
+const SECRETS: &str = "/api/v1/namespaces/default/secrets";
+
+/// A cluster with one gateway resource in it.
+struct World {
+    fake: Fake,
+    context: Context,
+}
+
+impl World {
+    fn new(spec: Value) -> Self {
+        let fake = Fake::default();
+        let reporter = Reporter {
+            controller: "wsc-operator".to_owned(),
+            instance: None,
+        };
+        let context = Context::new(
+            fake.client(),
+            Stores::default(),
+            defaults(),
+            Arc::new(Census::default()),
+            (Arc::new(Metrics::default()), reporter),
+        );
+        let world = Self { fake, context };
+        world.set_spec(spec);
+        world
+    }
+
+    fn cluster() -> Self {
+        Self::new(json!({"replicas": 3, "wsc": {"distributed": {"enabled": true}}}))
+    }
+
+    /// What a user does with kubectl.
+    fn set_spec(&self, spec: Value) {
+        let resource = json!({
+            "apiVersion": "wsc.dev/v1alpha1", "kind": "WebSocketGateway",
+            "metadata": {"name": "chat", "namespace": "default", "uid": UID, "generation": 1},
+            "spec": spec,
+        });
+        let admitted = serde_json::to_value(admit(resource)).unwrap();
+        let status = self.fake.get(CHAT).map(|old| old["status"].clone());
+        self.fake.put(CHAT, admitted);
+        if let Some(status) = status {
+            self.fake.edit(CHAT, |chat| chat["status"] = status);
+        }
+    }
+
+    /// What the watches do.
+    fn catch_up(&self) {
+        for kind in Kind::ALL {
+            let resource = kind.api_resource();
+            let root = if resource.group.is_empty() {
+                "/api"
+            } else {
+                "/apis"
+            };
+            let collection = format!(
+                "{root}/{}/namespaces/default/{}",
+                resource.api_version, resource.plural
+            );
+            let ours = self.fake.list(&collection).into_iter().filter(|object| {
+                object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "wsc-operator"
+            });
+            let objects =
+                ours.map(|object| serde_json::from_value::<DynamicObject>(object).unwrap());
+            let cache = self.context.stores.owned(kind);
+            cache.apply(Event::Init, keep_object);
+            for object in objects {
+                cache.apply(Event::InitApply(object), keep_object);
+            }
+            cache.apply(Event::InitDone, keep_object);
+        }
+        let secrets = self.context.stores.secrets();
+        secrets.apply(Event::Init, keep_version);
+        for secret in self.fake.list(SECRETS) {
+            let secret: PartialObjectMeta<Secret> = serde_json::from_value(secret).unwrap();
+            secrets.apply(Event::InitApply(secret), keep_version);
+        }
+        secrets.apply(Event::InitDone, keep_version);
+        let pods: &wsc_operator::stores::Cache<PodView> = self.context.stores.pods();
+        pods.apply(Event::Init, keep_pod);
+        pods.apply(Event::InitDone, keep_pod);
+    }
+
+    async fn try_reconcile(&self) -> Result<(Outcome, Vec<Seen>), Error> {
+        self.catch_up();
+        self.fake.take_seen();
+        let gateway: WebSocketGateway =
+            serde_json::from_value(self.fake.get(CHAT).unwrap()).unwrap();
+        let outcome = reconcile(Arc::new(gateway), &self.context).await?;
+        Ok((outcome, self.fake.take_seen()))
+    }
+
+    async fn reconcile(&self) -> Vec<Seen> {
+        self.try_reconcile().await.unwrap().1
+    }
+
+    /// Until nothing is left to do.
+    async fn settle(&self) {
+        for _ in 0..4 {
+            if self.reconcile().await.is_empty() {
+                return;
+            }
+        }
+        panic!("never comes to rest");
+    }
+
+    fn condition(&self, kind: &str) -> Value {
+        let chat = self.fake.get(CHAT).unwrap();
+        let conditions = chat["status"]["conditions"].as_array().unwrap().clone();
+        conditions
+            .into_iter()
+            .find(|found| found["type"] == kind)
+            .unwrap()
+    }
+}
+
+/// The lines of what was written, without reads and events.
+fn writes(seen: &[Seen]) -> Vec<String> {
+    seen.iter()
+        .filter(|seen| seen.verb != "GET" && !seen.object.starts_with("events/"))
+        .map(Seen::line)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_new_resource_is_made_in_order_and_then_nothing_is_asked_or_written() {
+    let world = World::cluster();
+    let seen = world.reconcile().await;
+    assert_eq!(
+        writes(&seen),
+        [
+            "POST secrets/chat-auth",
+            "POST secrets/chat-redis",
+            "APPLY serviceaccounts/chat",
+            "APPLY configmaps/chat-config",
+            "APPLY services/chat",
+            "APPLY services/chat-nodes",
+            "APPLY configmaps/chat-redis",
+            "APPLY services/chat-redis",
+            "APPLY persistentvolumeclaims/chat-redis",
+            "APPLY statefulsets/chat-redis",
+            "APPLY poddisruptionbudgets/chat",
+            "APPLY deployments/chat",
+            "APPLY websocketgateways/chat/status",
+        ]
+    );
+    world.settle().await;
+    assert_eq!(world.reconcile().await.len(), 0);
+    world.fake.edit(CHAT, |chat| {
+        chat["metadata"]["annotations"] = json!({"example.org/note": "unchanged"});
+    });
+    assert_eq!(world.reconcile().await.len(), 0);
+}
+
+#[tokio::test]
+async fn what_somebody_edited_or_deleted_is_restored_and_nothing_else_is_written() {
+    let world = World::cluster();
+    world.settle().await;
+    let wanted = world.fake.get(DEPLOYMENT).unwrap()["spec"].clone();
+
+    world
+        .fake
+        .edit(DEPLOYMENT, |found| found["spec"]["replicas"] = json!(1));
+    assert_eq!(writes(&world.reconcile().await), ["APPLY deployments/chat"]);
+    assert_eq!(world.fake.get(DEPLOYMENT).unwrap()["spec"], wanted);
+
+    world.fake.remove(CONFIG);
+    assert_eq!(
+        writes(&world.reconcile().await),
+        ["APPLY configmaps/chat-config"]
+    );
+
+    // Without its labels the watch no longer sees it, yet it is recognised by its owner.
+    world
+        .fake
+        .edit(SERVICE, |found| found["metadata"]["labels"] = json!({}));
+    assert_eq!(writes(&world.reconcile().await), ["APPLY services/chat"]);
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn an_edit_that_apply_cannot_undo_is_overwritten() {
+    let world = World::cluster();
+    world.settle().await;
+    world.fake.edit(SERVICE, |found| {
+        found["spec"]["ports"][0]["port"] = json!(1234);
+    });
+    world.fake.fail("APPLY services/chat", 422);
+    let seen = world.reconcile().await;
+    assert_eq!(
+        writes(&seen),
+        ["APPLY services/chat", "MERGE services/chat"]
+    );
+    assert_eq!(
+        world.fake.get(SERVICE).unwrap()["spec"]["ports"][0]["port"],
+        8081
+    );
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn what_others_add_stays() {
+    let world = World::cluster();
+    world.settle().await;
+    world.fake.edit(DEPLOYMENT, |found| {
+        found["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] =
+            json!("now");
+    });
+    assert_eq!(world.reconcile().await.len(), 0);
+}
+
+#[tokio::test]
+async fn an_amount_that_the_api_server_writes_differently_is_applied_once() {
+    let world = World::new(json!({"resources": {"limits": {"cpu": "1000m", "memory": "1Gi"}}}));
+    world.settle().await;
+    let deployment = world.fake.get(DEPLOYMENT).unwrap();
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["resources"]["limits"]["cpu"], "1");
+    assert_eq!(world.reconcile().await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_field_that_is_no_longer_wanted_is_noticed() {
+    let world = World::new(json!({"scheduling": {"nodeSelector": {"pool": "a"}}}));
+    world.settle().await;
+    world.set_spec(json!({}));
+    let seen = world.reconcile().await;
+    assert!(writes(&seen).contains(&"APPLY deployments/chat".to_owned()));
+}
+
+#[tokio::test]
+async fn an_object_of_somebody_else_stops_everything_and_is_left_alone() {
+    let world = World::cluster();
+    let theirs = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "chat-config", "namespace": "default"},
+        "data": {"theirs": "yes"},
+    });
+    world.fake.put(CONFIG, theirs);
+    let (outcome, seen) = world.try_reconcile().await.unwrap();
+    assert_eq!(outcome, Outcome::Waiting);
+    assert_eq!(writes(&seen), ["APPLY websocketgateways/chat/status"]);
+    assert_eq!(world.fake.get(CONFIG).unwrap()["data"]["theirs"], "yes");
+    let accepted = world.condition("Accepted");
+    assert_eq!(accepted["reason"], "NameTaken");
+    assert!(
+        accepted["message"]
+            .as_str()
+            .unwrap()
+            .contains("ConfigMap/chat-config")
+    );
+
+    world.fake.remove(CONFIG);
+    world.settle().await;
+    assert_eq!(world.condition("Accepted")["status"], "True");
+}
+
+#[tokio::test]
+async fn what_is_no_longer_wanted_goes_but_never_volumes_secrets_or_what_others_own() {
+    let world = World::cluster();
+    world.settle().await;
+    let labelled = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "theirs", "namespace": "default", "labels": {
+            "app.kubernetes.io/managed-by": "wsc-operator", "wsc.dev/gateway": "chat",
+        }},
+    });
+    let theirs = "/api/v1/namespaces/default/configmaps/theirs";
+    world.fake.put(theirs, labelled);
+
+    world.set_spec(json!({}));
+    let seen = world.reconcile().await;
+    let deleted: Vec<String> = writes(&seen)
+        .into_iter()
+        .filter(|line| line.starts_with("DELETE"))
+        .collect();
+    assert_eq!(
+        deleted,
+        [
+            "DELETE configmaps/chat-redis",
+            "DELETE services/chat-redis",
+            "DELETE statefulsets/chat-redis",
+            "DELETE poddisruptionbudgets/chat",
+        ]
+    );
+    assert!(world.fake.get(theirs).is_some());
+    assert!(world.fake.get(&format!("{SECRETS}/chat-redis")).is_some());
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_told_once_and_heals() {
+    let reference =
+        json!({"wsc": {"security": {"jwt": {"secretRef": {"name": "ours", "key": "signing"}}}}});
+    let world = World::new(reference);
+    let (outcome, seen) = world.try_reconcile().await.unwrap();
+    assert_eq!(outcome, Outcome::Waiting);
+    assert_eq!(writes(&seen), ["APPLY websocketgateways/chat/status"]);
+    assert_eq!(events(&seen), ["SecretMissing"]);
+    assert_eq!(world.condition("Accepted")["reason"], "SecretMissing");
+
+    let (_, again) = world.try_reconcile().await.unwrap();
+    assert!(writes(&again).is_empty() && events(&again).is_empty());
+
+    let signing = "YS1rZXktb2YtbW9yZS10aGFuLXRoaXJ0eS10d28tYnl0ZXMtaW4tYWxs";
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "ours", "namespace": "default"},
+        "data": {"signing": signing},
+    });
+    world.fake.put(&format!("{SECRETS}/ours"), secret);
+    assert_eq!(events(&world.reconcile().await), ["Accepted", "Applied"]);
+    world.settle().await;
+
+    let before = config_hash(&world);
+    world.fake.edit(&format!("{SECRETS}/ours"), |secret| {
+        secret["data"]["signing"] =
+            json!("YW5vdGhlci1rZXktb2YtbW9yZS10aGFuLXRoaXJ0eS10d28tYnl0ZXM=");
+    });
+    world.settle().await;
+    assert_ne!(config_hash(&world), before, "a changed key must roll out");
+}
+
+fn events(seen: &[Seen]) -> Vec<&str> {
+    seen.iter()
+        .filter(|seen| seen.object.starts_with("events/"))
+        .map(|seen| seen.body["reason"].as_str().unwrap())
+        .collect()
+}
+
+fn config_hash(world: &World) -> Value {
+    let deployment = world.fake.get(DEPLOYMENT).unwrap();
+    deployment["spec"]["template"]["metadata"]["annotations"]["wsc.dev/config-hash"].clone()
+}
+
+#[tokio::test]
+async fn a_paused_resource_keeps_its_status_and_nothing_is_touched() {
+    let world = World::cluster();
+    world.settle().await;
+    world.set_spec(json!({"paused": true}));
+    world.fake.remove(CONFIG);
+    let seen = world.reconcile().await;
+    assert_eq!(writes(&seen), ["APPLY websocketgateways/chat/status"]);
+    assert_eq!(world.condition("Paused")["status"], "True");
+}
+
+#[tokio::test]
+async fn a_resource_that_is_being_deleted_is_left_to_the_garbage_collector() {
+    let world = World::cluster();
+    world.fake.edit(CHAT, |chat| {
+        chat["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    });
+    assert_eq!(world.reconcile().await.len(), 0);
+}
+
+#[tokio::test]
+async fn cut_off_after_any_request_the_next_run_comes_to_the_same_end() {
+    let whole = World::cluster();
+    let lines: Vec<String> = whole.reconcile().await.iter().map(Seen::line).collect();
+    whole.settle().await;
+    for line in lines.iter().filter(|line| !line.contains("events/")) {
+        let world = World::cluster();
+        world.fake.fail(line, 500);
+        assert!(world.try_reconcile().await.is_err(), "{line}");
+        world.settle().await;
+        for kind in Kind::ALL {
+            let names = |world: &World| {
+                world
+                    .context
+                    .stores
+                    .live("default", "chat")
+                    .iter()
+                    .filter(|(found, ..)| *found == kind)
+                    .map(|(_, name, _)| name.to_owned())
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(names(&world), names(&whole), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_the_api_server_refuses_is_told_in_a_condition() {
+    let world = World::cluster();
+    world.settle().await;
+    world.set_spec(json!({"replicas": 4, "wsc": {"distributed": {"enabled": true}}}));
+    world.fake.fail("APPLY deployments/chat", 403);
+    assert!(world.try_reconcile().await.is_err());
+    let degraded = world.condition("Degraded");
+    assert_eq!(degraded["reason"], "ApplyFailed");
+    assert_eq!(
+        degraded["message"],
+        "applying Deployment/chat in namespace default: as the test wants"
+    );
+    world.settle().await;
+    assert_eq!(world.condition("Degraded")["status"], "False");
+}
+
+#[tokio::test]
+async fn generated_keys_show_nowhere_but_in_their_secret_and_are_never_drawn_again() {
+    let world = World::cluster();
+    let seen = world.reconcile().await;
+    let texts: Vec<String> = seen
+        .iter()
+        .filter(|seen| seen.object.starts_with("secrets/"))
+        .flat_map(|seen| {
+            seen.body["stringData"]
+                .as_object()
+                .cloned()
+                .unwrap_or_default()
+        })
+        .map(|(_, value)| value.as_str().unwrap().trim().to_owned())
+        .collect();
+    assert_eq!(texts.len(), 4);
+    for other in seen
+        .iter()
+        .filter(|seen| !seen.object.starts_with("secrets/"))
+    {
+        let body = other.body.to_string();
+        assert!(
+            !texts.iter().any(|text| body.contains(text)),
+            "{}",
+            other.line()
+        );
+    }
+    let auth = format!("{SECRETS}/chat-auth");
+    let drawn = world.fake.get(&auth).unwrap()["data"].clone();
+    world.settle().await;
+    world.set_spec(json!({"replicas": 2, "wsc": {"distributed": {"enabled": true}}}));
+    world.settle().await;
+    assert_eq!(world.fake.get(&auth).unwrap()["data"], drawn);
+}

@@ -1,0 +1,235 @@
+//! The status as a function of what was seen.
+
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+use wsc_operator::api::{GatewayStatus, WebSocketGateway};
+use wsc_operator::census::{Counts, Phase, PodCount, RedisLink};
+use wsc_operator::gateway::apply::{Applied, Verdict};
+use wsc_operator::gateway::live::Live;
+use wsc_operator::gateway::status::{Seen, compute};
+use wsc_operator::owned::Kind;
+use wsc_operator::stores::PodView;
+
+use crate::cel::admit;
+
+/// What is in the cluster; each test changes one thing.
+struct Cluster {
+    gateway: WebSocketGateway,
+    deployment: Value,
+    redis: Value,
+    pods: Vec<Arc<PodView>>,
+    counts: Counts,
+    verdict: Verdict,
+}
+
+fn cluster(replicas: i32) -> Cluster {
+    let gateway = admit(json!({
+        "apiVersion": "wsc.dev/v1alpha1", "kind": "WebSocketGateway",
+        "metadata": {"name": "chat", "namespace": "default", "generation": 7},
+        "spec": {"replicas": replicas, "wsc": {"distributed": {"enabled": true}}},
+    }));
+    let mut counts = Counts::default();
+    for n in 0..replicas {
+        counts.insert(
+            format!("chat-{n}"),
+            PodCount::new(10, Phase::Serving, RedisLink::Up),
+        );
+    }
+    Cluster {
+        gateway,
+        deployment: json!({
+            "metadata": {"name": "chat", "namespace": "default", "generation": 3},
+            "spec": {
+                "replicas": replicas, "selector": {},
+                "template": {"metadata": {"annotations": {"wsc.dev/config-hash": "abc"}}},
+            },
+            "status": {
+                "observedGeneration": 3, "replicas": replicas, "updatedReplicas": replicas,
+                "readyReplicas": replicas, "availableReplicas": replicas,
+            },
+        }),
+        redis: json!({
+            "metadata": {"name": "chat-redis", "namespace": "default"},
+            "spec": {"selector": {}, "template": {}},
+            "status": {"replicas": 1, "readyReplicas": 1},
+        }),
+        pods: (0..replicas).map(|n| Arc::new(pod(n, json!({})))).collect(),
+        counts,
+        verdict: Verdict::Realised,
+    }
+}
+
+fn pod(n: i32, metadata: Value) -> PodView {
+    let mut whole = json!({
+        "name": format!("chat-{n}"), "namespace": "default",
+        "labels": {"app.kubernetes.io/component": "gateway"},
+        "annotations": {"wsc.dev/config-hash": "abc"},
+    });
+    whole
+        .as_object_mut()
+        .unwrap()
+        .extend(metadata.as_object().unwrap().clone());
+    let pod = json!({
+        "metadata": whole,
+        "status": {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
+    });
+    PodView::of(&serde_json::from_value(pod).unwrap())
+}
+
+fn object(kind: Kind, body: &Value) -> Arc<DynamicObject> {
+    let resource = kind.api_resource();
+    let mut body = body.clone();
+    body["apiVersion"] = json!(resource.api_version);
+    body["kind"] = json!(resource.kind);
+    Arc::new(serde_json::from_value(body).unwrap())
+}
+
+impl Cluster {
+    fn status(self) -> GatewayStatus {
+        let mut live = Live::default();
+        live.insert(Kind::Deployment, object(Kind::Deployment, &self.deployment));
+        live.insert(Kind::StatefulSet, object(Kind::StatefulSet, &self.redis));
+        let service = json!({"metadata": {"name": "chat", "namespace": "default"}, "spec": {}});
+        live.insert(Kind::Service, object(Kind::Service, &service));
+        compute(&Seen {
+            gateway: &self.gateway,
+            applied: &Applied::nothing(live, self.verdict),
+            pods: &self.pods,
+            counts: &self.counts,
+            now: Timestamp::from_second(1000).unwrap(),
+        })
+    }
+}
+
+/// Status and reason of a condition.
+fn said<'a>(status: &'a GatewayStatus, kind: &str) -> (&'a str, &'a str) {
+    let found = status
+        .conditions
+        .iter()
+        .find(|found| found.type_ == kind)
+        .unwrap();
+    assert_eq!(found.observed_generation, Some(7));
+    (&found.status, &found.reason)
+}
+
+#[test]
+fn a_healthy_cluster_says_so_in_every_field() {
+    let status = cluster(3).status();
+    assert_eq!(said(&status, "Accepted"), ("True", "Accepted"));
+    assert_eq!(said(&status, "Ready"), ("True", "GatewaysReady"));
+    assert_eq!(said(&status, "Progressing"), ("False", "Stable"));
+    assert_eq!(said(&status, "RedisReady"), ("True", "Up"));
+    assert_eq!(said(&status, "Degraded"), ("False", "Healthy"));
+    assert_eq!(said(&status, "Paused"), ("False", "Active"));
+    assert_eq!(status.observed_generation, 7);
+    assert_eq!(
+        (status.replicas, status.ready_replicas, status.updated_pods),
+        (3, 3, 3)
+    );
+    assert_eq!(status.connections, 30);
+    assert_eq!(status.pods.len(), 3);
+    assert_eq!(status.pods[0].phase, "serving");
+    assert_eq!(status.address.as_deref(), Some("chat.default.svc:8081"));
+    assert_eq!(status.config_hash.as_deref(), Some("abc"));
+    assert_eq!(status.drain, None);
+}
+
+#[test]
+fn a_rollout_is_progress_and_a_missing_replica_is_not_ready() {
+    let mut cluster = cluster(3);
+    cluster.deployment["status"]["readyReplicas"] = json!(2);
+    cluster.deployment["status"]["updatedReplicas"] = json!(1);
+    let status = cluster.status();
+    assert_eq!(said(&status, "Ready"), ("False", "GatewaysNotReady"));
+    assert_eq!(said(&status, "Progressing"), ("True", "RollingOut"));
+}
+
+#[test]
+fn a_deployment_that_has_not_seen_its_new_spec_is_not_ready() {
+    let mut cluster = cluster(3);
+    cluster.deployment["metadata"]["generation"] = json!(4);
+    assert_eq!(said(&cluster.status(), "Ready").0, "False");
+}
+
+#[test]
+fn scaled_to_zero_is_what_was_asked_for() {
+    assert_eq!(
+        said(&cluster(0).status(), "Ready"),
+        ("True", "ScaledToZero")
+    );
+}
+
+#[test]
+fn a_gateway_that_does_not_reach_redis_is_named() {
+    let mut cluster = cluster(2);
+    let down = PodCount::new(10, Phase::Serving, RedisLink::Down);
+    cluster.counts.insert("chat-1".to_owned(), down);
+    let status = cluster.status();
+    assert_eq!(said(&status, "RedisReady"), ("False", "Unreachable"));
+    let found = status
+        .conditions
+        .iter()
+        .find(|found| found.type_ == "RedisReady")
+        .unwrap();
+    assert!(found.message.contains("chat-1") && !found.message.contains("chat-0"));
+}
+
+#[test]
+fn a_redis_that_is_not_ready_yet_is_told_apart_from_none_at_all() {
+    let mut managed = cluster(2);
+    managed.redis["status"] = json!({"replicas": 1});
+    assert_eq!(said(&managed.status(), "RedisReady"), ("False", "NotReady"));
+
+    let mut alone = cluster(1);
+    alone.gateway.spec.wsc.distributed.enabled = false;
+    assert_eq!(said(&alone.status(), "RedisReady"), ("True", "NotNeeded"));
+
+    let mut external = cluster(2);
+    external.gateway.spec.wsc.redis.host = "redis.example.org".to_owned();
+    external.counts = Counts::default();
+    assert_eq!(
+        said(&external.status(), "RedisReady"),
+        ("Unknown", "Pending")
+    );
+}
+
+#[test]
+fn a_pod_that_is_emptied_shows_as_a_drain_with_what_remains() {
+    let mut cluster = cluster(2);
+    let leaving = pod(9, json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}));
+    cluster.pods.push(Arc::new(leaving));
+    let count = PodCount::new(4, Phase::Draining, RedisLink::Up);
+    cluster.counts.insert("chat-9".to_owned(), count);
+    let status = cluster.status();
+    assert_eq!(said(&status, "Progressing"), ("True", "Draining"));
+    let drain = status.drain.unwrap();
+    assert_eq!((drain.pods, drain.remaining), (1, 4));
+    assert_eq!(status.connections, 24);
+    assert_eq!(status.updated_pods, 2);
+}
+
+#[test]
+fn the_time_of_a_condition_is_kept_while_its_status_stays() {
+    let first = cluster(3).status();
+    let mut later = cluster(3);
+    let mut old = first.clone();
+    for condition in &mut old.conditions {
+        condition.last_transition_time.0 = Timestamp::from_second(1).unwrap();
+    }
+    later.gateway.status = Some(old.clone());
+    later.deployment["status"]["readyReplicas"] = json!(2);
+    let second = later.status();
+    let time = |status: &GatewayStatus, kind: &str| {
+        let found = status
+            .conditions
+            .iter()
+            .find(|found| found.type_ == kind)
+            .unwrap();
+        found.last_transition_time.0.as_second()
+    };
+    assert_eq!(time(&second, "Accepted"), 1);
+    assert_eq!(time(&second, "Ready"), 1000);
+}
