@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::api::WebSocketGateway;
+use crate::backoff::{self, WatchBackoff, jittered};
 use crate::census::{Census, Rounds};
 use crate::context::Context;
 use crate::error::Error;
@@ -47,9 +48,6 @@ const RESYNC: Duration = Duration::from_mins(10);
 
 /// What no watch tells of, such as a foreign object with our name, is looked at again after so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(8);
-
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(10);
 
 /// What the controllers of all scopes share.
 #[derive(Clone)]
@@ -100,6 +98,7 @@ pub async fn run(scope: Scope, stores: Stores, shared: Shared, token: Cancellati
         .debounce(DEBOUNCE);
     controller
         .with_config(limits)
+        .trigger_backoff(WatchBackoff::default())
         .reconcile_on(woken(changed, known))
         .graceful_shutdown_on(token.clone().cancelled_owned())
         .run(reconcile_guarded, retry, Arc::clone(&context))
@@ -180,7 +179,7 @@ fn retry(guarded: Arc<Guarded>, error: &Error, context: Arc<Context>) -> Action 
         *count = count.saturating_add(1);
         *count
     };
-    let delay = jittered(backoff(failures));
+    let delay = jittered(backoff::after(failures));
     let again = error.is_transient();
     warn!(
         namespace = key.0,
@@ -217,31 +216,4 @@ fn ended(
 
 fn key(guarded: &Guarded) -> (String, String) {
     (guarded.namespace().unwrap_or_default(), guarded.name_any())
-}
-
-/// The delay after so many failures in a row.
-fn backoff(failures: u32) -> Duration {
-    let doubled = FIRST_RETRY.saturating_mul(
-        1_u32
-            .checked_shl(failures.saturating_sub(1))
-            .unwrap_or(u32::MAX),
-    );
-    doubled.min(LAST_RETRY)
-}
-
-fn jittered(delay: Duration) -> Duration {
-    delay.mul_f64(rand::random_range(0.8..1.2))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retries_come_ever_later_up_to_a_bound() {
-        assert_eq!(backoff(1), Duration::from_secs(1));
-        assert_eq!(backoff(2), Duration::from_secs(2));
-        assert_eq!(backoff(5), LAST_RETRY);
-        assert_eq!(backoff(u32::MAX), LAST_RETRY);
-    }
 }

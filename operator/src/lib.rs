@@ -7,6 +7,7 @@
 pub mod access;
 pub mod admin;
 pub mod api;
+pub mod backoff;
 pub mod census;
 pub mod check;
 pub mod cli;

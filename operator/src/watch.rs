@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::api::WebSocketGateway;
+use crate::backoff::WatchBackoff;
 use crate::metrics::Metrics;
 use crate::names::{GATEWAY_LABEL, MANAGED_BY_LABEL, MANAGER};
 use crate::owned::Kind;
@@ -98,7 +99,7 @@ impl Watches {
     ) where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
-        let mut events = pin!(stream.default_backoff());
+        let mut events = pin!(stream.backoff(WatchBackoff::default()));
         loop {
             let event = tokio::select! {
                 () = self.token.cancelled() => return,

@@ -50,8 +50,11 @@ struct Answer {
 /// Asks a pod.
 pub(super) async fn status(pod: &PodView) -> Result<PodCount, ScrapeError> {
     let ip = pod.ip.ok_or(ScrapeError::NoAddress)?;
-    let asked = ask(SocketAddr::new(ip, ADMIN_PORT));
-    match tokio::time::timeout(DEADLINE, asked).await {
+    status_at(SocketAddr::new(ip, ADMIN_PORT)).await
+}
+
+async fn status_at(address: SocketAddr) -> Result<PodCount, ScrapeError> {
+    match tokio::time::timeout(DEADLINE, ask(address)).await {
         Ok(answer) => answer.map(|said| PodCount::new(said.connections, said.phase, said.redis)),
         Err(_) => Err(ScrapeError::Deadline),
     }
@@ -89,5 +92,51 @@ async fn ask(address: SocketAddr) -> Result<Answer, ScrapeError> {
             ended.map_err(ScrapeError::Http)?;
             exchange.await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A pod that answers one question with these bytes, and the operator's view of it.
+    async fn answered(bytes: String) -> Result<PodCount, ScrapeError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let pod = async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let read = socket.read(&mut request).await.unwrap();
+            assert!(request[..read].starts_with(b"GET /status HTTP/1.1\r\n"));
+            // The operator may have hung up on too long an answer.
+            let _ = socket.write_all(bytes.as_bytes()).await;
+        };
+        tokio::join!(status_at(address), pod).0
+    }
+
+    fn response(body: &str) -> String {
+        let length = body.len();
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}")
+    }
+
+    #[tokio::test]
+    async fn a_gateways_answer_is_understood_and_unknown_fields_do_not_matter() {
+        let body = r#"{"node":"chat-abc","epoch":17,"phase":"serving","connections":12,"users":10,
+            "remaining":0,"redis":"up","peers":["chat-def"]}"#;
+        let count = answered(response(body)).await.unwrap();
+        assert_eq!(count, PodCount::new(12, Phase::Serving, RedisLink::Up));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_answer_is_an_error_and_never_read_without_end() {
+        let other = answered(response("hello")).await;
+        assert!(matches!(other, Err(ScrapeError::Shape(_))));
+        let long = answered(response(&" ".repeat(LONGEST + 1))).await;
+        assert!(matches!(long, Err(ScrapeError::Body(_))));
+        let closed = answered(String::new()).await;
+        assert!(matches!(closed, Err(ScrapeError::Http(_))));
     }
 }
