@@ -13,9 +13,15 @@ use crate::namespace;
 pub const RELEASE: &str = "wsc-operator";
 /// Where it is installed.
 pub const NAMESPACE: &str = "wsc-system";
-/// Image of the operator in clusters that tests load images into, without its tag.
-const IMAGE_REPOSITORY: &str = "localhost/wsc-operator";
-const IMAGE_TAG: &str = "dev";
+/// The images that `scripts/images` makes, and the chart values they go to.
+const IMAGES: [&str; 4] = [
+    "image.repository=localhost/wsc-operator",
+    "image.tag=dev",
+    "gatewayImage=localhost/wsc-gateway:dev",
+    "redisImage=localhost/wsc-redis:dev",
+];
+/// Name of the CRD.
+const CRD: &str = "websocketgateways.wsc.dev";
 
 static INSTALLED: OnceCell<Result<(), String>> = OnceCell::const_new();
 static OPERATOR: RwLock<()> = RwLock::const_new(());
@@ -56,28 +62,11 @@ async fn fresh(cluster: &Cluster) -> Result<()> {
     namespace::remove_left_over(cluster).await
 }
 
-/// Installs the chart, or upgrades what is installed.
+/// Installs the chart, or upgrades what is installed, as the chart's README says.
 pub async fn upgrade(cluster: &Cluster) -> Result<()> {
-    let root = source_root();
-    // Helm installs CRDs but never upgrades them.
-    let crds = root.join("crds");
-    let crds = crds.to_string_lossy();
-    cluster
-        .kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &crds])
-        .await?;
-    cluster
-        .kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "crd/websocketgateways.wsc.dev",
-        ])
-        .await?;
-    let chart = root.join("charts/wsc-operator");
+    let chart = source_root().join("charts/wsc-operator");
     let chart = chart.to_string_lossy();
-    let repository = format!("image.repository={IMAGE_REPOSITORY}");
-    let tag = format!("image.tag={IMAGE_TAG}");
-    let args = [
+    let mut args = vec![
         "upgrade",
         "--install",
         RELEASE,
@@ -85,14 +74,26 @@ pub async fn upgrade(cluster: &Cluster) -> Result<()> {
         "--namespace",
         NAMESPACE,
         "--create-namespace",
-        "--set",
-        &repository,
-        "--set",
-        &tag,
-        "--set",
-        "image.pullPolicy=IfNotPresent",
-        "--wait",
-        "--timeout=150s",
     ];
-    cluster.helm(&args).await.map(drop)
+    args.extend(["--wait", "--timeout=150s"]);
+    for image in IMAGES {
+        args.extend(["--set", image]);
+    }
+    let crds = format!("{chart}/crds");
+    if cluster.kubectl(&["get", "crd", CRD]).await.is_ok() {
+        // Helm installs a CRD but never upgrades it.
+        cluster
+            .kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &crds])
+            .await?;
+        args.push("--skip-crds");
+    }
+    cluster.helm(&args).await?;
+    let established = [
+        "wait",
+        "--for=condition=Established",
+        "--timeout=60s",
+        "crd",
+        CRD,
+    ];
+    cluster.kubectl(&established).await.map(drop)
 }

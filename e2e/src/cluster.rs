@@ -9,6 +9,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::{Api, ListParams, ResourceExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::io::AsyncWriteExt;
@@ -70,6 +72,20 @@ impl Cluster {
     /// Runs helm and gives what it printed.
     pub async fn helm(&self, args: &[&str]) -> Result<String> {
         self.tool("helm", args, None).await
+    }
+
+    /// Whether a volume claim that names no class gets a volume.
+    pub async fn has_default_storage(&self) -> Result<bool> {
+        let classes = Api::<StorageClass>::all(self.client())
+            .list(&ListParams::default())
+            .await?;
+        let default = |class: &StorageClass| {
+            class
+                .annotations()
+                .get("storageclass.kubernetes.io/is-default-class")
+                .is_some_and(|v| v == "true")
+        };
+        Ok(classes.iter().any(default))
     }
 
     async fn tool(&self, name: &str, args: &[&str], input: Option<&str>) -> Result<String> {

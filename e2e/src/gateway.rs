@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use rand::seq::IndexedRandom;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::forward::PodPort;
@@ -74,8 +74,11 @@ impl Gateway {
             .await
     }
 
-    /// Applies a whole resource as kubectl does.
+    /// Applies a whole resource as kubectl does; Redis does without a volume where the cluster has none to give.
     pub async fn apply(&self, resource: &Value) -> Result<()> {
+        let storage = self.cluster.has_default_storage().await?;
+        let volume = json!({"spec": {"managedRedis": {"persistence": {"enabled": storage}}}});
+        let resource = resource::with(resource.clone(), &volume);
         let args = ["--namespace", &self.namespace, "apply", "-f", "-"];
         self.cluster
             .kubectl_with_input(&args, &resource.to_string())

@@ -1,15 +1,11 @@
 //! The `WebSocketGateway` resources the tests apply, as JSON: what a user would write, not the operator's types.
 //!
-//! Times are short, so that a drain or a dead pod costs seconds; nothing else differs from the defaults, except what a
-//! cluster without registry and storage needs.
+//! Times are short, so that a drain or a dead pod costs seconds, and little is reserved, so that many fit on a small
+//! machine; nothing else differs from the defaults.
 
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
-/// Image of the gateway in clusters that tests load images into.
-pub const GATEWAY_IMAGE: &str = "localhost/wsc-gateway:dev";
-/// Image of the managed Redis in such clusters.
-pub const REDIS_IMAGE: &str = "localhost/wsc-redis:dev";
 /// A dead node's sessions are gone after so many seconds.
 pub const NODE_TIMEOUT_SECONDS: u64 = 10;
 
@@ -29,12 +25,9 @@ pub fn sample(replicas: u32) -> Value {
         "metadata": {"name": "chat"},
         "spec": {
             "replicas": replicas,
-            "image": GATEWAY_IMAGE,
             "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
             "drain": {"unreadyDelay": "2s", "window": "5s", "deadline": "20s"},
             "managedRedis": {
-                "image": REDIS_IMAGE,
-                "persistence": {"enabled": false},
                 "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
             },
             "wsc": {
