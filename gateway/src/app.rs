@@ -86,6 +86,8 @@ impl Gateway {
         let addresses = listeners.addresses();
         let (hub, inboxes) = Hub::new(options.shards());
         let (tasks, running) = (TaskTracker::new(), CancellationToken::new());
+        // Whatever fails from here on takes down what has been started.
+        let undo = running.clone().drop_guard();
         let params = options.cluster_params(&config, addresses);
         let cluster = Cluster::start(params, hub.clone(), &tasks, running.child_token());
         let refusing = Arc::new(AtomicBool::new(false));
@@ -102,12 +104,10 @@ impl Gateway {
             instruments: instruments.clone(),
             upgrades: options.pages(upgrade_router(upgrades)),
         };
-        let shards = inboxes
-            .into_iter()
-            .map(|inbox| hub::spawn(inbox, context.clone(), running.child_token()));
+        let shards = inboxes.into_iter();
+        let shards = shards.map(|inbox| hub::spawn(inbox, context.clone(), running.child_token()));
         let shards = shards
-            .collect::<Result<Vec<_>, _>>()
-            .inspect_err(|_| running.cancel())
+            .collect::<Result<_, _>>()
             .map_err(StartError::Thread)?;
         let api = ApiContext {
             service: Arc::new(NodeApi::new(hub.clone(), cluster.clone())),
@@ -116,21 +116,13 @@ impl Gateway {
             max_body_bytes: config.wsc.security.max_message_size.len(),
             deadline: API_DEADLINE,
         };
-        let reflection = if config.grpc.reflection {
-            Reflection::On
-        } else {
-            Reflection::Off
-        };
-        let (grpc, health) = api::grpc_routes(api.clone(), reflection)
-            .await
-            .inspect_err(|_| running.cancel())?;
-        let phase = watch::Sender::new(Phase::Starting);
+        let (grpc, health) = api::grpc_routes(api.clone(), reflection(&config)).await?;
         let gateway = Arc::new(Self {
             addresses,
             config: Arc::new(config),
             hub,
             cluster,
-            phase,
+            phase: watch::Sender::new(Phase::Starting),
             refusing,
             health,
             tasks,
@@ -142,6 +134,7 @@ impl Gateway {
             drain_requested: Arc::default(),
         });
         gateway.serve(listeners, (api, grpc), &instruments)?;
+        undo.disarm();
         gateway.health.serving().await;
         gateway.phase.send_replace(Phase::Serving);
         tracing::info!(ws = ?addresses.ws, http = %addresses.http, grpc = %addresses.grpc, admin = %addresses.admin, "serving");
@@ -155,13 +148,8 @@ impl Gateway {
         instruments: &Instruments,
     ) -> Result<(), StartError> {
         let view = Arc::new(View::new(self));
-        let meta = &self.config.gateway;
-        let build = BuildInfo {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            gateway: meta.name.clone(),
-            environment: meta.environment.clone(),
-        };
-        view.set_metrics(Metrics::new(build, instruments, view.clone()));
+        let metrics = Metrics::new(build_info(&self.config), instruments, view.clone());
+        view.set_metrics(metrics);
         let admin = Admin::spawn(listeners.admin, view).map_err(StartError::Thread)?;
         *self.admin.lock() = Some(admin);
         if let Some(ws) = listeners.ws {
@@ -205,5 +193,21 @@ impl Gateway {
     /// Resolves when somebody asked for a drain on the admin port.
     pub async fn drain_requested(&self) {
         self.drain_requested.notified().await;
+    }
+}
+
+fn reflection(config: &GatewayConfig) -> Reflection {
+    if config.grpc.reflection {
+        Reflection::On
+    } else {
+        Reflection::Off
+    }
+}
+
+fn build_info(config: &GatewayConfig) -> BuildInfo {
+    BuildInfo {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        gateway: config.gateway.name.clone(),
+        environment: config.gateway.environment.clone(),
     }
 }

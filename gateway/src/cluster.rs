@@ -57,6 +57,9 @@ pub enum ClusterError {
     /// The queue towards other nodes stayed full for too long.
     #[error("the queue to other nodes is full")]
     Busy,
+    /// The sessions of this node could not be listed as a whole.
+    #[error("a shard did not list its sessions in time")]
+    Incomplete,
     /// A newer incarnation of this node has registered: this one is over.
     #[error("node {node} is registered with the newer epoch {epoch}")]
     Fenced {
@@ -69,7 +72,14 @@ pub enum ClusterError {
 
 impl ClusterError {
     /// The causes in the order of [`ClusterError::cause`].
-    pub const CAUSES: [&'static str; 5] = ["disconnected", "deadline", "refused", "busy", "fenced"];
+    pub const CAUSES: [&'static str; 6] = [
+        "disconnected",
+        "deadline",
+        "refused",
+        "busy",
+        "fenced",
+        "incomplete",
+    ];
 
     /// The position of this error's label in [`ClusterError::CAUSES`].
     pub const fn cause(&self) -> usize {
@@ -79,6 +89,7 @@ impl ClusterError {
             Self::Refused { .. } => 2,
             Self::Busy => 3,
             Self::Fenced { .. } => 4,
+            Self::Incomplete => 5,
         }
     }
 
@@ -266,8 +277,8 @@ pub trait LocalNode: Send + Sync + 'static {
     fn kick_user<'a>(&'a self, user: &'a UserId, reason: &'a str) -> BoxFuture<'a, usize>;
     /// Ends one session, if it is here.
     fn kick_session<'a>(&'a self, session: SessionId, reason: &'a str) -> BoxFuture<'a, usize>;
-    /// Every authenticated session here, for writing the directory anew.
-    fn sessions(&self) -> BoxFuture<'_, Vec<SessionRecord>>;
+    /// Every authenticated session here, for writing the directory anew; `None`: not all could be asked in time.
+    fn sessions(&self) -> BoxFuture<'_, Option<Vec<SessionRecord>>>;
     /// Live connections, for the lease's value.
     fn connections(&self) -> u64;
 }

@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use axum::Router;
-use axum::response::Html;
+use axum::http::header::HOST;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::get;
 use uuid::Uuid;
 use wsc_config::{GatewayConfig, LogFormat};
@@ -63,7 +65,10 @@ impl Dev {
             .collect();
         let tokens = serde_json::Value::Object(tokens).to_string();
         let page = include_str!("dev/chat.html").replace("{{tokens}}", &tokens);
-        Router::new().route("/", get(async move || Html(page)))
+        Router::new().route(
+            "/",
+            get(async move |headers: HeaderMap| answer(&headers, page)),
+        )
     }
 
     /// Prints where the page is, and the tokens for other clients.
@@ -86,6 +91,20 @@ impl Dev {
         println!(
             "\n  HTTP API on http://{http}, gRPC on {grpc}, health and metrics on http://{admin}\n"
         );
+    }
+}
+
+/// The page holds tokens, so only a browser that knows itself on this machine gets it: a foreign name that was made to
+/// point here (DNS rebinding) does not.
+fn answer(headers: &HeaderMap, page: String) -> Response {
+    let host = headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    match name {
+        "127.0.0.1" | "localhost" | "[::1]" => Html(page).into_response(),
+        _ => StatusCode::MISDIRECTED_REQUEST.into_response(),
     }
 }
 

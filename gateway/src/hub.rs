@@ -20,6 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use crate::cluster::SessionRecord;
 use crate::protocol::UserId;
@@ -129,12 +130,20 @@ impl Hub {
         &self.user_types
     }
 
-    /// Live connections and pending handshakes.
-    pub fn load(&self) -> u64 {
-        let load = |shard: &ShardHandle| {
-            shard.stats.connections.load(Relaxed) + shard.pending.load(Relaxed) as u64
-        };
-        self.shards.iter().map(load).sum()
+    /// Live connections.
+    pub fn connections(&self) -> u64 {
+        self.shards
+            .iter()
+            .map(|shard| shard.stats.connections.load(Relaxed))
+            .sum()
+    }
+
+    /// Handshakes under way.
+    pub fn pending(&self) -> usize {
+        self.shards
+            .iter()
+            .map(|shard| shard.pending.load(Relaxed))
+            .sum()
     }
 
     /// The shard with the fewest connections and pending handshakes.
@@ -214,13 +223,10 @@ impl Hub {
         answers.await.into_iter().sum()
     }
 
-    /// Every authenticated session.
-    pub async fn sessions(&self) -> Vec<SessionRecord> {
-        self.ask(Command::Snapshot)
-            .await
-            .into_iter()
-            .flatten()
-            .collect()
+    /// Every authenticated session; `None` when a shard did not answer in time.
+    pub async fn sessions(&self) -> Option<Vec<SessionRecord>> {
+        let answers = self.ask(Command::Snapshot).await;
+        (answers.len() == self.shards.len()).then(|| answers.into_iter().flatten().collect())
     }
 
     /// Sums of all counters.
@@ -260,15 +266,17 @@ impl Hub {
 
     /// Asks every shard and collects the answers; one that does not answer in time is left out.
     async fn ask<T>(&self, command: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<T> {
+        let deadline = Instant::now() + ANSWER;
         let mut waiting = Vec::new();
         for shard in self.numbers() {
             let (sender, receiver) = oneshot::channel();
-            self.post(shard, command(sender)).await;
+            // A post that times out drops the sender, and the answer with it.
+            let _late = timeout_at(deadline, self.post(shard, command(sender))).await;
             waiting.push(receiver);
         }
         let mut answers = Vec::new();
         for receiver in waiting {
-            if let Ok(Ok(answer)) = tokio::time::timeout(ANSWER, receiver).await {
+            if let Ok(Ok(answer)) = timeout_at(deadline, receiver).await {
                 answers.push(answer);
             }
         }

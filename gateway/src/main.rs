@@ -17,7 +17,12 @@ fn main() -> ExitCode {
         Some(Command::Token(token)) => arguments.token(token),
         None => tokio::runtime::Runtime::new()
             .map_err(Into::into)
-            .and_then(|runtime| runtime.block_on(run(&arguments))),
+            .and_then(|runtime| {
+                let done = runtime.block_on(run(&arguments));
+                // Whatever is stuck must not keep the process.
+                runtime.shutdown_background();
+                done
+            }),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -37,6 +42,11 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let _log = arguments.log(&config, &options.node)?;
     for key in config.unimplemented_keys_set() {
         tracing::warn!(%key, "this release does nothing with a key that is set");
+    }
+    if !config.wsc.security.enable_auth {
+        tracing::warn!(
+            "wsc.security.enableAuth is false: whoever connects is who they say they are"
+        );
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

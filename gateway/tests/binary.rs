@@ -122,10 +122,14 @@ impl Drop for Running {
 }
 
 fn get(address: &str, path: &str) -> String {
+    get_as(address, path, address)
+}
+
+fn get_as(address: &str, path: &str, host: &str) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
     write!(
         socket,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
     )
     .unwrap();
     let mut answer = String::new();
@@ -157,6 +161,11 @@ fn dev_mode_offers_a_page_with_tokens_and_leaves_on_sigterm() {
     assert!(
         page.contains("\"alice\":\"ey") && page.contains("\"bob\":\"ey"),
         "{page}"
+    );
+    let rebound = get_as(&address, "/", "evil.example.com");
+    assert!(
+        rebound.starts_with("HTTP/1.1 421") && !rebound.contains("ey"),
+        "{rebound}"
     );
     assert_eq!(gateway.terminate(), Some(0));
 }
@@ -229,6 +238,14 @@ fn what_is_wrong_with_the_start_is_named() {
     scratch.file("jwt-key", "short");
     let said = refusal(&[&["--secrets-dir", &dir][..], &FREE_PORTS].concat());
     assert!(said.contains("jwt-key") && said.contains("32"), "{said}");
+
+    for key in [
+        "wsc.security.enableEncryption=true",
+        "wsc.security.blockedIps=[10.0.0.0/8]",
+    ] {
+        let said = refusal(&[&["--dev", "--set", key][..], &FREE_PORTS].concat());
+        assert!(said.contains(key.split('=').next().unwrap()), "{said}");
+    }
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = format!("http.port={}", taken.local_addr().unwrap().port());

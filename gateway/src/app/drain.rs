@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Gateway;
 use crate::admin::Phase;
@@ -12,6 +12,9 @@ use crate::hub::{Command, DrainPlan, ShardThread};
 
 /// Kept back from the deadline for what follows the sessions: finishing API calls and leaving the cluster.
 const FAREWELL: Duration = Duration::from_secs(3);
+
+/// What tasks and threads get to end, even when the deadline is over.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 impl Gateway {
     /// Leaves: within `drain.deadline` every session has been told, the registry is left, and all ports are closed.
@@ -63,9 +66,11 @@ impl Gateway {
         let mut waiting = Vec::new();
         for shard in (0..).take(shards) {
             let (answer, drained) = oneshot::channel();
-            self.hub
-                .post(shard, Command::Drain(plan.share(shards), answer))
-                .await;
+            let post = self
+                .hub
+                .post(shard, Command::Drain(plan.share(shards), answer));
+            // A stuck shard must not hold up the others' farewell.
+            let _late = timeout_at(deadline, post).await;
             waiting.push(drained);
         }
         for drained in waiting {
@@ -75,17 +80,15 @@ impl Gateway {
     }
 
     async fn stop(&self, deadline: Instant) {
-        let patience = deadline
-            .saturating_duration_since(Instant::now())
-            .max(Duration::from_millis(100));
+        let deadline = deadline.max(Instant::now() + LAST_WORDS);
         self.running.cancel();
-        if timeout(patience, self.tasks.wait()).await.is_err() {
+        if timeout_at(deadline, self.tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }
         let shards = std::mem::take(&mut *self.shards.lock());
         let joined =
             tokio::task::spawn_blocking(move || shards.into_iter().for_each(ShardThread::join));
-        if timeout(patience, joined).await.is_err() {
+        if timeout_at(deadline, joined).await.is_err() {
             tracing::warn!("a shard did not end in time");
         }
         self.phase.send_replace(Phase::Stopped);

@@ -7,10 +7,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::plan::Plan;
@@ -29,9 +28,6 @@ const QUEUE_KIB: u32 = 64 << 10;
 /// Work per batch, and its bytes: what one pipeline carries without holding Redis for long.
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 4 << 20;
-
-/// How long the sender waits for room before it hears `Busy`.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where senders hand in work.
 pub(super) struct Counter {
@@ -77,15 +73,15 @@ pub(super) fn courier(
 }
 
 impl Counter {
-    /// Waits for room, at most for [`PATIENCE`]; the report is called in any case.
-    pub(super) async fn hand_in(&self, work: Forward) {
+    /// Waits for room until the deadline; the report is called in any case.
+    pub(super) async fn hand_in(&self, work: Forward, deadline: Instant) {
         if let Err(error) = self.shared.check() {
             return fail(&self.shared, work, error);
         }
         let kib = u32::try_from(work.bytes() / 1024 + 1)
             .unwrap_or(QUEUE_KIB)
             .min(QUEUE_KIB);
-        let room = timeout(PATIENCE, async {
+        let room = timeout_at(deadline, async {
             let room = self.room.clone().acquire_many_owned(kib).await.ok()?;
             Some((room, self.queue.reserve().await.ok()?))
         });
@@ -224,6 +220,7 @@ impl Courier {
 
 #[cfg(test)]
 mod tests {
+    use crate::cluster::Cluster;
     use bytes::Bytes;
     use futures_util::future::BoxFuture;
     use tokio::sync::oneshot;
@@ -272,18 +269,22 @@ mod tests {
         )
     }
 
+    fn soon() -> Instant {
+        Instant::now() + Cluster::PATIENCE
+    }
+
     #[tokio::test]
     async fn a_full_queue_is_busy_after_a_second_by_number_and_by_bytes() {
         for (bytes, fits) in [(1, QUEUE), (1 << 20, 63)] {
             let (counter, _courier) = stuck();
             for _ in 0..fits {
-                counter.hand_in(broadcast(bytes).0).await;
+                counter.hand_in(broadcast(bytes).0, soon()).await;
             }
             let (one_more, told) = broadcast(bytes);
             let start = tokio::time::Instant::now();
-            counter.hand_in(one_more).await;
+            counter.hand_in(one_more, soon()).await;
             assert!(matches!(told.await.unwrap(), Err(ClusterError::Busy)));
-            assert!(start.elapsed() >= PATIENCE);
+            assert!(start.elapsed() >= Cluster::PATIENCE);
         }
     }
 
@@ -291,10 +292,10 @@ mod tests {
     async fn what_still_waits_when_the_node_ends_is_told_so() {
         let (counter, courier) = stuck();
         let (work, told) = broadcast(1);
-        counter.hand_in(work).await;
+        counter.hand_in(work, soon()).await;
         let cancel = CancellationToken::new();
         cancel.cancel();
-        timeout(PATIENCE, courier.run(cancel)).await.unwrap();
+        timeout_at(soon(), courier.run(cancel)).await.unwrap();
         assert!(matches!(
             told.await.unwrap(),
             Err(ClusterError::Disconnected)

@@ -176,8 +176,8 @@ mod tests {
         fn kick_session<'a>(&'a self, _: SessionId, _: &'a str) -> BoxFuture<'a, usize> {
             Box::pin(async { 0 })
         }
-        fn sessions(&self) -> BoxFuture<'_, Vec<SessionRecord>> {
-            Box::pin(async { Vec::new() })
+        fn sessions(&self) -> BoxFuture<'_, Option<Vec<SessionRecord>>> {
+            Box::pin(async { Some(Vec::new()) })
         }
         fn connections(&self) -> u64 {
             0

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -47,6 +47,9 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Cluster {
+    /// The longest anyone waits for room in the queue to other nodes.
+    pub const PATIENCE: Duration = Duration::from_secs(1);
+
     /// The longest a farewell may take; a lease that could not be given back runs out.
     const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -138,10 +141,15 @@ impl Cluster {
     /// Hands in work for other nodes; waits at most a second for room in the queue. The report is called in any case,
     /// by the time the work has been done or has failed. Work handed in one after the other arrives in that order.
     pub async fn forward(&self, work: Forward) {
+        self.forward_by(work, Instant::now() + Self::PATIENCE).await;
+    }
+
+    /// The same with a deadline of the caller's, who has much to hand in and must not wait for each.
+    pub async fn forward_by(&self, work: Forward, deadline: Instant) {
         if self.0.backing.broker.alone() {
             return work.report_nobody();
         }
-        self.0.counter.hand_in(work).await;
+        self.0.counter.hand_in(work, deadline).await;
     }
 
     /// How this node stands now.

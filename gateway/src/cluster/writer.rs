@@ -201,8 +201,11 @@ impl Writer {
     /// that is in it already changes nothing.
     async fn resync(&mut self) -> Result<(), ClusterError> {
         self.drain();
-        let sessions = self.local.sessions().await;
-        let replaced = self.replace(sessions).await;
+        let replaced = match self.local.sessions().await {
+            Some(sessions) => self.replace(sessions).await,
+            // Half a list would make the other half offline.
+            None => Err(ClusterError::Incomplete),
+        };
         self.state = match &replaced {
             Ok(()) => State::Synced,
             Err(ClusterError::Disconnected | ClusterError::Fenced { .. }) => State::Waiting,

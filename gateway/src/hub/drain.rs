@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::session::liveness::{CLOSE_PATIENCE, TICK};
+
 /// The plan for one shard.
 #[derive(Clone, Copy, Debug)]
 pub struct DrainPlan {
@@ -32,12 +34,18 @@ impl DrainPlan {
         #[allow(clippy::cast_precision_loss)] // sessions of a shard are far below 2^52
         let index = index as f64;
         let moved = (index + self.jitter.clamp(0.0, 1.0) * random).max(0.0);
-        gap.mul_f64(moved).min(self.deadline)
+        gap.mul_f64(moved).min(self.last_departure())
+    }
+
+    /// The last to be told must have time to hear it.
+    fn last_departure(&self) -> Duration {
+        let patience = TICK * CLOSE_PATIENCE;
+        self.deadline.saturating_sub(patience)
     }
 
     fn gap(&self, count: usize) -> Duration {
-        let even = self
-            .window
+        let window = self.window.min(self.last_departure());
+        let even = window
             .checked_div(u32::try_from(count).unwrap_or(u32::MAX))
             .unwrap_or_default();
         if self.rate_per_second > 0.0 {
@@ -73,7 +81,18 @@ mod tests {
         }
         .share(2);
         assert_eq!(plan.departure(100, 1000, 0.0), Duration::from_secs(50));
-        assert_eq!(plan.departure(900, 1000, 0.0), PLAN.deadline);
+        assert_eq!(plan.departure(900, 1000, 0.0), Duration::from_secs(58));
+    }
+
+    #[test]
+    fn a_window_longer_than_the_deadline_is_still_spread() {
+        let plan = DrainPlan {
+            window: Duration::from_secs(20),
+            deadline: Duration::from_secs(12),
+            ..PLAN
+        };
+        assert_eq!(plan.departure(5, 10, 0.0), Duration::from_secs(5));
+        assert_eq!(plan.departure(9, 10, 0.0), Duration::from_secs(9));
     }
 
     #[test]

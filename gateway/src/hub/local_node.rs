@@ -27,12 +27,12 @@ impl LocalNode for Hub {
         Box::pin(self.kick(KickWhom::Session(session), reason))
     }
 
-    fn sessions(&self) -> BoxFuture<'_, Vec<SessionRecord>> {
+    fn sessions(&self) -> BoxFuture<'_, Option<Vec<SessionRecord>>> {
         Box::pin(self.sessions())
     }
 
     fn connections(&self) -> u64 {
-        self.stats().connections
+        self.connections()
     }
 }
 

@@ -22,7 +22,7 @@ pub struct ShardThread {
 impl ShardThread {
     /// Waits until the thread has ended. Blocks.
     pub fn join(self) {
-        // A panicked shard has printed its message; the process is on its way out.
+        // A panicked shard has logged its message.
         let _panicked = self.thread.join();
     }
 }
@@ -48,8 +48,8 @@ pub fn spawn(
 
 async fn run(mut inbox: ShardInbox, context: ShardContext, cancel: CancellationToken) {
     let shard = Shard::new(inbox.id, context);
-    tokio::task::spawn_local(Rc::clone(&shard).flush_forever());
-    tokio::task::spawn_local(tick_forever(Rc::clone(&shard)));
+    let mut flusher = tokio::task::spawn_local(Rc::clone(&shard).flush_forever());
+    let mut ticker = tokio::task::spawn_local(tick_forever(Rc::clone(&shard)));
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         tokio::select! {
@@ -61,8 +61,13 @@ async fn run(mut inbox: ShardInbox, context: ShardContext, cancel: CancellationT
                 for command in batch.drain(..) {
                     apply(&shard, command);
                 }
+                // However full the queue is: sockets, timers and the flusher have their turn after each batch.
+                tokio::task::yield_now().await;
             }
             () = cancel.cancelled() => return,
+            // They end by a panic only. Without either the shard is of no use: its pulse stops, and liveness tells.
+            _ = &mut flusher => return tracing::error!("a shard's flusher has ended, and the shard with it"),
+            _ = &mut ticker => return tracing::error!("a shard's timer has ended, and the shard with it"),
         }
     }
 }

@@ -61,10 +61,9 @@ pub fn codes_reference() -> String {
     let mut lines: Vec<(u16, String)> = Disconnect::ALL.into_iter().flat_map(close_lines).collect();
     lines.sort();
     let close: String = lines.into_iter().map(|(_, line)| line).collect();
-    let errors: String = ErrorCode::ALL
-        .into_iter()
-        .map(|code| format!("| `{}` | {} |\n", code.as_str(), code.meaning()))
-        .collect();
+    let errors =
+        ErrorCode::ALL.map(|code| format!("| `{}` | {} |\n", code.as_str(), code.meaning()));
+    let errors = errors.concat();
     [HEAD, CLOSE_HEAD, &close, ERROR_HEAD, &errors].concat()
 }
 

@@ -6,19 +6,24 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::{Command, Hub};
 
 /// Handshakes under way on one shard beyond which sockets are closed at once: a flood must not take the memory that
 /// the sessions need.
-const PENDING_MAX: usize = 2048;
+pub(super) const PENDING_MAX: usize = 2048;
 
 /// Pause after an error that accepting again at once would only repeat: no file descriptors, no memory.
 const BREATH: Duration = Duration::from_millis(50);
 
+/// A lasting lack is logged this often.
+const WARN_EVERY: Duration = Duration::from_secs(5);
+
 /// Accepts until `cancel` fires. Errors of one socket end nothing.
 pub async fn accept_forever(listener: TcpListener, hub: Arc<Hub>, cancel: CancellationToken) {
+    let mut warned = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -32,7 +37,10 @@ pub async fn accept_forever(listener: TcpListener, hub: Arc<Hub>, cancel: Cancel
             }
             Err(error) if is_of_one_socket(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot accept connections for the moment");
+                if warned.is_none_or(|at: Instant| at.elapsed() > WARN_EVERY) {
+                    warned = Some(Instant::now());
+                    tracing::warn!(%error, "cannot accept connections for the moment");
+                }
                 tokio::time::sleep(BREATH).await;
             }
         }

@@ -12,6 +12,7 @@ use crate::hub::{Later, Shard};
 use crate::protocol::json::{self, ClientFrame, Refusal};
 use crate::protocol::{Disconnect, ErrorCode};
 use crate::session::decide::{Decision, decide};
+use crate::session::liveness::CLOSE_PATIENCE;
 use crate::transport::Connection;
 
 /// Bad frames in a row that make a client abusive.
@@ -26,32 +27,52 @@ pub(super) async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, mut firs
         dead: false,
         discarded: 0,
     };
+    let place = Place { shard, connection };
+    let Place { shard, connection } = &place;
     let mut later = Later::default();
-    reader.digest(&shard, &connection, &mut first, &mut later);
+    reader.digest(shard, connection, &mut first, &mut later);
     drop(first);
     loop {
         if !later.is_empty() {
             let waiting = std::mem::take(&mut later);
             Box::pin(waiting.hand_over(shard.context())).await;
+            // What the client said meanwhile is in the socket: it has not been silent.
+            connection.heard(shard.now());
         }
         if connection.readable().await.is_err() {
-            break;
+            return;
         }
-        let mut buffer = shard.read_buffer().borrow_mut();
-        match connection.try_read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => {
-                connection.heard(shard.now());
-                let bytes = buffer.get_mut(..read).unwrap_or_default();
-                reader.digest(&shard, &connection, bytes, &mut later);
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(_) => break,
+        match reader.read(shard, connection, &mut later) {
+            Read::End => return,
+            // A client that sends without pause must not keep the shard from its other work: nothing above waits then.
+            Read::Full => tokio::task::yield_now().await,
+            Read::Drained => {}
         }
     }
-    // A second call is a no-op: whoever began the end has said why.
-    connection.begin_close(Disconnect::ConnectionLost);
-    shard.leave(&connection);
+}
+
+/// A connection's place in its shard, freed when its reading task ends, however it ends.
+struct Place {
+    shard: Rc<Shard>,
+    connection: Rc<Connection>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // A second call is a no-op: whoever began the end has said why.
+        self.connection.begin_close(Disconnect::ConnectionLost);
+        self.shard.leave(&self.connection);
+    }
+}
+
+/// What one read found.
+enum Read {
+    /// As much as the buffer holds; there may be more.
+    Full,
+    /// All there was.
+    Drained,
+    /// The socket's end.
+    End,
 }
 
 struct Reader {
@@ -62,6 +83,22 @@ struct Reader {
 }
 
 impl Reader {
+    fn read(&mut self, shard: &Rc<Shard>, connection: &Rc<Connection>, later: &mut Later) -> Read {
+        let mut buffer = shard.read_buffer().borrow_mut();
+        match connection.try_read(&mut buffer) {
+            Ok(0) => Read::End,
+            Ok(read) => {
+                connection.heard(shard.now());
+                let full = read == buffer.len();
+                let bytes = buffer.get_mut(..read).unwrap_or_default();
+                self.digest(shard, connection, bytes, later);
+                if full { Read::Full } else { Read::Drained }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Read::Drained,
+            Err(_) => Read::End,
+        }
+    }
+
     fn digest(
         &mut self,
         shard: &Rc<Shard>,
@@ -69,14 +106,13 @@ impl Reader {
         mut bytes: &mut [u8],
         later: &mut Later,
     ) {
-        while !bytes.is_empty() {
-            if self.dead {
-                self.discarded += bytes.len();
-                if self.discarded > FAREWELL_MAX {
-                    connection.cut();
-                }
-                return;
+        if connection.is_closing() {
+            self.discarded += bytes.len();
+            if self.discarded > FAREWELL_MAX {
+                connection.cut();
             }
+        }
+        while !bytes.is_empty() && !self.dead {
             match self.decoder.decode(bytes) {
                 Ok(decoded) => {
                     let consumed = decoded.consumed;
@@ -112,6 +148,7 @@ fn answer_close(shard: &Shard, connection: &Rc<Connection>, code: Option<u16>) {
             None => wsc_wire::encode(Opcode::Close, b""),
         };
         shard.push_anyway(connection, &Rc::new(answer));
+        shard.schedule(connection, shard.now().saturating_add(CLOSE_PATIENCE));
     } else if connection.outbox().borrow().is_empty() {
         connection.cut();
     }

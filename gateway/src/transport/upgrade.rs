@@ -81,8 +81,8 @@ fn judge(
     if state.draining.load(Relaxed) {
         return Err(Refused::Draining);
     }
-    // The socket that asks is counted already, as a pending handshake.
-    if state.hub.load() > state.settings.max_connections {
+    // Handshakes that agree at the same moment may exceed it by their number; silent sockets take nobody's room.
+    if state.hub.connections() >= state.settings.max_connections {
         return Err(Refused::Full);
     }
     let protocol = negotiate(headers)?;

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -19,10 +20,13 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
 
+use super::acceptor::PENDING_MAX;
 use super::reader;
 use super::upgrade::Accepted;
 use crate::hub::Shard;
 
+/// The deadline of a handshake in a flood. Good clients need a fraction of it.
+const HURRY: Duration = Duration::from_secs(1);
 /// Bytes of request head hyper may hold.
 const HEAD_MAX: usize = 16 * 1024;
 /// Header lines a request may have.
@@ -33,18 +37,44 @@ pub fn accept(shard: &Rc<Shard>, socket: std::net::TcpStream, peer: SocketAddr) 
     let shard = Rc::clone(shard);
     tokio::task::spawn_local(async move {
         let began = Instant::now();
-        let deadline = shard.settings().handshake_timeout;
+        let pending = Pending(Rc::clone(&shard));
+        let deadline = pending.deadline();
         let handshake = Box::pin(handshake(Rc::clone(&shard), socket, peer, began));
         let ended = tokio::time::timeout(deadline, handshake).await;
-        if let Some(handle) = shard.handle() {
-            handle.pending().fetch_sub(1, Relaxed);
-        }
+        drop(pending);
         match ended {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%peer, %error, "handshake failed"),
             Err(_) => tracing::debug!(%peer, ?deadline, "handshake took too long"),
         }
     });
+}
+
+/// A handshake under way, counted until it is over, however it ends.
+struct Pending(Rc<Shard>);
+
+impl Pending {
+    /// How long it may take: as configured, but little when so many are under way that they look like a flood.
+    fn deadline(&self) -> Duration {
+        let configured = self.0.settings().handshake_timeout;
+        let pending = self
+            .0
+            .handle()
+            .map_or(0, |handle| handle.pending().load(Relaxed));
+        if pending > PENDING_MAX / 4 {
+            configured.min(HURRY)
+        } else {
+            configured
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.handle() {
+            handle.pending().fetch_sub(1, Relaxed);
+        }
+    }
 }
 
 async fn handshake(
@@ -105,7 +135,9 @@ async fn begin(shard: Rc<Shard>, upgrade: OnUpgrade, accepted: Accepted, peer: S
     let first = parts.read_buf.to_vec();
     drop(parts.read_buf);
     let connection = shard.enter(parts.io.into_inner(), peer);
-    if shard.settings().echo {
+    if shard.is_draining() {
+        shard.send_away(&connection);
+    } else if shard.settings().echo {
         connection.set_until(None);
     } else if let Some(identity) = accepted.identity {
         shard.activate(&connection, identity);

@@ -196,7 +196,10 @@ async fn a_stalled_handshake_is_cut() {
         let ended = timeout(Duration::from_secs(5), socket.read_to_end(&mut rest)).await;
         assert!(ended.is_ok(), "the socket stayed open after {stalled:?}");
     }
-    eventually("nothing is pending", || async { node.0.hub().load() == 0 }).await;
+    eventually("nothing is pending", || async {
+        node.0.hub().pending() == 0
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

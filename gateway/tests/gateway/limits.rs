@@ -9,7 +9,7 @@ use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::Message;
 use wsc_gateway::security::Scopes;
 
-use crate::sandbox::{alone, eventually};
+use crate::sandbox::{alone, alone_on_one_shard, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_client_is_given_up_and_a_talking_one_is_not() {
@@ -161,4 +161,84 @@ async fn a_class_of_users_may_lose_messages_instead() {
         seqs.is_sorted() && seqs.len() < sent + 1,
         "{seqs:?} of {sent}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_pings_does_not_keep_its_shard_from_the_others() {
+    let node = alone_on_one_shard().await;
+    let mut good = node.connect("good").await;
+    // Masked pings without a payload, sent as fast as the socket takes them, and nothing is read.
+    let mut flood = node.connect("flood").await.into_inner();
+    let flooding = tokio::task::spawn(async move {
+        let pings: Vec<u8> = [0x89, 0x80, 0, 0, 0, 0].repeat(40_000);
+        let MaybeTlsStream::Plain(raw) = flood.get_mut() else {
+            panic!("plain")
+        };
+        for _ in 0..200 {
+            if raw.write_all(&pings).await.is_err() {
+                return;
+            }
+        }
+    });
+    for number in 0..50 {
+        let asked = Instant::now();
+        good.send(json!({"type": "ping", "id": number.to_string()}))
+            .await;
+        assert_eq!(good.next().await["id"], number.to_string());
+        assert!(
+            asked.elapsed() < Duration::from_secs(2),
+            "waited {:?}",
+            asked.elapsed()
+        );
+    }
+    assert_eq!(node.admin("/livez").await.0, 200);
+    flooding.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_half_closes_with_a_full_socket_leaves_nothing_behind() {
+    let node = alone(&[]).await;
+    let mut sockets = Vec::new();
+    for _ in 0..5 {
+        let mut socket = node.connect("mute").await.into_inner();
+        let MaybeTlsStream::Plain(raw) = socket.get_mut() else {
+            panic!("plain")
+        };
+        // Pongs fill both buffers, since nothing reads them.
+        let pings: Vec<u8> = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[0; 125]]
+            .concat()
+            .repeat(500);
+        for _ in 0..40 {
+            let write = raw.write_all(&pings);
+            if !matches!(
+                tokio::time::timeout(Duration::from_millis(300), write).await,
+                Ok(Ok(()))
+            ) {
+                break;
+            }
+        }
+        let _ended = raw.shutdown().await;
+        sockets.push(socket);
+    }
+    eventually("no connection is counted", || async {
+        node.0.hub().connections() == 0
+    })
+    .await;
+    let port = node.0.addresses().ws.unwrap().port();
+    eventually("no socket is left", || async { held(port) == 0 }).await;
+    drop(sockets);
+}
+
+/// Sockets of the gateway's side that a process holds, by the kernel's own table.
+fn held(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let local = format!(":{port:04X}");
+    let open = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (address, _, state) = (fields.next(), fields.next(), fields.next());
+        // 01 ESTABLISHED, 08 CLOSE_WAIT.
+        address.is_some_and(|address| address.ends_with(&local))
+            && matches!(state, Some("01" | "08"))
+    };
+    table.lines().filter(open).count()
 }

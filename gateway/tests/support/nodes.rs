@@ -84,8 +84,8 @@ impl LocalNode for Recorder {
         Box::pin(async { 1 })
     }
 
-    fn sessions(&self) -> BoxFuture<'_, Vec<SessionRecord>> {
-        Box::pin(async { self.sessions.lock().values().cloned().collect() })
+    fn sessions(&self) -> BoxFuture<'_, Option<Vec<SessionRecord>>> {
+        Box::pin(async { Some(self.sessions.lock().values().cloned().collect()) })
     }
 
     fn connections(&self) -> u64 {

@@ -1,6 +1,7 @@
 //! How connections end, and how all of them leave in a drain.
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rand::RngExt as _;
@@ -57,7 +58,11 @@ impl Shard {
             tokio::time::sleep_until(began + plan.departure(index, count, random)).await;
             self.send_away(&connection);
         }
-        while !self.is_empty() && began.elapsed() < plan.deadline {
+        let pending = || {
+            self.handle()
+                .is_some_and(|handle| handle.pending().load(Relaxed) > 0)
+        };
+        while (!self.is_empty() || pending()) && began.elapsed() < plan.deadline {
             // Also those whose handshake was under way when the drain began.
             for connection in self.all() {
                 self.send_away(&connection);
@@ -69,7 +74,8 @@ impl Shard {
         }
     }
 
-    fn send_away(&self, connection: &Rc<Connection>) {
+    /// Tells a connection to come back, to another node.
+    pub fn send_away(&self, connection: &Rc<Connection>) {
         if connection.is_closing() {
             return;
         }

@@ -61,8 +61,9 @@ impl Shard {
             .map(|session| session.overflow)
             .unwrap_or_default();
         // A burst within one turn is not a slow reader: what the socket takes leaves first.
-        if !connection.blocked() && !connection.outbox().borrow().fits(frame.len(), limits) {
-            self.write_out(connection);
+        let full = !connection.outbox().borrow().fits(frame.len(), limits);
+        if full && !connection.blocked() && self.write_out(connection).is_none() {
+            return;
         }
         let mut outbox = connection.outbox().borrow_mut();
         let pushed = outbox.push(
@@ -128,7 +129,7 @@ impl Shard {
     }
 
     /// Writes what the socket takes now. A broken one is cut: its reading task hears of it and frees the place.
-    fn write_out(&self, connection: &Connection) -> Option<Flushed> {
+    pub(super) fn write_out(&self, connection: &Connection) -> Option<Flushed> {
         let mut outbox = connection.outbox().borrow_mut();
         let scratch = &mut *self.write_scratch.borrow_mut();
         let written = outbox.flush(connection.socket(), scratch, &mut self.pool.borrow_mut());

@@ -117,6 +117,11 @@ impl Shard {
             stats.count_disconnect(why);
         });
         self.forget(connection);
+        // What was answered in this very turn still goes out; then nothing keeps the socket, blocked or not.
+        if !connection.blocked() {
+            self.write_out(connection);
+        }
+        connection.cut();
         connection.outbox().borrow_mut().clear();
     }
 

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Shard, ShardContext, unix_millis};
-use crate::cluster::{ClusterError, Forward, ForwardReport};
+use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport};
 use crate::hub::{Command, Hub, Recipients, SessionKey, ShardId};
 use crate::protocol::json::{self, Refusal};
 use crate::protocol::{ErrorCode, Message, MessageBody, Sender, Target, UserId};
@@ -27,13 +28,15 @@ impl Later {
         self.posts.is_empty() && self.forwards.is_empty()
     }
 
-    /// Hands everything on, waiting as long as it takes; the sender is not read from meanwhile.
+    /// Hands everything on. The sender is not read from meanwhile; what finds no room to other nodes in all that time is
+    /// reported as failed.
     pub async fn hand_over(self, context: &ShardContext) {
+        let deadline = Instant::now() + Cluster::PATIENCE;
         for (shard, command) in self.posts {
             context.hub.post(shard, command).await;
         }
         for forward in self.forwards {
-            context.cluster.forward(forward).await;
+            context.cluster.forward_by(forward, deadline).await;
         }
     }
 
