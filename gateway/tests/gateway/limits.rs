@@ -9,7 +9,7 @@ use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::Message;
 use wsc_gateway::security::Scopes;
 
-use crate::sandbox::{alone, alone_on_one_shard, eventually};
+use crate::sandbox::{alone, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_client_is_given_up_and_a_talking_one_is_not() {
@@ -161,37 +161,6 @@ async fn a_class_of_users_may_lose_messages_instead() {
         seqs.is_sorted() && seqs.len() < sent + 1,
         "{seqs:?} of {sent}"
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_sends_without_pause_does_not_keep_its_shard_from_the_others() {
-    let node = alone_on_one_shard().await;
-    let mut good = node.connect("good").await;
-    let mut flood = node.connect("flood").await.into_inner();
-    let flooding = tokio::task::spawn(async move {
-        // Pongs nobody asked for are legal (RFC 6455 §5.5.3), mean nothing, and are never answered.
-        let pongs: Vec<u8> = [0x8a, 0x80, 0, 0, 0, 0].repeat(40_000);
-        let MaybeTlsStream::Plain(raw) = flood.get_mut() else {
-            panic!("plain")
-        };
-        for _ in 0..500 {
-            raw.write_all(&pongs).await.unwrap();
-        }
-    });
-    let mut slowest = Duration::ZERO;
-    for number in 0..50 {
-        let asked = Instant::now();
-        good.send(json!({"type": "ping", "id": number.to_string()}))
-            .await;
-        assert_eq!(good.next().await["id"], number.to_string());
-        slowest = slowest.max(asked.elapsed());
-    }
-    assert!(
-        !flooding.is_finished(),
-        "the flood was over before the others had asked"
-    );
-    assert!(slowest < Duration::from_secs(1), "waited {slowest:?}");
-    flooding.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

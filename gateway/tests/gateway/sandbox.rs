@@ -58,15 +58,6 @@ pub async fn alone(sets: &[&str]) -> Node {
     )
 }
 
-/// The same with everyone on one shard.
-pub async fn alone_on_one_shard() -> Node {
-    let options = Options {
-        shards: 1,
-        ..options("alone")
-    };
-    Node(Gateway::start(config(&[]), options).await.unwrap())
-}
-
 /// Gateways that share a Redis and see each other.
 pub async fn cluster<const N: usize>(redis: u16, sets: &[&str]) -> [Node; N] {
     let port = format!("wsc.redis.port={redis}");
