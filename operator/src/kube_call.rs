@@ -25,16 +25,32 @@ pub async fn within<T>(
 
 /// Whether the API server said that the object itself cannot be: trying again without a change is pointless.
 pub fn is_refusal(error: &Error) -> bool {
+    matches!(code(error), Some(400 | 403 | 404 | 422))
+}
+
+/// Whether it said that the object is invalid.
+pub fn is_invalid(error: &Error) -> bool {
+    code(error) == Some(422)
+}
+
+/// Whether it said that there is no such object.
+pub fn is_gone(error: &Error) -> bool {
+    code(error) == Some(404)
+}
+
+/// The code of an answer, if there was one.
+fn code(error: &Error) -> Option<u16> {
     match error {
-        Error::Api { source, .. } => {
-            matches!(source, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 422))
-        }
+        Error::Api { source, .. } => match source {
+            kube::Error::Api(status) => Some(status.code),
+            _ => None,
+        },
         Error::Deadline { .. }
         | Error::Conflict { .. }
         | Error::NotWatchingYet { .. }
         | Error::Serialise(_)
         | Error::Yaml(_)
         | Error::Unreadable(_)
-        | Error::Incomplete(_) => false,
+        | Error::Incomplete(_) => None,
     }
 }

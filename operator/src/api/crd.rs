@@ -1,9 +1,9 @@
-//! The CRD as it is installed: what the derive makes, plus the rule on the resource's own name.
+//! The CRD as it is installed: what the derive makes, plus the bounds of the resource's own name.
 //!
-//! `wsc-operator crd` prints it; `crds/` and the chart carry the same text, compared in `tests/crd.rs`.
+//! `wsc-operator crd` prints it; `crds/` and the chart carry the same text, compared in `tests/operator/crd.rs`.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, ValidationRule,
+    CustomResourceDefinition, JSONSchemaProps,
 };
 use kube::CustomResourceExt;
 
@@ -20,9 +20,9 @@ pub fn crd() -> CustomResourceDefinition {
             .and_then(|schema| schema.open_api_v3_schema.as_mut());
         if let Some(schema) = schema {
             schema
-                .x_kubernetes_validations
+                .properties
                 .get_or_insert_default()
-                .push(name_rule());
+                .insert("metadata".to_owned(), metadata());
         }
     }
     crd
@@ -37,14 +37,18 @@ pub fn crd_yaml() -> anyhow::Result<String> {
 }
 
 /// Services want a DNS label, and Kubernetes appends hashes to the names of pods.
-fn name_rule() -> ValidationRule {
-    ValidationRule {
-        rule: format!(
-            "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= {MAX_NAME}"
-        ),
-        message: Some(format!(
-            "metadata.name must begin with a letter, hold lower-case letters, digits and `-` only, and be at most {MAX_NAME} characters long"
-        )),
-        ..ValidationRule::default()
+///
+/// The name is the one thing of the metadata that a schema may bound; a CEL rule could not name the field.
+fn metadata() -> JSONSchemaProps {
+    let name = JSONSchemaProps {
+        type_: Some("string".to_owned()),
+        max_length: i64::try_from(MAX_NAME).ok(),
+        pattern: Some("^[a-z]([-a-z0-9]*[a-z0-9])?$".to_owned()),
+        ..JSONSchemaProps::default()
+    };
+    JSONSchemaProps {
+        type_: Some("object".to_owned()),
+        properties: Some([("name".to_owned(), name)].into()),
+        ..JSONSchemaProps::default()
     }
 }

@@ -1,7 +1,7 @@
 //! The CEL rules of the resource, beside those that `wsc-config` brings along for `spec.wsc`.
 //!
-//! Each is here and nowhere else: the API server judges, before anything is stored, and names the field. The root's rule
-//! on the name is added in `crd`, because the root type is generated.
+//! Each is here and nowhere else: the API server judges, before anything is stored, and names the field. The bounds
+//! of the resource's own name are added in `crd`, because the root type is generated.
 
 use schemars::Schema;
 use serde_json::{Map, Value, json};

@@ -21,7 +21,7 @@ use super::live::{Live, is_controlled_by};
 use super::validate::Rejection;
 use crate::context::Context;
 use crate::error::Error;
-use crate::kube_call::{is_refusal, within};
+use crate::kube_call::{is_gone, is_invalid, is_refusal, within};
 use crate::metrics::Verb;
 use crate::names::MANAGER;
 use crate::owned::{Kind, Object};
@@ -309,14 +309,4 @@ impl Run<'_> {
         self.context.metrics.wrote(kind, verb);
         self.changes.push(Change { verb, object });
     }
-}
-
-fn is_invalid(error: &Error) -> bool {
-    matches!(error, Error::Api { source, .. }
-        if matches!(source, kube::Error::Api(status) if status.code == 422))
-}
-
-fn is_gone(error: &Error) -> bool {
-    matches!(error, Error::Api { source, .. }
-        if matches!(source, kube::Error::Api(status) if status.code == 404))
 }

@@ -14,7 +14,7 @@ use super::apply::{Applied, Verdict};
 use crate::api::{GatewayStatus, WebSocketGateway};
 use crate::context::Context;
 use crate::error::Error;
-use crate::kube_call::within;
+use crate::kube_call::{is_gone, within};
 
 pub use compute::{Seen, compute};
 
@@ -82,7 +82,11 @@ async fn write(
     let api = context.gateways(namespace);
     let patch = Patch::Apply(&body);
     let action = format!("writing the status of {namespace}/{name}");
-    within(action, api.patch_status(name, &params, &patch)).await?;
-    context.metrics.wrote_status();
+    match within(action, api.patch_status(name, &params, &patch)).await {
+        Ok(_) => context.metrics.wrote_status(),
+        // The resource was deleted meanwhile.
+        Err(error) if is_gone(&error) => {}
+        Err(error) => return Err(error),
+    }
     Ok(())
 }
