@@ -10,18 +10,23 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --locked --release -p wsc-gateway -p wsc-operator --bins \
- && install -D -t /out target/release/wsc-gateway target/release/wsc-operator \
- && strip --strip-debug /out/*
+ && install -D -t /out/usr/local/bin target/release/wsc-gateway target/release/wsc-operator \
+ && strip --strip-debug /out/usr/local/bin/*
+# A root for the final images: the shared libraries the programs name, and nothing else. No shell, no package manager.
+RUN ldd /out/usr/local/bin/* | grep -o '/[^ ]*\.so[^ ]*' | sort -u | xargs -I{} cp -L --parents {} /out
 
-# `cc`: glibc and libgcc, nothing else. Bookworm on both sides: the same glibc.
-FROM gcr.io/distroless/cc-debian12:nonroot AS gateway
-COPY --from=build /out/wsc-gateway /usr/local/bin/wsc-gateway
+FROM scratch AS gateway
+COPY --from=build /out/lib /lib
+COPY --from=build /out/lib64 /lib64
+COPY --from=build /out/usr/local/bin/wsc-gateway /usr/local/bin/wsc-gateway
 USER 65532:65532
 # WebSocket, HTTP API, gRPC API, admin
 EXPOSE 8081 8080 9090 9100
 ENTRYPOINT ["/usr/local/bin/wsc-gateway"]
 
-FROM gcr.io/distroless/cc-debian12:nonroot AS operator
-COPY --from=build /out/wsc-operator /usr/local/bin/wsc-operator
+FROM scratch AS operator
+COPY --from=build /out/lib /lib
+COPY --from=build /out/lib64 /lib64
+COPY --from=build /out/usr/local/bin/wsc-operator /usr/local/bin/wsc-operator
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/wsc-operator"]

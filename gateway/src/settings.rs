@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use wsc_config::{GatewayConfig, NodeDiscovery, SlowConsumerPolicy, WscConfig};
+use wsc_config::{GatewayConfig, SlowConsumerPolicy};
 
 use crate::security::{
     ApiKey, ApiKeyError, JwtSettings, KeyError, OriginPolicy, QueryToken, TokenVerifier,
@@ -38,14 +38,6 @@ pub enum SettingsError {
     /// The API key cannot be used.
     #[error("api-key")]
     ApiKey(#[source] ApiKeyError),
-    /// Serving without what the key asks for would be unsafe or would split the cluster.
-    #[error(
-        "{key}: comes with a later release, and this one cannot serve without what it asks for"
-    )]
-    NotYet {
-        /// The key.
-        key: &'static str,
-    },
 }
 
 /// The secrets, as files of one directory give them. A missing file is a secret not configured. Cannot be printed.
@@ -130,7 +122,6 @@ impl Settings {
         node: &str,
     ) -> Result<Self, SettingsError> {
         let wsc = &config.wsc;
-        refuse_not_yet(wsc)?;
         let security = &wsc.security;
         let heartbeat = wsc.heartbeat_interval.into();
         let client_timeout = wsc.client_timeout.into();
@@ -171,33 +162,6 @@ impl Settings {
     /// What a full outbox means for this user type.
     pub fn overflow(&self, user_type: &str) -> OverflowPolicy {
         self.overflow.get(user_type).copied().unwrap_or_default()
-    }
-}
-
-/// Most keys of later releases are warned of; these would leave a connection in clear text or nodes without each other.
-fn refuse_not_yet(wsc: &WscConfig) -> Result<(), SettingsError> {
-    let etcd = wsc.distributed.enabled && wsc.distributed.node_discovery == NodeDiscovery::Etcd;
-    let keys = [
-        (etcd, "wsc.distributed.nodeDiscovery"),
-        (wsc.redis.tls.enabled, "wsc.redis.tls.enabled"),
-        (wsc.redis.sentinel.enabled, "wsc.redis.sentinel.enabled"),
-        (wsc.redis.cluster.enabled, "wsc.redis.cluster.enabled"),
-        (
-            wsc.security.enable_encryption,
-            "wsc.security.enableEncryption",
-        ),
-        (
-            wsc.security.enable_ip_whitelist,
-            "wsc.security.enableIpWhitelist",
-        ),
-        (
-            !wsc.security.blocked_ips.is_empty(),
-            "wsc.security.blockedIps",
-        ),
-    ];
-    match keys.into_iter().find(|(set, _)| *set) {
-        Some((_, key)) => Err(SettingsError::NotYet { key }),
-        None => Ok(()),
     }
 }
 

@@ -66,6 +66,33 @@ impl GatewayConfig {
         problems.into_result()
     }
 
+    /// Most keys of later releases do nothing and are warned of. These would leave nodes without each other, or content
+    /// and addresses without the protection that was asked for: better no start than that.
+    pub fn servable(&self) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        let (redis, security) = (&self.wsc.redis, &self.wsc.security);
+        let distributed = &self.wsc.distributed;
+        let etcd = distributed.enabled && distributed.node_discovery == NodeDiscovery::Etcd;
+        let keys = [
+            (etcd, "wsc.distributed.nodeDiscovery"),
+            (redis.tls.enabled, "wsc.redis.tls.enabled"),
+            (redis.sentinel.enabled, "wsc.redis.sentinel.enabled"),
+            (redis.cluster.enabled, "wsc.redis.cluster.enabled"),
+            (security.enable_encryption, "wsc.security.enableEncryption"),
+            (
+                security.enable_ip_whitelist,
+                "wsc.security.enableIpWhitelist",
+            ),
+            (!security.blocked_ips.is_empty(), "wsc.security.blockedIps"),
+        ];
+        for (_, path) in keys.into_iter().filter(|(set, _)| *set) {
+            let why =
+                "asks for what comes with a later release, and this one must not serve without it";
+            problems.invalid(path, why);
+        }
+        problems.into_result()
+    }
+
     /// The whole configuration as the file that [`GatewayConfig::load`] reads; the same text for equal values.
     pub fn to_yaml(&self) -> Result<String, ConfigError> {
         serde_saphyr::to_string(self).map_err(|error| ConfigError::Write(Box::new(error)))

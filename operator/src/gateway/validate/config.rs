@@ -67,7 +67,8 @@ pub(super) fn resolve(parts: &Parts<'_>) -> Result<GatewayConfig, Rejection> {
         drain: parts.drain.clone(),
         wsc,
     };
-    config.validate().map_err(|problems| {
+    let checked = config.validate().and_then(|()| config.servable());
+    checked.map_err(|problems| {
         let each: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Rejection::InvalidConfiguration(each.join("; "))
     })?;
