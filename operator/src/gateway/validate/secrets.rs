@@ -11,6 +11,8 @@ use crate::secrets::{SecretFacts, fact};
 
 /// RFC 7518, 3.2: an HS256 key is at least as long as the hash.
 const MIN_JWT_KEY: usize = 32;
+/// What the gateway takes as an API key, at least.
+const MIN_API_KEY: usize = 16;
 
 /// One key of one Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +86,7 @@ pub(super) fn plan(input: &Dereferenced) -> Result<SecretPlan, Rejection> {
         path: "spec.wsc.security.apiKeySecretRef",
         reference: wsc.security.api_key_secret_ref.as_ref(),
         generated: (&auth, API_KEY),
-        min: 1,
+        min: MIN_API_KEY,
     })?;
     let redis_wanted = Wanted {
         path: "spec.wsc.redis.passwordSecretRef",
