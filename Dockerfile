@@ -13,7 +13,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
  && install -D -t /out/usr/local/bin target/release/wsc-gateway target/release/wsc-operator \
  && strip --strip-debug /out/usr/local/bin/*
 # A root for the final images: the shared libraries the programs name, and nothing else. No shell, no package manager.
-RUN ldd /out/usr/local/bin/* | grep -o '/[^ ]*\.so[^ ]*' | sort -u | xargs -I{} cp -L --parents {} /out
+RUN ldd /out/usr/local/bin/* | grep -o '/[^ ]*\.so[^ ]*' | sort -u | xargs -I{} cp -L --parents {} /out && mkdir -p /out/lib64
 
 FROM scratch AS gateway
 COPY --from=build /out/lib /lib

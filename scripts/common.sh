@@ -11,4 +11,5 @@ die() { say "$(basename "$0"): $*"; exit 1; }
 
 # The cluster: KUBECONFIG decides; without it, it is the throw-away one.
 throw_away() { [ -z "${KUBECONFIG:-}" ] || [ "$KUBECONFIG" = "$cluster_run/pki/admin.kubeconfig" ]; }
+use_cluster() { ! throw_away || export KUBECONFIG=$cluster_run/pki/admin.kubeconfig; }
 cluster_runs() { KUBECONFIG=$cluster_run/pki/admin.kubeconfig kubectl get --raw /readyz >/dev/null 2>&1; }

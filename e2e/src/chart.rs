@@ -4,6 +4,7 @@
 //! cluster it goes with the cluster, on a user's cluster `helm uninstall` takes it away.
 
 use anyhow::{Context, Result, anyhow};
+use serde_json::json;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::cluster::{Cluster, source_root};
@@ -48,6 +49,12 @@ pub async fn operator_to_break() -> RwLockWriteGuard<'static, ()> {
 }
 
 async fn fresh(cluster: &Cluster) -> Result<()> {
+    namespace::remove_left_over(cluster).await?;
+    reinstall(cluster).await
+}
+
+/// Removes the release of an earlier run, whose images may be others of the same name, and installs the chart.
+pub async fn reinstall(cluster: &Cluster) -> Result<()> {
     cluster
         .helm(&[
             "uninstall",
@@ -58,23 +65,22 @@ async fn fresh(cluster: &Cluster) -> Result<()> {
             "--wait",
         ])
         .await?;
-    upgrade(cluster).await?;
-    namespace::remove_left_over(cluster).await
+    install(cluster).await
 }
 
-/// Installs the chart, or upgrades what is installed, as the chart's README says.
-pub async fn upgrade(cluster: &Cluster) -> Result<()> {
+/// Installs the chart as its README says, in a namespace where nothing may run that is not restricted.
+async fn install(cluster: &Cluster) -> Result<()> {
+    let namespace = json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+    });
+    cluster
+        .kubectl_with_input(&["apply", "-f", "-"], &namespace.to_string())
+        .await?;
     let chart = source_root().join("charts/wsc-operator");
     let chart = chart.to_string_lossy();
-    let mut args = vec![
-        "upgrade",
-        "--install",
-        RELEASE,
-        &chart,
-        "--namespace",
-        NAMESPACE,
-        "--create-namespace",
-    ];
+    let mut args = vec!["install", RELEASE, &chart, "--namespace", NAMESPACE];
     args.extend(["--wait", "--timeout=150s"]);
     for image in IMAGES {
         args.extend(["--set", image]);

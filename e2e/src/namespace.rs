@@ -97,29 +97,19 @@ async fn create(client: &Client, name: &str) -> Result<String> {
 /// The resource goes first, so that the operator does not make anew what goes with the namespace; the pods go without
 /// grace, so that the machine is free for the next test.
 async fn remove(cluster: &Cluster, namespace: &str) -> Result<()> {
-    let resources = [
-        "--namespace",
-        namespace,
-        "delete",
-        "websocketgateways",
-        "--all",
-        "--wait=false",
-    ];
-    cluster.kubectl(&resources).await?;
+    let here = ["--namespace", namespace, "delete", "--all", "--wait=false"];
+    // Without the CRD there is no such resource, which is as good.
+    let _ = cluster
+        .kubectl(&[&here[..], &["websocketgateways"]].concat())
+        .await;
     Api::<Namespace>::all(cluster.client())
         .delete(namespace, &DeleteParams::default())
         .await?;
-    let pods = [
-        "--namespace",
-        namespace,
-        "delete",
-        "pods",
-        "--all",
-        "--grace-period=0",
-        "--force",
-        "--wait=false",
-    ];
-    cluster.kubectl(&pods).await.map(drop)
+    let at_once = ["pods", "--grace-period=0", "--force"];
+    cluster
+        .kubectl(&[&here[..], &at_once].concat())
+        .await
+        .map(drop)
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
