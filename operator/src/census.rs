@@ -141,8 +141,12 @@ impl Rounds {
                 counts.insert(pod.name.clone(), count);
             }
         }
+        // A gateway whose last pod went has nothing to say any more; what it said must not stand.
+        for key in last.keys() {
+            found.entry(key.clone()).or_default();
+        }
         *last = found;
-        for (key, counts) in last.iter() {
+        for (key, counts) in &*last {
             if self.census.publish(key, counts.clone(), Instant::now()) {
                 let concern = Concern::Gateway {
                     namespace: key.0.clone(),
@@ -153,6 +157,7 @@ impl Rounds {
                 }
             }
         }
+        last.retain(|_, counts| !counts.is_empty());
     }
 
     /// The pods that can be asked: also those that are not ready, which may be draining.

@@ -17,6 +17,7 @@ use crate::gateway::apply::Settled;
 use crate::gateway::validate::Defaults;
 use crate::kube_call;
 use crate::metrics::Metrics;
+use crate::names::Names;
 use crate::secrets::SecretFacts;
 use crate::stores::Stores;
 
@@ -119,6 +120,12 @@ impl Context {
     pub fn forget(&self, namespace: &str, name: &str) {
         let key = (namespace.to_owned(), name.to_owned());
         self.failures.lock().remove(&key);
+        let names = Names::of(name);
+        let mut facts = self.facts.lock();
+        for secret in [names.auth(), names.redis()] {
+            facts.remove(&(namespace.to_owned(), secret));
+        }
+        drop(facts);
         self.census.forget(namespace, name);
         self.settled.forget(namespace, name);
     }

@@ -96,6 +96,11 @@ impl Counts {
         self.0.insert(pod, count);
     }
 
+    /// Whether no pod has said anything.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What one pod said.
     pub fn get(&self, pod: &str) -> Option<&PodCount> {
         self.0.get(pod)

@@ -178,6 +178,16 @@ fn a_gateway_that_does_not_reach_redis_is_named() {
 }
 
 #[test]
+fn what_a_pod_said_before_it_was_gone_does_not_count() {
+    let mut cluster = cluster(2);
+    let down = PodCount::new(10, Phase::Serving, RedisLink::Down);
+    cluster.counts.insert("chat-7".to_owned(), down);
+    let status = cluster.status();
+    assert_eq!(said(&status, "RedisReady"), ("True", "Up"));
+    assert_eq!(status.connections, 20);
+}
+
+#[test]
 fn a_redis_that_is_not_ready_yet_is_told_apart_from_none_at_all() {
     let mut managed = cluster(2);
     managed.redis["status"] = json!({"replicas": 1});

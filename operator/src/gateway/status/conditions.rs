@@ -218,10 +218,12 @@ fn redis_ready(facts: &Facts<'_>) -> Judgement {
 
 /// What the gateways say of their link to Redis decides.
 fn linked(facts: &Facts<'_>, fine: &str) -> Judgement {
+    // The census may still remember a pod that is gone.
+    let there = |name: &str| facts.pods.iter().any(|pod| pod.name == name);
     let cut: Vec<&str> = facts
         .counts
         .links()
-        .filter(|(_, link)| *link == RedisLink::Down)
+        .filter(|(pod, link)| *link == RedisLink::Down && there(pod))
         .map(|(pod, _)| pod)
         .collect();
     if cut.is_empty() {
