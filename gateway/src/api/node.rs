@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use uuid::Uuid;
 use wsc_wire::Opcode;
 
@@ -65,11 +66,16 @@ impl NodeApi {
         (json.into(), frame)
     }
 
-    async fn forward(&self, work: impl FnOnce(ForwardReport) -> Forward) -> Report {
+    /// Hands work to other nodes; a call waits for room until its own deadline, however much it has to hand over.
+    async fn forward(
+        &self,
+        deadline: Instant,
+        work: impl FnOnce(ForwardReport) -> Forward,
+    ) -> Report {
         let (sender, report) = oneshot::channel();
         // The caller may have gone away meanwhile.
         let report_to = Box::new(move |outcome| _ = sender.send(outcome));
-        self.cluster.forward(work(report_to)).await;
+        self.cluster.forward_by(work(report_to), deadline).await;
         report
     }
 
@@ -87,6 +93,7 @@ impl NodeApi {
         }
         check(&message)?;
         let id = message_id(&message);
+        let deadline = room_by();
         let mut waiting = Vec::with_capacity(to.len());
         for user in to {
             let target = Target::User(user.clone());
@@ -99,7 +106,7 @@ impl NodeApi {
                 .sum();
             let users = vec![user.clone()];
             let report = self
-                .forward(|report| Forward::Users {
+                .forward(deadline, |report| Forward::Users {
                     users,
                     json,
                     report,
@@ -125,7 +132,7 @@ impl NodeApi {
         let (json, frame) = self.encode(&message, &id, &Target::Broadcast);
         let local_sessions = self.hub.broadcast(&frame).await;
         let report = self
-            .forward(|report| Forward::Broadcast { json, report })
+            .forward(room_by(), |report| Forward::Broadcast { json, report })
             .await;
         Ok(BroadcastOutcome {
             id,
@@ -182,7 +189,7 @@ impl NodeApi {
                 });
             }
             KickTarget::Session(session) => {
-                self.forward(|report| Forward::KickSession {
+                self.forward(room_by(), |report| Forward::KickSession {
                     session,
                     reason,
                     report,
@@ -190,7 +197,7 @@ impl NodeApi {
                 .await
             }
             KickTarget::User(user) => {
-                self.forward(|report| Forward::KickUser {
+                self.forward(room_by(), |report| Forward::KickUser {
                     user,
                     reason,
                     report,
@@ -311,6 +318,11 @@ fn message_id(message: &ApiMessage) -> String {
         .id
         .clone()
         .unwrap_or_else(|| Uuid::now_v7().to_string())
+}
+
+/// Until when a call that begins now waits for room in the queue to other nodes.
+fn room_by() -> Instant {
+    Instant::now() + Cluster::PATIENCE
 }
 
 /// How many other nodes took the work.
