@@ -18,6 +18,9 @@ use tokio::process::Command;
 
 /// Longest a single kubectl or helm call may take.
 const TOOL_DEADLINE: Duration = Duration::from_mins(3);
+/// What to tell someone who has no cluster.
+const HOW_TO_GET_ONE: &str =
+    "Set KUBECONFIG, or start the throw-away cluster with `make cluster-up`";
 
 /// A cluster that answers.
 #[derive(Clone)]
@@ -32,21 +35,22 @@ impl Cluster {
     /// # Errors
     /// When there is none, with how to get one.
     pub async fn connect() -> Result<Self> {
-        let kubeconfig = kubeconfig_path();
-        if !kubeconfig.exists() {
-            bail!(
-                "no cluster: {} does not exist. Set KUBECONFIG, or start the throw-away cluster with `make cluster-up`",
-                kubeconfig.display()
-            );
-        }
-        let read = Kubeconfig::read_from(&kubeconfig)
-            .with_context(|| format!("kubeconfig {}", kubeconfig.display()))?;
+        let (read, kubeconfig) = match Kubeconfig::from_env().context("KUBECONFIG")? {
+            Some(given) => (given, std::env::var_os("KUBECONFIG").unwrap_or_default()),
+            None => throw_away()?,
+        };
         let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
         let client = Client::try_from(config)?;
         client.apiserver_version().await.with_context(|| {
-            format!("no cluster: the one of {} does not answer (`make cluster-up` starts the throw-away one)", kubeconfig.display())
+            format!(
+                "no cluster: the one of {} does not answer. {HOW_TO_GET_ONE}",
+                kubeconfig.display()
+            )
         })?;
-        Ok(Self { client, kubeconfig })
+        Ok(Self {
+            client,
+            kubeconfig: kubeconfig.into(),
+        })
     }
 
     /// The client for the API server. Bound to the runtime it was made on.
@@ -54,7 +58,7 @@ impl Cluster {
         self.client.clone()
     }
 
-    /// The kubeconfig in use.
+    /// The kubeconfig in use; as in the variable, it may be a list.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
@@ -135,12 +139,18 @@ pub fn source_root() -> PathBuf {
         .unwrap_or_default()
 }
 
-fn kubeconfig_path() -> PathBuf {
-    if let Some(given) = std::env::var_os("KUBECONFIG").filter(|v| !v.is_empty()) {
-        return PathBuf::from(given);
-    }
+fn throw_away() -> Result<(Kubeconfig, OsString)> {
     let run = std::env::var_os("CLUSTER_RUN").unwrap_or_else(|| "/var/tmp/wsc-cluster".into());
-    PathBuf::from(run).join("pki/admin.kubeconfig")
+    let path = PathBuf::from(run).join("pki/admin.kubeconfig");
+    if !path.exists() {
+        bail!(
+            "no cluster: KUBECONFIG is not set, and {} does not exist. {HOW_TO_GET_ONE}",
+            path.display()
+        );
+    }
+    let read =
+        Kubeconfig::read_from(&path).with_context(|| format!("kubeconfig {}", path.display()))?;
+    Ok((read, path.into()))
 }
 
 /// The throw-away cluster brings its own kubectl and helm; they come after the user's.
