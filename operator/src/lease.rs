@@ -104,17 +104,27 @@ impl Election {
         }
     }
 
-    /// Renews until the lease is lost or the token says stop. `since` is when the last successful attempt began.
-    pub async fn keep(
+    /// Does `work` while the lease is ours: renews until the work has ended by itself, then gives the lease back.
+    ///
+    /// A lease that was lost drops the work where it stands. Who is told to stop tells the work and not the lease: as
+    /// long as the last write is on its way, nobody else may begin.
+    pub async fn hold(
         &mut self,
-        mut since: Instant,
-        token: &CancellationToken,
+        since: Instant,
+        work: impl Future<Output = ()>,
     ) -> Result<(), Lost> {
+        tokio::select! {
+            () = work => {}
+            lost = self.keep(since) => return Err(lost),
+        }
+        self.release().await;
+        Ok(())
+    }
+
+    /// Renews until the lease is lost. `since` is when the last successful attempt began.
+    async fn keep(&mut self, mut since: Instant) -> Lost {
         loop {
-            tokio::select! {
-                () = token.cancelled() => return Ok(()),
-                () = tokio::time::sleep(RETRY) => {}
-            }
+            tokio::time::sleep(RETRY).await;
             let began = Instant::now();
             let deadline = since + RENEW_WITHIN;
             match tokio::time::timeout_at(deadline, self.attempt()).await {
@@ -122,17 +132,17 @@ impl Election {
                 Ok(Err(error)) => {
                     warn!(error = error.chain(), "the lease was not renewed");
                     if Instant::now() >= deadline {
-                        return Err(Lost);
+                        return Lost;
                     }
                 }
                 // Somebody else's, or no answer in time.
-                Ok(Ok(false)) | Err(_) => return Err(Lost),
+                Ok(Ok(false)) | Err(_) => return Lost,
             }
         }
     }
 
     /// Gives the lease back, so that the next replica need not wait for it to run out.
-    pub async fn release(&self) {
+    async fn release(&self) {
         let action = "giving the lease back".to_owned();
         let Ok(Some(mut lease)) = within(action, self.api.get_opt(&self.candidate.name)).await
         else {

@@ -91,16 +91,10 @@ impl Work {
         let Some(since) = election.acquire(&self.token, standby).await else {
             return Ok(());
         };
-        // A lost lease ends the process at once: another replica may write from the end of the lease's life on.
-        tokio::select! {
-            () = self.lead() => {}
-            lost = election.keep(since, &self.token) => {
-                lost.context("stopping before somebody else begins")?;
-                self.token.cancelled().await;
-            }
-        }
-        election.release().await;
-        Ok(())
+        // A lost lease ends the process at once: another replica may write from the end of the lease's life on. The token
+        // ends `lead` only, which waits for its last write; until then the lease is renewed.
+        let held = election.hold(since, self.lead()).await;
+        held.context("stopping before somebody else begins")
     }
 
     /// Runs a controller for each scope until the token says stop and all have ended.

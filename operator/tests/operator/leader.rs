@@ -9,6 +9,9 @@ use crate::fake::Fake;
 
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/wsc-system/leases/wsc-operator";
 
+/// Longer than a lease lives without renewal.
+const LAST_WRITE: Duration = Duration::from_secs(20);
+
 fn election(fake: &Fake, identity: &str) -> Election {
     Election::new(
         fake.client(),
@@ -47,15 +50,15 @@ async fn the_second_takes_over_only_when_the_first_is_silent_for_the_life_of_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_renews_keeps_the_lease_and_who_gives_it_back_is_followed_at_once() {
+async fn the_lease_is_kept_until_the_last_write_and_then_followed_at_once() {
     let (fake, token) = (Fake::default(), CancellationToken::new());
     let mut first = election(&fake, "first");
     let since = first.acquire(&token, || {}).await.unwrap();
-    let stop = token.child_token();
-    let keep = async {
-        let kept = first.keep(since, &stop).await;
-        first.release().await;
-        kept
+    // Told to stop after two minutes, it has a write under way for another twenty seconds.
+    let work = async {
+        tokio::time::sleep(Duration::from_mins(2)).await;
+        tokio::time::sleep(LAST_WRITE).await;
+        assert_eq!(holder(&fake), "first", "given back before the last write");
     };
     let began = tokio::time::Instant::now();
     let mut second = election(&fake, "second");
@@ -63,14 +66,13 @@ async fn who_renews_keeps_the_lease_and_who_gives_it_back_is_followed_at_once() 
         second.acquire(&token, || {}).await.unwrap();
         began.elapsed()
     };
-    let end = async {
-        tokio::time::sleep(Duration::from_mins(2)).await;
-        stop.cancel();
-    };
-    let (kept, followed, ()) = tokio::join!(keep, follow, end);
-    assert_eq!(kept, Ok(()));
-    assert!(followed >= Duration::from_mins(2), "{followed:?}");
-    assert!(followed < Duration::from_secs(125), "{followed:?}");
+    let (held, followed) = tokio::join!(first.hold(since, work), follow);
+    assert_eq!(held, Ok(()));
+    assert!(
+        followed >= Duration::from_mins(2) + LAST_WRITE,
+        "{followed:?}"
+    );
+    assert!(followed < Duration::from_secs(145), "{followed:?}");
     assert_eq!(holder(&fake), "second");
 }
 
@@ -83,7 +85,7 @@ async fn a_holder_that_cannot_renew_gives_up_before_the_lease_runs_out() {
         fake.fail("GET leases/wsc-operator", 500);
     }
     let began = tokio::time::Instant::now();
-    assert_eq!(only.keep(since, &token).await, Err(Lost));
+    assert_eq!(only.hold(since, std::future::pending()).await, Err(Lost));
     assert!(
         began.elapsed() < Duration::from_secs(13),
         "{:?}",
@@ -99,5 +101,5 @@ async fn a_holder_that_finds_another_in_its_place_stops() {
     fake.edit(LEASE, |lease| {
         lease["spec"]["holderIdentity"] = "second".into();
     });
-    assert_eq!(first.keep(since, &token).await, Err(Lost));
+    assert_eq!(first.hold(since, std::future::pending()).await, Err(Lost));
 }
