@@ -147,7 +147,9 @@ fn ready(facts: &Facts<'_>) -> Judgement {
         return Judgement::new(Answer::False, "NotDeployed", "there is no Deployment yet");
     };
     let Rollout { wanted, ready, .. } = rollout;
-    if !rollout.observed || ready < wanted {
+    // Whether the Deployment's controller has seen the last change does not count: right after each write it has not,
+    // and nothing is less ready for that. `Progressing` says so.
+    if ready < wanted {
         let message = format!("{ready} of {wanted} gateways are ready");
         return Judgement::new(Answer::False, "GatewaysNotReady", message);
     }
