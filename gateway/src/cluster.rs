@@ -175,6 +175,9 @@ pub enum Claim {
 /// From then on it renews the lease. A lease that has run out is never renewed: the node claims anew and so gets a new
 /// epoch, which is why removing what an epoch left behind can never hit a live registration. Leaving removes only the
 /// caller's own epoch: a late farewell never removes a newer registration.
+///
+/// A claim whose answer was lost may be repeated: a newer epoch that was given to the caller's own process does not fence
+/// it. Renewing then says that there is nothing to renew, and claiming gives that epoch again.
 pub trait NodeRegistry: Send + Sync + 'static {
     /// Registers the node under a new epoch (the one in `info` is ignored). [`ClusterError::Fenced`]: the name is held.
     fn claim<'a>(

@@ -24,6 +24,7 @@ over_both!(
     every_claim_gives_a_newer_epoch_and_fences_the_former,
     a_lease_lives_as_long_as_it_is_renewed,
     a_name_is_claimed_back_only_while_nobody_newer_holds_it,
+    a_claim_whose_answer_was_lost_is_given_again_and_fences_nobody,
     a_late_leave_does_not_remove_a_newer_registration,
     a_user_is_on_a_node_from_the_first_session_to_the_last,
     changes_that_are_repeated_change_nothing,
@@ -91,6 +92,46 @@ async fn a_name_is_claimed_back_only_while_nobody_newer_holds_it(s: Subject) {
     assert!(
         back > held,
         "an epoch is newer than any that the name has had, also after it left"
+    );
+}
+
+async fn a_claim_whose_answer_was_lost_is_given_again_and_fences_nobody(s: Subject) {
+    let [own, other] = &s.rivals;
+    let known = info("a", 1);
+    let unheard = own.claim(&known, Claim::IfVacant).await.unwrap();
+    let renewed = own.renew(&known).await;
+    assert!(!renewed.unwrap(), "not renewed, and not fenced by itself");
+    let again = own.claim(&known, Claim::IfVacant).await.unwrap();
+    assert_eq!(again, unheard, "the same epoch: its entries stay valid");
+    assert!(own.renew(&info("a", again.0)).await.unwrap());
+    for registry in [other, &s.registry] {
+        for refused in [
+            registry.renew(&known).await.map(drop),
+            registry.claim(&known, Claim::IfVacant).await.map(drop),
+        ] {
+            let refused = refused.unwrap_err();
+            assert!(matches!(refused, ClusterError::Fenced { epoch, .. } if epoch == again));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_no_gateway_wrote_is_claimed() {
+    let s = Subject::redis().await;
+    let Kind::Redis(server, _) = &s.kind else {
+        unreachable!()
+    };
+    assert_eq!(server.cli(&["set", "wsc:{test}:lease:a", "foreign"]), "OK");
+    assert!(!s.registry.renew(&info("a", 5)).await.unwrap());
+    let epoch = s
+        .registry
+        .claim(&info("a", 5), Claim::IfVacant)
+        .await
+        .unwrap();
+    assert_eq!(
+        s.registry.nodes().await.unwrap(),
+        [info("a", epoch.0)],
+        "it is this node's now"
     );
 }
 

@@ -38,8 +38,9 @@ impl Backing {
         listener: Arc<dyn Listener>,
         ground: &Ground<'_>,
     ) -> Self {
+        let process = rand::random_range(1..=u64::MAX);
         match &params.backend {
-            Backend::Memory(store) => Self::memory(store, params, listener, ground),
+            Backend::Memory(store) => Self::memory(store, (params, process), listener, ground),
             Backend::Redis(redis) => {
                 let link = Arc::new(RedisLink::new(
                     redis,
@@ -52,7 +53,11 @@ impl Backing {
                     ground.cancel.clone(),
                 ));
                 Self {
-                    registry: Arc::new(RedisRegistry::new(link.clone(), params.lease())),
+                    registry: Arc::new(RedisRegistry::of_process(
+                        process,
+                        link.clone(),
+                        params.lease(),
+                    )),
                     directory: Arc::new(RedisDirectory::new(link.clone())),
                     broker: Arc::new(RedisBroker::new(link)),
                 }
@@ -62,7 +67,7 @@ impl Backing {
 
     fn memory(
         store: &Arc<MemoryStore>,
-        params: &ClusterParams,
+        (params, process): (&ClusterParams, u64),
         listener: Arc<dyn Listener>,
         ground: &Ground<'_>,
     ) -> Self {
@@ -73,7 +78,11 @@ impl Backing {
             drop(attached);
         });
         Self {
-            registry: Arc::new(MemoryRegistry::new(store.clone(), params.lease())),
+            registry: Arc::new(MemoryRegistry::of_process(
+                process,
+                store.clone(),
+                params.lease(),
+            )),
             directory: Arc::new(MemoryDirectory::new(store.clone())),
             broker: Arc::new(MemoryBroker::new(store.clone())),
         }

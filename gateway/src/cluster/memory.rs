@@ -32,6 +32,8 @@ struct State {
 
 struct Lease {
     info: NodeInfo,
+    /// Who was given it.
+    process: u64,
     until: Instant,
 }
 
@@ -69,12 +71,29 @@ impl State {
             .is_some_and(|lease| lease.until > now && lease.info.epoch == epoch)
     }
 
-    fn held(&self, node: &NodeId) -> Option<Epoch> {
-        let lease = self
-            .leases
-            .get(node)
-            .filter(|lease| lease.until > Instant::now())?;
-        Some(lease.info.epoch)
+    fn held(&self, node: &NodeId) -> Option<&Lease> {
+        let lease = self.leases.get(node)?;
+        (lease.until > Instant::now()).then_some(lease)
+    }
+
+    /// The newer epoch that another process holds the caller's name with.
+    fn fence(&self, info: &NodeInfo, process: u64) -> Option<ClusterError> {
+        let held = self.held(&info.node)?;
+        let is_own = process != 0 && held.process == process;
+        (held.info.epoch > info.epoch && !is_own).then(|| ClusterError::Fenced {
+            node: info.node.clone(),
+            epoch: held.info.epoch,
+        })
+    }
+
+    fn next_epoch(&self, info: &NodeInfo) -> Epoch {
+        let last = self.epochs.get(&info.node).copied().unwrap_or(Epoch(0));
+        let last = last.max(info.epoch);
+        let since_1970 = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let micros = u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX);
+        Epoch(micros.max(last.0 + 1))
     }
 }
 
@@ -104,67 +123,65 @@ impl Drop for Attached {
 pub struct MemoryRegistry {
     store: Arc<MemoryStore>,
     lease: Duration,
+    process: u64,
 }
 
 impl MemoryRegistry {
-    /// Over this store, with leases of this life.
+    /// Over this store, with leases of this life, for a process that does not know leases by their process.
     pub fn new(store: Arc<MemoryStore>, lease: Duration) -> Self {
-        Self { store, lease }
+        Self::of_process(0, store, lease)
+    }
+
+    /// The same for the process of this number, drawn at random and not zero.
+    pub fn of_process(process: u64, store: Arc<MemoryStore>, lease: Duration) -> Self {
+        Self {
+            store,
+            lease,
+            process,
+        }
     }
 
     fn claim_now(&self, info: &NodeInfo, claim: Claim) -> Result<Epoch, ClusterError> {
         let mut state = self.store.0.lock();
-        if let (Claim::IfVacant, Some(epoch)) = (claim, state.held(&info.node))
-            && epoch > info.epoch
-        {
-            return Err(ClusterError::Fenced {
-                node: info.node.clone(),
-                epoch,
-            });
+        let mut granted = None;
+        if claim == Claim::IfVacant {
+            if let Some(fenced) = state.fence(info, self.process) {
+                return Err(fenced);
+            }
+            let held = state.held(&info.node).map(|held| held.info.epoch);
+            granted = held.filter(|held| *held > info.epoch);
         }
-        let last = state
-            .epochs
-            .get(&info.node)
-            .copied()
-            .unwrap_or(Epoch(0))
-            .max(info.epoch);
-        let since_1970 = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let micros = u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX);
-        let epoch = Epoch(micros.max(last.0 + 1));
+        let epoch = granted.unwrap_or_else(|| state.next_epoch(info));
         state.epochs.insert(info.node.clone(), epoch);
         let info = NodeInfo {
             epoch,
             ..info.clone()
         };
         let until = Instant::now() + self.lease;
-        state
-            .leases
-            .insert(info.node.clone(), Lease { info, until });
+        let lease = Lease {
+            info,
+            process: self.process,
+            until,
+        };
+        state.leases.insert(lease.info.node.clone(), lease);
         Ok(epoch)
     }
 
     fn renew_now(&self, info: &NodeInfo) -> Result<bool, ClusterError> {
         let mut state = self.store.0.lock();
-        match state.held(&info.node) {
-            Some(epoch) if epoch == info.epoch => {
-                let until = Instant::now() + self.lease;
-                state.leases.insert(
-                    info.node.clone(),
-                    Lease {
-                        info: info.clone(),
-                        until,
-                    },
-                );
-                Ok(true)
-            }
-            Some(epoch) if epoch > info.epoch => Err(ClusterError::Fenced {
-                node: info.node.clone(),
-                epoch,
-            }),
-            _ => Ok(false),
+        if let Some(fenced) = state.fence(info, self.process) {
+            return Err(fenced);
         }
+        if state.held(&info.node).map(|held| held.info.epoch) != Some(info.epoch) {
+            return Ok(false);
+        }
+        let lease = Lease {
+            info: info.clone(),
+            process: self.process,
+            until: Instant::now() + self.lease,
+        };
+        state.leases.insert(info.node.clone(), lease);
+        Ok(true)
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Subject {
     pub registry: Arc<dyn NodeRegistry>,
     /// The same registry with leases that soon run out.
     pub hasty: Arc<dyn NodeRegistry>,
+    /// The same registry as two processes have it that know their own leases.
+    pub rivals: [Arc<dyn NodeRegistry>; 2],
     pub directory: Arc<dyn Directory>,
     pub broker: Arc<dyn Broker>,
 }
@@ -55,6 +57,9 @@ impl Subject {
         Self {
             registry: Arc::new(MemoryRegistry::new(store.clone(), LEASE)),
             hasty: Arc::new(MemoryRegistry::new(store.clone(), SHORT)),
+            rivals: [7, 8].map(|process| -> Arc<dyn NodeRegistry> {
+                Arc::new(MemoryRegistry::of_process(process, store.clone(), LEASE))
+            }),
             directory: Arc::new(MemoryDirectory::new(store.clone())),
             broker: Arc::new(MemoryBroker::new(store.clone())),
             kind: Kind::Memory(store, Vec::new()),
@@ -74,6 +79,9 @@ impl Subject {
         Self {
             registry: Arc::new(RedisRegistry::new(link.clone(), LEASE)),
             hasty: Arc::new(RedisRegistry::new(link.clone(), SHORT)),
+            rivals: [7, 8].map(|process| -> Arc<dyn NodeRegistry> {
+                Arc::new(RedisRegistry::of_process(process, link.clone(), LEASE))
+            }),
             directory: Arc::new(RedisDirectory::new(link.clone())),
             broker: Arc::new(RedisBroker::new(link)),
             kind: Kind::Redis(server, cancel),

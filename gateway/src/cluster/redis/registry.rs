@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ::redis::Pipeline;
 use futures_util::future::BoxFuture;
+use serde::Serialize;
 
 use super::RedisLink;
 use super::scripts::{CLAIM, FORGET, LEAVE, RENEW};
@@ -19,12 +20,37 @@ const MEMORY: Duration = Duration::from_hours(7 * 24);
 pub struct RedisRegistry {
     link: Arc<RedisLink>,
     lease: Duration,
+    process: u64,
+}
+
+/// The value of a lease.
+#[derive(Serialize)]
+struct Value<'a> {
+    #[serde(flatten)]
+    info: &'a NodeInfo,
+    /// Who was given it. By this a process knows a lease of which it has not heard.
+    process: u64,
 }
 
 impl RedisRegistry {
-    /// Over this link, with leases of this life.
+    /// Over this link, with leases of this life, for a process that does not know leases by their process.
     pub fn new(link: Arc<RedisLink>, lease: Duration) -> Self {
-        Self { link, lease }
+        Self::of_process(0, link, lease)
+    }
+
+    /// The same for the process of this number, drawn at random and not zero.
+    pub fn of_process(process: u64, link: Arc<RedisLink>, lease: Duration) -> Self {
+        Self {
+            link,
+            lease,
+            process,
+        }
+    }
+
+    fn json(&self, info: &NodeInfo) -> String {
+        let process = self.process;
+        // Serialising strings and numbers into memory cannot fail.
+        serde_json::to_string(&Value { info, process }).unwrap_or_default()
     }
 
     async fn claim(&self, info: &NodeInfo, claim: Claim) -> Result<Epoch, ClusterError> {
@@ -47,10 +73,11 @@ impl RedisRegistry {
                     .key(keys.nodes())
                     .arg(mode)
                     .arg(info.epoch.0)
-                    .arg(json(&blank))
+                    .arg(self.json(&blank))
                     .arg(millis(self.lease))
                     .arg(millis(MEMORY))
-                    .arg(info.node.as_str()),
+                    .arg(info.node.as_str())
+                    .arg(self.process),
             )
             .await?;
         match granted {
@@ -73,10 +100,11 @@ impl RedisRegistry {
                     .key(keys.epoch(&info.node))
                     .key(keys.nodes())
                     .arg(info.epoch.0)
-                    .arg(json(info))
+                    .arg(self.json(info))
                     .arg(millis(self.lease))
                     .arg(millis(MEMORY))
-                    .arg(info.node.as_str()),
+                    .arg(info.node.as_str())
+                    .arg(self.process),
             )
             .await?;
         match outcome {
@@ -151,11 +179,6 @@ impl RedisLink {
         let read = |lease: Option<String>| lease.and_then(|json| serde_json::from_str(&json).ok());
         Ok(leases.into_iter().map(read).collect())
     }
-}
-
-fn json(info: &NodeInfo) -> String {
-    // Serialising strings and numbers into memory cannot fail.
-    serde_json::to_string(info).unwrap_or_default()
 }
 
 fn millis(time: Duration) -> u64 {

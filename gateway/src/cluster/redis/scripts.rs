@@ -10,21 +10,26 @@ use std::sync::LazyLock;
 
 use ::redis::Script;
 
-/// KEYS lease, epoch, nodes · ARGV `take` or `vacant`, own epoch, info with epoch 0, lease ms, memory ms, node.
-/// Returns {1, new epoch} or {0, the newer epoch that holds the name}.
+/// KEYS lease, epoch, nodes · ARGV `take` or `vacant`, own epoch, info with epoch 0, lease ms, memory ms, node, process.
+/// Returns {1, epoch} or {0, the newer epoch that holds the name}. A process that was given a lease and did not hear of
+/// it is given the same again. A lease without an epoch was not written by a gateway and counts as older than any.
 pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r#"
 local lease = redis.call('GET', KEYS[1])
+local granted
 if lease and ARGV[1] == 'vacant' then
-  local held = string.match(lease, '"epoch":(%d+)')
-  if tonumber(held) > tonumber(ARGV[2]) then return {0, held} end
+  local held = string.match(lease, '"epoch":(%d+)') or '0'
+  if tonumber(held) > tonumber(ARGV[2]) then
+    if ARGV[7] == '0' or string.match(lease, '"process":(%d+)') ~= ARGV[7] then return {0, held} end
+    granted = held
+  end
 end
 local now = redis.call('TIME')
 local epoch = tonumber(now[1]) * 1000000 + tonumber(now[2])
 local last = math.max(tonumber(redis.call('GET', KEYS[2]) or '0'), tonumber(ARGV[2]))
 if epoch <= last then epoch = last + 1 end
-epoch = string.format('%.0f', epoch)
+epoch = granted or string.format('%.0f', epoch)
 local info = string.gsub(ARGV[3], '"epoch":0', '"epoch":' .. epoch, 1)
 redis.call('SET', KEYS[1], info, 'PX', ARGV[4])
 redis.call('SET', KEYS[2], epoch, 'PX', ARGV[5])
@@ -34,21 +39,23 @@ return {1, epoch}
     )
 });
 
-/// KEYS lease, epoch, nodes · ARGV epoch, info, lease ms, memory ms, node.
-/// Returns {1, epoch} if renewed, {0, ''} if there is nothing to renew, {2, the newer epoch} if fenced.
+/// KEYS lease, epoch, nodes · ARGV epoch, info, lease ms, memory ms, node, process.
+/// Returns {1, epoch} if renewed, {0, ''} if there is nothing to renew, {2, the newer epoch} if fenced. A newer epoch of
+/// the caller's own process is one whose grant it did not hear of: it has to claim it.
 pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r#"
 local lease = redis.call('GET', KEYS[1])
 if not lease then return {0, ''} end
-local held = string.match(lease, '"epoch":(%d+)')
+local held = string.match(lease, '"epoch":(%d+)') or '0'
 if held == ARGV[1] then
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
   redis.call('SET', KEYS[2], held, 'PX', ARGV[4])
   redis.call('SADD', KEYS[3], ARGV[5])
   return {1, held}
 end
-if tonumber(held) > tonumber(ARGV[1]) then return {2, held} end
+local mine = ARGV[6] ~= '0' and string.match(lease, '"process":(%d+)') == ARGV[6]
+if tonumber(held) > tonumber(ARGV[1]) and not mine then return {2, held} end
 return {0, ''}
 "#,
     )
