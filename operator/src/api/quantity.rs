@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub struct Quantity(pub String);
 
 impl Quantity {
-    /// The amount as a whole number of bytes; `None` when it is not written with a unit of memory.
+    /// The amount in whole bytes; `None` when it is not written with a unit of memory.
     pub fn bytes(&self) -> Option<u64> {
         const UNITS: [(&str, u64); 9] = [
             ("Ki", 1 << 10),
@@ -32,7 +32,22 @@ impl Quantity {
         let (number, scale) = UNITS
             .iter()
             .find_map(|(unit, scale)| self.0.strip_suffix(unit).map(|number| (number, *scale)))?;
-        number.parse::<u64>().ok()?.checked_mul(scale)
+        let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+        if whole.is_empty() && part.is_empty() {
+            return None;
+        }
+        // `.5` has no whole part; a fraction of a byte does not count.
+        let digits = |text: &str| match text {
+            "" => Some(0),
+            text if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse::<u128>().ok(),
+            _ => None,
+        };
+        let below = 10_u128.checked_pow(u32::try_from(part.len()).ok()?)?;
+        let scale = u128::from(scale);
+        let bytes = digits(whole)?
+            .checked_mul(scale)?
+            .checked_add(digits(part)?.checked_mul(scale)? / below)?;
+        u64::try_from(bytes).ok()
     }
 }
 
@@ -122,7 +137,12 @@ mod tests {
         assert_eq!(bytes("256Mi"), Some(256 << 20));
         assert_eq!(bytes("1G"), Some(1_000_000_000));
         assert_eq!(bytes("1024"), Some(1024));
+        assert_eq!(bytes("1.5Gi"), Some(3 << 29));
+        assert_eq!(bytes(".5Gi"), Some(1 << 29));
+        assert_eq!(bytes("0.0005k"), Some(0));
         assert_eq!(bytes("500m"), None);
+        assert_eq!(bytes("."), None);
+        assert_eq!(bytes("Gi"), None);
         assert_eq!(bytes("99999999999999Ti"), None);
     }
 
