@@ -70,6 +70,13 @@ impl Kind {
         }
     }
 
+    /// Whether an object of this kind must wait when one of kind `other` was refused: pods that start under a new hash
+    /// would read the old file.
+    pub const fn needs(self, other: Self) -> bool {
+        matches!(self, Self::Deployment | Self::StatefulSet)
+            && matches!(other, Self::ConfigMap | Self::ServiceAccount)
+    }
+
     /// Whether an object of this kind is deleted when the resource no longer asks for it.
     ///
     /// Volumes stay until the resource goes, so that a Redis that is switched off and on again finds its data.

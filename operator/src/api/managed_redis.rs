@@ -30,7 +30,7 @@ pub struct ManagedRedisSpec {
 pub struct PersistenceSpec {
     /// Whether there is a volume. False: data goes with the pod. A volume once made stays until the resource goes.
     pub enabled: bool,
-    /// The volume's size. It can grow where the storage class allows it, never shrink.
+    /// The volume's size. It can grow where the storage class allows it; a volume that is larger stays as it is.
     #[schemars(
         length(max = 24),
         regex(pattern = r"^[1-9][0-9]{0,8}(Mi|Gi|Ti|M|G|T)$")

@@ -95,18 +95,11 @@ const SERVICE: &[Rule] = &[
     },
 ];
 
-const PERSISTENCE: &[Rule] = &[
-    Rule {
-        cel: "!self.enabled || !oldSelf.enabled || quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0",
-        message: "a volume cannot shrink",
-        path: ".size",
-    },
-    Rule {
-        cel: "!self.enabled || !oldSelf.enabled || (has(self.storageClassName) ? self.storageClassName : '') == (has(oldSelf.storageClassName) ? oldSelf.storageClassName : '')",
-        message: "the storage class of a volume cannot change",
-        path: ".storageClassName",
-    },
-];
+const PERSISTENCE: &[Rule] = &[Rule {
+    cel: "!self.enabled || !oldSelf.enabled || (has(self.storageClassName) ? self.storageClassName : '') == (has(oldSelf.storageClassName) ? oldSelf.storageClassName : '')",
+    message: "the storage class of a volume cannot change",
+    path: ".storageClassName",
+}];
 
 pub(super) fn spec(schema: &mut Schema) {
     formats(schema);

@@ -2,10 +2,12 @@
 //!
 //! Nothing is written that is there already. An object of the same name that belongs to somebody else stops everything
 //! before the first write. Generated Secrets come first and are only ever created or completed; then every object in
-//! order by server-side apply; then what is no longer wanted goes. May be cut off anywhere: the next run goes on.
+//! order by server-side apply; then what is no longer wanted goes. An object that the API server refuses does not keep the
+//! others back, except those that would be wrong without it. May be cut off anywhere: the next run goes on.
 
 mod covers;
 mod settled;
+mod volume;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -114,11 +116,28 @@ impl Run<'_> {
         for write in &self.desired.secrets {
             self.write_secret(write).await?;
         }
-        for object in &self.desired.objects {
-            self.put(object).await?;
-        }
+        self.put_all().await?;
         self.prune().await?;
         Ok(None)
+    }
+
+    /// Applies every object that can be; fails with the first refusal. Nothing is pruned then: what was to take the place
+    /// of the old may be what was refused.
+    async fn put_all(&mut self) -> Result<(), Error> {
+        let mut refused: Vec<(Kind, Error)> = Vec::new();
+        for object in &self.desired.objects {
+            if refused.iter().any(|(kind, _)| object.kind.needs(*kind)) {
+                continue;
+            }
+            match self.put(object).await {
+                Err(error) if is_refusal(&error) => refused.push((object.kind, error)),
+                done => done?,
+            }
+        }
+        refused
+            .into_iter()
+            .next()
+            .map_or(Ok(()), |(_, error)| Err(error))
     }
 
     /// Looks whether a name is taken. What the watches do not know is asked for: they see labelled objects only.
@@ -181,8 +200,13 @@ impl Run<'_> {
 
     /// Applies one object, unless it is there already.
     async fn put(&mut self, object: &Object) -> Result<(), Error> {
-        let mut body = object.body.clone();
         let existing = self.live.get(object.kind, &object.name).cloned();
+        let mut object = object.clone();
+        if let (Kind::PersistentVolumeClaim, Some(live)) = (object.kind, &existing) {
+            volume::keep_size(&mut object.body, &live.data);
+        }
+        let object = &object;
+        let mut body = object.body.clone();
         let (params, verb) = match &existing {
             None => (PatchParams::apply(MANAGER), Verb::Created),
             Some(live) => {

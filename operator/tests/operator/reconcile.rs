@@ -424,6 +424,66 @@ async fn an_object_that_the_api_server_refuses_is_told_in_a_condition() {
     assert_eq!(world.condition("Degraded")["status"], "False");
 }
 
+const CLAIM: &str = "/api/v1/namespaces/default/persistentvolumeclaims/chat-redis";
+
+/// Three gateways and a Redis with a volume of this size.
+fn with_volume(replicas: i32, size: &str) -> Value {
+    json!({
+        "replicas": replicas,
+        "managedRedis": {"persistence": {"size": size}},
+        "wsc": {"distributed": {"enabled": true}},
+    })
+}
+
+#[tokio::test]
+async fn a_volume_that_cannot_grow_is_told_and_keeps_nothing_else_back() {
+    let world = World::new(with_volume(3, "1Gi"));
+    world.settle().await;
+    world.set_spec(with_volume(4, "2Gi"));
+    world
+        .fake
+        .fail("APPLY persistentvolumeclaims/chat-redis", 403);
+    assert!(world.try_reconcile().await.is_err());
+    let degraded = world.condition("Degraded");
+    assert_eq!(degraded["reason"], "ApplyFailed");
+    let message = degraded["message"].as_str().unwrap();
+    assert!(
+        message.contains("PersistentVolumeClaim/chat-redis"),
+        "{message}"
+    );
+    let deployment = world.fake.get(DEPLOYMENT).unwrap();
+    assert_eq!(deployment["spec"]["replicas"], 4);
+}
+
+#[tokio::test]
+async fn pods_do_not_start_under_the_hash_of_a_file_that_was_refused() {
+    let world = World::cluster();
+    world.settle().await;
+    let before = config_hash(&world);
+    world.set_spec(json!({
+        "replicas": 3, "logLevel": "debug", "wsc": {"distributed": {"enabled": true}},
+    }));
+    world.fake.fail("APPLY configmaps/chat-config", 403);
+    assert!(world.try_reconcile().await.is_err());
+    assert_eq!(config_hash(&world), before);
+    world.settle().await;
+    assert_ne!(config_hash(&world), before);
+}
+
+#[tokio::test]
+async fn a_volume_that_grew_by_itself_is_never_asked_to_shrink() {
+    let world = World::new(with_volume(3, "1Gi"));
+    world.settle().await;
+    world.fake.edit(CLAIM, |claim| {
+        claim["spec"]["resources"]["requests"]["storage"] = json!("2Gi");
+    });
+    assert_eq!(world.reconcile().await.len(), 0);
+    world.set_spec(with_volume(3, "1536Mi"));
+    world.settle().await;
+    let claim = world.fake.get(CLAIM).unwrap();
+    assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "2Gi");
+}
+
 #[tokio::test]
 async fn generated_keys_show_nowhere_but_in_their_secret_and_are_never_drawn_again() {
     let world = World::cluster();
