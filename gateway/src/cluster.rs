@@ -276,10 +276,10 @@ pub trait LocalNode: Send + Sync + 'static {
     fn deliver<'a>(&'a self, users: &'a [UserId], json: &'a [u8]) -> BoxFuture<'a, usize>;
     /// Puts the message into the outbox of every session here.
     fn broadcast<'a>(&'a self, json: &'a [u8]) -> BoxFuture<'a, usize>;
-    /// Ends all sessions of a user here.
-    fn kick_user<'a>(&'a self, user: &'a UserId, reason: &'a str) -> BoxFuture<'a, usize>;
-    /// Ends one session, if it is here.
-    fn kick_session<'a>(&'a self, session: SessionId, reason: &'a str) -> BoxFuture<'a, usize>;
+    /// Has all sessions of a user here ended; does not wait until they have.
+    fn kick_user<'a>(&'a self, user: &'a UserId, reason: &'a str) -> BoxFuture<'a, ()>;
+    /// Has one session ended, if it is here; does not wait until it has.
+    fn kick_session<'a>(&'a self, session: SessionId, reason: &'a str) -> BoxFuture<'a, ()>;
     /// Every authenticated session here, for writing the directory anew; `None`: not all could be asked in time.
     fn sessions(&self) -> BoxFuture<'_, Option<Vec<SessionRecord>>>;
     /// Live connections, for the lease's value.

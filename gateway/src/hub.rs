@@ -223,6 +223,19 @@ impl Hub {
         answers.await.into_iter().sum()
     }
 
+    /// Has sessions ended without waiting for how many: what comes next must not wait for the slowest shard's turn.
+    pub async fn order_kick(&self, whom: KickWhom, reason: &str) {
+        let reason: Arc<str> = reason.into();
+        for shard in self.numbers() {
+            let command = Command::Kick {
+                whom: whom.clone(),
+                reason: reason.clone(),
+                answer: oneshot::channel().0,
+            };
+            self.post(shard, command).await;
+        }
+    }
+
     /// Every authenticated session; `None` when a shard did not answer in time.
     pub async fn sessions(&self) -> Option<Vec<SessionRecord>> {
         let answers = self.ask(Command::Snapshot).await;

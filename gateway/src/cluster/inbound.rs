@@ -141,10 +141,10 @@ impl Hand {
         }
     }
 
-    async fn hand_over(&self, task: Task) -> usize {
+    async fn hand_over(&self, task: Task) {
         match task {
-            Task::Deliver(users, json) => self.local.deliver(&users, &json).await,
-            Task::Broadcast(json) => self.local.broadcast(&json).await,
+            Task::Deliver(users, json) => drop(self.local.deliver(&users, &json).await),
+            Task::Broadcast(json) => drop(self.local.broadcast(&json).await),
             Task::KickUser(user, reason) => self.local.kick_user(&user, &reason).await,
             Task::KickSession(session, reason) => self.local.kick_session(session, &reason).await,
         }
@@ -170,11 +170,11 @@ mod tests {
         fn broadcast<'a>(&'a self, _: &'a [u8]) -> BoxFuture<'a, usize> {
             Box::pin(async { 0 })
         }
-        fn kick_user<'a>(&'a self, _: &'a UserId, _: &'a str) -> BoxFuture<'a, usize> {
-            Box::pin(async { 0 })
+        fn kick_user<'a>(&'a self, _: &'a UserId, _: &'a str) -> BoxFuture<'a, ()> {
+            Box::pin(async {})
         }
-        fn kick_session<'a>(&'a self, _: SessionId, _: &'a str) -> BoxFuture<'a, usize> {
-            Box::pin(async { 0 })
+        fn kick_session<'a>(&'a self, _: SessionId, _: &'a str) -> BoxFuture<'a, ()> {
+            Box::pin(async {})
         }
         fn sessions(&self) -> BoxFuture<'_, Option<Vec<SessionRecord>>> {
             Box::pin(async { Some(Vec::new()) })

@@ -19,12 +19,12 @@ impl LocalNode for Hub {
         Box::pin(async move { self.broadcast(&frame).await })
     }
 
-    fn kick_user<'a>(&'a self, user: &'a UserId, reason: &'a str) -> BoxFuture<'a, usize> {
-        Box::pin(self.kick(KickWhom::User(user.clone()), reason))
+    fn kick_user<'a>(&'a self, user: &'a UserId, reason: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(self.order_kick(KickWhom::User(user.clone()), reason))
     }
 
-    fn kick_session<'a>(&'a self, session: SessionId, reason: &'a str) -> BoxFuture<'a, usize> {
-        Box::pin(self.kick(KickWhom::Session(session), reason))
+    fn kick_session<'a>(&'a self, session: SessionId, reason: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(self.order_kick(KickWhom::Session(session), reason))
     }
 
     fn sessions(&self) -> BoxFuture<'_, Option<Vec<SessionRecord>>> {
@@ -39,4 +39,29 @@ impl LocalNode for Hub {
 /// The one encoding of a message for all sessions of this node.
 fn frame(json: &[u8]) -> Bytes {
     wsc_wire::encode(Opcode::Text, json)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::hub::Command;
+
+    #[test]
+    fn a_kick_from_another_node_waits_for_no_shard() {
+        let (hub, mut inboxes) = Hub::new(3);
+        let user = UserId::new("bob").unwrap();
+        let kicked = LocalNode::kick_user(&*hub, &user, "enough").now_or_never();
+        assert!(kicked.is_some(), "no shard has taken a turn");
+        let session = SessionId::generate();
+        let kicked = LocalNode::kick_session(&*hub, session, "enough").now_or_never();
+        assert!(kicked.is_some());
+        for inbox in &mut inboxes {
+            for expected in [KickWhom::User(user.clone()), KickWhom::Session(session)] {
+                let command = inbox.commands.try_recv().unwrap();
+                assert!(matches!(command, Command::Kick { whom, .. } if whom == expected));
+            }
+        }
+    }
 }

@@ -72,16 +72,16 @@ impl LocalNode for Recorder {
         Box::pin(async { 1 })
     }
 
-    fn kick_user<'a>(&'a self, user: &'a UserId, reason: &'a str) -> BoxFuture<'a, usize> {
+    fn kick_user<'a>(&'a self, user: &'a UserId, reason: &'a str) -> BoxFuture<'a, ()> {
         self.kicked.lock().push(format!("{user}: {reason}"));
-        Box::pin(async { 1 })
+        Box::pin(async {})
     }
 
-    fn kick_session<'a>(&'a self, session: SessionId, reason: &'a str) -> BoxFuture<'a, usize> {
+    fn kick_session<'a>(&'a self, session: SessionId, reason: &'a str) -> BoxFuture<'a, ()> {
         if self.sessions.lock().contains_key(&session) {
             self.kicked.lock().push(format!("{session}: {reason}"));
         }
-        Box::pin(async { 1 })
+        Box::pin(async {})
     }
 
     fn sessions(&self) -> BoxFuture<'_, Option<Vec<SessionRecord>>> {
