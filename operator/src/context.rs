@@ -116,6 +116,12 @@ impl Context {
         Ok(Some(facts))
     }
 
+    /// Forgets the facts of a Secret that was written here.
+    pub fn forget_secret(&self, namespace: &str, name: &str) {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.facts.lock().remove(&key);
+    }
+
     /// Forgets what was remembered for a resource that is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
         let key = (namespace.to_owned(), name.to_owned());

@@ -1,16 +1,19 @@
 //! What the operator knows about Secrets: which keys there are and a digest of each, and freshly drawn keys.
 //!
-//! Values are looked at once, to digest them, and are never kept, logged or compared in clear. A digest is not published
+//! Values are looked at once, to digest them, and are never kept or logged in clear. A digest is not published
 //! either: see `validate`, where several are hashed together with the JWT key, which nobody can guess.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use rand::Rng;
 use sha2::{Digest, Sha256};
+
+use crate::names::{REDIS_AUTH, REDIS_PASSWORD};
 
 /// One key of a Secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,8 +35,12 @@ impl fmt::Debug for KeyFact {
 pub struct SecretFacts {
     /// The controller that owns it.
     pub owner_uid: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
     /// Its keys.
     pub keys: BTreeMap<String, KeyFact>,
+    /// Whether Redis' own line carries the same password as the key that gateways read.
+    pub redis_agrees: bool,
 }
 
 impl SecretFacts {
@@ -42,11 +49,56 @@ impl SecretFacts {
         let keys = secret.data.iter().flatten();
         Self {
             owner_uid: controller_uid(secret.metadata.owner_references.as_deref()),
+            version: secret.metadata.resource_version.clone(),
             keys: keys
                 .map(|(key, value)| (key.clone(), fact(&value.0)))
                 .collect(),
+            redis_agrees: redis_pair(secret).is_none(),
         }
     }
+}
+
+/// Redis' two keys as they must be to agree, made from the password; `None` when they agree, or there is no password.
+///
+/// A trailing newline goes from the password as well: the probes' client would send it.
+pub fn redis_pair(secret: &Secret) -> Option<BTreeMap<String, ByteString>> {
+    let data = secret.data.as_ref()?;
+    let there = &data.get(REDIS_PASSWORD)?.0;
+    let password = trimmed(there);
+    if password.is_empty() {
+        return None;
+    }
+    let line = redis_line(password);
+    let agrees = password.len() == there.len()
+        && data.get(REDIS_AUTH).map(|auth| trimmed(&auth.0)) == Some(trimmed(line.as_bytes()));
+    (!agrees).then(|| {
+        [
+            (REDIS_PASSWORD.to_owned(), ByteString(password.to_vec())),
+            (REDIS_AUTH.to_owned(), ByteString(line.into_bytes())),
+        ]
+        .into()
+    })
+}
+
+/// The password as a line of Redis' configuration; quoted where Redis would read something else than what is written.
+pub fn redis_line(password: &[u8]) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let mut line = "requirepass ".to_owned();
+    if password.iter().all(is_plain) {
+        line.extend(password.iter().copied().map(char::from));
+    } else {
+        line.push('"');
+        for byte in password {
+            if is_plain(byte) {
+                line.push(char::from(*byte));
+            } else {
+                let _ = write!(line, "\\x{byte:02x}");
+            }
+        }
+        line.push('"');
+    }
+    line.push('\n');
+    line
 }
 
 /// The uid of the controller among an object's owners.
@@ -61,12 +113,16 @@ pub fn controller_uid(
 
 /// Looks at one value as the gateway reads it: a trailing newline does not count.
 pub fn fact(value: &[u8]) -> KeyFact {
-    let trimmed = value.strip_suffix(b"\n").unwrap_or(value);
-    let trimmed = trimmed.strip_suffix(b"\r").unwrap_or(trimmed);
+    let trimmed = trimmed(value);
     KeyFact {
         len: trimmed.len(),
         digest: Sha256::digest(trimmed).into(),
     }
+}
+
+fn trimmed(value: &[u8]) -> &[u8] {
+    let trimmed = value.strip_suffix(b"\n").unwrap_or(value);
+    trimmed.strip_suffix(b"\r").unwrap_or(trimmed)
 }
 
 /// Keys drawn for one reconcile, used where a generated Secret is not there yet.
@@ -113,6 +169,15 @@ mod tests {
     fn a_trailing_newline_is_no_part_of_a_key() {
         assert_eq!(fact(b"secret\n"), fact(b"secret"));
         assert_eq!(fact(b"\n").len, 0);
+    }
+
+    #[test]
+    fn redis_line_carries_any_password_unchanged() {
+        assert_eq!(redis_line(b"aZ9-_"), "requirepass aZ9-_\n");
+        assert_eq!(
+            redis_line(b"a \"#\xff"),
+            "requirepass \"a\\x20\\x22\\x23\\xff\"\n"
+        );
     }
 
     #[test]

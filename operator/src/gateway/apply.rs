@@ -27,6 +27,7 @@ use crate::kube_call::{is_gone, is_invalid, is_refusal, within};
 use crate::metrics::Verb;
 use crate::names::MANAGER;
 use crate::owned::{Kind, Object};
+use crate::secrets::redis_pair;
 
 pub use settled::Settled;
 
@@ -183,19 +184,46 @@ impl Run<'_> {
                 Verb::Created
             }
             SecretWrite::Complete(secret) => {
-                let action = format!("completing {}", self.place(&id));
-                let missing = json!({ "stringData": secret.string_data });
-                let patch = Patch::Merge(&missing);
-                let params = PatchParams {
-                    field_manager: Some(MANAGER.to_owned()),
-                    ..PatchParams::default()
+                // Not if somebody wrote it meanwhile: what was missing may be there now.
+                let missing = json!({
+                    "metadata": { "resourceVersion": secret.metadata.resource_version },
+                    "stringData": secret.string_data,
+                });
+                self.merge_secret(&name, &missing).await?;
+                Verb::Updated
+            }
+            SecretWrite::Agree(_) => {
+                let action = format!("reading {}", self.place(&id));
+                let found = within(action, api.get(&name)).await?;
+                let Some(pair) = redis_pair(&found) else {
+                    return Ok(());
                 };
-                within(action, api.patch(&name, &params, &patch)).await?;
+                let agreed = json!({
+                    "metadata": { "resourceVersion": found.metadata.resource_version },
+                    "data": pair,
+                });
+                self.merge_secret(&name, &agreed).await?;
                 Verb::Updated
             }
         };
+        // The watch may be behind: the next look is at the Secret itself.
+        self.context.forget_secret(&self.desired.namespace, &name);
         self.note(verb, "Secret", id);
         Ok(())
+    }
+
+    async fn merge_secret(&self, name: &str, body: &Value) -> Result<(), Error> {
+        let api: Api<Secret> =
+            Api::namespaced(self.context.client.clone(), &self.desired.namespace);
+        let action = format!("completing {}", self.place(&format!("Secret/{name}")));
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(body);
+        within(action, api.patch(name, &params, &patch))
+            .await
+            .map(drop)
     }
 
     /// Applies one object, unless it is there already.

@@ -98,7 +98,7 @@ impl SecretWrite {
     /// The Secret.
     pub fn secret(&self) -> &Secret {
         match self {
-            Self::Create(secret) | Self::Complete(secret) => secret,
+            Self::Create(secret) | Self::Complete(secret) | Self::Agree(secret) => secret,
         }
     }
 }

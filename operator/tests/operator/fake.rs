@@ -179,6 +179,13 @@ impl State {
         {
             return refuse(409, "the uid is another");
         }
+        let version = &body["metadata"]["resourceVersion"];
+        if let ("MERGE", Some(existing)) = (verb, &existing)
+            && !version.is_null()
+            && existing["metadata"]["resourceVersion"] != *version
+        {
+            return refuse(409, "another version");
+        }
         match (verb, existing) {
             ("GET", Some(existing)) => reply(&existing),
             ("DELETE", Some(_)) => {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::events::Reporter;
@@ -111,6 +113,11 @@ impl World {
 
     async fn try_reconcile(&self) -> Result<(Outcome, Vec<Seen>), Error> {
         self.catch_up();
+        self.reconcile_as_watched().await
+    }
+
+    /// By what the watches knew last.
+    async fn reconcile_as_watched(&self) -> Result<(Outcome, Vec<Seen>), Error> {
         self.fake.take_seen();
         let gateway: WebSocketGateway =
             serde_json::from_value(self.fake.get(CHAT).unwrap()).unwrap();
@@ -482,6 +489,76 @@ async fn a_volume_that_grew_by_itself_is_never_asked_to_shrink() {
     world.settle().await;
     let claim = world.fake.get(CLAIM).unwrap();
     assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "2Gi");
+}
+
+/// The text of a key of the managed Redis' Secret.
+fn redis_key(world: &World, key: &str) -> String {
+    let secret = world.fake.get(&format!("{SECRETS}/chat-redis")).unwrap();
+    let bytes = STANDARD.decode(secret["data"][key].as_str().unwrap());
+    String::from_utf8(bytes.unwrap()).unwrap()
+}
+
+fn set_redis_key(world: &World, key: &str, text: &str) {
+    world.fake.edit(&format!("{SECRETS}/chat-redis"), |secret| {
+        secret["data"][key] = json!(STANDARD.encode(text));
+    });
+}
+
+#[tokio::test]
+async fn a_password_that_somebody_changed_reaches_redis_as_well() {
+    let world = World::cluster();
+    world.settle().await;
+    let drawn = redis_key(&world, "redis-password");
+    assert_eq!(
+        redis_key(&world, "auth.conf"),
+        format!("requirepass {drawn}\n")
+    );
+
+    set_redis_key(&world, "redis-password", "rotated by hand\n");
+    world.settle().await;
+    assert_eq!(redis_key(&world, "redis-password"), "rotated by hand");
+    assert_eq!(
+        redis_key(&world, "auth.conf"),
+        "requirepass \"rotated\\x20by\\x20hand\"\n"
+    );
+
+    // The password decides, also when only the line was changed or is gone.
+    set_redis_key(&world, "auth.conf", "requirepass another");
+    world.settle().await;
+    world.fake.edit(&format!("{SECRETS}/chat-redis"), |secret| {
+        secret["data"].as_object_mut().unwrap().remove("auth.conf");
+    });
+    world.settle().await;
+    assert_eq!(redis_key(&world, "redis-password"), "rotated by hand");
+    assert_eq!(
+        redis_key(&world, "auth.conf"),
+        "requirepass \"rotated\\x20by\\x20hand\"\n"
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_came_meanwhile_is_never_overwritten_by_a_drawn_one() {
+    let world = World::cluster();
+    world.settle().await;
+    let auth = format!("{SECRETS}/chat-auth");
+    world.fake.edit(&auth, |secret| {
+        secret["data"].as_object_mut().unwrap().remove("jwt-key");
+    });
+    world.catch_up();
+    let stale = world.context.secret_facts("default", "chat-auth").await;
+    assert!(!stale.unwrap().unwrap().keys.contains_key("jwt-key"));
+    // The user is faster than the watch.
+    let theirs = json!(STANDARD.encode("a-key-of-more-than-thirty-two-bytes-in-all"));
+    world
+        .fake
+        .edit(&auth, |secret| secret["data"]["jwt-key"] = theirs.clone());
+    let refused = world.reconcile_as_watched().await;
+    assert!(
+        matches!(refused, Err(Error::Conflict { .. })),
+        "{refused:?}"
+    );
+    world.settle().await;
+    assert_eq!(world.fake.get(&auth).unwrap()["data"]["jwt-key"], theirs);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Generated Secrets: made once with keys that were drawn before this pure part began, never applied again.
 
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::gateway::validate::{GeneratedSecret, Validated};
 use crate::names::Component;
@@ -10,8 +11,10 @@ use crate::names::Component;
 pub enum SecretWrite {
     /// It is made; that it exists already is a reason to look again.
     Create(Secret),
-    /// The keys it lacks are added.
+    /// The keys it lacks are added, if it is still the version that lacked them.
     Complete(Secret),
+    /// Redis' line is made from the password beside it.
+    Agree(Secret),
 }
 
 impl std::fmt::Debug for SecretWrite {
@@ -20,6 +23,7 @@ impl std::fmt::Debug for SecretWrite {
         match self {
             Self::Create(_) => write!(out, "Create({name})"),
             Self::Complete(_) => write!(out, "Complete({name})"),
+            Self::Agree(_) => write!(out, "Agree({name})"),
         }
     }
 }
@@ -31,12 +35,17 @@ pub(super) fn build(input: &Validated, generated: &GeneratedSecret) -> SecretWri
         Component::Gateway
     };
     let secret = Secret {
-        metadata: input.meta(&generated.name, component),
+        metadata: ObjectMeta {
+            resource_version: generated.version.clone(),
+            ..input.meta(&generated.name, component)
+        },
         type_: Some("Opaque".to_owned()),
-        string_data: Some(generated.missing.clone()),
+        string_data: (!generated.missing.is_empty()).then(|| generated.missing.clone()),
         ..Secret::default()
     };
-    if generated.exists {
+    if generated.disagrees {
+        SecretWrite::Agree(secret)
+    } else if generated.exists {
         SecretWrite::Complete(secret)
     } else {
         SecretWrite::Create(secret)

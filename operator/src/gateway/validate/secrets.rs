@@ -7,7 +7,7 @@ use wsc_config::SecretKeyRef;
 use super::{RedisMode, Rejection};
 use crate::gateway::dereference::Dereferenced;
 use crate::names::{API_KEY, JWT_KEY, REDIS_AUTH, REDIS_PASSWORD};
-use crate::secrets::{SecretFacts, fact};
+use crate::secrets::{SecretFacts, fact, redis_line};
 
 /// RFC 7518, 3.2: an HS256 key is at least as long as the hash.
 const MIN_JWT_KEY: usize = 32;
@@ -32,6 +32,10 @@ pub struct GeneratedSecret {
     pub missing: BTreeMap<String, String>,
     /// Whether the Secret itself is there.
     pub exists: bool,
+    /// Which version of it lacks them.
+    pub version: Option<String>,
+    /// Whether Redis' line has to be made from the password, since the two do not agree.
+    pub disagrees: bool,
 }
 
 impl std::fmt::Debug for GeneratedSecret {
@@ -98,7 +102,7 @@ pub(super) fn plan(input: &Dereferenced) -> Result<SecretPlan, Rejection> {
         (RedisMode::None, _) | (RedisMode::External, None) => None,
         (RedisMode::External, Some(_)) => Some(planner.key(&redis_wanted)?),
         (RedisMode::Managed, _) => {
-            let line = format!("requirepass {}\n", fresh.redis);
+            let line = redis_line(fresh.redis.as_bytes());
             planner.generate(
                 &redis_name,
                 &[(REDIS_PASSWORD, fresh.redis.clone()), (REDIS_AUTH, line)],
@@ -140,7 +144,7 @@ struct Planner<'a> {
 impl Planner<'_> {
     /// Plans a Secret with drawn keys. Keys that are there are kept whatever they hold.
     ///
-    /// The keys of one Secret are drawn together: when one of Redis' two is gone, both are replaced, since they must agree.
+    /// Redis' two carry one password: they are drawn together, or the line is made from the password that is there.
     fn generate(&mut self, name: &str, keys: &[(&str, String)]) -> Result<(), Rejection> {
         let facts = self.input.secrets.get(name);
         if let Some(facts) = facts
@@ -151,18 +155,27 @@ impl Planner<'_> {
             });
         }
         let is_missing = |key: &str| usable(facts, key).is_none();
-        let together = keys.iter().any(|(key, _)| *key == REDIS_AUTH);
-        let any = keys.iter().any(|(key, _)| is_missing(key));
+        let is_redis = keys.iter().any(|(key, _)| *key == REDIS_AUTH);
+        let has_password = !is_missing(REDIS_PASSWORD);
         let missing: BTreeMap<String, String> = keys
             .iter()
-            .filter(|(key, _)| if together { any } else { is_missing(key) })
+            .filter(|(key, _)| {
+                if is_redis {
+                    !has_password
+                } else {
+                    is_missing(key)
+                }
+            })
             .map(|(key, value)| ((*key).to_owned(), value.clone()))
             .collect();
-        if !missing.is_empty() {
+        let disagrees = is_redis && has_password && facts.is_some_and(|facts| !facts.redis_agrees);
+        if !missing.is_empty() || disagrees {
             self.generate.push(GeneratedSecret {
                 name: name.to_owned(),
                 missing,
                 exists: facts.is_some(),
+                version: facts.and_then(|facts| facts.version.clone()),
+                disagrees,
             });
         }
         Ok(())
