@@ -40,7 +40,7 @@ pub enum Verdict {
     Paused,
     /// Nothing was touched: the user has to mend something.
     Rejected(Rejection),
-    /// The API server refused an object; what came before it was written.
+    /// The API server refused something or did not answer; what came before it was written.
     Failed(Error),
 }
 
@@ -89,8 +89,9 @@ pub async fn apply(desired: Desired, live: Live, context: &Context) -> Result<Ap
     let verdict = match run.all().await {
         Ok(None) => Verdict::Realised,
         Ok(Some(rejection)) => Verdict::Rejected(rejection),
-        Err(error) if is_refusal(&error) => Verdict::Failed(error),
-        Err(error) => return Err(error),
+        // A fresh look will do; that is no news.
+        Err(error @ Error::Conflict { .. }) => return Err(error),
+        Err(error) => Verdict::Failed(error),
     };
     Ok(Applied {
         verdict,

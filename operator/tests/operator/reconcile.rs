@@ -431,6 +431,21 @@ async fn an_object_that_the_api_server_refuses_is_told_in_a_condition() {
     assert_eq!(world.condition("Degraded")["status"], "False");
 }
 
+#[tokio::test]
+async fn an_api_server_that_fails_is_told_and_the_rest_of_the_status_is_current() {
+    let world = World::cluster();
+    world.settle().await;
+    world.set_spec(json!({"replicas": 4, "wsc": {"distributed": {"enabled": true}}}));
+    world
+        .fake
+        .edit(CHAT, |chat| chat["metadata"]["generation"] = json!(2));
+    world.fake.fail("APPLY deployments/chat", 500);
+    assert!(world.try_reconcile().await.is_err());
+    let degraded = world.condition("Degraded");
+    assert_eq!(degraded["reason"], "ApplyFailed");
+    assert_eq!(degraded["observedGeneration"], 2);
+}
+
 const CLAIM: &str = "/api/v1/namespaces/default/persistentvolumeclaims/chat-redis";
 
 /// Three gateways and a Redis with a volume of this size.
