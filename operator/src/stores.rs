@@ -10,6 +10,7 @@ pub use cache::{Cache, Change, Key};
 pub use pod_view::{PodView, Trouble};
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::core::DynamicObject;
@@ -27,6 +28,7 @@ pub struct Stores {
     owned: [Arc<Cache<DynamicObject>>; Kind::ALL.len()],
     pods: Arc<Cache<PodView>>,
     secrets: Arc<Cache<String>>,
+    resources_listed: Arc<AtomicBool>,
 }
 
 impl Stores {
@@ -71,6 +73,11 @@ impl Stores {
         }
     }
 
+    /// Takes note that the gateways themselves were listed. Their watch is the controller's own.
+    pub fn resources_are_listed(&self) {
+        self.resources_listed.store(true, Ordering::Relaxed);
+    }
+
     /// A kind whose watch has not delivered its first list.
     pub fn behind(&self) -> Option<&'static str> {
         let owned = Kind::ALL
@@ -80,6 +87,10 @@ impl Stores {
         owned
             .or_else(|| (!self.pods.is_ready()).then_some("Pod"))
             .or_else(|| (!self.secrets.is_ready()).then_some("Secret"))
+            .or_else(|| {
+                let listed = self.resources_listed.load(Ordering::Relaxed);
+                (!listed).then_some("WebSocketGateway")
+            })
     }
 
     /// The owned objects of one gateway.
