@@ -46,14 +46,13 @@ struct Published {
 pub struct Census(Mutex<HashMap<(String, String), Published>>);
 
 impl Census {
-    /// The numbers of one gateway.
-    pub fn counts(&self, namespace: &str, name: &str) -> Counts {
+    /// The numbers of one gateway; `None` when its pods have not been asked since this operator began.
+    pub fn counts(&self, namespace: &str, name: &str) -> Option<Counts> {
         let key = (namespace.to_owned(), name.to_owned());
         let published = self.0.lock();
         published
             .get(&key)
             .map(|published| published.counts.clone())
-            .unwrap_or_default()
     }
 
     /// Forgets a gateway.
@@ -66,10 +65,11 @@ impl Census {
     /// Takes new numbers; says whether they are worth a look.
     fn publish(&self, key: &(String, String), counts: Counts, now: Instant) -> bool {
         let mut published = self.0.lock();
-        let known = published.get(key);
-        let age = known.map_or(Duration::MAX, |known| now - known.at);
-        let before = known.map(|known| known.counts.clone()).unwrap_or_default();
-        if before == counts || !(age >= AT_LEAST_EVERY || counts.differs_much_from(&before)) {
+        // The first answer is always news, also when no pod gave one: until then the last status' numbers stand.
+        if let Some(known) = published.get(key)
+            && (known.counts == counts
+                || !(now - known.at >= AT_LEAST_EVERY || counts.differs_much_from(&known.counts)))
+        {
             return false;
         }
         published.insert(key.clone(), Published { counts, at: now });
@@ -199,6 +199,17 @@ mod tests {
         let key = ("default".to_owned(), "chat".to_owned());
         assert!(census.publish(&key, counts(2), Instant::now()));
         assert!(census.publish(&key, counts(3), Instant::now()));
-        assert_eq!(census.counts("default", "chat").connections("chat-1"), 3);
+        let counted = census.counts("default", "chat").unwrap();
+        assert_eq!(counted.connections("chat-1"), 3);
+    }
+
+    #[test]
+    fn pods_that_were_asked_and_said_nothing_are_told_apart_from_pods_not_asked_yet() {
+        let census = Census::default();
+        let key = ("default".to_owned(), "chat".to_owned());
+        assert!(census.counts("default", "chat").is_none());
+        assert!(census.publish(&key, Counts::default(), Instant::now()));
+        assert!(census.counts("default", "chat").unwrap().is_empty());
+        assert!(!census.publish(&key, Counts::default(), Instant::now()));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::api::PodStatus;
+
 /// In which part of its life a gateway says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -29,6 +31,14 @@ impl Phase {
             Self::Stopped => "stopped",
             Self::Unknown => "unknown",
         }
+    }
+
+    /// The phase that a status names.
+    fn of(word: &str) -> Self {
+        let all = [Self::Starting, Self::Serving, Self::Draining, Self::Stopped];
+        all.into_iter()
+            .find(|phase| phase.as_str() == word)
+            .unwrap_or(Self::Unknown)
     }
 }
 
@@ -91,6 +101,19 @@ impl PartialEq for Counts {
 }
 
 impl Counts {
+    /// What the last status said, for as long as no pod was asked. Of links to Redis it said nothing for each pod.
+    pub fn recalled(pods: &[PodStatus]) -> Self {
+        let count = |pod: &PodStatus| {
+            let phase = Phase::of(&pod.phase);
+            PodCount::new(pod.connections, phase, RedisLink::None)
+        };
+        Self(
+            pods.iter()
+                .map(|pod| (pod.name.clone(), count(pod)))
+                .collect(),
+        )
+    }
+
     /// Takes note of an answer.
     pub fn insert(&mut self, pod: String, count: PodCount) {
         self.0.insert(pod, count);

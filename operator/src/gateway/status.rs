@@ -34,7 +34,7 @@ pub async fn report(
         gateway,
         applied: &applied,
         pods: &pods,
-        counts: &context.census.counts(namespace, name),
+        counts: context.census.counts(namespace, name).as_ref(),
         now: Timestamp::now(),
     });
     let before = gateway.status.clone().unwrap_or_default();

@@ -22,6 +22,8 @@ struct Cluster {
     redis: Value,
     pods: Vec<Arc<PodView>>,
     counts: Counts,
+    /// Whether the census has asked yet.
+    asked: bool,
     verdict: Verdict,
 }
 
@@ -58,6 +60,7 @@ fn cluster(replicas: i32) -> Cluster {
         }),
         pods: (0..replicas).map(|n| Arc::new(pod(n, json!({})))).collect(),
         counts,
+        asked: true,
         verdict: Verdict::Realised,
     }
 }
@@ -98,7 +101,7 @@ impl Cluster {
             gateway: &self.gateway,
             applied: &Applied::nothing(live, self.verdict),
             pods: &self.pods,
-            counts: &self.counts,
+            counts: self.asked.then_some(&self.counts),
             now: Timestamp::from_second(1000).unwrap(),
         })
     }
@@ -221,6 +224,32 @@ fn a_pod_that_is_emptied_shows_as_a_drain_with_what_remains() {
     assert_eq!((drain.pods, drain.remaining), (1, 4));
     assert_eq!(status.connections, 24);
     assert_eq!(status.updated_pods, 2);
+}
+
+#[test]
+fn a_new_operator_keeps_the_last_numbers_until_the_gateways_have_been_asked() {
+    for host in ["", "redis.example.org"] {
+        for link in [RedisLink::Up, RedisLink::Down] {
+            let world = || {
+                let mut cluster = cluster(2);
+                cluster.gateway.spec.wsc.redis.host = host.to_owned();
+                let count = PodCount::new(10, Phase::Draining, link);
+                cluster.counts.insert("chat-1".to_owned(), count);
+                let leaving = pod(9, json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}));
+                cluster.pods.push(Arc::new(leaving));
+                let count = PodCount::new(4, Phase::Draining, RedisLink::Up);
+                cluster.counts.insert("chat-9".to_owned(), count);
+                cluster
+            };
+            let before = world().status();
+            assert_eq!(before.connections, 24);
+            let mut restarted = world();
+            restarted.gateway.status = Some(before.clone());
+            restarted.counts = Counts::default();
+            restarted.asked = false;
+            assert_eq!(restarted.status(), before, "{host:?} {link:?}");
+        }
+    }
 }
 
 #[test]

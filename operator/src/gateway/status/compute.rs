@@ -23,8 +23,8 @@ pub struct Seen<'a> {
     pub applied: &'a Applied,
     /// Its pods.
     pub pods: &'a [Arc<PodView>],
-    /// What the gateways say of themselves.
-    pub counts: &'a Counts,
+    /// What the gateways say of themselves; `None`: they have not been asked yet, and the last status stands.
+    pub counts: Option<&'a Counts>,
     /// The time of conditions that change.
     pub now: Timestamp,
 }
@@ -40,6 +40,9 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
     let config_hash = deployment.as_ref().and_then(config_hash);
     let generation = gateway.metadata.generation.unwrap_or_default();
     let before = gateway.status.clone().unwrap_or_default();
+    let counts = seen
+        .counts
+        .map_or_else(|| Counts::recalled(&before.pods), Clone::clone);
     let rollout = deployment
         .as_ref()
         .and_then(|deployment| deployment.status.as_ref());
@@ -54,7 +57,8 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
                 redis_mode: RedisMode::of(&gateway.spec.wsc),
                 redis: redis.as_ref(),
                 pods: seen.pods,
-                counts: seen.counts,
+                counts: &counts,
+                asked: seen.counts.is_some(),
             },
             &before.conditions,
             (generation, seen.now),
@@ -66,15 +70,15 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
         selector: names.selector_text(),
         connections: gateways
             .iter()
-            .map(|pod| seen.counts.connections(&pod.name))
+            .map(|pod| counts.connections(&pod.name))
             .sum(),
-        drain: drain(&gateways, seen.counts),
+        drain: drain(&gateways, &counts),
         pods: gateways
             .iter()
             .map(|pod| PodStatus {
                 name: pod.name.clone(),
-                phase: seen.counts.phase(&pod.name).as_str().to_owned(),
-                connections: seen.counts.connections(&pod.name),
+                phase: counts.phase(&pod.name).as_str().to_owned(),
+                connections: counts.connections(&pod.name),
             })
             .collect(),
         address: live

@@ -22,6 +22,8 @@ pub(super) struct Facts<'a> {
     pub(super) redis: Option<&'a StatefulSet>,
     pub(super) pods: &'a [Arc<PodView>],
     pub(super) counts: &'a Counts,
+    /// Whether the gateways have been asked since this operator began.
+    pub(super) asked: bool,
 }
 
 /// A condition's answer.
@@ -58,7 +60,7 @@ pub(super) fn conditions(
         ("Accepted", accepted(facts)),
         ("Ready", ready(facts)),
         ("Progressing", progressing(facts)),
-        ("RedisReady", redis_ready(facts)),
+        ("RedisReady", redis_ready(facts, before)),
         ("Degraded", degraded(facts)),
         ("Paused", paused(facts)),
     ]
@@ -189,7 +191,12 @@ fn progressing(facts: &Facts<'_>) -> Judgement {
     Judgement::new(Answer::False, "Stable", "nothing is changing")
 }
 
-fn redis_ready(facts: &Facts<'_>) -> Judgement {
+fn redis_ready(facts: &Facts<'_>, before: &[Condition]) -> Judgement {
+    // Until the gateways have been asked, what they said last stands: a new operator is no news of Redis.
+    let last = before
+        .iter()
+        .find(|old| !facts.asked && old.type_ == "RedisReady");
+    let cut_off = last.filter(|old| old.reason == "Unreachable");
     match facts.redis_mode {
         RedisMode::None => Judgement::new(
             Answer::True,
@@ -206,10 +213,17 @@ fn redis_ready(facts: &Facts<'_>) -> Judgement {
                 let message = "the managed Redis is not ready";
                 return Judgement::new(Answer::False, "NotReady", message);
             }
+            if let Some(old) = cut_off {
+                return Judgement::new(Answer::False, "Unreachable", &old.message);
+            }
             linked(facts, "the managed Redis is ready")
         }
         RedisMode::External => {
-            if facts.counts.links().next().is_none() {
+            if let Some(old) = cut_off {
+                return Judgement::new(Answer::False, "Unreachable", &old.message);
+            }
+            let was_up = last.is_some_and(|old| old.reason == "Up");
+            if !was_up && (!facts.asked || facts.counts.links().next().is_none()) {
                 let message = "no gateway has said yet whether it reaches Redis";
                 return Judgement::new(Answer::Unknown, "Pending", message);
             }
