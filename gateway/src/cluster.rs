@@ -5,6 +5,7 @@
 //! a cluster. [`Cluster`] is what the rest of the gateway holds: it runs the loops and takes work for other nodes.
 
 mod backend;
+mod backoff;
 mod cache;
 mod canary;
 mod courier;

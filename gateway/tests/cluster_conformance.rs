@@ -13,10 +13,19 @@
 #[allow(dead_code, unused_macros, unreachable_pub, clippy::unused_async)]
 mod support;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use support::nodes::{record, user, within};
-use support::subject::{Kind, Subject, down, info};
-use wsc_gateway::cluster::{Claim, ClusterError, Destination, SessionChange, SessionRecord};
+use support::redis::RedisServer;
+use support::subject::{Kind, LEASE, Mailbox, Subject, down, info, redis_node_with};
+use tokio_util::sync::CancellationToken;
+use wsc_gateway::cluster::redis::{RedisDirectory, RedisRegistry};
+use wsc_gateway::cluster::{
+    Claim, ClusterError, Destination, Directory, NodeRegistry, RedisParams, SessionChange,
+    SessionRecord,
+};
 use wsc_gateway::protocol::{Epoch, NodeId, UserId};
 
 over_both!(
@@ -368,6 +377,32 @@ async fn envelopes_reach_who_they_are_for_in_order_and_are_counted(mut s: Subjec
     .await;
     let tenths: Vec<String> = (0..1000).step_by(10).map(|n| n.to_string()).collect();
     within(5, "only what is for all", async || *b.0.lock() == tenths).await;
+}
+
+#[tokio::test]
+async fn a_replacement_outlives_a_redis_that_is_late() {
+    let server = RedisServer::start();
+    let mut redis = RedisParams::at("127.0.0.1", server.port);
+    redis.deadline = Duration::from_millis(100);
+    let (cancel, mailbox) = (CancellationToken::new(), Arc::new(Mailbox::default()));
+    let link = redis_node_with(&redis, "a", mailbox, &cancel).await;
+    let registry = RedisRegistry::new(link.clone(), LEASE);
+    let epoch = registry.claim(&info("a", 0), Claim::Take).await.unwrap();
+    let directory = RedisDirectory::new(link);
+    let records: Vec<SessionRecord> = (0..5_000).map(|n| record(&format!("u{n}"))).collect();
+    let node = NodeId::new("a");
+    let stall = async {
+        let zcard = ["zcard", "wsc:{test}:online"];
+        within(5, "it has begun", async || server.cli(&zcard) != "0").await;
+        server.pause();
+        tokio::time::sleep(3 * redis.deadline).await;
+        server.resume();
+    };
+    let replace = Directory::replace(&directory, &node, epoch, records);
+    let (replaced, ()) = tokio::join!(replace, stall);
+    replaced.unwrap();
+    let page = Directory::online(&directory, None, 1).await.unwrap();
+    assert_eq!(page.total, 5_000);
 }
 
 #[tokio::test]

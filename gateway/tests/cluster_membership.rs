@@ -13,19 +13,22 @@
 #[allow(dead_code, unused_macros, unreachable_pub, clippy::unused_async)]
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use support::ground::{Ground, TIMEOUT};
-use support::nodes::{Node, params, within};
+use support::nodes::{Node, Recorder, params, within};
 use support::redis::RedisServer;
 use tokio::time::Instant;
 use wsc_gateway::cluster::{Backend, ClusterError, Link, Password, RedisParams};
+use wsc_gateway::protocol::Epoch;
 
 over_both!(
     Ground:
     a_crashed_node_is_gone_from_every_view_within_the_node_timeout,
     a_node_that_leaves_is_gone_at_once,
+    a_node_keeps_its_lease_and_can_leave_while_its_directory_is_being_written,
     leftovers_of_nodes_that_died_unseen_are_reaped,
     an_older_process_of_the_same_name_is_fenced,
     a_late_leave_of_the_older_process_changes_nothing,
@@ -78,6 +81,30 @@ async fn a_node_that_leaves_is_gone_at_once(ground: Ground) {
             "nothing is left of it"
         );
     }
+}
+
+async fn a_node_keeps_its_lease_and_can_leave_while_its_directory_is_being_written(ground: Ground) {
+    let [b] = ground.nodes(["b"]).await;
+    let hub = Arc::new(Recorder::default());
+    hub.held.send_replace(true);
+    let a = Node::over(hub, params("a", &ground.backend, TIMEOUT));
+    b.knows(1).await;
+    within(5, "it knows its epoch", async || {
+        a.cluster.status().epoch > Epoch(0)
+    })
+    .await;
+    let epoch = a.cluster.status().epoch;
+    let long_after = Instant::now() + 2 * TIMEOUT;
+    within(10, "longer than a lease", async || {
+        let nodes = b.cluster.nodes().await.unwrap();
+        assert_eq!(nodes.len(), 2, "its lease is renewed");
+        Instant::now() > long_after
+    })
+    .await;
+    assert_eq!(a.cluster.status().epoch, epoch);
+    assert_eq!(a.cluster.stats().resyncs.load(Relaxed), 0, "still writing");
+    a.cluster.leave().await.unwrap();
+    assert_eq!(b.cluster.nodes().await.unwrap().len(), 1);
 }
 
 async fn leftovers_of_nodes_that_died_unseen_are_reaped(ground: Ground) {

@@ -1,17 +1,18 @@
 //! `Keeper`: keeps this node registered and its view of the others right.
 //!
 //! It claims the name, renews the lease, has the directory written after every (re)connection and every new epoch, looks
-//! at the registry on events and at intervals, and names the dead to the reaper. It alone changes the epoch and the
-//! view. A node whose name a newer process holds stops here: it writes nothing and says so in its status, until that
+//! at the registry on events and at intervals, and names the dead to the reaper. Renewals and the farewell do not wait for
+//! a directory that is being written, however long that takes. It alone changes the epoch and the view. A node whose name a newer process holds stops here: it writes nothing and says so in its status, until that
 //! name is free again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::backoff::backoff;
 use super::canary::describe;
 use super::reaper::duty;
 use super::shared::Shared;
@@ -25,6 +26,13 @@ use crate::protocol::{Epoch, NodeId};
 
 /// The pause after a failure while the link is up.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// The longest pause between two attempts to have the directory written.
+const REWRITE_MAX: Duration = Duration::from_secs(10);
+
+/// How long a farewell waits for the directory. Without it the lease is given back all the same: the entries are void then,
+/// and a survivor removes them.
+const EMPTYING: Duration = Duration::from_secs(2);
 
 /// Failures in a row that are no chance.
 const STRIKES: u32 = 2;
@@ -43,8 +51,26 @@ pub(super) struct Keeper {
     pub(super) reaper: mpsc::Sender<Vec<(NodeId, Epoch)>>,
     pub(super) leave: mpsc::Receiver<oneshot::Sender<Result<(), ClusterError>>>,
     pub(super) pauses: Pauses,
-    /// Failures in a row while the link is there.
-    pub(super) strikes: u32,
+    pub(super) progress: Progress,
+}
+
+/// How far this node has come in being part of the cluster.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Failures to hold the lease in a row while the link is there.
+    strikes: u32,
+    writing: Option<Writing>,
+    /// Replacements of the directory that failed in a row.
+    failures: u32,
+    /// When the next may be ordered.
+    not_before: Option<Instant>,
+}
+
+/// A replacement of the directory that was ordered.
+struct Writing {
+    generation: u64,
+    epoch: Epoch,
+    written: oneshot::Receiver<Result<(), ClusterError>>,
 }
 
 /// How often what is done.
@@ -92,6 +118,10 @@ impl Keeper {
                         due.renewal = Instant::now();
                     }
                 }
+                outcome = written(&mut self.progress.writing) => {
+                    let pause = self.conclude(outcome).await;
+                    due.renewal = due.renewal.min(Instant::now() + pause);
+                }
                 () = sleep_until(due.renewal) => due.renewal = Instant::now() + self.renew().await,
                 () = self.shared.doubt.notified() => due.renewal = due.renewal.min(Instant::now() + GAP),
                 () = self.shared.look.notified() => due.look = due.look.min(Instant::now() + GAP),
@@ -117,15 +147,15 @@ impl Keeper {
         let Some(generation) = self.shared.wire.generation() else {
             return self.pauses.renewal;
         };
-        let kept = match self.hold().await {
-            Ok(Held::Kept) if self.is_current() => Ok(()),
-            Ok(Held::Kept | Held::Anew) => self.establish(generation).await,
-            Err(error) => Err(error),
-        };
-        match kept {
+        match self.hold().await {
             Ok(()) => {
-                self.strikes = 0;
-                jittered(self.pauses.renewal)
+                self.progress.strikes = 0;
+                let pause = jittered(self.pauses.renewal);
+                if self.is_current() {
+                    pause
+                } else {
+                    pause.min(self.have_written(generation))
+                }
             }
             Err(ClusterError::Fenced { node, epoch }) => {
                 self.fence(&node, epoch);
@@ -158,13 +188,13 @@ impl Keeper {
         if matches!(error, ClusterError::Disconnected) {
             return;
         }
-        self.strikes += 1;
-        if self.strikes >= STRIKES {
+        self.progress.strikes += 1;
+        if self.progress.strikes >= STRIKES {
             self.shared.falter(describe(error));
         }
     }
 
-    async fn hold(&self) -> Result<Held, ClusterError> {
+    async fn hold(&self) -> Result<(), ClusterError> {
         let identity = &self.shared.identity;
         let info = self.info();
         let claim = if info.epoch == Epoch(0) {
@@ -174,7 +204,7 @@ impl Keeper {
         };
         if claim == Claim::IfVacant && self.registry.renew(&info).await? {
             self.shared.fence(None);
-            return Ok(Held::Kept);
+            return Ok(());
         }
         let epoch = self.registry.claim(&info, claim).await?;
         self.shared
@@ -182,7 +212,7 @@ impl Keeper {
         identity.register(epoch);
         self.shared.fence(None);
         tracing::info!(node = %identity.node, %epoch, "registered");
-        Ok(Held::Anew)
+        Ok(())
     }
 
     fn info(&self) -> NodeInfo {
@@ -195,18 +225,64 @@ impl Keeper {
         }
     }
 
-    /// Registered over this connection; now the directory, then the peers, then the link counts as up.
-    async fn establish(&self, generation: u64) -> Result<(), ClusterError> {
+    /// Registered over this connection; now the directory, then the peers, then the link counts as up. Returns the pause
+    /// until it should be asked again.
+    fn have_written(&mut self, generation: u64) -> Duration {
+        let epoch = self.shared.identity.epoch();
+        let is_under_way =
+            |writing: &Writing| writing.generation == generation && writing.epoch == epoch;
+        if self.progress.writing.as_ref().is_some_and(is_under_way) {
+            return self.pauses.renewal;
+        }
+        if let Some(not_before) = self.progress.not_before
+            && let Some(left) = not_before.checked_duration_since(Instant::now())
+            && !left.is_zero()
+        {
+            return left;
+        }
         self.shared.cache.clear();
         let (done, written) = oneshot::channel();
-        let asked = self.writer.send(Order::Resync(done)).await;
-        asked.map_err(|_| ClusterError::Disconnected)?;
-        written.await.map_err(|_| ClusterError::Disconnected)??;
-        self.look().await;
+        if self.writer.try_send(Order::Resync(done)).is_err() {
+            // It is at a change and has not even taken the last order yet.
+            return RETRY;
+        }
+        self.progress.writing = Some(Writing {
+            generation,
+            epoch,
+            written,
+        });
+        self.pauses.renewal
+    }
+
+    /// The writer has answered. Returns the pause until the lease should be looked after at the latest.
+    async fn conclude(&mut self, written: Result<(), ClusterError>) -> Duration {
+        let Some(writing) = self.progress.writing.take() else {
+            return self.pauses.renewal;
+        };
+        let known = match written {
+            Ok(()) => self.try_look().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = known {
+            tracing::debug!(
+                error = describe(&error),
+                "the directory could not be written anew"
+            );
+            self.shared.falter(describe(&error));
+            // A link that broke has its own pauses.
+            if !matches!(error, ClusterError::Disconnected) {
+                self.progress.failures += 1;
+            }
+            let pause = backoff(RETRY, REWRITE_MAX, self.progress.failures);
+            self.progress.not_before = Some(Instant::now() + pause);
+            return pause;
+        }
         // Again: what was looked up meanwhile may stem from before the peers wrote theirs.
         self.shared.cache.clear();
-        self.shared.establish(generation);
-        Ok(())
+        self.shared.establish(writing.generation);
+        self.progress.failures = 0;
+        self.progress.not_before = None;
+        self.pauses.renewal
     }
 
     async fn look(&self) {
@@ -244,24 +320,40 @@ impl Keeper {
         if identity.epoch() == Epoch(0) {
             return Ok(());
         }
-        let (done, written) = oneshot::channel();
-        let asked = self.writer.send(Order::Leave(done)).await;
-        asked.map_err(|_| ClusterError::Disconnected)?;
-        let emptied = written.await.map_err(|_| ClusterError::Disconnected)?;
+        let emptied = timeout(EMPTYING, self.have_emptied())
+            .await
+            .unwrap_or_else(|_| {
+                Err(ClusterError::Deadline {
+                    operation: "leave",
+                    millis: u64::try_from(EMPTYING.as_millis()).unwrap_or(u64::MAX),
+                })
+            });
         self.registry
             .leave(&identity.node, identity.epoch())
             .await?;
-        emptied?;
-        self.broker
+        let told = self
+            .broker
             .publish(vec![(Destination::All, envelope::membership(identity))])
             .await
-            .map(drop)
+            .map(drop);
+        emptied.and(told)
+    }
+
+    async fn have_emptied(&self) -> Result<(), ClusterError> {
+        let (done, written) = oneshot::channel();
+        let asked = self.writer.send(Order::Leave(done)).await;
+        asked.map_err(|_| ClusterError::Disconnected)?;
+        written.await.map_err(|_| ClusterError::Disconnected)?
     }
 }
 
-enum Held {
-    Kept,
-    Anew,
+async fn written(writing: &mut Option<Writing>) -> Result<(), ClusterError> {
+    match writing {
+        Some(writing) => (&mut writing.written)
+            .await
+            .unwrap_or(Err(ClusterError::Disconnected)),
+        None => std::future::pending().await,
+    }
 }
 
 /// Between nine and eleven tenths, so that nodes started together do not stay together.

@@ -15,7 +15,7 @@ use super::backend::{Backing, Ground};
 use super::canary::Canary;
 use super::courier::{Counter, courier};
 use super::inbound::inbound;
-use super::keeper::{Keeper, Pauses};
+use super::keeper::{Keeper, Pauses, Progress};
 use super::reaper::Reaper;
 use super::shared::{Identity, Reach, Shared};
 use super::wire::Wire;
@@ -100,7 +100,7 @@ impl Cluster {
                 look: params.look(),
                 sync: params.node_sync_interval,
             },
-            strikes: 0,
+            progress: Progress::default(),
         };
         tasks.spawn(hand.run(cancel.clone()));
         tasks.spawn(writer.run(cancel.clone()));

@@ -2,16 +2,19 @@
 //!
 //! Changes are written in batches, and users whose first session came or last went are told to the peers. What cannot be
 //! written (the link is down, the queue was full) is not kept: the directory is then replaced as a whole from what the
-//! hub holds, which is right whatever was missed. Only the writer writes, so a replacement and changes never cross.
+//! hub holds, which is right whatever was missed. Only the writer writes, so a replacement and changes never cross; a
+//! replacement under way gives way to a newer order, a farewell and the end.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::backoff::backoff;
 use super::canary::describe;
 use super::shared::Shared;
 use super::status::bump;
@@ -27,8 +30,14 @@ const BATCH: usize = 256;
 /// Users per `Moved`.
 const MOVED: usize = 1_000;
 
-/// The pause before a failed replacement is tried again while the link is up.
+/// The pause before what was missed is made good by a replacement, doubled by each that fails.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// The longest such pause.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// Failed replacements in a row of which the log hears.
+const WORTH_SAYING: u32 = 2;
 
 /// What the keeper asks of the writer.
 pub(super) enum Order {
@@ -69,6 +78,16 @@ pub(super) struct Writer {
     overflow: Arc<Notify>,
     orders: mpsc::Receiver<Order>,
     state: State,
+    running: Option<Running>,
+    /// Replacements that nobody ordered and that failed, in a row.
+    failures: u32,
+}
+
+/// A replacement under way.
+struct Running {
+    replaced: BoxFuture<'static, Result<(), ClusterError>>,
+    /// Who ordered it, if it was ordered.
+    done: Option<oneshot::Sender<Result<(), ClusterError>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -102,7 +121,6 @@ pub(super) fn writer(shared: Arc<Shared>, parts: WriterParts) -> (Changes, Write
         broker,
         orders,
     } = parts;
-    let state = State::Waiting;
     (
         pusher,
         Writer {
@@ -113,7 +131,9 @@ pub(super) fn writer(shared: Arc<Shared>, parts: WriterParts) -> (Changes, Write
             changes,
             overflow,
             orders,
-            state,
+            state: State::Waiting,
+            running: None,
+            failures: 0,
         },
     )
 }
@@ -122,24 +142,25 @@ impl Writer {
     pub(super) async fn run(mut self, cancel: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
+            let is_idle = self.running.is_none();
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
                 order = self.orders.recv() => match order {
-                    Some(Order::Resync(done)) => drop(done.send(self.resync().await)),
+                    Some(Order::Resync(done)) => self.begin(Some(done)),
                     Some(Order::Leave(done)) => {
-                        drop(done.send(self.leave().await));
+                        tokio::select! {
+                            () = cancel.cancelled() => {}
+                            left = self.leave() => drop(done.send(left)),
+                        }
                         return;
                     }
                     None => return,
                 },
-                () = self.overflow.notified() => self.state = self.missed(),
-                () = retry(self.state) => {
-                    if let Err(error) = self.resync().await {
-                        tracing::debug!(error = describe(&error), "the directory could not be replaced");
-                    }
-                }
-                count = self.changes.recv_many(&mut batch, BATCH) => {
+                replaced = finished(&mut self.running) => self.end(replaced),
+                () = self.overflow.notified(), if is_idle => self.state = self.missed(),
+                () = retry(self.state), if is_idle => self.begin(None),
+                count = self.changes.recv_many(&mut batch, BATCH), if is_idle => {
                     if count == 0 {
                         return;
                     }
@@ -169,7 +190,7 @@ impl Writer {
             .apply(&identity.node, identity.epoch(), batch)
             .await;
         let told = match written {
-            Ok(moved) => self.tell(&moved).await,
+            Ok(moved) => tell(&self.shared, &*self.broker, &moved).await,
             Err(error) => Err(error),
         };
         if let Err(error) = told {
@@ -177,57 +198,66 @@ impl Writer {
                 error = describe(&error),
                 "session changes could not be written, the directory will be replaced"
             );
-            self.state = State::Missed(Instant::now() + RETRY);
+            self.state = State::Missed(Instant::now() + backoff(RETRY, RETRY_MAX, self.failures));
         }
-    }
-
-    async fn tell(&self, moved: &[UserId]) -> Result<(), ClusterError> {
-        if moved.is_empty() || self.broker.alone() {
-            return Ok(());
-        }
-        let tell = |users: &[UserId]| {
-            (
-                Destination::All,
-                envelope::moved(&self.shared.identity, users),
-            )
-        };
-        self.broker
-            .publish(moved.chunks(MOVED).map(tell).collect())
-            .await
-            .map(drop)
     }
 
     /// Changes queued before the hub is asked are in its answer; those after it are applied on top, where repeating one
     /// that is in it already changes nothing.
-    async fn resync(&mut self) -> Result<(), ClusterError> {
+    fn begin(&mut self, done: Option<oneshot::Sender<Result<(), ClusterError>>>) {
+        if done.is_none() && self.shared.view().fenced.is_some() {
+            // The keeper orders one when the name is this node's again.
+            self.state = State::Waiting;
+            return;
+        }
         self.drain();
-        let replaced = match self.local.sessions().await {
-            Some(sessions) => self.replace(sessions).await,
-            // Half a list would make the other half offline.
-            None => Err(ClusterError::Incomplete),
+        let replacement = Replacement {
+            shared: self.shared.clone(),
+            local: self.local.clone(),
+            directory: self.directory.clone(),
+            broker: self.broker.clone(),
         };
-        self.state = match &replaced {
-            Ok(()) => State::Synced,
-            Err(ClusterError::Disconnected | ClusterError::Fenced { .. }) => State::Waiting,
-            Err(_) => State::Missed(Instant::now() + RETRY),
-        };
-        replaced
+        self.running = Some(Running {
+            replaced: Box::pin(replacement.run()),
+            done,
+        });
     }
 
-    async fn replace(&self, sessions: Vec<super::SessionRecord>) -> Result<(), ClusterError> {
-        let identity = &self.shared.identity;
-        self.directory
-            .replace(&identity.node, identity.epoch(), sessions)
-            .await?;
-        bump(&self.shared.stats.resyncs);
-        // Who cached anything about this node's users must forget it.
-        self.broker
-            .publish(vec![(Destination::All, envelope::membership(identity))])
-            .await
-            .map(drop)
+    fn end(&mut self, replaced: Result<(), ClusterError>) {
+        let done = self.running.take().and_then(|running| running.done);
+        self.state = match &replaced {
+            Ok(()) => {
+                self.failures = 0;
+                State::Synced
+            }
+            Err(ClusterError::Disconnected | ClusterError::Fenced { .. }) => State::Waiting,
+            // Whoever ordered it orders it again.
+            Err(_) if done.is_some() => State::Waiting,
+            Err(error) => {
+                self.failures += 1;
+                self.complain(error);
+                State::Missed(Instant::now() + backoff(RETRY, RETRY_MAX, self.failures))
+            }
+        };
+        if let Some(done) = done {
+            drop(done.send(replaced));
+        }
+    }
+
+    fn complain(&self, error: &ClusterError) {
+        let error = describe(error);
+        if self.failures == WORTH_SAYING {
+            tracing::warn!(
+                error,
+                "the directory could not be replaced: other nodes do not find every user of this one"
+            );
+        } else {
+            tracing::debug!(error, "the directory could not be replaced");
+        }
     }
 
     async fn leave(&mut self) -> Result<(), ClusterError> {
+        self.running = None;
         self.changes.close();
         self.drain();
         let identity = &self.shared.identity;
@@ -240,6 +270,51 @@ impl Writer {
         while self.changes.try_recv().is_ok() {
             self.shared.stats.directory_queue.fetch_sub(1, Relaxed);
         }
+    }
+}
+
+/// Tells the peers who came or went.
+async fn tell(shared: &Shared, broker: &dyn Broker, moved: &[UserId]) -> Result<(), ClusterError> {
+    if moved.is_empty() || broker.alone() {
+        return Ok(());
+    }
+    let tell = |users: &[UserId]| (Destination::All, envelope::moved(&shared.identity, users));
+    broker
+        .publish(moved.chunks(MOVED).map(tell).collect())
+        .await
+        .map(drop)
+}
+
+/// All that replacing takes, so that the writer can do something else meanwhile.
+struct Replacement {
+    shared: Arc<Shared>,
+    local: Arc<dyn LocalNode>,
+    directory: Arc<dyn Directory>,
+    broker: Arc<dyn Broker>,
+}
+
+impl Replacement {
+    async fn run(self) -> Result<(), ClusterError> {
+        // Half a list would make the other half offline.
+        let sessions = self.local.sessions().await;
+        let sessions = sessions.ok_or(ClusterError::Incomplete)?;
+        let identity = &self.shared.identity;
+        self.directory
+            .replace(&identity.node, identity.epoch(), sessions)
+            .await?;
+        bump(&self.shared.stats.resyncs);
+        // Who cached anything about this node's users must forget it.
+        self.broker
+            .publish(vec![(Destination::All, envelope::membership(identity))])
+            .await
+            .map(drop)
+    }
+}
+
+async fn finished(running: &mut Option<Running>) -> Result<(), ClusterError> {
+    match running {
+        Some(running) => (&mut running.replaced).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -42,6 +42,8 @@ pub(crate) struct Recorder {
     pub delivered: Mutex<HashMap<String, Vec<String>>>,
     pub kicked: Mutex<Vec<String>>,
     pub sessions: Mutex<HashMap<SessionId, SessionRecord>>,
+    /// As long as it is true nobody is told the sessions.
+    pub held: watch::Sender<bool>,
 }
 
 impl Recorder {
@@ -85,7 +87,10 @@ impl LocalNode for Recorder {
     }
 
     fn sessions(&self) -> BoxFuture<'_, Option<Vec<SessionRecord>>> {
-        Box::pin(async { Some(self.sessions.lock().values().cloned().collect()) })
+        Box::pin(async {
+            let _ = self.held.subscribe().wait_for(|held| !held).await;
+            Some(self.sessions.lock().values().cloned().collect())
+        })
     }
 
     fn connections(&self) -> u64 {

@@ -139,7 +139,17 @@ pub async fn redis_node(
     mailbox: Arc<Mailbox>,
     cancel: &CancellationToken,
 ) -> Arc<RedisLink> {
-    let link = RedisLink::standalone(&RedisParams::at("127.0.0.1", server.port), "test");
+    let redis = RedisParams::at("127.0.0.1", server.port);
+    redis_node_with(&redis, node, mailbox, cancel).await
+}
+
+pub async fn redis_node_with(
+    redis: &RedisParams,
+    node: &str,
+    mailbox: Arc<Mailbox>,
+    cancel: &CancellationToken,
+) -> Arc<RedisLink> {
+    let link = RedisLink::standalone(redis, "test");
     TaskTracker::new().spawn(
         link.clone()
             .keep(NodeId::new(node), mailbox, cancel.clone()),

@@ -3,13 +3,16 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::redis::Pipeline;
 use futures_util::future::BoxFuture;
+use tokio::time::sleep;
 
 use super::RedisLink;
 use super::keys::{field_holder, holder, parse_holder, session_text};
 use super::scripts::{APPLY, COUNT, PLACE, REAP};
+use crate::cluster::backoff::backoff;
 use crate::cluster::{ClusterError, Directory, OnlinePage, SessionChange, SessionRecord};
 use crate::protocol::{Epoch, NodeId, SessionId, UserId};
 
@@ -18,6 +21,11 @@ const USERS: usize = 256;
 
 /// Users per pipeline when much is read.
 const LOOKUP: usize = 1_024;
+
+/// How often the same users are tried again when Redis is late, and the pauses before that.
+const LATE: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 type Holder = (NodeId, Epoch);
 
@@ -95,9 +103,27 @@ impl RedisDirectory {
         }
         let wanted: Vec<(UserId, Vec<(SessionId, String)>)> = wanted.into_iter().collect();
         for chunk in wanted.chunks(USERS) {
-            self.place(&holder, chunk).await?;
+            self.place_patiently(&holder, chunk).await?;
         }
         Ok(())
+    }
+
+    /// A late answer is no reason to begin anew with the first users: placing is repeatable.
+    async fn place_patiently(
+        &self,
+        holder: &str,
+        users: &[(UserId, Vec<(SessionId, String)>)],
+    ) -> Result<(), ClusterError> {
+        let mut late = 0;
+        loop {
+            match self.place(holder, users).await {
+                Err(ClusterError::Deadline { .. }) if late < LATE => {
+                    late += 1;
+                    sleep(backoff(PAUSE, PAUSE_MAX, late)).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     async fn place(
