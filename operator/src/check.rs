@@ -11,13 +11,14 @@ use kube::{Api, Client};
 
 use crate::access::{Access, Place, TABLE};
 use crate::api::WebSocketGateway;
+use crate::cli::Options;
 use crate::scope::Scope;
 
 /// Checks each scope; prints a line for each, fails with everything that is missing.
-pub async fn check(client: Client, namespaces: &[String], own: &str) -> anyhow::Result<String> {
+pub async fn check(client: Client, options: &Options) -> anyhow::Result<String> {
     let mut missing = Vec::new();
     let mut report = String::new();
-    for scope in Scope::of(namespaces) {
+    for scope in Scope::of(&options.namespaces) {
         let gateways: Api<WebSocketGateway> = scope.api(&client);
         let found = gateways
             .list(&ListParams::default().limit(1))
@@ -33,11 +34,21 @@ pub async fn check(client: Client, namespaces: &[String], own: &str) -> anyhow::
                 Scope::All => None,
                 Scope::Namespace(name) => Some(name.as_str()),
             };
-            missing.extend(denied(&client, access, namespace).await?);
+            let attributes = ResourceAttributes {
+                namespace: namespace.map(str::to_owned),
+                ..ResourceAttributes::default()
+            };
+            missing.extend(denied(&client, access, &attributes).await?);
         }
     }
     for access in TABLE.iter().filter(|access| access.place == Place::Own) {
-        missing.extend(denied(&client, access, Some(own)).await?);
+        // Granted for the one lease only.
+        let attributes = ResourceAttributes {
+            namespace: Some(options.own_namespace.clone()),
+            name: Some(options.lease_name.clone()),
+            ..ResourceAttributes::default()
+        };
+        missing.extend(denied(&client, access, &attributes).await?);
     }
     if !missing.is_empty() {
         bail!("not permitted: {}", missing.join("; "));
@@ -46,11 +57,11 @@ pub async fn check(client: Client, namespaces: &[String], own: &str) -> anyhow::
     Ok(report)
 }
 
-/// The verbs of an entry that are not granted.
+/// The verbs of an entry that are not granted in the place that `attributes` say.
 async fn denied(
     client: &Client,
     access: &Access,
-    namespace: Option<&str>,
+    attributes: &ResourceAttributes,
 ) -> anyhow::Result<Vec<String>> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let (resource, subresource) = match access.resource.split_once('/') {
@@ -66,8 +77,7 @@ async fn denied(
                     resource: Some(resource.to_owned()),
                     subresource: subresource.clone(),
                     verb: Some((*verb).to_owned()),
-                    namespace: namespace.map(str::to_owned),
-                    ..ResourceAttributes::default()
+                    ..attributes.clone()
                 }),
                 non_resource_attributes: None,
             },
@@ -78,7 +88,7 @@ async fn denied(
             .await
             .context("cannot ask which permissions there are")?;
         if !answer.status.is_some_and(|status| status.allowed) {
-            let place = namespace.unwrap_or("all namespaces");
+            let place = attributes.namespace.as_deref().unwrap_or("all namespaces");
             missing.push(format!("{verb} {} in {place}", access.resource));
         }
     }

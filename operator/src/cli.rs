@@ -2,6 +2,8 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::names::MANAGER;
+
 /// Runs the gateways that `WebSocketGateway` resources ask for.
 #[derive(Debug, Parser)]
 #[command(name = "wsc-operator", version, about)]
@@ -46,6 +48,9 @@ pub struct Options {
     /// The operator's own namespace, where the lease is.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default", global = true)]
     pub own_namespace: String,
+    /// The name of the lease: one for each installation, as several may share a namespace.
+    #[arg(long, env = "WSC_LEASE_NAME", default_value = MANAGER, global = true)]
+    pub lease_name: String,
     /// The name of this replica, for the lease and for events.
     #[arg(long, env = "POD_NAME", default_value = "wsc-operator")]
     pub identity: String,

@@ -11,11 +11,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Command::Crd) => print!("{}", api::crd_yaml()?),
         Some(Command::Check) => {
             let client = kube::Client::try_default().await?;
-            let Cli { options, .. } = cli;
-            print!(
-                "{}",
-                check::check(client, &options.namespaces, &options.own_namespace).await?
-            );
+            print!("{}", check::check(client, &cli.options).await?);
         }
         None => {
             run::telemetry(&cli.options)?;

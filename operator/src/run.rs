@@ -83,7 +83,7 @@ impl Work {
         }
         let candidate = Candidate {
             namespace: self.options.own_namespace.clone(),
-            name: MANAGER.to_owned(),
+            name: self.options.lease_name.clone(),
             identity: format!("{}_{:08x}", self.options.identity, rand::random::<u32>()),
         };
         let mut election = Election::new(self.client.clone(), candidate);

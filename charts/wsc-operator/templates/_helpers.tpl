@@ -82,6 +82,8 @@ capabilities:
   valueFrom:
     fieldRef:
       fieldPath: metadata.namespace
+- name: WSC_LEASE_NAME
+  value: {{ include "wsc-operator.fullname" . }}
 {{- end }}
 
 {{/* Where the operator and the test of its rights run. */}}

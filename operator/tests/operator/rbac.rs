@@ -14,16 +14,21 @@ type Rights = BTreeMap<(String, String), BTreeSet<String>>;
 struct Rule {
     api_groups: Vec<String>,
     resources: Vec<String>,
+    #[serde(default)]
+    resource_names: Vec<String>,
     verbs: Vec<String>,
 }
 
-fn granted(file: &str) -> Rights {
+fn rules(file: &str) -> Vec<Rule> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../charts/wsc-operator/files")
         .join(file);
-    let rules: Vec<Rule> = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn granted(file: &str) -> Rights {
     let mut rights = Rights::new();
-    for rule in rules {
+    for rule in rules(file) {
         for group in &rule.api_groups {
             for resource in &rule.resources {
                 let verbs = rights.entry((group.clone(), resource.clone())).or_default();
@@ -50,6 +55,17 @@ fn used(place: Place) -> Rights {
 fn the_chart_grants_no_more_and_no_less_than_the_operator_uses() {
     assert_eq!(granted("watched-rules.yaml"), used(Place::Watched));
     assert_eq!(granted("own-rules.yaml"), used(Place::Own));
+}
+
+#[test]
+fn no_lease_but_its_own_can_be_read_or_written() {
+    for rule in rules("own-rules.yaml") {
+        assert!(
+            rule.verbs == ["create"] || rule.resource_names.len() == 1,
+            "{:?}",
+            rule.verbs
+        );
+    }
 }
 
 #[test]
