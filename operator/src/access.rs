@@ -54,7 +54,7 @@ pub const TABLE: &[Access] = &[
     watched("", "services", PRUNED),
     watched("apps", "deployments", KEPT),
     watched("apps", "statefulsets", PRUNED),
-    watched("events.k8s.io", "events", &["create", "patch"]),
+    watched("events.k8s.io", "events", &["create"]),
     watched("policy", "poddisruptionbudgets", PRUNED),
     watched("wsc.dev", "websocketgateways", &["list", "watch"]),
     watched("wsc.dev", "websocketgateways/status", &["patch"]),
