@@ -24,7 +24,7 @@ use super::{
     Backend, ClusterError, ClusterParams, ClusterStats, ClusterStatus, Forward, LocalNode,
     NodeInfo, OnlinePage, SessionChange, SessionRecord,
 };
-use crate::protocol::{Epoch, UserId};
+use crate::protocol::{Epoch, NodeId, UserId};
 
 /// See the module.
 #[derive(Clone)]
@@ -155,6 +155,12 @@ impl Cluster {
     /// How this node stands now.
     pub fn status(&self) -> ClusterStatus {
         self.0.shared.status()
+    }
+
+    /// This node's name and its incarnation now. Cheap: asked once per session.
+    pub fn identity(&self) -> (&NodeId, Epoch) {
+        let identity = &self.0.shared.identity;
+        (&identity.node, identity.epoch())
     }
 
     /// Whether there is no other node that work could be handed to. Cheap: asked once per message.

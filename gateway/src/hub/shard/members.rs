@@ -207,13 +207,13 @@ impl Shard {
 
     fn record(&self, connection: &Connection) -> Option<SessionRecord> {
         let session = connection.session()?;
-        let status = self.context.cluster.status();
+        let (node, epoch) = self.context.cluster.identity();
         Some(SessionRecord {
             session: session.id,
             user: session.identity.user.clone(),
             user_type: session.identity.user_type.to_string(),
-            node: status.node.clone(),
-            epoch: status.epoch,
+            node: node.clone(),
+            epoch,
             transport: "ws".to_owned(),
             device: session.identity.device.as_ref().map(ToString::to_string),
             connected_at: session.connected_at,
