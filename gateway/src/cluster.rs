@@ -157,7 +157,8 @@ pub struct OnlinePage {
     pub users: Vec<UserId>,
     /// Whether there are users after the last of these.
     pub more: bool,
-    /// Users online in all.
+    /// Users online in all. An upper bound while entries of a dead node wait to be reaped: who is on several nodes may
+    /// then count once for each.
     pub total: u64,
 }
 

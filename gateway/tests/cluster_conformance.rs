@@ -41,6 +41,7 @@ over_both!(
     replacing_leaves_exactly_what_is_given,
     reaping_removes_the_dead_and_spares_the_living,
     ten_thousand_users_are_paged_in_order_without_gaps,
+    a_holder_without_users_is_none,
     sessions_come_oldest_first_and_name_their_holder,
     envelopes_reach_who_they_are_for_in_order_and_are_counted,
 );
@@ -320,6 +321,24 @@ async fn ten_thousand_users_are_paged_in_order_without_gaps(s: Subject) {
     let on_a = all.iter().enumerate().filter(|(n, _)| n % 3 != 1).count() as u64;
     assert_eq!(s.page(Some("user-09990"), 100).await.0.len(), 6);
     assert_eq!(s.page(None, 1).await.2, on_a);
+    let c = s.alive("c").await;
+    s.put(&c, &["user-00000", "zoe"]).await;
+    let total = s.page(None, 1).await.2;
+    assert!((on_a + 1..=on_a + 2).contains(&total), "a bound: {total}");
+    if let Kind::Redis(server, _) = &s.kind {
+        let commands = server.cli(&["info", "commandstats"]);
+        assert!(commands.contains("cmdstat_zcard"), "{commands}");
+        assert!(!commands.contains("union"), "no union over everybody");
+    }
+}
+
+async fn a_holder_without_users_is_none(s: Subject) {
+    let a = s.alive("a").await;
+    let bob = s.put(&a, &["bob"]).await;
+    let gone = [down(&bob[0])];
+    s.directory.apply(&a.0, a.1, &gone).await.unwrap();
+    s.directory.replace(&a.0, a.1, Vec::new()).await.unwrap();
+    assert_eq!(s.directory.holders().await.unwrap(), []);
 }
 
 async fn sessions_come_oldest_first_and_name_their_holder(s: Subject) {

@@ -66,11 +66,6 @@ impl Keys {
         format!("{}online", self.base)
     }
 
-    /// Where a union is counted; gone again within the same script.
-    pub(super) fn scratch(&self) -> String {
-        format!("{}scratch", self.base)
-    }
-
     pub(super) fn channel(&self, node: &NodeId) -> String {
         format!("{}{}:to:{node}", self.base, self.db)
     }

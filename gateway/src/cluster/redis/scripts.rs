@@ -174,17 +174,3 @@ return 1
 "#
     ))
 });
-
-/// KEYS scratch, then users of every live holder. Returns how many different users those are.
-pub(super) static COUNT: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-if #KEYS == 1 then return 0 end
-local command = {'ZUNIONSTORE', KEYS[1], #KEYS - 1}
-for i = 2, #KEYS do command[#command + 1] = KEYS[i] end
-local count = redis.call(unpack(command))
-redis.call('UNLINK', KEYS[1])
-return count
-",
-    )
-});
