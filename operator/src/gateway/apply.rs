@@ -6,12 +6,14 @@
 //! others back, except those that would be wrong without it. May be cut off anywhere: the next run goes on.
 
 mod covers;
+mod rollout;
 mod settled;
 mod volume;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -25,7 +27,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::kube_call::{is_gone, is_invalid, is_refusal, within};
 use crate::metrics::Verb;
-use crate::names::MANAGER;
+use crate::names::{MANAGER, Names};
 use crate::owned::{Kind, Object};
 use crate::secrets::redis_pair;
 
@@ -303,7 +305,10 @@ impl Run<'_> {
     }
 
     /// Deletes what this resource owns and no longer wants.
+    ///
+    /// A Redis stays until no gateway is left that was told to use it; the end of the rollout wakes the next reconcile.
     async fn prune(&mut self) -> Result<(), Error> {
+        let redis = (!self.is_rolled_out()).then(|| Names::of(&self.desired.gateway).redis());
         let wanted: BTreeSet<(Kind, &str)> = self
             .desired
             .objects
@@ -316,6 +321,7 @@ impl Run<'_> {
             .filter(|(kind, name, object)| {
                 kind.is_pruned()
                     && !wanted.contains(&(*kind, *name))
+                    && redis.as_deref() != Some(*name)
                     && object.metadata.deletion_timestamp.is_none()
                     && is_controlled_by(object, &self.desired.owner_uid)
             })
@@ -336,6 +342,13 @@ impl Run<'_> {
             self.live.remove(kind, &name);
         }
         Ok(())
+    }
+
+    fn is_rolled_out(&self) -> bool {
+        let (namespace, name) = (&self.desired.namespace, &self.desired.gateway);
+        let deployment: Option<Deployment> = self.live.typed(Kind::Deployment, name);
+        let pods = self.context.stores.pods().group(namespace, name);
+        deployment.is_some_and(|deployment| rollout::is_done(&deployment, &pods))
     }
 
     fn api(&self, kind: Kind) -> Api<DynamicObject> {

@@ -108,6 +108,10 @@ impl World {
         secrets.apply(Event::InitDone, keep_version);
         let pods: &wsc_operator::stores::Cache<PodView> = self.context.stores.pods();
         pods.apply(Event::Init, keep_pod);
+        for pod in self.fake.list("/api/v1/namespaces/default/pods") {
+            let pod = serde_json::from_value(pod).unwrap();
+            pods.apply(Event::InitApply(pod), keep_pod);
+        }
         pods.apply(Event::InitDone, keep_pod);
     }
 
@@ -290,6 +294,14 @@ async fn an_object_of_somebody_else_stops_everything_and_is_left_alone() {
     assert_eq!(world.condition("Accepted")["status"], "True");
 }
 
+const POD: &str = "/api/v1/namespaces/default/pods/chat-1";
+
+fn deletions(seen: &[Seen]) -> Vec<String> {
+    let mut lines = writes(seen);
+    lines.retain(|line| line.starts_with("DELETE"));
+    lines
+}
+
 #[tokio::test]
 async fn what_is_no_longer_wanted_goes_but_never_volumes_secrets_or_what_others_own() {
     let world = World::cluster();
@@ -304,18 +316,34 @@ async fn what_is_no_longer_wanted_goes_but_never_volumes_secrets_or_what_others_
     world.fake.put(theirs, labelled);
 
     world.set_spec(json!({}));
-    let seen = world.reconcile().await;
-    let deleted: Vec<String> = writes(&seen)
-        .into_iter()
-        .filter(|line| line.starts_with("DELETE"))
-        .collect();
+    // Gateways that still use Redis keep it until they are gone.
+    let deleted = deletions(&world.reconcile().await);
+    assert_eq!(deleted, ["DELETE poddisruptionbudgets/chat"]);
+    world.fake.edit(DEPLOYMENT, |deployment| {
+        deployment["status"] = json!({"replicas": 2, "updatedReplicas": 1});
+    });
+    assert!(deletions(&world.reconcile().await).is_empty());
+    world.fake.edit(DEPLOYMENT, |deployment| {
+        deployment["status"] = json!({"replicas": 1, "updatedReplicas": 1});
+    });
+    let pod = |hash: Value| {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": "chat-1", "namespace": "default", "annotations": {"wsc.dev/config-hash": hash},
+                "labels": {"wsc.dev/gateway": "chat", "app.kubernetes.io/component": "gateway"},
+            },
+        })
+    };
+    world.fake.put(POD, pod(json!("older")));
+    assert!(deletions(&world.reconcile().await).is_empty());
+    world.fake.put(POD, pod(config_hash(&world)));
     assert_eq!(
-        deleted,
+        deletions(&world.reconcile().await),
         [
             "DELETE configmaps/chat-redis",
             "DELETE services/chat-redis",
             "DELETE statefulsets/chat-redis",
-            "DELETE poddisruptionbudgets/chat",
         ]
     );
     assert!(world.fake.get(theirs).is_some());
