@@ -252,6 +252,17 @@ async fn a_redis_that_refuses_writes_is_named_and_heals() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_became_a_replica_is_dialled_anew() {
+    let server = RedisServer::start();
+    let [a, b] = pair(&server, Duration::from_secs(2)).await;
+    server.cli(&["replicaof", "127.0.0.1", "1"]);
+    let reconnects = async || a.cluster.stats().reconnects.load(Relaxed) > 0;
+    within(5, "its name is asked for again", reconnects).await;
+    server.cli(&["replicaof", "no", "one"]);
+    all_is_well(&a, &b).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaving_without_redis_ends_within_its_deadline() {
     let mut server = RedisServer::start();
     let [a, _b] = pair(&server, Duration::from_mins(1)).await;

@@ -249,7 +249,12 @@ impl RedisLink {
                 self.wire.distrust(generation, error.to_string());
                 Err(ClusterError::Disconnected)
             }
-            Ok(Err(source)) => Err(ClusterError::Refused { operation, source }),
+            Ok(Err(source)) => {
+                if is_replica(&source) {
+                    self.wire.distrust(generation, source.to_string());
+                }
+                Err(ClusterError::Refused { operation, source })
+            }
         }
     }
 }
@@ -257,6 +262,11 @@ impl RedisLink {
 /// Whether the connection is of no more use. A server's refusal is not that.
 fn is_broken(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse) || error.is_connection_dropped()
+}
+
+/// Whether this is no longer the primary: the name may lead to another one by now.
+fn is_replica(error: &RedisError) -> bool {
+    matches!(error.code(), Some("READONLY" | "MASTERDOWN"))
 }
 
 fn payload(mut data: Vec<Value>) -> Option<Bytes> {
