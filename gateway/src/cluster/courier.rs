@@ -145,9 +145,18 @@ impl Courier {
                 self.publish(Plan::make(&self.shared.identity, work, &nodes))
                     .await;
             }
-            Err(error) => work
-                .into_iter()
-                .for_each(|work| fail(&self.shared, work, error.clone())),
+            Err(error) => {
+                // What goes to all nodes does not depend on where anyone is.
+                let (lost, to_all): (Vec<Forward>, Vec<Forward>) = work
+                    .into_iter()
+                    .partition(|work| matches!(work, Forward::Users { .. }));
+                for work in lost {
+                    fail(&self.shared, work, error.clone());
+                }
+                let nowhere = HashMap::new();
+                self.publish(Plan::make(&self.shared.identity, to_all, &nowhere))
+                    .await;
+            }
         }
     }
 
@@ -181,11 +190,15 @@ impl Courier {
         }
         self.shared.cache.begin();
         let mut found = self.directory.nodes_of(&missing).await?;
+        // That somebody is nowhere is not remembered: they may have been welcomed on a node that has yet to write it.
+        let is_somewhere: Vec<bool> = found.iter().map(|nodes| !nodes.is_empty()).collect();
         for nodes in &mut found {
             nodes.retain(|node| *node != self.shared.identity.node);
         }
         known.extend(missing.iter().cloned().zip(found.iter().cloned()));
-        self.shared.cache.finish(missing.into_iter().zip(found));
+        let answers = missing.into_iter().zip(found).zip(is_somewhere);
+        let worth_keeping = answers.filter_map(|(answer, somewhere)| somewhere.then_some(answer));
+        self.shared.cache.finish(worth_keeping);
         Ok(known)
     }
 
@@ -229,7 +242,7 @@ mod tests {
     use crate::cluster::memory::{MemoryDirectory, MemoryStore};
     use crate::cluster::shared::{Identity, Reach};
     use crate::cluster::wire::Wire;
-    use crate::cluster::{Destination, ForwardReport};
+    use crate::cluster::{Destination, ForwardReport, OnlinePage, SessionChange, SessionRecord};
     use crate::protocol::Epoch;
 
     /// Takes and never answers.
@@ -286,6 +299,105 @@ mod tests {
             assert!(matches!(told.await.unwrap(), Err(ClusterError::Busy)));
             assert!(start.elapsed() >= Cluster::PATIENCE);
         }
+    }
+
+    /// Cannot say where anyone is.
+    struct Blind;
+
+    impl Blind {
+        fn refuse<'a, T: 'a>() -> BoxFuture<'a, Result<T, ClusterError>> {
+            Box::pin(async { Err(ClusterError::Busy) })
+        }
+    }
+
+    impl Directory for Blind {
+        fn apply<'a>(
+            &'a self,
+            _: &'a NodeId,
+            _: Epoch,
+            _: &'a [SessionChange],
+        ) -> BoxFuture<'a, Result<Vec<UserId>, ClusterError>> {
+            Self::refuse()
+        }
+        fn replace<'a>(
+            &'a self,
+            _: &'a NodeId,
+            _: Epoch,
+            _: Vec<SessionRecord>,
+        ) -> BoxFuture<'a, Result<(), ClusterError>> {
+            Self::refuse()
+        }
+        fn nodes_of<'a>(
+            &'a self,
+            _: &'a [UserId],
+        ) -> BoxFuture<'a, Result<Vec<Vec<NodeId>>, ClusterError>> {
+            Self::refuse()
+        }
+        fn sessions_of<'a>(
+            &'a self,
+            _: &'a UserId,
+        ) -> BoxFuture<'a, Result<Vec<SessionRecord>, ClusterError>> {
+            Self::refuse()
+        }
+        fn online<'a>(
+            &'a self,
+            _: Option<&'a str>,
+            _: usize,
+        ) -> BoxFuture<'a, Result<OnlinePage, ClusterError>> {
+            Self::refuse()
+        }
+        fn holders(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Epoch)>, ClusterError>> {
+            Self::refuse()
+        }
+        fn reap<'a>(&'a self, _: &'a NodeId, _: Epoch) -> BoxFuture<'a, Result<(), ClusterError>> {
+            Self::refuse()
+        }
+    }
+
+    /// Three nodes hear everything.
+    struct Three;
+
+    impl Broker for Three {
+        fn publish(
+            &self,
+            batch: Vec<(Destination, Bytes)>,
+        ) -> BoxFuture<'_, Result<Vec<u64>, ClusterError>> {
+            Box::pin(async move { Ok(vec![3; batch.len()]) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_kick_does_not_depend_on_knowing_where_the_user_is() {
+        let (counter, mut courier) = stuck();
+        (courier.directory, courier.broker) = (Arc::new(Blind), Arc::new(Three));
+        let bob = UserId::new("bob").unwrap();
+        let (tell, kicked) = oneshot::channel();
+        let kick = Forward::KickUser {
+            user: bob.clone(),
+            reason: "enough".to_owned(),
+            report: Box::new(move |outcome| drop(tell.send(outcome))),
+        };
+        let (tell, sent) = oneshot::channel();
+        let message = Forward::Users {
+            users: vec![bob],
+            json: Bytes::from_static(b"{}"),
+            report: Box::new(move |outcome| drop(tell.send(outcome))),
+        };
+        counter.hand_in(message, soon()).await;
+        counter.hand_in(kick, soon()).await;
+        let first = courier.queue.recv().await.unwrap();
+        let batch = courier.gather(first);
+        courier.carry(batch).await;
+        assert!(matches!(sent.await.unwrap(), Err(ClusterError::Busy)));
+        assert_eq!(kicked.await.unwrap().unwrap(), [2], "all other nodes");
+    }
+
+    #[tokio::test]
+    async fn that_a_user_is_nowhere_is_not_remembered() {
+        let (_counter, courier) = stuck();
+        let bob = UserId::new("bob").unwrap();
+        courier.look_up(vec![bob.clone()]).await.unwrap();
+        assert_eq!(courier.shared.cache.get(&bob), None);
     }
 
     #[tokio::test]

@@ -20,6 +20,9 @@ use super::status::bump;
 /// Messages from peers that may wait for the hub; at 100,000 a second it is a sixth of a second.
 const QUEUE: usize = 16_384;
 
+/// Places beside these that only kicks may take: whose rights ended must not stay because others talk much.
+const KICKS: usize = 1_024;
+
 /// Their bytes.
 const QUEUE_BYTES: usize = 64 << 20;
 
@@ -44,7 +47,7 @@ pub(super) struct Hand {
 }
 
 pub(super) fn inbound(shared: Arc<Shared>, local: Arc<dyn LocalNode>) -> (Inbound, Hand) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (sender, receiver) = mpsc::channel(QUEUE + KICKS);
     let bytes = Arc::new(AtomicUsize::new(0));
     let hand = Hand {
         local,
@@ -118,9 +121,10 @@ impl Inbound {
 
     fn enqueue(&self, arrived: Arrived) {
         let size = arrived.size;
-        if self.bytes.fetch_add(size, Relaxed) + size > QUEUE_BYTES
-            || self.queue.try_send(arrived).is_err()
-        {
+        let is_kick = matches!(arrived.task, Task::KickUser(..) | Task::KickSession(..));
+        let bytes = self.bytes.fetch_add(size, Relaxed) + size;
+        let is_full = bytes > QUEUE_BYTES || self.queue.capacity() <= KICKS;
+        if (is_full && !is_kick) || self.queue.try_send(arrived).is_err() {
             self.bytes.fetch_sub(size, Relaxed);
             bump(&self.shared.stats.inbound_dropped);
         }
@@ -143,7 +147,11 @@ impl Hand {
 
     async fn hand_over(&self, task: Task) {
         match task {
-            Task::Deliver(users, json) => drop(self.local.deliver(&users, &json).await),
+            Task::Deliver(users, json) => {
+                if self.local.deliver(&users, &json).await == 0 {
+                    bump(&self.shared.stats.nobody_here);
+                }
+            }
             Task::Broadcast(json) => drop(self.local.broadcast(&json).await),
             Task::KickUser(user, reason) => self.local.kick_user(&user, &reason).await,
             Task::KickSession(session, reason) => self.local.kick_session(session, &reason).await,
@@ -225,6 +233,15 @@ mod tests {
         assert!(hand.queue.try_recv().is_err());
     }
 
+    #[tokio::test]
+    async fn a_message_for_whom_nobody_is_here_is_counted() {
+        let (_inbound, hand) = knowing("a", 7);
+        let bob = UserId::new("bob").unwrap();
+        hand.hand_over(Task::Deliver(vec![bob], Bytes::from_static(b"{}")))
+            .await;
+        assert_eq!(hand.shared.stats.nobody_here.load(Relaxed), 1);
+    }
+
     #[test]
     fn past_its_bounds_it_drops_and_counts() {
         let (inbound, hand) = knowing("a", 7);
@@ -238,8 +255,18 @@ mod tests {
             ),
             (QUEUE, 3)
         );
+        let who = who("a", 7);
+        for _ in 0..=KICKS {
+            let bob = UserId::new("bob").unwrap();
+            inbound.offer(envelope::kick_user(&who, &bob, "enough".to_owned()));
+        }
+        assert_eq!(
+            hand.queue.len(),
+            QUEUE + KICKS,
+            "kicks have places of their own"
+        );
         let (inbound, hand) = knowing("a", 7);
-        let big = envelope::deliver(&who("a", 7), [], &Bytes::from(vec![b' '; QUEUE_BYTES / 4]));
+        let big = envelope::deliver(&who, [], &Bytes::from(vec![b' '; QUEUE_BYTES / 4]));
         for _ in 0..5 {
             inbound.offer(big.clone());
         }

@@ -54,6 +54,9 @@ pub struct ClusterStats {
     pub stale: AtomicU64,
     /// Envelopes dropped since this node's inbound queue was full.
     pub inbound_dropped: AtomicU64,
+    /// Messages taken from other nodes for users of whom no session was here: the sender was told that they were handed
+    /// over.
+    pub nobody_here: AtomicU64,
     /// Round trip of the last canary in milliseconds.
     pub canary_ms: AtomicU64,
     /// Canaries that did not come back.

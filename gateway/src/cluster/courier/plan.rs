@@ -71,7 +71,7 @@ pub(super) struct Outcome {
 }
 
 impl Plan {
-    /// `nodes` has every user of `work` that was looked up, this node not among them.
+    /// `nodes` has every user of `work` that could be looked up, this node not among them.
     pub(super) fn make(
         from: &Identity,
         mut work: Vec<Forward>,
@@ -126,11 +126,8 @@ fn leg(
         Forward::Broadcast { json, .. } => (envelope::deliver(from, [], json), None),
         // To all, although the directory says where the user is: a session that began a moment ago must not survive.
         Forward::KickUser { user, reason, .. } => {
-            let at = nodes.get(user).map_or(0, Vec::len);
-            (
-                envelope::kick_user(from, user, std::mem::take(reason)),
-                Some(at),
-            )
+            let at = nodes.get(user).map(Vec::len);
+            (envelope::kick_user(from, user, std::mem::take(reason)), at)
         }
         Forward::KickSession {
             session, reason, ..
