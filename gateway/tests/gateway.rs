@@ -6,9 +6,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing
+    clippy::indexing_slicing,
+    // A test's tasks end with its runtime.
+    clippy::disallowed_methods
 )]
 
+// Other tests use the rest of it.
+#[allow(dead_code)]
 #[path = "support/redis.rs"]
 mod redis;
 

@@ -171,6 +171,7 @@ impl Node {
 
 type WithKey = fn(tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status>;
 
+#[allow(clippy::unnecessary_wraps)] // the form of an interceptor
 fn with_key(mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
     request.metadata_mut().insert(
         "authorization",
