@@ -63,6 +63,7 @@ impl Canary {
 
     async fn round_trip(&self, number: u64) -> Result<(), ClusterError> {
         let mut seen = self.shared.canary.subscribe();
+        self.shared.flying.store(number, Relaxed);
         let identity = &self.shared.identity;
         let batch = vec![(
             Destination::Node(identity.node.clone()),

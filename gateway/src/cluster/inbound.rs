@@ -84,7 +84,9 @@ impl Inbound {
     /// another process speaks under this node's name.
     fn own(&self, opened: &Opened) {
         if let Content::Canary(number) = opened.content {
-            self.shared.canary.send_replace(number);
+            if number == self.shared.flying.load(Relaxed) {
+                self.shared.canary.send_replace(number);
+            }
         } else if opened.epoch > self.shared.identity.epoch() && self.shared.view().fenced.is_none()
         {
             self.shared.doubt.notify_one();
@@ -240,6 +242,16 @@ mod tests {
         hand.hand_over(Task::Deliver(vec![bob], Bytes::from_static(b"{}")))
             .await;
         assert_eq!(hand.shared.stats.nobody_here.load(Relaxed), 1);
+    }
+
+    #[test]
+    fn a_canary_of_another_process_of_this_name_does_not_hide_its_own() {
+        let (inbound, _hand) = knowing("a", 7);
+        inbound.shared.flying.store(5, Relaxed);
+        for number in [5, 9] {
+            inbound.offer(envelope::canary(&who("me", 5), number));
+        }
+        assert_eq!(*inbound.shared.canary.borrow(), 5);
     }
 
     #[test]

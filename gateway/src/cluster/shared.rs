@@ -66,7 +66,9 @@ pub(super) struct Shared {
     pub(super) look: Notify,
     /// Somebody has reason to think that this node's name is no longer its own.
     pub(super) doubt: Notify,
-    /// The number of the last canary that came around.
+    /// The number of the canary that is under way. Another process of this name has canaries of its own.
+    pub(super) flying: AtomicU64,
+    /// The number of the last one that came around.
     pub(super) canary: watch::Sender<u64>,
     view: watch::Sender<Arc<View>>,
     reach: Reach,
@@ -83,6 +85,7 @@ impl Shared {
             wire,
             look: Notify::new(),
             doubt: Notify::new(),
+            flying: AtomicU64::new(0),
             canary: watch::Sender::new(0),
             view: watch::Sender::default(),
             reach,

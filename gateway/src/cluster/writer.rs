@@ -56,14 +56,19 @@ pub(super) struct Changes {
 
 impl Changes {
     pub(super) fn push(&self, change: SessionChange) {
-        match self.queue.try_send(change) {
-            Ok(()) => bump(&self.shared.stats.directory_queue),
-            Err(mpsc::error::TrySendError::Full(_)) => {
+        // Before it is there to be taken, so that the count never falls below nothing.
+        bump(&self.shared.stats.directory_queue);
+        let Err(refused) = self.queue.try_send(change) else {
+            return;
+        };
+        self.shared.stats.directory_queue.fetch_sub(1, Relaxed);
+        match refused {
+            mpsc::error::TrySendError::Full(_) => {
                 bump(&self.shared.stats.overflows);
                 self.overflow.notify_one();
             }
             // The node has left or the process ends: nobody reads the directory's entries of this node any more.
-            Err(mpsc::error::TrySendError::Closed(_)) => {}
+            mpsc::error::TrySendError::Closed(_) => {}
         }
     }
 }
