@@ -181,8 +181,9 @@ impl Writer<'_> {
             ("malformed", cluster.malformed.load(Relaxed)),
             ("stale", cluster.stale.load(Relaxed)),
             ("queue_full", cluster.inbound_dropped.load(Relaxed)),
+            ("nobody_here", cluster.nobody_here.load(Relaxed)),
         ];
-        let help = "Envelopes from other nodes that were not acted on";
+        let help = "Envelopes from other nodes that came to nothing";
         self.counters(name::CLUSTER_IGNORED, help, "cause", ignored.into_iter())
     }
 
