@@ -109,12 +109,9 @@ async fn metrics_text(State(shared): State<Shared>) -> Response {
 mod tests {
     use axum::body::Body;
     use axum::http::Request;
-    use kube::runtime::watcher::Event;
     use tower::ServiceExt;
 
     use super::*;
-    use crate::owned::Kind;
-    use crate::watch::{keep_object, keep_pod, keep_version};
 
     async fn code(health: &Health, path: &str) -> StatusCode {
         let router = router(health.clone(), Arc::default());
@@ -138,20 +135,5 @@ mod tests {
             StatusCode::SERVICE_UNAVAILABLE
         );
         assert_eq!(code(&health, "/metrics").await, StatusCode::OK);
-    }
-
-    #[tokio::test]
-    async fn a_leader_that_cannot_list_gateways_is_not_ready() {
-        let (health, stores) = (Health::default(), Stores::default());
-        for kind in Kind::ALL {
-            stores.owned(kind).apply(Event::InitDone, keep_object);
-        }
-        stores.pods().apply(Event::InitDone, keep_pod);
-        stores.secrets().apply(Event::InitDone, keep_version);
-        health.is(Part::Leading(vec![stores.clone()]));
-        let missing = health.missing().unwrap();
-        assert!(missing.contains("WebSocketGateway"), "{missing}");
-        stores.resources_are_listed();
-        assert_eq!(code(&health, "/readyz").await, StatusCode::OK);
     }
 }

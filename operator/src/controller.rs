@@ -85,7 +85,7 @@ pub async fn run(scope: Scope, stores: Stores, shared: Shared, token: Cancellati
     tracker.spawn(rounds.run(token.clone()));
     let context = Arc::new(Context::new(
         shared.client.clone(),
-        stores.clone(),
+        stores,
         shared.defaults,
         census,
         (shared.metrics, shared.reporter),
@@ -93,7 +93,6 @@ pub async fn run(scope: Scope, stores: Stores, shared: Shared, token: Cancellati
     let controller =
         Controller::<Guarded>::new(scope.api(&shared.client), watcher::Config::default());
     let known = controller.store();
-    tracker.spawn(first_list(known.clone(), stores, token.clone()));
     let limits = controller::Config::default()
         .concurrency(CONCURRENCY)
         .debounce(DEBOUNCE);
@@ -110,15 +109,6 @@ pub async fn run(scope: Scope, stores: Stores, shared: Shared, token: Cancellati
         .await;
     tracker.close();
     tracker.wait().await;
-}
-
-/// Says when the gateways have been listed: without the CRD, or the right to it, nothing here does anything.
-async fn first_list(known: Store<Guarded>, stores: Stores, token: CancellationToken) {
-    tokio::select! {
-        () = token.cancelled() => {}
-        Ok(()) = known.wait_until_ready() => stores.resources_are_listed(),
-        else => {}
-    }
 }
 
 /// The gateways that changes concern.

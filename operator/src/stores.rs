@@ -10,7 +10,6 @@ pub use cache::{Cache, Change, Key};
 pub use pod_view::{PodView, Trouble};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::core::DynamicObject;
@@ -28,7 +27,6 @@ pub struct Stores {
     owned: [Arc<Cache<DynamicObject>>; Kind::ALL.len()],
     pods: Arc<Cache<PodView>>,
     secrets: Arc<Cache<String>>,
-    resources_listed: Arc<AtomicBool>,
 }
 
 impl Stores {
@@ -73,11 +71,6 @@ impl Stores {
         }
     }
 
-    /// Takes note that the gateways themselves were listed. Their watch is the controller's own.
-    pub fn resources_are_listed(&self) {
-        self.resources_listed.store(true, Ordering::Relaxed);
-    }
-
     /// A kind whose watch has not delivered its first list.
     pub fn behind(&self) -> Option<&'static str> {
         let owned = Kind::ALL
@@ -87,10 +80,6 @@ impl Stores {
         owned
             .or_else(|| (!self.pods.is_ready()).then_some("Pod"))
             .or_else(|| (!self.secrets.is_ready()).then_some("Secret"))
-            .or_else(|| {
-                let listed = self.resources_listed.load(Ordering::Relaxed);
-                (!listed).then_some("WebSocketGateway")
-            })
     }
 
     /// The owned objects of one gateway.
