@@ -88,6 +88,7 @@ impl Shard {
         };
         let encoded = self.encode_message(&message);
         let report = Report {
+            shard: self.id,
             connection: connection.key(),
             ref_id,
         };
@@ -119,7 +120,8 @@ impl Shard {
         }
         if self.context.cluster.is_alone() {
             return if local == 0 {
-                self.tell(report, offline(user));
+                let (code, message) = offline(user);
+                report.tell(hub, code, message);
             };
         }
         let report = self.report(report, local, user.clone());
@@ -149,19 +151,11 @@ impl Shard {
         if self.context.cluster.is_alone() {
             return;
         }
-        let (hub, shard) = (std::sync::Arc::clone(hub), self.id);
+        let hub = std::sync::Arc::clone(hub);
         let report: ForwardReport = Box::new(move |outcome| {
             if let Err(error) = outcome {
                 let (code, message) = unreached(&error, "other nodes did not get the broadcast");
-                hub.tell(
-                    shard,
-                    report.connection,
-                    &Refusal {
-                        code,
-                        message,
-                        ref_id: report.ref_id,
-                    },
-                );
+                report.tell(&hub, code, message);
             }
         });
         later.forwards.push(Forward::Broadcast {
@@ -171,7 +165,7 @@ impl Shard {
     }
 
     fn report(&self, report: Report, local: usize, user: UserId) -> ForwardReport {
-        let (hub, shard) = (std::sync::Arc::clone(&self.context.hub), self.id);
+        let hub = std::sync::Arc::clone(&self.context.hub);
         Box::new(move |outcome| {
             let (code, message) = match outcome {
                 // Reached here: sessions elsewhere are a bonus that at-most-once delivery does not promise.
@@ -183,25 +177,8 @@ impl Shard {
                     "the recipient is not on this node, and others were not reached",
                 ),
             };
-            hub.tell(
-                shard,
-                report.connection,
-                &Refusal {
-                    code,
-                    message,
-                    ref_id: report.ref_id,
-                },
-            );
+            report.tell(&hub, code, message);
         })
-    }
-
-    fn tell(&self, report: Report, (code, message): (ErrorCode, String)) {
-        let refusal = Refusal {
-            code,
-            message,
-            ref_id: report.ref_id,
-        };
-        self.context.hub.tell(self.id, report.connection, &refusal);
     }
 
     fn encode_message(&self, message: &Message<'_>) -> Encoded {
@@ -214,8 +191,21 @@ impl Shard {
 
 /// Who wants to know what became of a message.
 struct Report {
+    shard: ShardId,
     connection: SessionKey,
     ref_id: Option<String>,
+}
+
+impl Report {
+    /// Tells the sender that it was not to be, and why.
+    fn tell(self, hub: &Hub, code: ErrorCode, message: String) {
+        let refusal = Refusal {
+            code,
+            message,
+            ref_id: self.ref_id,
+        };
+        hub.tell(self.shard, self.connection, &refusal);
+    }
 }
 
 fn offline(user: &UserId) -> (ErrorCode, String) {
