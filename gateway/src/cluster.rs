@@ -25,6 +25,7 @@ mod writer;
 pub use backend::Listener;
 pub use node::Cluster;
 pub use params::{Backend, ClusterParams, Password, RedisParams};
+pub use shared::View;
 pub use status::{ClusterStats, ClusterStatus, Link};
 
 use futures_util::future::BoxFuture;

@@ -23,6 +23,8 @@ pub(super) struct Backing {
     pub(super) registry: Arc<dyn NodeRegistry>,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) broker: Arc<dyn Broker>,
+    /// The link below them, if there is one.
+    pub(super) redis: Option<Arc<RedisLink>>,
 }
 
 /// What a backend runs on.
@@ -59,7 +61,8 @@ impl Backing {
                         params.lease(),
                     )),
                     directory: Arc::new(RedisDirectory::new(link.clone())),
-                    broker: Arc::new(RedisBroker::new(link)),
+                    broker: Arc::new(RedisBroker::new(link.clone())),
+                    redis: Some(link),
                 }
             }
         }
@@ -85,6 +88,7 @@ impl Backing {
             )),
             directory: Arc::new(MemoryDirectory::new(store.clone())),
             broker: Arc::new(MemoryBroker::new(store.clone())),
+            redis: None,
         }
     }
 }

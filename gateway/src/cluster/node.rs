@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,7 +17,8 @@ use super::courier::{Counter, courier};
 use super::inbound::inbound;
 use super::keeper::{Keeper, Pauses, Progress};
 use super::reaper::Reaper;
-use super::shared::{Identity, Reach, Shared};
+use super::redis::RedisLink;
+use super::shared::{Identity, Reach, Shared, View};
 use super::wire::Wire;
 use super::writer::{Changes, WriterParts, writer};
 use super::{
@@ -204,6 +205,18 @@ impl Cluster {
     /// The sessions of a user on any live node, oldest first.
     pub async fn sessions_of(&self, user: &UserId) -> Result<Vec<SessionRecord>, ClusterError> {
         self.0.backing.directory.sessions_of(user).await
+    }
+
+    /// The link to Redis, for whoever keeps more there than the cluster does: scripts and pipelines under its deadline, over
+    /// connections that heal. `None`: this gateway runs on memory.
+    pub fn redis(&self) -> Option<Arc<RedisLink>> {
+        self.0.backing.redis.clone()
+    }
+
+    /// The peers as this node last saw them, with their connections, and each change of that. Seen anew with every look
+    /// at the registry, so it wakes its watchers even where only the load has changed.
+    pub fn peers(&self) -> watch::Receiver<Arc<View>> {
+        self.0.shared.watch_view()
     }
 
     /// Every live node, read now, this one included.

@@ -41,11 +41,11 @@ impl Identity {
 
 /// The cluster as this node last saw it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct View {
+pub struct View {
     /// Other live nodes, ordered by name.
-    pub(super) peers: Vec<NodeInfo>,
+    pub peers: Vec<NodeInfo>,
     /// The newer epoch under this node's name.
-    pub(super) fenced: Option<Epoch>,
+    pub fenced: Option<Epoch>,
 }
 
 /// Whether a cluster has other machines in it at all.

@@ -12,7 +12,8 @@
 //! | `online` | sorted set | users with entries |
 //!
 //! A holder is `<epoch>@<node>`. Before each name stands `<prefix>{<cluster>}:`. Channels carry the number of the database
-//! too, since pub/sub knows no databases.
+//! too, since pub/sub knows no databases. What other modules keep stands under a tag of its own, `<prefix>{<cluster>:<tag>}:`,
+//! so that it does not all lie in the cluster's one slot.
 
 use crate::cluster::RedisParams;
 use crate::protocol::{Epoch, NodeId, SessionId, UserId};
@@ -23,6 +24,8 @@ const SESSION: usize = 36;
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     base: String,
+    prefix: String,
+    cluster: String,
     db: u32,
 }
 
@@ -30,8 +33,16 @@ impl Keys {
     pub(super) fn new(redis: &RedisParams, cluster: &str) -> Self {
         Self {
             base: format!("{}{{{cluster}}}:", redis.key_prefix),
+            prefix: redis.key_prefix.clone(),
+            cluster: cluster.to_owned(),
             db: redis.db,
         }
+    }
+
+    /// A `}` in a tag would end the hash tag early, and keys of one tag would lie in several slots.
+    pub(super) fn tagged(&self, tag: &str, name: &str) -> String {
+        let tag = tag.replace('%', "%25").replace('}', "%7D");
+        format!("{}{{{}:{tag}}}:{name}", self.prefix, self.cluster)
     }
 
     pub(super) fn nodes(&self) -> String {
@@ -111,6 +122,17 @@ mod tests {
         ] {
             assert!(key.starts_with("wsc:{chat}:"), "{key}");
         }
+    }
+
+    #[test]
+    fn a_tag_that_closes_a_brace_stays_one_tag_and_differs_from_its_likes() {
+        let keys = Keys::new(&RedisParams::at("localhost", 6379), "chat");
+        assert_eq!(keys.tagged("u:bob", "log"), "wsc:{chat:u:bob}:log");
+        let tags = ["u:b}c", "u:b%7Dc", "u:bc"].map(|tag| keys.tagged(tag, "log"));
+        for key in &tags {
+            assert_eq!(key.matches('}').count(), 1, "{key}");
+        }
+        assert!(tags[0] != tags[1] && tags[1] != tags[2]);
     }
 
     #[test]

@@ -204,8 +204,15 @@ impl RedisLink {
             )
     }
 
+    /// The key `name` among those that lie in one slot with everything else under `tag`: `<prefix>{<cluster>:<tag>}:<name>`.
+    /// What scales with users, groups or tickets has a tag each, so that it spreads over a Redis Cluster; a script or
+    /// pipeline keeps to one tag.
+    pub fn key(&self, tag: &str, name: &str) -> String {
+        self.keys.tagged(tag, name)
+    }
+
     /// Runs a pipeline under the deadline.
-    pub(super) async fn query<T: FromRedisValue>(
+    pub async fn query<T: FromRedisValue>(
         &self,
         operation: &'static str,
         pipeline: &Pipeline,
@@ -215,8 +222,8 @@ impl RedisLink {
         self.judge(operation, generation, answer)
     }
 
-    /// Runs a script under the deadline.
-    pub(super) async fn run<T: FromRedisValue>(
+    /// Runs a script under the deadline. All keys it touches are passed in.
+    pub async fn run<T: FromRedisValue>(
         &self,
         operation: &'static str,
         script: &ScriptInvocation<'_>,
