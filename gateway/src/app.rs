@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,7 @@ use crate::api::{self, ApiContext, GrpcHealth, NodeApi, Reflection, ReflectionEr
 use crate::cluster::Cluster;
 use crate::hub::{self, Hub, ShardContext, ShardThread};
 use crate::security::ApiKeyGuard;
-use crate::settings::SettingsError;
+use crate::settings::{Settings, SettingsError};
 use crate::telemetry::{BuildInfo, Instruments, Metrics};
 use crate::transport::{UpgradeState, accept_forever, upgrade_router};
 
@@ -58,7 +59,9 @@ pub enum StartError {
 /// A running gateway.
 pub struct Gateway {
     addresses: Addresses,
-    config: Arc<GatewayConfig>,
+    config: ArcSwap<GatewayConfig>,
+    options: Options,
+    settings: Arc<ArcSwap<Settings>>,
     hub: Arc<Hub>,
     cluster: Cluster,
     phase: watch::Sender<Phase>,
@@ -81,6 +84,7 @@ impl Gateway {
     /// Starts everything. Must be called on a multi-threaded tokio runtime, which the APIs and the cluster then run on.
     pub async fn start(config: GatewayConfig, options: Options) -> Result<Arc<Self>, StartError> {
         let settings = Arc::new(options.settings(&config)?);
+        let live = Arc::new(ArcSwap::from(settings.clone()));
         let guard = ApiKeyGuard::new(options.secrets.api_key()?);
         let listeners = Listeners::bind(&config)?;
         let addresses = listeners.addresses();
@@ -93,7 +97,7 @@ impl Gateway {
         let refusing = Arc::new(AtomicBool::new(false));
         let instruments = Instruments::default();
         let upgrades = UpgradeState {
-            settings: settings.clone(),
+            settings: live.clone(),
             hub: hub.clone(),
             draining: refusing.clone(),
         };
@@ -119,7 +123,9 @@ impl Gateway {
         let (grpc, health) = api::grpc_routes(api.clone(), reflection(&config)).await?;
         let gateway = Arc::new(Self {
             addresses,
-            config: Arc::new(config),
+            config: ArcSwap::from_pointee(config),
+            options,
+            settings: live,
             hub,
             cluster,
             phase: watch::Sender::new(Phase::Starting),
@@ -148,7 +154,7 @@ impl Gateway {
         instruments: &Instruments,
     ) -> Result<(), StartError> {
         let view = Arc::new(View::new(self));
-        let metrics = Metrics::new(build_info(&self.config), instruments, view.clone());
+        let metrics = Metrics::new(build_info(&self.config()), instruments, view.clone());
         view.set_metrics(metrics);
         let admin = Admin::spawn(listeners.admin, view).map_err(StartError::Thread)?;
         *self.admin.lock() = Some(admin);
@@ -168,6 +174,21 @@ impl Gateway {
             }
         });
         Ok(())
+    }
+
+    /// Goes by another configuration from now on, without closing a connection. What is bound to a listener or to the
+    /// cluster stays as it was until a restart.
+    pub async fn reload(&self, config: GatewayConfig) -> Result<(), SettingsError> {
+        let settings = Arc::new(self.options.settings(&config)?);
+        self.settings.store(settings.clone());
+        self.config.store(Arc::new(config));
+        self.hub.reload(&settings).await;
+        Ok(())
+    }
+
+    /// What it goes by now.
+    pub fn config(&self) -> Arc<GatewayConfig> {
+        self.config.load_full()
     }
 
     /// What it listens on.

@@ -276,9 +276,9 @@ pub trait Broker: Send + Sync + 'static {
 /// What the cluster asks of this node when an envelope arrives from a peer. Never blocks on a client.
 pub trait LocalNode: Send + Sync + 'static {
     /// Puts the message (as the JSON codec wrote it) into the outbox of every session of these users here.
-    fn deliver<'a>(&'a self, users: &'a [UserId], json: &'a [u8]) -> BoxFuture<'a, usize>;
+    fn deliver<'a>(&'a self, users: &'a [UserId], json: bytes::Bytes) -> BoxFuture<'a, usize>;
     /// Puts the message into the outbox of every session here.
-    fn broadcast<'a>(&'a self, json: &'a [u8]) -> BoxFuture<'a, usize>;
+    fn broadcast(&self, json: bytes::Bytes) -> BoxFuture<'_, usize>;
     /// Has all sessions of a user here ended; does not wait until they have.
     fn kick_user<'a>(&'a self, user: &'a UserId, reason: &'a str) -> BoxFuture<'a, ()>;
     /// Has one session ended, if it is here; does not wait until it has.

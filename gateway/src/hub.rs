@@ -6,6 +6,7 @@
 mod command;
 mod drain;
 mod local_node;
+mod outgoing;
 mod shard;
 mod stats;
 mod thread;
@@ -17,16 +18,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::cluster::SessionRecord;
 use crate::protocol::UserId;
+use crate::settings::Settings;
 
 pub use command::{Command, KickWhom, Recipients, SessionKey};
 pub use drain::DrainPlan;
+pub use outgoing::Outgoing;
 pub use shard::{Later, Shard, ShardContext, unix_millis};
 pub use stats::{REFUSED, ShardStats, StatsSnapshot};
 pub use thread::{ShardThread, spawn};
@@ -177,8 +179,8 @@ impl Hub {
         }
     }
 
-    /// Puts a frame into the outbox of every session of these users; how many sessions each had.
-    pub async fn deliver(&self, users: &[UserId], frame: &Bytes) -> Vec<usize> {
+    /// Puts a message into the outbox of every session of these users; how many sessions each had.
+    pub async fn deliver(&self, users: &[UserId], message: &Outgoing) -> Vec<usize> {
         let mut counts = Vec::with_capacity(users.len());
         for user in users {
             let (shards, sessions) = self.users.find(user);
@@ -188,7 +190,7 @@ impl Hub {
                     shard,
                     Command::Deliver {
                         to,
-                        frame: frame.clone(),
+                        message: message.clone(),
                     },
                 )
                 .await;
@@ -198,14 +200,14 @@ impl Hub {
         counts
     }
 
-    /// Puts a frame into the outbox of every session; how many there were.
-    pub async fn broadcast(&self, frame: &Bytes) -> usize {
+    /// Puts a message into the outbox of every session; how many there were.
+    pub async fn broadcast(&self, message: &Outgoing) -> usize {
         for shard in self.numbers() {
             self.post(
                 shard,
                 Command::Deliver {
                     to: Recipients::All,
-                    frame: frame.clone(),
+                    message: message.clone(),
                 },
             )
             .await;
@@ -233,6 +235,14 @@ impl Hub {
                 answer: oneshot::channel().0,
             };
             self.post(shard, command).await;
+        }
+    }
+
+    /// Has every shard go by these settings from now on.
+    pub async fn reload(&self, settings: &Arc<Settings>) {
+        for shard in self.numbers() {
+            self.post(shard, Command::Reload(Arc::clone(settings)))
+                .await;
         }
     }
 

@@ -3,6 +3,8 @@
 //! Pure: nothing here waits, locks or knows a socket. Transports decode with it, sessions decide on its types, the API
 //! makes messages with it, and every encoded frame in the process was written by its codec.
 
+mod codec;
+mod control;
 mod disconnect;
 mod error_code;
 mod id;
@@ -10,7 +12,9 @@ pub mod json;
 mod message;
 pub mod reference;
 
+pub use codec::Codec;
+pub use control::{Control, Told};
 pub use disconnect::Disconnect;
 pub use error_code::ErrorCode;
-pub use id::{Epoch, IdError, NodeId, SessionId, UserId};
+pub use id::{Epoch, GroupId, IdError, NodeId, SessionId, TicketId, UserId};
 pub use message::{Message, MessageBody, Priority, RawJson, Sender, Target};

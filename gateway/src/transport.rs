@@ -3,11 +3,16 @@
 
 mod acceptor;
 mod connection;
+mod held;
+pub mod open;
 mod reader;
 mod refusal;
+mod socket;
 mod upgrade;
 pub mod ws;
 
 pub use acceptor::accept_forever;
 pub use connection::{Connection, Session};
+pub use held::Held;
+pub use socket::Socket;
 pub use upgrade::{Accepted, UpgradeState, upgrade_router};

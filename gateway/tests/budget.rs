@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use wsc_config::GatewayConfig;
 use wsc_gateway::app::Options;
 use wsc_gateway::cluster::{Backend, Cluster, ClusterParams};
-use wsc_gateway::hub::{Hub, Recipients, Shard, ShardContext};
+use wsc_gateway::hub::{Hub, Outgoing, Recipients, Shard, ShardContext};
 use wsc_gateway::protocol::NodeId;
 use wsc_gateway::settings::Settings;
 use wsc_gateway::telemetry::Instruments;
@@ -69,7 +69,7 @@ impl Bench {
         );
         drop(guard);
         let upgrades = UpgradeState {
-            settings: settings.clone(),
+            settings: Arc::new(arc_swap::ArcSwap::from(settings.clone())),
             hub: hub.clone(),
             draining: Arc::default(),
         };
@@ -144,12 +144,12 @@ impl Bench {
     }
 
     /// Delivers frames to everyone and runs the shard until all are written.
-    fn deliver(&self, frames: &[bytes::Bytes]) {
+    fn deliver(&self, messages: &[Outgoing]) {
         let before = self.shard.context().hub.stats().messages_sent;
-        let wanted = before + frames.len() as u64 * self.shard.len() as u64;
+        let wanted = before + messages.len() as u64 * self.shard.len() as u64;
         self.runtime.block_on(async {
-            for frame in frames {
-                self.shard.deliver(&Recipients::All, frame.clone());
+            for message in messages {
+                self.shard.deliver(&Recipients::All, message);
             }
         });
         self.turn_until(|shard| shard.context().hub.stats().messages_sent >= wanted);
@@ -173,11 +173,11 @@ fn read_welcome(client: &mut TcpStream) {
     }
 }
 
-fn frame() -> bytes::Bytes {
-    wsc_wire::encode(
-        wsc_wire::Opcode::Text,
+/// A message as fresh as a publisher makes it: not in any form yet.
+fn message() -> Outgoing {
+    Outgoing::new(bytes::Bytes::from_static(
         br#"{"type":"text","content":"hello"}"#,
-    )
+    ))
 }
 
 fn counted(work: impl FnOnce()) -> AllocationInfo {
@@ -202,10 +202,10 @@ fn a_delivery_costs_one_system_call_and_no_allocation_per_recipient() {
     bench.connect(200);
     // Fills the pool of queues and the scratch buffers.
     for _ in 0..3 {
-        bench.deliver(&[frame()]);
+        bench.deliver(&[message()]);
     }
     let before = bench.shard.context().hub.stats();
-    let one = frame();
+    let one = message();
     let info = counted(|| bench.deliver(&[one]));
     let after = bench.shard.context().hub.stats();
     println!(
@@ -232,11 +232,12 @@ fn a_delivery_costs_one_system_call_and_no_allocation_per_recipient() {
 fn eight_messages_in_flight_still_cost_one_system_call_per_recipient() {
     let mut bench = Bench::new();
     bench.connect(200);
-    let burst: Vec<_> = (0..8).map(|_| frame()).collect();
+    let fresh = || (0..8).map(|_| message()).collect::<Vec<_>>();
     for _ in 0..3 {
-        bench.deliver(&burst);
+        bench.deliver(&fresh());
     }
     let before = bench.shard.context().hub.stats();
+    let burst = fresh();
     let info = counted(|| bench.deliver(&burst));
     let after = bench.shard.context().hub.stats();
     println!(

@@ -13,6 +13,7 @@ pub enum Since {
 }
 
 const NOW: Since = Since::Implemented("0.1");
+const NOW2: Since = Since::Implemented("0.2");
 const NEXT: Since = Since::Planned("0.2");
 
 /// Single values, of keys that work, which wait for a later release: key, value, release.

@@ -3,19 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use uuid::Uuid;
-use wsc_wire::Opcode;
 
 use super::{
     ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, MessageService, OnlineUsers, Recipient,
     SendOutcome, ServiceError, Stats,
 };
 use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport, NodeInfo, SessionRecord};
-use crate::hub::{Hub, KickWhom, unix_millis};
+use crate::hub::{Hub, KickWhom, Outgoing, unix_millis};
 use crate::protocol::{Message, MessageBody, Sender, Target, UserId, json};
 
 /// The most recipients of one call.
@@ -42,8 +40,8 @@ impl NodeApi {
         }
     }
 
-    /// The message as its recipients see it, as JSON and as a frame.
-    fn encode(&self, message: &ApiMessage, id: &str, target: &Target) -> (Bytes, Bytes) {
+    /// The message as its recipients see it, ready for any codec.
+    fn encode(&self, message: &ApiMessage, id: &str, target: &Target) -> Outgoing {
         let sender = Sender {
             id: message.from.as_deref().unwrap_or("system"),
             kind: "system",
@@ -62,8 +60,7 @@ impl NodeApi {
             &mut json,
         );
         self.hub.count_api_message(json.len());
-        let frame = wsc_wire::encode(Opcode::Text, &json);
-        (json.into(), frame)
+        Outgoing::new(json.into())
     }
 
     /// Hands work to other nodes; a call waits for room until its own deadline, however much it has to hand over.
@@ -97,10 +94,10 @@ impl NodeApi {
         let mut waiting = Vec::with_capacity(to.len());
         for user in to {
             let target = Target::User(user.clone());
-            let (json, frame) = self.encode(&message, &id, &target);
+            let outgoing = self.encode(&message, &id, &target);
             let local_sessions = self
                 .hub
-                .deliver(std::slice::from_ref(&user), &frame)
+                .deliver(std::slice::from_ref(&user), &outgoing)
                 .await
                 .into_iter()
                 .sum();
@@ -108,7 +105,7 @@ impl NodeApi {
             let report = self
                 .forward(deadline, |report| Forward::Users {
                     users,
-                    json,
+                    json: outgoing.json().clone(),
                     report,
                 })
                 .await;
@@ -129,10 +126,13 @@ impl NodeApi {
     async fn do_broadcast(&self, message: ApiMessage) -> Result<BroadcastOutcome, ServiceError> {
         check(&message)?;
         let id = message_id(&message);
-        let (json, frame) = self.encode(&message, &id, &Target::Broadcast);
-        let local_sessions = self.hub.broadcast(&frame).await;
+        let outgoing = self.encode(&message, &id, &Target::Broadcast);
+        let local_sessions = self.hub.broadcast(&outgoing).await;
         let report = self
-            .forward(room_by(), |report| Forward::Broadcast { json, report })
+            .forward(room_by(), |report| Forward::Broadcast {
+                json: outgoing.json().clone(),
+                report,
+            })
             .await;
         Ok(BroadcastOutcome {
             id,

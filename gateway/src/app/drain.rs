@@ -34,7 +34,8 @@ impl Gateway {
             return;
         }
         let began = Instant::now();
-        let drain = &self.config.drain;
+        let config = self.config();
+        let drain = &config.drain;
         self.health.not_serving().await;
         tracing::info!(connections = self.hub.stats().connections, "draining");
         // New connections are still welcome while the news of our unreadiness spreads: refusing them now would fail
@@ -55,7 +56,8 @@ impl Gateway {
     }
 
     async fn send_sessions_away(&self, deadline: Instant) {
-        let drain = &self.config.drain;
+        let config = self.config();
+        let drain = &config.drain;
         let shards = self.hub.shards().len();
         let plan = DrainPlan {
             window: drain.window.into(),

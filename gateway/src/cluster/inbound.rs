@@ -150,11 +150,11 @@ impl Hand {
     async fn hand_over(&self, task: Task) {
         match task {
             Task::Deliver(users, json) => {
-                if self.local.deliver(&users, &json).await == 0 {
+                if self.local.deliver(&users, json).await == 0 {
                     bump(&self.shared.stats.nobody_here);
                 }
             }
-            Task::Broadcast(json) => drop(self.local.broadcast(&json).await),
+            Task::Broadcast(json) => drop(self.local.broadcast(json).await),
             Task::KickUser(user, reason) => self.local.kick_user(&user, &reason).await,
             Task::KickSession(session, reason) => self.local.kick_session(session, &reason).await,
         }
@@ -174,10 +174,10 @@ mod tests {
     struct Deaf;
 
     impl LocalNode for Deaf {
-        fn deliver<'a>(&'a self, _: &'a [UserId], _: &'a [u8]) -> BoxFuture<'a, usize> {
+        fn deliver<'a>(&'a self, _: &'a [UserId], _: Bytes) -> BoxFuture<'a, usize> {
             Box::pin(async { 0 })
         }
-        fn broadcast<'a>(&'a self, _: &'a [u8]) -> BoxFuture<'a, usize> {
+        fn broadcast(&self, _: Bytes) -> BoxFuture<'_, usize> {
             Box::pin(async { 0 })
         }
         fn kick_user<'a>(&'a self, _: &'a UserId, _: &'a str) -> BoxFuture<'a, ()> {

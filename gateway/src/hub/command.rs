@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::DrainPlan;
+use super::{DrainPlan, Outgoing};
 use crate::cluster::SessionRecord;
-use crate::protocol::{SessionId, UserId};
+use crate::protocol::{SessionId, Told, UserId};
+use crate::settings::Settings;
 
 /// A session within its shard. The generation tells a slot's tenants apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,13 +44,17 @@ pub enum KickWhom {
 pub enum Command {
     /// Take this socket, do the handshake, and serve it.
     Accept(std::net::TcpStream, SocketAddr),
-    /// Put an encoded frame into outboxes.
+    /// Put a message into outboxes.
     Deliver {
         /// Whose.
         to: Recipients,
-        /// The frame, shared with the other shards.
-        frame: Bytes,
+        /// The message, shared with the other shards.
+        message: Outgoing,
     },
+    /// Tell one session something that no other hears.
+    Tell(SessionKey, Told),
+    /// Go by these settings from now on.
+    Reload(Arc<Settings>),
     /// End sessions and say how many.
     Kick {
         /// Whose.

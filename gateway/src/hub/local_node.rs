@@ -2,21 +2,20 @@
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use wsc_wire::Opcode;
 
-use super::{Hub, KickWhom};
+use super::{Hub, KickWhom, Outgoing};
 use crate::cluster::{LocalNode, SessionRecord};
 use crate::protocol::{SessionId, UserId};
 
 impl LocalNode for Hub {
-    fn deliver<'a>(&'a self, users: &'a [UserId], json: &'a [u8]) -> BoxFuture<'a, usize> {
-        let frame = frame(json);
-        Box::pin(async move { self.deliver(users, &frame).await.into_iter().sum() })
+    fn deliver<'a>(&'a self, users: &'a [UserId], json: Bytes) -> BoxFuture<'a, usize> {
+        let message = Outgoing::new(json);
+        Box::pin(async move { self.deliver(users, &message).await.into_iter().sum() })
     }
 
-    fn broadcast<'a>(&'a self, json: &'a [u8]) -> BoxFuture<'a, usize> {
-        let frame = frame(json);
-        Box::pin(async move { self.broadcast(&frame).await })
+    fn broadcast(&self, json: Bytes) -> BoxFuture<'_, usize> {
+        let message = Outgoing::new(json);
+        Box::pin(async move { self.broadcast(&message).await })
     }
 
     fn kick_user<'a>(&'a self, user: &'a UserId, reason: &'a str) -> BoxFuture<'a, ()> {
@@ -34,11 +33,6 @@ impl LocalNode for Hub {
     fn connections(&self) -> u64 {
         self.connections()
     }
-}
-
-/// The one encoding of a message for all sessions of this node.
-fn frame(json: &[u8]) -> Bytes {
-    wsc_wire::encode(Opcode::Text, json)
 }
 
 #[cfg(test)]

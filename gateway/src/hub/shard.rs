@@ -29,8 +29,8 @@ use super::wheel::Wheel;
 use super::{Hub, ShardHandle, ShardId, ShardStats};
 use crate::cluster::Cluster;
 use crate::protocol::{ErrorCode, SessionId, UserId};
-use crate::session::QueuePool;
 use crate::session::liveness::{self, TICK, Tick};
+use crate::session::{Limits, QueuePool};
 use crate::settings::Settings;
 use crate::telemetry::Instruments;
 use crate::transport::Connection;
@@ -42,7 +42,7 @@ pub struct ShardContext {
     pub hub: Arc<Hub>,
     /// The way to other nodes.
     pub cluster: Cluster,
-    /// What sessions go by.
+    /// What sessions go by to begin with; [`Shard::settings`] is what they go by now.
     pub settings: Arc<Settings>,
     /// Live instruments.
     pub instruments: Instruments,
@@ -54,6 +54,9 @@ pub struct ShardContext {
 pub struct Shard {
     id: ShardId,
     context: ShardContext,
+    settings: RefCell<Arc<Settings>>,
+    /// The bounds of outboxes, which every delivery asks for.
+    limits: Cell<Limits>,
     began: Instant,
     connections: RefCell<Slab<Rc<Connection>>>,
     generation: Cell<u32>,
@@ -77,6 +80,8 @@ impl Shard {
     pub fn new(id: ShardId, context: ShardContext) -> Rc<Self> {
         Rc::new(Self {
             id,
+            settings: RefCell::new(Arc::clone(&context.settings)),
+            limits: Cell::new(context.settings.outbox),
             context,
             began: Instant::now(),
             connections: RefCell::default(),
@@ -104,9 +109,15 @@ impl Shard {
         &self.context
     }
 
-    /// What sessions go by.
-    pub fn settings(&self) -> &Settings {
-        &self.context.settings
+    /// What sessions go by now. Not to be kept over an await: a reload changes it.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// Goes by these settings from now on; nobody is disconnected.
+    pub fn reload(&self, settings: Arc<Settings>) {
+        self.limits.set(settings.outbox);
+        self.settings.replace(settings);
     }
 
     /// The one buffer that sockets of this shard are read into. Never borrowed across an await.
@@ -137,12 +148,12 @@ impl Shard {
         }
     }
 
-    /// Writes JSON with `write` into the shard's scratch buffer and makes one frame of it.
-    pub fn encode(&self, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    /// What `write` wrote, as one allocation of just that size.
+    pub fn written(&self, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
         let mut json = self.json_scratch.borrow_mut();
         json.clear();
         write(&mut json);
-        wsc_wire::encode(wsc_wire::Opcode::Text, &json)
+        Bytes::copy_from_slice(&json)
     }
 
     /// Every connection, as of now.
@@ -190,8 +201,7 @@ impl Shard {
             liveness::Due::Wait(next) => self.schedule(connection, next),
             liveness::Due::Ping(next) => {
                 connection.pinged(now);
-                let ping = wsc_wire::encode(wsc_wire::Opcode::Ping, b"");
-                self.push_anyway(connection, &Rc::new(ping));
+                self.push_anyway(connection, Rc::new(connection.codec().ping()));
                 self.schedule(connection, next);
             }
             liveness::Due::Close(why) => self.close(connection, why),

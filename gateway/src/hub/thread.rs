@@ -84,7 +84,9 @@ async fn tick_forever(shard: Rc<Shard>) {
 fn apply(shard: &Rc<Shard>, command: Command) {
     match command {
         Command::Accept(socket, peer) => ws::accept(shard, socket, peer),
-        Command::Deliver { to, frame } => shard.deliver(&to, frame),
+        Command::Deliver { to, message } => shard.deliver(&to, &message),
+        Command::Tell(key, told) => shard.tell(key, &told),
+        Command::Reload(settings) => shard.reload(settings),
         Command::Kick {
             whom,
             reason,

@@ -9,63 +9,102 @@ use uuid::Uuid;
 /// An id that cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum IdError {
-    /// Nothing, or more bytes than [`UserId::MAX_BYTES`].
-    #[error("user id has {0} bytes, allowed are 1 to {max}", max = UserId::MAX_BYTES)]
-    Length(usize),
+    /// Nothing, or more bytes than [`IdError::MAX_BYTES`].
+    #[error("{what} has {bytes} bytes, allowed are 1 to {max}", max = IdError::MAX_BYTES)]
+    Length {
+        /// What kind of id.
+        what: &'static str,
+        /// How many it has.
+        bytes: usize,
+    },
     /// Control characters would end up in logs and keys.
-    #[error("user id has a control character at byte {0}")]
-    Control(usize),
+    #[error("{what} has a control character at byte {at}")]
+    Control {
+        /// What kind of id.
+        what: &'static str,
+        /// Where.
+        at: usize,
+    },
 }
 
-/// A user, as the token's `sub` names it: 1 to 128 bytes without control characters. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub struct UserId(Arc<str>);
-
-impl UserId {
+impl IdError {
     /// The longest id in bytes.
     pub const MAX_BYTES: usize = 128;
+}
 
-    /// Checks the length and refuses control characters.
-    pub fn new(id: &str) -> Result<Self, IdError> {
-        if id.is_empty() || id.len() > Self::MAX_BYTES {
-            return Err(IdError::Length(id.len()));
+/// The rules that all names from outside share.
+fn check(what: &'static str, id: &str) -> Result<Arc<str>, IdError> {
+    let bytes = id.len();
+    if id.is_empty() || bytes > IdError::MAX_BYTES {
+        return Err(IdError::Length { what, bytes });
+    }
+    match id.char_indices().find(|(_, c)| c.is_control()) {
+        Some((at, _)) => Err(IdError::Control { what, at }),
+        None => Ok(id.into()),
+    }
+}
+
+/// A name that comes from outside: 1 to 128 bytes without control characters, cheap to clone.
+macro_rules! name {
+    ($(#[$meta:meta])* $name:ident, $what:literal) => {
+        $(#[$meta])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The longest id in bytes.
+            pub const MAX_BYTES: usize = IdError::MAX_BYTES;
+
+            /// Checks the length and refuses control characters.
+            pub fn new(id: &str) -> Result<Self, IdError> {
+                check($what, id).map(Self)
+            }
+
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
         }
-        match id.char_indices().find(|(_, c)| c.is_control()) {
-            Some((at, _)) => Err(IdError::Control(at)),
-            None => Ok(Self(id.into())),
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
         }
-    }
 
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                Self::new(&text).map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:?})"), &*self.0)
+            }
+        }
+    };
 }
 
-impl std::borrow::Borrow<str> for UserId {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
+name! {
+    /// A user, as the token's `sub` names it.
+    UserId, "user id"
 }
-
-impl<'de> Deserialize<'de> for UserId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        Self::new(&text).map_err(serde::de::Error::custom)
-    }
+name! {
+    /// A group of users.
+    GroupId, "group id"
 }
-
-impl fmt::Display for UserId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for UserId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "UserId({:?})", &*self.0)
-    }
+name! {
+    /// A ticket of the customer service.
+    TicketId, "ticket id"
 }
 
 /// A session, unique over nodes and time (UUID v7, RFC 9562).
@@ -132,8 +171,21 @@ mod tests {
     #[test]
     fn a_user_id_is_bounded_and_printable() {
         assert!(UserId::new("alice").is_ok());
-        assert_eq!(UserId::new(""), Err(IdError::Length(0)));
-        assert_eq!(UserId::new(&"x".repeat(129)), Err(IdError::Length(129)));
-        assert_eq!(UserId::new("a\nb"), Err(IdError::Control(1)));
+        assert_eq!(
+            UserId::new(""),
+            Err(IdError::Length {
+                what: "user id",
+                bytes: 0
+            })
+        );
+        assert_eq!(
+            GroupId::new(&"x".repeat(129)).unwrap_err().to_string(),
+            "group id has 129 bytes, allowed are 1 to 128"
+        );
+        let at = IdError::Control {
+            what: "ticket id",
+            at: 1,
+        };
+        assert_eq!(TicketId::new("a\nb"), Err(at));
     }
 }

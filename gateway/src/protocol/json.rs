@@ -10,7 +10,9 @@ use std::io::Write as _;
 use serde::de::{IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{ErrorCode, Message, MessageBody, Priority, RawJson, Target, UserId};
+use super::{
+    Control, ErrorCode, GroupId, Message, MessageBody, Priority, RawJson, Target, TicketId, UserId,
+};
 
 /// The WebSocket subprotocol of this codec.
 pub const SUBPROTOCOL: &str = "wsc.v1.json";
@@ -20,7 +22,7 @@ const MAX_ID: usize = 128;
 /// Longest `type` in bytes.
 const MAX_TYPE: usize = 64;
 /// Types that mean something to the protocol itself; no message can have them.
-const CONTROL_TYPES: [&str; 10] = [
+const CONTROL_TYPES: [&str; 14] = [
     "welcome",
     "ping",
     "pong",
@@ -31,7 +33,13 @@ const CONTROL_TYPES: [&str; 10] = [
     "reconnect",
     "kicked",
     "presence",
+    "result",
+    "resume",
+    "position",
+    "records",
 ];
+/// What the types of commands begin with; no message can have these either.
+const CALL_PREFIXES: [&str; 3] = ["group.", "ticket.", "agent."];
 
 /// Why a frame was not taken: what an `error` frame tells its sender.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +64,8 @@ pub enum Command<'a> {
     Ping(Option<&'a str>),
     /// Take this token as the session's identity.
     Auth(Cow<'a, str>),
+    /// Run a command of another part of the service.
+    Call(Call<'a>),
     /// Send a message.
     Send {
         /// Where to.
@@ -65,6 +75,17 @@ pub enum Command<'a> {
         /// Whether the sender wants to know that it was acknowledged.
         require_ack: bool,
     },
+}
+
+/// A command that is neither a message nor the connection's own business: `group.*`, `ticket.*` and `agent.*`.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Which.
+    pub kind: &'a str,
+    /// The client's id for it; the answer refers to it.
+    pub id: Option<&'a str>,
+    /// What it is about.
+    pub data: Option<&'a RawJson>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -156,6 +177,11 @@ impl<'a> ClientFrame<'a> {
                 ErrorCode::NotSupported,
                 "acknowledgements are off: wsc.ack.enabled".into(),
             )),
+            kind if is_call(kind) => Ok(Command::Call(Call {
+                kind,
+                id,
+                data: raw.data,
+            })),
             kind => self.send(id, kind),
         }
     }
@@ -215,25 +241,22 @@ impl<'a> ClientFrame<'a> {
         })
     }
 
-    fn target<'s>(&'s self) -> Result<Target, Refusal> {
+    fn target(&self) -> Result<Target, Refusal> {
         let raw = &self.0;
         let bad = |message| self.refuse(ErrorCode::BadTarget, message);
         let broadcast = raw.broadcast.unwrap_or_default();
-        let name = |field, text: &'s Option<Text<'_>>| {
-            let text = text.as_ref().map(|text| text.0.as_ref());
-            bounded(text, MAX_ID)
-                .map_err(|problem| bad(format!("{field}: {problem}")))
-                .map(|()| text)
-        };
-        let group = name("group", &raw.group)?;
-        let ticket = name("ticket_id", &raw.ticket_id)?;
-        match (&raw.to, group, ticket, broadcast) {
+        let named = |field, error| bad(format!("{field}: {error}"));
+        match (&raw.to, &raw.group, &raw.ticket_id, broadcast) {
             (None, None, None, false) => Ok(Target::Application),
             (Some(to), None, None, false) => UserId::new(&to.0)
                 .map(Target::User)
-                .map_err(|error| bad(format!("to: {error}"))),
-            (None, Some(group), None, false) => Ok(Target::Group(group.to_owned())),
-            (None, None, Some(ticket), false) => Ok(Target::Ticket(ticket.to_owned())),
+                .map_err(|error| named("to", error)),
+            (None, Some(group), None, false) => GroupId::new(&group.0)
+                .map(Target::Group)
+                .map_err(|error| named("group", error)),
+            (None, None, Some(ticket), false) => TicketId::new(&ticket.0)
+                .map(Target::Ticket)
+                .map_err(|error| named("ticket_id", error)),
             (None, None, None, true) => Ok(Target::Broadcast),
             _ => Err(bad(
                 "more than one of to, group, ticket_id and broadcast".into()
@@ -253,7 +276,7 @@ pub fn check_body(body: &MessageBody<'_>) -> Result<(), (&'static str, String)> 
         reply_to,
     } = body;
     bounded(Some(kind), MAX_TYPE).map_err(|problem| ("type", problem))?;
-    if CONTROL_TYPES.contains(kind) {
+    if is_control(kind) {
         return Err((
             "type",
             format!("{kind:?} is a control type of the protocol"),
@@ -267,6 +290,15 @@ pub fn check_body(body: &MessageBody<'_>) -> Result<(), (&'static str, String)> 
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// Whether a type belongs to the protocol.
+fn is_control(kind: &str) -> bool {
+    CONTROL_TYPES.contains(&kind) || kind.starts_with("presence.") || is_call(kind)
+}
+
+fn is_call(kind: &str) -> bool {
+    CALL_PREFIXES.iter().any(|prefix| kind.starts_with(prefix))
 }
 
 fn bounded(text: Option<&str>, max: usize) -> Result<(), String> {
@@ -302,8 +334,8 @@ pub fn write_message(message: &Message<'_>, out: &mut Vec<u8>) {
     field("from_type", sender.kind, out);
     match target {
         Target::User(user) => field("to", user.as_str(), out),
-        Target::Group(group) => field("group", group, out),
-        Target::Ticket(ticket) => field("ticket_id", ticket, out),
+        Target::Group(group) => field("group", group.as_str(), out),
+        Target::Ticket(ticket) => field("ticket_id", ticket.as_str(), out),
         Target::Broadcast => out.extend_from_slice(b",\"broadcast\":true"),
         Target::Application => {}
     }
@@ -343,43 +375,38 @@ pub struct Welcome<'a> {
     pub resumed: bool,
 }
 
-/// The `welcome` frame.
-pub fn welcome(welcome: &Welcome<'_>) -> Vec<u8> {
-    control("welcome", welcome)
-}
-
-/// The `reconnect` frame: come back after so many milliseconds.
-pub fn reconnect(reason: &str, after_ms: u64) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Reconnect<'a> {
-        reason: &'a str,
-        after_ms: u64,
+/// Writes a frame of the protocol's own.
+pub fn control(control: &Control<'_>) -> Vec<u8> {
+    match control {
+        Control::Welcome(welcome) => with_data("welcome", None, welcome),
+        Control::Pong(id) => bare("pong", "id", *id),
+        Control::Error(refusal) => error(refusal),
+        Control::Reconnect { reason, after_ms } => with_data(
+            "reconnect",
+            None,
+            &Reconnect {
+                reason,
+                after_ms: *after_ms,
+            },
+        ),
+        Control::Kicked { reason } => with_data("kicked", None, &Kicked { reason }),
+        Control::Result { ref_id, data } => with_data("result", *ref_id, data),
+        Control::Event { kind, data } => with_data(kind, None, data),
     }
-    control("reconnect", &Reconnect { reason, after_ms })
 }
 
-/// The `kicked` frame.
-pub fn kicked(reason: &str) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Kicked<'a> {
-        reason: &'a str,
-    }
-    control("kicked", &Kicked { reason })
+#[derive(Serialize)]
+struct Reconnect<'a> {
+    reason: &'a str,
+    after_ms: u64,
 }
 
-/// The `pong` frame, with the ping's id.
-pub fn pong(id: Option<&str>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64);
-    out.extend_from_slice(b"{\"type\":\"pong\"");
-    if let Some(id) = id {
-        field("id", id, &mut out);
-    }
-    out.push(b'}');
-    out
+#[derive(Serialize)]
+struct Kicked<'a> {
+    reason: &'a str,
 }
 
-/// The `error` frame.
-pub fn error(refusal: &Refusal) -> Vec<u8> {
+fn error(refusal: &Refusal) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     out.extend_from_slice(b"{\"type\":\"error\"");
     field("code", refusal.code.as_str(), &mut out);
@@ -391,10 +418,24 @@ pub fn error(refusal: &Refusal) -> Vec<u8> {
     out
 }
 
-fn control<T: Serialize>(kind: &str, data: &T) -> Vec<u8> {
+fn bare(kind: &str, name: &str, value: Option<&str>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    out.extend_from_slice(b"{\"type\":");
+    string(kind, &mut out);
+    if let Some(value) = value {
+        field(name, value, &mut out);
+    }
+    out.push(b'}');
+    out
+}
+
+fn with_data<T: Serialize + ?Sized>(kind: &str, ref_id: Option<&str>, data: &T) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"type\":");
     string(kind, &mut out);
+    if let Some(ref_id) = ref_id {
+        field("ref", ref_id, &mut out);
+    }
     out.extend_from_slice(b",\"data\":");
     write(data, &mut out);
     out.push(b'}');
@@ -418,7 +459,7 @@ fn string(text: &str, out: &mut Vec<u8>) {
 }
 
 // Writing to memory cannot fail, and none of the types written here has a failing `Serialize`.
-fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
     let written = serde_json::to_writer(out, value);
     debug_assert!(written.is_ok());
 }

@@ -161,7 +161,8 @@ fn what_is_wrong_is_named() {
 fn an_error_refers_to_the_frame_it_answers() {
     let refusal = refusal(r#"{"type":"t","id":"c9","to":"a","group":"g"}"#);
     assert_eq!(refusal.ref_id.as_deref(), Some("c9"));
-    let value: serde_json::Value = serde_json::from_slice(&error(&refusal)).expect("valid JSON");
+    let value: serde_json::Value =
+        serde_json::from_slice(&control(&Control::Error(&refusal))).expect("valid JSON");
     assert_eq!(
         (&value["type"], &value["code"], &value["ref"]),
         (&"error".into(), &"bad_target".into(), &"c9".into())

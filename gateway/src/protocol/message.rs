@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::UserId;
+use super::{GroupId, TicketId, UserId};
 
 /// Where a message goes. Exactly one, or [`Target::Application`] when the frame names none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,9 +11,9 @@ pub enum Target {
     /// Every session of one user.
     User(UserId),
     /// Every member of a group.
-    Group(String),
+    Group(GroupId),
     /// Everyone in a ticket.
-    Ticket(String),
+    Ticket(TicketId),
     /// Every session of the cluster.
     Broadcast,
     /// The application's hooks alone.

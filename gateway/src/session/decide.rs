@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::protocol::json::{ClientFrame, Command, Refusal};
+use crate::protocol::json::{Call, ClientFrame, Command, Refusal};
 use crate::protocol::{ErrorCode, MessageBody, Target};
 use crate::security::{Identity, Scopes};
 
@@ -15,6 +15,8 @@ pub enum Decision<'a> {
     Authenticate(Cow<'a, str>),
     /// Send this message.
     Publish(Target, MessageBody<'a>),
+    /// Run this command, which needs more than this session knows.
+    Call(Call<'a>),
     /// Tell the sender why not.
     Refuse(Refusal),
     /// The first frame of a connection without identity was not `auth`.
@@ -29,12 +31,15 @@ pub fn decide<'a>(frame: &'a ClientFrame<'_>, identity: Option<&Identity>) -> De
     };
     match (command, identity) {
         (Command::Auth(token), None) => Decision::Authenticate(token),
-        (Command::Ping(_) | Command::Send { .. }, None) => Decision::NotAuthenticated,
+        (Command::Ping(_) | Command::Send { .. } | Command::Call(_), None) => {
+            Decision::NotAuthenticated
+        }
         (Command::Auth(_), Some(_)) => {
             let message = "auth: this session has its identity already".into();
             Decision::Refuse(frame.refuse(ErrorCode::NotSupported, message))
         }
         (Command::Ping(id), Some(_)) => Decision::Pong(id),
+        (Command::Call(call), Some(_)) => Decision::Call(call),
         (
             Command::Send {
                 require_ack: true, ..
@@ -95,6 +100,7 @@ mod tests {
         match decide(&frame, identity) {
             Decision::Pong(id) => format!("pong {id:?}"),
             Decision::Authenticate(token) => format!("authenticate {token}"),
+            Decision::Call(call) => format!("call {}", call.kind),
             Decision::Publish(target, _) => format!("publish {target:?}"),
             Decision::Refuse(refusal) => refusal.code.as_str().to_owned(),
             Decision::NotAuthenticated => "not authenticated".to_owned(),

@@ -4,16 +4,14 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 
-use tokio::io::Interest;
-use tokio::net::TcpStream;
-
+use super::Socket;
 use crate::hub::SessionKey;
-use crate::protocol::{Disconnect, SessionId};
+use crate::protocol::{Codec, Disconnect, SessionId};
 use crate::security::Identity;
 use crate::session::liveness::{Signs, Tick};
-use crate::session::{Outbox, OverflowPolicy, TryWrite};
+use crate::session::{Outbox, OverflowPolicy};
 
 /// The authenticated state of a connection.
 #[derive(Debug)]
@@ -33,6 +31,7 @@ pub struct Session {
 pub struct Connection {
     key: SessionKey,
     socket: Socket,
+    codec: Codec,
     peer: SocketAddr,
     session: OnceCell<Box<Session>>,
     outbox: RefCell<Outbox>,
@@ -48,39 +47,18 @@ pub struct Connection {
     blocked: Cell<bool>,
 }
 
-/// The socket, as the outbox sees it.
-#[derive(Debug)]
-pub struct Socket(TcpStream);
-
-impl TryWrite for Socket {
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut written = 0;
-        let tried = self.0.try_io(Interest::WRITABLE, || {
-            written = socket2::SockRef::from(&self.0).send_with_flags(bytes, NO_SIGNAL)?;
-            // A short write means a full buffer: readiness is taken back without a second call that says so.
-            if written < bytes.len() {
-                Err(io::ErrorKind::WouldBlock.into())
-            } else {
-                Ok(())
-            }
-        });
-        match tried {
-            Err(_) if written > 0 => Ok(written),
-            Err(error) => Err(error),
-            Ok(()) => Ok(written),
-        }
-    }
-}
-
-/// `MSG_NOSIGNAL`: a closed peer is an error, not a signal.
-const NO_SIGNAL: i32 = 0x4000;
-
 impl Connection {
     /// A fresh connection without identity.
-    pub fn new(key: SessionKey, socket: TcpStream, peer: SocketAddr, now: Tick) -> Self {
+    pub fn new(
+        key: SessionKey,
+        (socket, codec): (Socket, Codec),
+        peer: SocketAddr,
+        now: Tick,
+    ) -> Self {
         Self {
             key,
-            socket: Socket(socket),
+            socket,
+            codec,
             peer,
             session: OnceCell::new(),
             outbox: RefCell::default(),
@@ -110,6 +88,11 @@ impl Connection {
     /// The socket, for writing.
     pub const fn socket(&self) -> &Socket {
         &self.socket
+    }
+
+    /// The form in which frames are written to it.
+    pub const fn codec(&self) -> Codec {
+        self.codec
     }
 
     /// What waits to be written.
@@ -142,32 +125,17 @@ impl Connection {
 
     /// Waits until there is something to read.
     pub async fn readable(&self) -> io::Result<()> {
-        self.socket.0.readable().await
+        self.socket.readable().await
     }
 
     /// Waits until something can be written.
     pub async fn writable(&self) -> io::Result<()> {
-        self.socket.0.writable().await
+        self.socket.writable().await
     }
 
     /// Reads what is there, `WouldBlock` when nothing is. `Ok(0)`: the peer has ended.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut outcome = None;
-        let tried = self.socket.0.try_io(Interest::READABLE, || {
-            let read = io::Read::read(&mut &*socket2::SockRef::from(&self.socket.0), buffer)?;
-            outcome = Some(read);
-            // A short read means an empty buffer: readiness is taken back without a second call that says so.
-            if read > 0 && read < buffer.len() {
-                Err(io::ErrorKind::WouldBlock.into())
-            } else {
-                Ok(())
-            }
-        });
-        match (outcome, tried) {
-            (Some(read), _) => Ok(read),
-            (None, Err(error)) => Err(error),
-            (None, Ok(())) => Err(io::ErrorKind::WouldBlock.into()),
-        }
+        self.socket.try_read(buffer)
     }
 
     /// Notes that something came from the client.
@@ -255,8 +223,7 @@ impl Connection {
 
     /// Cuts the socket; the reading task ends by that.
     pub fn cut(&self) {
-        // An error means the socket is cut already.
-        let _cut = socket2::SockRef::from(&self.socket.0).shutdown(Shutdown::Both);
+        self.socket.cut();
     }
 
     /// Sets whether it is on the dirty list; what it was before.

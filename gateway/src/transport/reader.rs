@@ -8,9 +8,11 @@ use std::rc::Rc;
 
 use wsc_wire::{Decoder, Message, Opcode};
 
+use super::held;
 use crate::hub::{Later, Shard};
 use crate::protocol::json::{self, ClientFrame, Refusal};
-use crate::protocol::{Disconnect, ErrorCode};
+use crate::protocol::{Control, Disconnect, ErrorCode};
+use crate::security::Identity;
 use crate::session::decide::{Decision, decide};
 use crate::session::liveness::CLOSE_PATIENCE;
 use crate::transport::Connection;
@@ -34,8 +36,7 @@ pub(super) async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, mut firs
     drop(first);
     loop {
         if !later.is_empty() {
-            let waiting = std::mem::take(&mut later);
-            Box::pin(waiting.hand_over(shard.context())).await;
+            Box::pin(settle(shard, connection, &mut later)).await;
             // What the client said meanwhile is in the socket: it has not been silent.
             connection.heard(shard.now());
         }
@@ -48,6 +49,17 @@ pub(super) async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, mut firs
             Read::Full => tokio::task::yield_now().await,
             Read::Drained => {}
         }
+    }
+}
+
+/// Waits for everything that could not be done at once, in order.
+async fn settle(shard: &Rc<Shard>, connection: &Rc<Connection>, later: &mut Later) {
+    loop {
+        later.hand_over(shard.context()).await;
+        let Some(text) = later.next_held() else {
+            return;
+        };
+        held::take(shard, connection, &text, later).await;
     }
 }
 
@@ -147,7 +159,7 @@ fn answer_close(shard: &Shard, connection: &Rc<Connection>, code: Option<u16>) {
             Some(code) => wsc_wire::encode_close(code, ""),
             None => wsc_wire::encode(Opcode::Close, b""),
         };
-        shard.push_anyway(connection, &Rc::new(answer));
+        shard.push_anyway(connection, Rc::new(answer));
         shard.schedule(connection, shard.now().saturating_add(CLOSE_PATIENCE));
     } else if connection.outbox().borrow().is_empty() {
         connection.cut();
@@ -184,41 +196,61 @@ fn take(shard: &Rc<Shard>, connection: &Rc<Connection>, message: &Message<'_>, l
 }
 
 fn echo(shard: &Shard, connection: &Rc<Connection>, opcode: Opcode, payload: &[u8]) {
-    shard.push(connection, &Rc::new(wsc_wire::encode(opcode, payload)));
+    shard.push(connection, Rc::new(wsc_wire::encode(opcode, payload)));
 }
 
 fn take_text(shard: &Rc<Shard>, connection: &Rc<Connection>, text: &str, later: &mut Later) {
+    if later.is_holding() {
+        return later.hold(text);
+    }
     let frame = match ClientFrame::parse(text) {
         Ok(frame) => frame,
         Err(refusal) => return refuse(shard, connection, &refusal),
     };
     let identity = connection.session().map(|session| &session.identity);
     match decide(&frame, identity) {
-        Decision::Pong(id) => {
-            connection.good_frame();
-            shard.push(
-                connection,
-                &Rc::new(wsc_wire::encode(Opcode::Text, &json::pong(id))),
-            );
-        }
-        Decision::Publish(target, body) => {
-            connection.good_frame();
-            shard.publish(connection, (&target, body), text.len(), later);
-        }
-        Decision::Authenticate(token) => authenticate(shard, connection, &token),
-        Decision::Refuse(refusal) => refuse(shard, connection, &refusal),
-        Decision::NotAuthenticated => shard.close(connection, Disconnect::Unauthenticated),
+        Decision::Authenticate(_) | Decision::Call(_) => later.hold(text),
+        now => act(shard, connection, now, text.len(), later),
     }
 }
 
-fn authenticate(shard: &Shard, connection: &Rc<Connection>, token: &str) {
-    let verified = shard
-        .settings()
+/// Does what was decided and needs no waiting.
+pub(super) fn act(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    decision: Decision<'_>,
+    size: usize,
+    later: &mut Later,
+) {
+    match decision {
+        Decision::Pong(id) => {
+            connection.good_frame();
+            shard.say(connection, &Control::Pong(id));
+        }
+        Decision::Publish(target, body) => {
+            connection.good_frame();
+            shard.publish(connection, (&target, body), size, later);
+        }
+        Decision::Refuse(refusal) => refuse(shard, connection, &refusal),
+        Decision::NotAuthenticated => shard.close(connection, Disconnect::Unauthenticated),
+        // These are waited for, in `held`.
+        Decision::Authenticate(_) | Decision::Call(_) => {}
+    }
+}
+
+/// Who the token says it is; otherwise the connection is closed.
+pub(super) fn authenticate(
+    shard: &Shard,
+    connection: &Rc<Connection>,
+    token: &str,
+) -> Option<Identity> {
+    let settings = shard.settings();
+    let verified = settings
         .verifier
         .as_ref()
         .map(|verifier| verifier.verify(token));
     match verified {
-        Some(Ok(identity)) => shard.activate(connection, identity),
+        Some(Ok(identity)) => return Some(identity),
         Some(Err(error)) => {
             tracing::debug!(peer = %connection.peer(), reason = error.label(), "token refused");
             shard.close(connection, Disconnect::Unauthenticated);
@@ -226,9 +258,11 @@ fn authenticate(shard: &Shard, connection: &Rc<Connection>, token: &str) {
         // Without a verifier every connection has its identity from the handshake.
         None => shard.close(connection, Disconnect::Internal),
     }
+    None
 }
 
-fn refuse(shard: &Shard, connection: &Rc<Connection>, refusal: &Refusal) {
+/// Tells a client that a frame was not taken, and ends the patience with one that sends nothing but bad ones.
+pub(super) fn refuse(shard: &Shard, connection: &Rc<Connection>, refusal: &Refusal) {
     if connection.session().is_none() {
         return shard.close(connection, Disconnect::Unauthenticated);
     }
@@ -236,8 +270,5 @@ fn refuse(shard: &Shard, connection: &Rc<Connection>, refusal: &Refusal) {
     if connection.bad_frame() > BAD_FRAMES_MAX {
         return shard.close(connection, Disconnect::Abuse);
     }
-    shard.push(
-        connection,
-        &Rc::new(wsc_wire::encode(Opcode::Text, &json::error(refusal))),
-    );
+    shard.say(connection, &Control::Error(refusal));
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{
@@ -35,8 +36,8 @@ pub struct Accepted {
 /// What the handler judges by.
 #[derive(Clone)]
 pub struct UpgradeState {
-    /// Rules.
-    pub settings: Arc<Settings>,
+    /// Rules, as they are now.
+    pub settings: Arc<ArcSwap<Settings>>,
     /// For the number of connections.
     pub hub: Arc<Hub>,
     /// The node is leaving.
@@ -45,7 +46,7 @@ pub struct UpgradeState {
 
 /// The routes of the WebSocket listener.
 pub fn upgrade_router(state: UpgradeState) -> Router {
-    let path = state.settings.path.clone();
+    let path = state.settings.load().path.clone();
     Router::new()
         .route(&path, get(upgrade))
         .fallback(not_found)
@@ -70,9 +71,9 @@ fn judge(
     headers: &HeaderMap,
 ) -> Result<(Accepted, Option<&'static str>), Refused> {
     check_handshake(headers)?;
+    let settings = state.settings.load();
     let origin = text(headers, ORIGIN).map_err(|()| Refused::Origin)?;
-    if !state
-        .settings
+    if !settings
         .origins
         .allows(origin, text(headers, HOST).unwrap_or_default())
     {
@@ -82,13 +83,13 @@ fn judge(
         return Err(Refused::Draining);
     }
     // Handshakes that agree at the same moment may exceed it by their number; silent sockets take nobody's room.
-    if state.hub.connections() >= state.settings.max_connections {
+    if state.hub.connections() >= settings.max_connections {
         return Err(Refused::Full);
     }
     let protocol = negotiate(headers)?;
     Ok((
         Accepted {
-            identity: identify(&state.settings, uri, headers)?,
+            identity: identify(&settings, uri, headers)?,
         },
         protocol,
     ))

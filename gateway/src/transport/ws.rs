@@ -21,9 +21,11 @@ use tokio::time::Instant;
 use tower::ServiceExt as _;
 
 use super::acceptor::PENDING_MAX;
-use super::reader;
+use super::open::{Opening, open};
 use super::upgrade::Accepted;
+use super::{Socket, reader};
 use crate::hub::Shard;
+use crate::protocol::Codec;
 
 /// The deadline of a handshake in a flood. Good clients need a fraction of it.
 const HURRY: Duration = Duration::from_secs(1);
@@ -134,13 +136,14 @@ async fn begin(shard: Rc<Shard>, upgrade: OnUpgrade, accepted: Accepted, peer: S
     // A copy of what little there is: hyper's own buffer would stay as long as the connection.
     let first = parts.read_buf.to_vec();
     drop(parts.read_buf);
-    let connection = shard.enter(parts.io.into_inner(), peer);
+    let socket = Socket::Tcp(parts.io.into_inner());
+    let connection = shard.enter(socket, Codec::Json, peer);
     if shard.is_draining() {
         shard.send_away(&connection);
     } else if shard.settings().echo {
         connection.set_until(None);
     } else if let Some(identity) = accepted.identity {
-        shard.activate(&connection, identity);
+        Box::pin(open(&shard, &connection, Opening { identity })).await;
     }
     tokio::task::spawn_local(reader::serve(shard, connection, first));
 }

@@ -62,15 +62,15 @@ impl Recorder {
 }
 
 impl LocalNode for Recorder {
-    fn deliver<'a>(&'a self, users: &'a [UserId], json: &'a [u8]) -> BoxFuture<'a, usize> {
+    fn deliver<'a>(&'a self, users: &'a [UserId], json: bytes::Bytes) -> BoxFuture<'a, usize> {
         for user in users {
-            self.put(user.as_str(), json);
+            self.put(user.as_str(), &json);
         }
         Box::pin(async { users.len() })
     }
 
-    fn broadcast<'a>(&'a self, json: &'a [u8]) -> BoxFuture<'a, usize> {
-        self.put("*", json);
+    fn broadcast(&self, json: bytes::Bytes) -> BoxFuture<'_, usize> {
+        self.put("*", &json);
         Box::pin(async { 1 })
     }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Shard;
 use crate::hub::DrainPlan;
-use crate::protocol::{Disconnect, json};
+use crate::protocol::{Control, Disconnect};
 use crate::session::liveness::CLOSE_PATIENCE;
 use crate::transport::Connection;
 
@@ -38,10 +38,8 @@ impl Shard {
             | Disconnect::Timeout
             | Disconnect::Abuse => {}
         }
-        self.push_anyway(
-            connection,
-            &Rc::new(wsc_wire::encode_close(told.code, told.reason)),
-        );
+        let farewell = connection.codec().close(told.code, told.reason);
+        self.push_anyway(connection, Rc::new(farewell));
         self.schedule(connection, self.now().saturating_add(CLOSE_PATIENCE));
     }
 
@@ -79,8 +77,11 @@ impl Shard {
         if connection.is_closing() {
             return;
         }
-        let reconnect = wsc_wire::encode(wsc_wire::Opcode::Text, &json::reconnect("drain", 0));
-        self.push_anyway(connection, &Rc::new(reconnect));
+        let reconnect = Control::Reconnect {
+            reason: "drain",
+            after_ms: 0,
+        };
+        self.say_anyway(connection, &reconnect);
         self.close(connection, Disconnect::Drain);
     }
 }

@@ -3,42 +3,58 @@
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use bytes::Bytes;
-
-use super::Shard;
-use crate::hub::Recipients;
-use crate::protocol::{Disconnect, UserId};
+use super::{SessionKey, Shard};
+use crate::hub::outgoing::Local;
+use crate::hub::{Outgoing, Recipients};
+use crate::protocol::{Control, Disconnect, Told, UserId};
 use crate::session::{Flushed, Frame, Pushed};
 use crate::transport::Connection;
 
 impl Shard {
-    /// Puts a frame into the outbox of everyone it is for.
-    pub fn deliver(&self, to: &Recipients, frame: Bytes) {
-        let frame = Rc::new(frame);
+    /// Puts a message into the outbox of everyone it is for.
+    pub fn deliver(&self, to: &Recipients, message: &Outgoing) {
+        let message = Local::new(message);
         match to {
-            Recipients::All => self.deliver_all(&frame),
-            Recipients::User(user) => self.deliver_user(user, &frame),
+            Recipients::All => self.deliver_all(&message),
+            Recipients::User(user) => self.deliver_user(user, &message),
             Recipients::Session(key) => {
                 if let Some(connection) = self.get(*key) {
-                    self.push(&connection, &frame);
+                    self.push(&connection, message.frame(connection.codec()));
                 }
             }
         }
     }
 
+    /// Tells one session something; the session may have ended meanwhile.
+    pub fn tell(&self, key: SessionKey, told: &Told) {
+        if let Some(connection) = self.get(key) {
+            self.say(&connection, &told.control());
+        }
+    }
+
+    /// Puts a frame of the protocol's own in one outbox, under its bounds.
+    pub fn say(&self, connection: &Rc<Connection>, control: &Control<'_>) {
+        self.push(connection, Rc::new(connection.codec().control(control)));
+    }
+
+    /// The same whatever the bounds: the last words, which are few.
+    pub fn say_anyway(&self, connection: &Rc<Connection>, control: &Control<'_>) {
+        self.push_anyway(connection, Rc::new(connection.codec().control(control)));
+    }
+
     // Pushing may close a slow session, which frees nothing here: its reading task does, in a turn of its own. So both
     // maps may stay borrowed.
-    pub(super) fn deliver_all(&self, frame: &Frame) {
+    pub(super) fn deliver_all(&self, message: &Local<'_>) {
         let connections = self.connections.borrow();
         for (_, connection) in connections
             .iter()
             .filter(|(_, connection)| connection.session().is_some())
         {
-            self.push(connection, frame);
+            self.push(connection, message.frame(connection.codec()));
         }
     }
 
-    pub(super) fn deliver_user(&self, user: &UserId, frame: &Frame) {
+    pub(super) fn deliver_user(&self, user: &UserId, message: &Local<'_>) {
         let users = self.users.borrow();
         let connections = self.connections.borrow();
         let slots = users.get(user).map(Vec::as_slice).unwrap_or_default();
@@ -46,16 +62,16 @@ impl Shard {
             .iter()
             .filter_map(|slot| connections.get(*slot as usize))
         {
-            self.push(connection, frame);
+            self.push(connection, message.frame(connection.codec()));
         }
     }
 
     /// Puts a frame in one outbox under its bounds; a client that reads too slowly meets its policy.
-    pub fn push(&self, connection: &Rc<Connection>, frame: &Frame) {
+    pub fn push(&self, connection: &Rc<Connection>, frame: Frame) {
         if connection.is_closing() {
             return;
         }
-        let limits = self.settings().outbox;
+        let limits = self.limits.get();
         let policy = connection
             .session()
             .map(|session| session.overflow)
@@ -66,12 +82,7 @@ impl Shard {
             return;
         }
         let mut outbox = connection.outbox().borrow_mut();
-        let pushed = outbox.push(
-            Rc::clone(frame),
-            limits,
-            policy,
-            &mut self.pool.borrow_mut(),
-        );
+        let pushed = outbox.push(frame, limits, policy, &mut self.pool.borrow_mut());
         drop(outbox);
         match pushed {
             Pushed::Queued => self.mark_dirty(connection),
@@ -87,9 +98,9 @@ impl Shard {
     }
 
     /// Puts a frame in one outbox whatever its bounds: control frames, which are few.
-    pub fn push_anyway(&self, connection: &Rc<Connection>, frame: &Frame) {
+    pub fn push_anyway(&self, connection: &Rc<Connection>, frame: Frame) {
         let mut outbox = connection.outbox().borrow_mut();
-        outbox.push_unbounded(Rc::clone(frame), &mut self.pool.borrow_mut());
+        outbox.push_unbounded(frame, &mut self.pool.borrow_mut());
         drop(outbox);
         self.mark_dirty(connection);
     }

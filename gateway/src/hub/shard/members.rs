@@ -6,19 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::net::TcpStream;
-
 use super::{SessionKey, Shard};
 use crate::cluster::{SessionChange, SessionRecord};
 use crate::hub::KickWhom;
-use crate::protocol::{Disconnect, SessionId, UserId, json};
+use crate::protocol::{Codec, Control, Disconnect, SessionId, UserId, json};
 use crate::security::Identity;
 use crate::session::liveness::ticks;
-use crate::transport::Connection;
+use crate::transport::{Connection, Socket};
 
 impl Shard {
     /// Takes in an upgraded socket. It has no identity yet and is given up when it does not get one in time.
-    pub fn enter(&self, socket: TcpStream, peer: SocketAddr) -> Rc<Connection> {
+    pub fn enter(&self, socket: Socket, codec: Codec, peer: SocketAddr) -> Rc<Connection> {
         let generation = self.generation.get().wrapping_add(1);
         self.generation.set(generation);
         let now = self.now();
@@ -28,7 +26,7 @@ impl Shard {
         let until = now.saturating_add(ticks(self.settings().auth_timeout));
         let connection = Rc::new(Connection::new(
             SessionKey { slot, generation },
-            socket,
+            (socket, codec),
             peer,
             now,
         ));
@@ -83,7 +81,7 @@ impl Shard {
         };
         let settings = self.settings();
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let welcome = json::welcome(&json::Welcome {
+        let welcome = json::Welcome {
             session_id: session.id.to_string(),
             node: &settings.node,
             user_id: session.identity.user.as_str(),
@@ -92,11 +90,8 @@ impl Shard {
             client_timeout_ms: millis(settings.client_timeout),
             max_message_size: settings.max_message,
             resumed: false,
-        });
-        self.push_anyway(
-            connection,
-            &Rc::new(wsc_wire::encode(wsc_wire::Opcode::Text, &welcome)),
-        );
+        };
+        self.say_anyway(connection, &Control::Welcome(&welcome));
     }
 
     /// Frees a connection's place. Called once, by its reading task.
@@ -185,13 +180,9 @@ impl Shard {
                     .collect()
             }
         };
-        let frame = Rc::new(wsc_wire::encode(
-            wsc_wire::Opcode::Text,
-            &json::kicked(reason),
-        ));
         let live = kicked.iter().filter(|connection| !connection.is_closing());
         live.map(|connection| {
-            self.push_anyway(connection, &frame);
+            self.say_anyway(connection, &Control::Kicked { reason });
             self.close(connection, Disconnect::Kicked);
         })
         .count()

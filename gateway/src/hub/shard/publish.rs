@@ -4,40 +4,58 @@
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Shard, ShardContext, unix_millis};
 use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport};
-use crate::hub::{Command, Hub, Recipients, SessionKey, ShardId};
+use crate::hub::outgoing::Local;
+use crate::hub::{Command, Hub, Outgoing, Recipients, SessionKey, ShardId};
 use crate::protocol::json::{self, Refusal};
-use crate::protocol::{ErrorCode, Message, MessageBody, Sender, Target, UserId};
-use crate::transport::Connection;
+use crate::protocol::{ErrorCode, Message, MessageBody, Sender, Target, Told, UserId};
+use crate::transport::{Connection, Held};
 
 /// What could not be handed on without waiting. Once something is here, what follows joins it: order is kept.
 #[derive(Default)]
 pub struct Later {
     posts: Vec<(ShardId, Command)>,
     forwards: Vec<Forward>,
+    held: Held,
 }
 
 impl Later {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.posts.is_empty() && self.forwards.is_empty()
+        self.posts.is_empty() && self.forwards.is_empty() && self.held.is_empty()
     }
 
-    /// Hands everything on. The sender is not read from meanwhile; what finds no room to other nodes in all that time is
-    /// reported as failed.
-    pub async fn hand_over(self, context: &ShardContext) {
+    /// Whether frames wait that whatever comes now must wait behind.
+    pub fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Has a frame wait.
+    pub fn hold(&mut self, text: &str) {
+        self.held.push(text);
+    }
+
+    /// The frame that waited longest.
+    pub fn next_held(&mut self) -> Option<String> {
+        self.held.pop()
+    }
+
+    /// Hands everything on that is for others. The sender is not read from meanwhile; what finds no room to other nodes
+    /// in all that time is reported as failed.
+    pub async fn hand_over(&mut self, context: &ShardContext) {
         let deadline = Instant::now() + Cluster::PATIENCE;
-        for (shard, command) in self.posts {
+        for (shard, command) in self.posts.drain(..) {
             context.hub.post(shard, command).await;
         }
-        for forward in self.forwards {
+        for forward in self.forwards.drain(..) {
             context.cluster.forward_by(forward, deadline).await;
         }
+        // An idle connection keeps no room for what it once had to wait for.
+        (self.posts, self.forwards) = (Vec::new(), Vec::new());
     }
 
     fn post(&mut self, hub: &Hub, shard: ShardId, command: Command) {
@@ -47,12 +65,6 @@ impl Later {
             self.posts.push((shard, command));
         }
     }
-}
-
-/// A frame and the JSON inside it, one allocation.
-struct Encoded {
-    frame: Bytes,
-    json: Bytes,
 }
 
 impl Shard {
@@ -86,26 +98,32 @@ impl Shard {
             create_at: unix_millis(),
             body,
         };
-        let encoded = self.encode_message(&message);
+        let outgoing = Outgoing::new(self.written(|out| json::write_message(&message, out)));
         let report = Report {
             shard: self.id,
             connection: connection.key(),
             ref_id,
         };
         match target {
-            Target::User(user) => self.publish_to_user(user, encoded, report, later),
-            Target::Broadcast => self.publish_to_all(encoded, report, later),
+            Target::User(user) => self.publish_to_user(user, &outgoing, report, later),
+            Target::Broadcast => self.publish_to_all(&outgoing, report, later),
             // Refused when the session decided: nothing to be done with them yet.
             Target::Group(_) | Target::Ticket(_) | Target::Application => {}
         }
     }
 
-    fn publish_to_user(&self, user: &UserId, encoded: Encoded, report: Report, later: &mut Later) {
+    fn publish_to_user(
+        &self,
+        user: &UserId,
+        outgoing: &Outgoing,
+        report: Report,
+        later: &mut Later,
+    ) {
         let hub = &self.context.hub;
         let (shards, local) = hub.users().find(user);
         for shard in shards.iter() {
             if shard == self.id {
-                self.deliver_user(user, &Rc::new(encoded.frame.clone()));
+                self.deliver_user(user, &Local::new(outgoing));
             } else {
                 let to = Recipients::User(user.clone());
                 later.post(
@@ -113,7 +131,7 @@ impl Shard {
                     shard,
                     Command::Deliver {
                         to,
-                        frame: encoded.frame.clone(),
+                        message: outgoing.clone(),
                     },
                 );
             }
@@ -127,14 +145,14 @@ impl Shard {
         let report = self.report(report, local, user.clone());
         later.forwards.push(Forward::Users {
             users: vec![user.clone()],
-            json: encoded.json,
+            json: outgoing.json().clone(),
             report,
         });
     }
 
-    fn publish_to_all(&self, encoded: Encoded, report: Report, later: &mut Later) {
+    fn publish_to_all(&self, outgoing: &Outgoing, report: Report, later: &mut Later) {
         let hub = &self.context.hub;
-        self.deliver_all(&Rc::new(encoded.frame.clone()));
+        self.deliver_all(&Local::new(outgoing));
         for shard in (0..)
             .take(hub.shards().len())
             .filter(|shard| *shard != self.id)
@@ -144,7 +162,7 @@ impl Shard {
                 shard,
                 Command::Deliver {
                     to: Recipients::All,
-                    frame: encoded.frame.clone(),
+                    message: outgoing.clone(),
                 },
             );
         }
@@ -159,7 +177,7 @@ impl Shard {
             }
         });
         later.forwards.push(Forward::Broadcast {
-            json: encoded.json,
+            json: outgoing.json().clone(),
             report,
         });
     }
@@ -180,13 +198,6 @@ impl Shard {
             report.tell(&hub, code, message);
         })
     }
-
-    fn encode_message(&self, message: &Message<'_>) -> Encoded {
-        let frame = self.encode(|out| json::write_message(message, out));
-        let payload = self.json_scratch.borrow().len();
-        let json = frame.slice(frame.len().saturating_sub(payload)..);
-        Encoded { frame, json }
-    }
 }
 
 /// Who wants to know what became of a message.
@@ -204,7 +215,7 @@ impl Report {
             message,
             ref_id: self.ref_id,
         };
-        hub.tell(self.shard, self.connection, &refusal);
+        hub.tell(self.shard, self.connection, refusal);
     }
 }
 
@@ -225,18 +236,11 @@ fn unreached(error: &ClusterError, what: &str) -> (ErrorCode, String) {
 
 impl Hub {
     /// Tells a session of some shard that its message failed. Lost when the shard's queue is full; counted all the same.
-    pub fn tell(&self, shard: ShardId, session: SessionKey, refusal: &Refusal) {
+    pub fn tell(&self, shard: ShardId, session: SessionKey, refusal: Refusal) {
         if let Some(handle) = self.shards().get(usize::from(shard)) {
             handle.stats().count_error(refusal.code);
         }
-        let frame = wsc_wire::encode(wsc_wire::Opcode::Text, &json::error(refusal));
         // The count above stays; the client of a shard so far behind has other worries.
-        let _full = self.try_post(
-            shard,
-            Command::Deliver {
-                to: Recipients::Session(session),
-                frame,
-            },
-        );
+        let _full = self.try_post(shard, Command::Tell(session, Told::Error(refusal)));
     }
 }

@@ -1,0 +1,73 @@
+//! `Outgoing`: one message on its way to any number of sessions, with its forms made as they are first needed.
+//!
+//! Cheap to clone and shared by all shards: each form is made at most once in the process, whoever gets it.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::protocol::Codec;
+use crate::session::Frame;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Outgoing(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    json: Bytes,
+    forms: [OnceLock<Bytes>; Codec::COUNT],
+}
+
+impl Outgoing {
+    /// A message as the JSON codec wrote it.
+    pub fn new(json: Bytes) -> Self {
+        Self(Arc::new(Inner {
+            json,
+            forms: Default::default(),
+        }))
+    }
+
+    /// The message as the JSON codec wrote it.
+    pub fn json(&self) -> &Bytes {
+        &self.0.json
+    }
+
+    /// The message in this form.
+    pub fn form(&self, codec: Codec) -> &Bytes {
+        // Every codec's index is below their number.
+        let made = || codec.message(&self.0.json);
+        match self.0.forms.get(codec.index()) {
+            Some(form) => form.get_or_init(made),
+            None => &self.0.json,
+        }
+    }
+}
+
+/// The same within one shard, whose sessions share each form without atomics.
+#[derive(Debug)]
+pub(super) struct Local<'a> {
+    message: &'a Outgoing,
+    frames: [OnceCell<Frame>; Codec::COUNT],
+}
+
+impl<'a> Local<'a> {
+    /// Nothing is made yet.
+    pub(super) fn new(message: &'a Outgoing) -> Self {
+        Self {
+            message,
+            frames: Default::default(),
+        }
+    }
+
+    /// The message in this form.
+    pub(super) fn frame(&self, codec: Codec) -> Frame {
+        let made = || Rc::new(self.message.form(codec).clone());
+        match self.frames.get(codec.index()) {
+            Some(frame) => Rc::clone(frame.get_or_init(made)),
+            None => made(),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Frames that cannot be dealt with at once: what they need is waited for, and whatever the client said after them waits
+//! behind them, so that order is kept.
+//!
+//! The reader takes nothing more from the socket meanwhile, so what is held is bounded by one read and one message.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::open::{Opening, open};
+use super::reader;
+use crate::hub::{Later, Shard};
+use crate::protocol::ErrorCode;
+use crate::protocol::json::ClientFrame;
+use crate::session::decide::{Decision, decide};
+use crate::transport::Connection;
+
+/// The frames of one connection that wait, oldest first.
+#[derive(Debug, Default)]
+pub struct Held(VecDeque<String>);
+
+impl Held {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds a frame behind the others.
+    pub fn push(&mut self, text: &str) {
+        self.0.push_back(text.to_owned());
+    }
+
+    /// The oldest.
+    pub fn pop(&mut self) -> Option<String> {
+        self.0.pop_front()
+    }
+}
+
+/// Deals with a frame that had to wait, and with what that takes.
+pub(super) async fn take(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    text: &str,
+    later: &mut Later,
+) {
+    if connection.is_closing() {
+        return;
+    }
+    let identity = connection.session().map(|session| &session.identity);
+    let frame = match ClientFrame::parse(text) {
+        Ok(frame) => frame,
+        Err(refusal) => return reader::refuse(shard, connection, &refusal),
+    };
+    match decide(&frame, identity) {
+        Decision::Authenticate(token) => {
+            if let Some(identity) = reader::authenticate(shard, connection, &token) {
+                open(shard, connection, Opening { identity }).await;
+            }
+        }
+        Decision::Call(call) => {
+            let message = format!("{}: nothing here takes this command", call.kind);
+            reader::refuse(
+                shard,
+                connection,
+                &frame.refuse(ErrorCode::NotSupported, message),
+            );
+        }
+        now => reader::act(shard, connection, now, text.len(), later),
+    }
+}

@@ -1,0 +1,28 @@
+//! How a connection becomes a session: the one way, whatever the transport and however its identity came.
+//!
+//! A list of steps, each of which may wait and may refuse. Frames that arrive meanwhile are held in order by the reader.
+
+use std::rc::Rc;
+
+use crate::hub::Shard;
+use crate::security::Identity;
+use crate::transport::Connection;
+
+/// What is known of a connection when it is to become a session.
+#[derive(Debug)]
+pub struct Opening {
+    /// Who it is, verified.
+    pub identity: Identity,
+}
+
+/// Makes a session of the connection, or closes it with the reason why not.
+#[allow(
+    clippy::unused_async,
+    reason = "the steps that wait come with what needs them"
+)]
+pub async fn open(shard: &Rc<Shard>, connection: &Rc<Connection>, opening: Opening) {
+    if connection.is_closing() {
+        return;
+    }
+    shard.activate(connection, opening.identity);
+}

@@ -1,0 +1,95 @@
+//! `Socket`: what a connection reads from and its outbox writes to, without waiting in either.
+
+use std::io;
+use std::net::Shutdown;
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use crate::session::TryWrite;
+
+/// `MSG_NOSIGNAL`: a closed peer is an error, not a signal.
+const NO_SIGNAL: i32 = 0x4000;
+
+/// See the module.
+#[derive(Debug)]
+pub enum Socket {
+    /// A plain TCP connection.
+    Tcp(TcpStream),
+}
+
+impl Socket {
+    /// Waits until there is something to read.
+    pub async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.readable().await,
+        }
+    }
+
+    /// Waits until something can be written.
+    pub async fn writable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.writable().await,
+        }
+    }
+
+    /// Reads what is there, `WouldBlock` when nothing is. `Ok(0)`: the peer has ended.
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => read_tcp(socket, buffer),
+        }
+    }
+
+    /// Ends both directions at once.
+    pub fn cut(&self) {
+        match self {
+            // An error means the socket is cut already.
+            Self::Tcp(socket) => drop(socket2::SockRef::from(socket).shutdown(Shutdown::Both)),
+        }
+    }
+}
+
+impl TryWrite for Socket {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => write_tcp(socket, bytes),
+        }
+    }
+}
+
+fn read_tcp(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut outcome = None;
+    let tried = socket.try_io(Interest::READABLE, || {
+        let read = io::Read::read(&mut &*socket2::SockRef::from(socket), buffer)?;
+        outcome = Some(read);
+        // A short read means an empty buffer: readiness is taken back without a second call that says so.
+        if read > 0 && read < buffer.len() {
+            Err(io::ErrorKind::WouldBlock.into())
+        } else {
+            Ok(())
+        }
+    });
+    match (outcome, tried) {
+        (Some(read), _) => Ok(read),
+        (None, Err(error)) => Err(error),
+        (None, Ok(())) => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+fn write_tcp(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let mut written = 0;
+    let tried = socket.try_io(Interest::WRITABLE, || {
+        written = socket2::SockRef::from(socket).send_with_flags(bytes, NO_SIGNAL)?;
+        // A short write means a full buffer: readiness is taken back without a second call that says so.
+        if written < bytes.len() {
+            Err(io::ErrorKind::WouldBlock.into())
+        } else {
+            Ok(())
+        }
+    });
+    match tried {
+        Err(_) if written > 0 => Ok(written),
+        Err(error) => Err(error),
+        Ok(()) => Ok(written),
+    }
+}
