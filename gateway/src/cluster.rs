@@ -31,7 +31,7 @@ pub use status::{ClusterStats, ClusterStatus, Link};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{Epoch, NodeId, SessionId, UserId};
+use crate::protocol::{Epoch, NodeId, Parcel, SessionId, UserId};
 
 /// What failed on the way to another node. Local delivery never depends on it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -275,10 +275,10 @@ pub trait Broker: Send + Sync + 'static {
 
 /// What the cluster asks of this node when an envelope arrives from a peer. Never blocks on a client.
 pub trait LocalNode: Send + Sync + 'static {
-    /// Puts the message (as the JSON codec wrote it) into the outbox of every session of these users here.
-    fn deliver<'a>(&'a self, users: &'a [UserId], json: bytes::Bytes) -> BoxFuture<'a, usize>;
+    /// Puts the message into the outbox of every session of these users here.
+    fn deliver<'a>(&'a self, users: &'a [UserId], parcel: Parcel) -> BoxFuture<'a, usize>;
     /// Puts the message into the outbox of every session here.
-    fn broadcast(&self, json: bytes::Bytes) -> BoxFuture<'_, usize>;
+    fn broadcast(&self, parcel: Parcel) -> BoxFuture<'_, usize>;
     /// Has all sessions of a user here ended; does not wait until they have.
     fn kick_user<'a>(&'a self, user: &'a UserId, reason: &'a str) -> BoxFuture<'a, ()>;
     /// Has one session ended, if it is here; does not wait until it has.
@@ -298,15 +298,15 @@ pub enum Forward {
     Users {
         /// Recipients.
         users: Vec<UserId>,
-        /// The message as the JSON codec wrote it.
-        json: bytes::Bytes,
+        /// The message.
+        parcel: Parcel,
         /// Told the outcome.
         report: ForwardReport,
     },
     /// To every session on every other node; the report has one count.
     Broadcast {
-        /// The message as the JSON codec wrote it.
-        json: bytes::Bytes,
+        /// The message.
+        parcel: Parcel,
         /// Told the outcome.
         report: ForwardReport,
     },

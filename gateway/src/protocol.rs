@@ -10,6 +10,8 @@ mod error_code;
 mod id;
 pub mod json;
 mod message;
+mod parcel;
+mod position;
 pub mod reference;
 
 pub use codec::Codec;
@@ -18,3 +20,5 @@ pub use disconnect::Disconnect;
 pub use error_code::ErrorCode;
 pub use id::{Epoch, GroupId, IdError, NodeId, SessionId, TicketId, UserId};
 pub use message::{Message, MessageBody, Priority, RawJson, Sender, Target};
+pub use parcel::Parcel;
+pub use position::{LogId, Mark, Position, PositionError};

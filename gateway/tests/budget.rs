@@ -175,9 +175,7 @@ fn read_welcome(client: &mut TcpStream) {
 
 /// A message as fresh as a publisher makes it: not in any form yet.
 fn message() -> Outgoing {
-    Outgoing::new(bytes::Bytes::from_static(
-        br#"{"type":"text","content":"hello"}"#,
-    ))
+    Outgoing::new(bytes::Bytes::from_static(br#"{"type":"text","content":"hello"}"#).into())
 }
 
 fn counted(work: impl FnOnce()) -> AllocationInfo {

@@ -93,7 +93,7 @@ async fn ten_thousand_messages_arrive_in_the_order_they_were_sent(ground: Ground
         a.cluster
             .forward(Forward::Users {
                 users,
-                json,
+                parcel: json.into(),
                 report,
             })
             .await;
@@ -153,7 +153,7 @@ async fn a_broadcast_reaches_every_other_node(ground: Ground) {
     let (report, told) = reporter();
     a.cluster
         .forward(Forward::Broadcast {
-            json: Bytes::from_static(b"all"),
+            parcel: Bytes::from_static(b"all").into(),
             report,
         })
         .await;
@@ -252,7 +252,7 @@ async fn clusters_that_share_a_redis_do_not_see_each_other() {
     let (report, told) = reporter();
     a.cluster
         .forward(Forward::Broadcast {
-            json: Bytes::from_static(b"mine"),
+            parcel: Bytes::from_static(b"mine").into(),
             report,
         })
         .await;

@@ -153,7 +153,7 @@ async fn a_silent_redis_is_noticed_within_five_seconds_and_work_does_not_pile_up
             a.cluster
                 .forward(Forward::Users {
                     users,
-                    json,
+                    parcel: json.into(),
                     report,
                 })
                 .await;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -60,7 +61,7 @@ impl NodeApi {
             &mut json,
         );
         self.hub.count_api_message(json.len());
-        Outgoing::new(json.into())
+        Outgoing::new(Bytes::from(json).into())
     }
 
     /// Hands work to other nodes; a call waits for room until its own deadline, however much it has to hand over.
@@ -105,7 +106,7 @@ impl NodeApi {
             let report = self
                 .forward(deadline, |report| Forward::Users {
                     users,
-                    json: outgoing.json().clone(),
+                    parcel: outgoing.parcel().clone(),
                     report,
                 })
                 .await;
@@ -130,7 +131,7 @@ impl NodeApi {
         let local_sessions = self.hub.broadcast(&outgoing).await;
         let report = self
             .forward(room_by(), |report| Forward::Broadcast {
-                json: outgoing.json().clone(),
+                parcel: outgoing.parcel().clone(),
                 report,
             })
             .await;

@@ -275,7 +275,7 @@ mod tests {
         let report: ForwardReport = Box::new(move |outcome| drop(tell.send(outcome)));
         (
             Forward::Broadcast {
-                json: Bytes::from(vec![b' '; bytes]),
+                parcel: Bytes::from(vec![b' '; bytes]).into(),
                 report,
             },
             told,
@@ -380,7 +380,7 @@ mod tests {
         let (tell, sent) = oneshot::channel();
         let message = Forward::Users {
             users: vec![bob],
-            json: Bytes::from_static(b"{}"),
+            parcel: Bytes::from_static(b"{}").into(),
             report: Box::new(move |outcome| drop(tell.send(outcome))),
         };
         counter.hand_in(message, soon()).await;

@@ -5,18 +5,18 @@ use bytes::Bytes;
 use prost::Message as _;
 use wsc_proto::cluster::envelope::Body;
 use wsc_proto::cluster::kick::Target;
-use wsc_proto::cluster::{Deliver, Envelope, Kick, Membership, Moved};
+use wsc_proto::cluster::{self, Deliver, Envelope, Kick, Membership, Moved};
 
 use super::shared::Identity;
-use crate::protocol::{Epoch, NodeId, SessionId, UserId};
+use crate::protocol::{Epoch, Mark, NodeId, Parcel, Position, SessionId, UserId};
 
 /// What a peer wants of this node, ready to be done in order.
 #[derive(Debug)]
 pub(super) enum Task {
     /// To every session of these users here.
-    Deliver(Vec<UserId>, Bytes),
+    Deliver(Vec<UserId>, Parcel),
     /// To every session here.
-    Broadcast(Bytes),
+    Broadcast(Parcel),
     /// End a user's sessions.
     KickUser(UserId, String),
     /// End one session.
@@ -56,11 +56,18 @@ pub(super) fn open(bytes: Bytes) -> Option<Opened> {
 
 fn content(body: Body) -> Option<Content> {
     Some(match body {
-        Body::Deliver(deliver) if deliver.users.is_empty() => {
-            Content::Task(Task::Broadcast(deliver.json))
-        }
         Body::Deliver(deliver) => {
-            Content::Task(Task::Deliver(users(&deliver.users)?, deliver.json))
+            let mark = match deliver.mark {
+                None => None,
+                Some(mark) => Some(read_mark(&mark)?),
+            };
+            let json = deliver.json;
+            let (users, parcel) = (users(&deliver.users)?, Parcel { json, mark });
+            Content::Task(if users.is_empty() {
+                Task::Broadcast(parcel)
+            } else {
+                Task::Deliver(users, parcel)
+            })
         }
         Body::Kick(kick) => Content::Task(match kick.target? {
             Target::User(user) => Task::KickUser(UserId::new(&user).ok()?, kick.reason),
@@ -70,6 +77,24 @@ fn content(body: Body) -> Option<Content> {
         Body::Membership(Membership {}) => Content::Membership,
         Body::Moved(moved) => Content::Moved(users(&moved.users)?),
     })
+}
+
+fn read_mark(mark: &cluster::Mark) -> Option<Mark> {
+    Some(Mark {
+        log: mark.log.parse().ok()?,
+        position: Position {
+            epoch: mark.epoch,
+            offset: mark.offset,
+        },
+    })
+}
+
+fn write_mark(mark: &Mark) -> cluster::Mark {
+    cluster::Mark {
+        log: mark.log.to_string(),
+        epoch: mark.position.epoch,
+        offset: mark.position.offset,
+    }
 }
 
 fn users(ids: &[String]) -> Option<Vec<UserId>> {
@@ -89,14 +114,15 @@ fn seal(from: &Identity, body: Body) -> Bytes {
 pub(super) fn deliver<'a>(
     from: &Identity,
     users: impl IntoIterator<Item = &'a UserId>,
-    json: &Bytes,
+    parcel: &Parcel,
 ) -> Bytes {
     let users = users.into_iter().map(ToString::to_string).collect();
     seal(
         from,
         Body::Deliver(Deliver {
             users,
-            json: json.clone(),
+            json: parcel.json.clone(),
+            mark: parcel.mark.as_ref().map(write_mark),
         }),
     )
 }
@@ -142,7 +168,7 @@ mod tests {
             "an envelope without a body says nothing"
         );
         let user = UserId::new("bob").unwrap();
-        let good = deliver(&me, [&user], &Bytes::from_static(b"{}"));
+        let good = deliver(&me, [&user], &Bytes::from_static(b"{}").into());
         for cut in 1..good.len() {
             let _ = open(good.slice(..cut));
         }

@@ -149,12 +149,12 @@ impl Hand {
 
     async fn hand_over(&self, task: Task) {
         match task {
-            Task::Deliver(users, json) => {
-                if self.local.deliver(&users, json).await == 0 {
+            Task::Deliver(users, parcel) => {
+                if self.local.deliver(&users, parcel).await == 0 {
                     bump(&self.shared.stats.nobody_here);
                 }
             }
-            Task::Broadcast(json) => drop(self.local.broadcast(json).await),
+            Task::Broadcast(parcel) => drop(self.local.broadcast(parcel).await),
             Task::KickUser(user, reason) => self.local.kick_user(&user, &reason).await,
             Task::KickSession(session, reason) => self.local.kick_session(session, &reason).await,
         }
@@ -169,15 +169,15 @@ mod tests {
     use crate::cluster::shared::{Identity, Reach};
     use crate::cluster::wire::Wire;
     use crate::cluster::{NodeInfo, SessionRecord};
-    use crate::protocol::{Epoch, NodeId, SessionId, UserId};
+    use crate::protocol::{Epoch, NodeId, Parcel, SessionId, UserId};
 
     struct Deaf;
 
     impl LocalNode for Deaf {
-        fn deliver<'a>(&'a self, _: &'a [UserId], _: Bytes) -> BoxFuture<'a, usize> {
+        fn deliver<'a>(&'a self, _: &'a [UserId], _: Parcel) -> BoxFuture<'a, usize> {
             Box::pin(async { 0 })
         }
-        fn broadcast(&self, _: Bytes) -> BoxFuture<'_, usize> {
+        fn broadcast(&self, _: Parcel) -> BoxFuture<'_, usize> {
             Box::pin(async { 0 })
         }
         fn kick_user<'a>(&'a self, _: &'a UserId, _: &'a str) -> BoxFuture<'a, ()> {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     fn hello(from: &Identity) -> Bytes {
-        envelope::deliver(from, [], &Bytes::from_static(b"{}"))
+        envelope::deliver(from, [], &Bytes::from_static(b"{}").into())
     }
 
     #[test]
@@ -239,7 +239,7 @@ mod tests {
     async fn a_message_for_whom_nobody_is_here_is_counted() {
         let (_inbound, hand) = knowing("a", 7);
         let bob = UserId::new("bob").unwrap();
-        hand.hand_over(Task::Deliver(vec![bob], Bytes::from_static(b"{}")))
+        hand.hand_over(Task::Deliver(vec![bob], Bytes::from_static(b"{}").into()))
             .await;
         assert_eq!(hand.shared.stats.nobody_here.load(Relaxed), 1);
     }
@@ -278,7 +278,7 @@ mod tests {
             "kicks have places of their own"
         );
         let (inbound, hand) = knowing("a", 7);
-        let big = envelope::deliver(&who, [], &Bytes::from(vec![b' '; QUEUE_BYTES / 4]));
+        let big = envelope::deliver(&who, [], &Bytes::from(vec![b' '; QUEUE_BYTES / 4]).into());
         for _ in 0..5 {
             inbound.offer(big.clone());
         }

@@ -1,20 +1,19 @@
 //! What the cluster asks of this node, done by the hub.
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::{Hub, KickWhom, Outgoing};
 use crate::cluster::{LocalNode, SessionRecord};
-use crate::protocol::{SessionId, UserId};
+use crate::protocol::{Parcel, SessionId, UserId};
 
 impl LocalNode for Hub {
-    fn deliver<'a>(&'a self, users: &'a [UserId], json: Bytes) -> BoxFuture<'a, usize> {
-        let message = Outgoing::new(json);
+    fn deliver<'a>(&'a self, users: &'a [UserId], parcel: Parcel) -> BoxFuture<'a, usize> {
+        let message = Outgoing::new(parcel);
         Box::pin(async move { self.deliver(users, &message).await.into_iter().sum() })
     }
 
-    fn broadcast(&self, json: Bytes) -> BoxFuture<'_, usize> {
-        let message = Outgoing::new(json);
+    fn broadcast(&self, parcel: Parcel) -> BoxFuture<'_, usize> {
+        let message = Outgoing::new(parcel);
         Box::pin(async move { self.broadcast(&message).await })
     }
 

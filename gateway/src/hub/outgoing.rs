@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::protocol::Codec;
+use crate::protocol::{Codec, Mark, Parcel};
 use crate::session::Frame;
 
 /// See the module.
@@ -17,22 +17,29 @@ pub struct Outgoing(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    parcel: Parcel,
     json: Bytes,
     forms: [OnceLock<Bytes>; Codec::COUNT],
 }
 
 impl Outgoing {
-    /// A message as the JSON codec wrote it.
-    pub fn new(json: Bytes) -> Self {
+    /// A message in no form but that of the parcel.
+    pub fn new(parcel: Parcel) -> Self {
         Self(Arc::new(Inner {
-            json,
+            json: parcel.visible(),
+            parcel,
             forms: Default::default(),
         }))
     }
 
-    /// The message as the JSON codec wrote it.
-    pub fn json(&self) -> &Bytes {
-        &self.0.json
+    /// What it was made of.
+    pub fn parcel(&self) -> &Parcel {
+        &self.0.parcel
+    }
+
+    /// Where it stands in its log, if it is in one.
+    pub fn mark(&self) -> Option<&Mark> {
+        self.0.parcel.mark.as_ref()
     }
 
     /// The message in this form.
@@ -60,6 +67,11 @@ impl<'a> Local<'a> {
             message,
             frames: Default::default(),
         }
+    }
+
+    /// Where it stands in its log, if it is in one.
+    pub(super) fn mark(&self) -> Option<&Mark> {
+        self.message.mark()
     }
 
     /// The message in this form.

@@ -17,6 +17,9 @@ pub enum IdError {
         /// How many it has.
         bytes: usize,
     },
+    /// A name of a log that is none.
+    #[error("no such log: expected inbox:USER, group:GROUP, ticket:TICKET or broadcast")]
+    NoLog,
     /// Control characters would end up in logs and keys.
     #[error("{what} has a control character at byte {at}")]
     Control {

@@ -16,7 +16,7 @@ use wsc_gateway::cluster::{
     Backend, Cluster, ClusterError, ClusterParams, Forward, Link, LocalNode, SessionChange,
     SessionRecord,
 };
-use wsc_gateway::protocol::{Epoch, NodeId, SessionId, UserId};
+use wsc_gateway::protocol::{Epoch, NodeId, Parcel, SessionId, UserId};
 
 pub(crate) fn user(id: &str) -> UserId {
     UserId::new(id).unwrap()
@@ -62,15 +62,15 @@ impl Recorder {
 }
 
 impl LocalNode for Recorder {
-    fn deliver<'a>(&'a self, users: &'a [UserId], json: bytes::Bytes) -> BoxFuture<'a, usize> {
+    fn deliver<'a>(&'a self, users: &'a [UserId], parcel: Parcel) -> BoxFuture<'a, usize> {
         for user in users {
-            self.put(user.as_str(), &json);
+            self.put(user.as_str(), &parcel.json);
         }
         Box::pin(async { users.len() })
     }
 
-    fn broadcast(&self, json: bytes::Bytes) -> BoxFuture<'_, usize> {
-        self.put("*", &json);
+    fn broadcast(&self, parcel: Parcel) -> BoxFuture<'_, usize> {
+        self.put("*", &parcel.json);
         Box::pin(async { 1 })
     }
 
@@ -211,7 +211,7 @@ impl Node {
         self.cluster
             .forward(Forward::Users {
                 users,
-                json,
+                parcel: json.into(),
                 report,
             })
             .await;

@@ -6,14 +6,16 @@ use bytes::Bytes;
 
 use crate::cluster::shared::Identity;
 use crate::cluster::{ClusterError, Destination, Forward, envelope};
-use crate::protocol::{NodeId, UserId};
+use crate::protocol::{NodeId, Parcel, UserId};
 
 impl Forward {
     /// Bytes it holds on to.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Users { json, users, .. } => json.len() + users.len() * UserId::MAX_BYTES,
-            Self::Broadcast { json, .. } => json.len(),
+            Self::Users { parcel, users, .. } => {
+                parcel.json.len() + users.len() * UserId::MAX_BYTES
+            }
+            Self::Broadcast { parcel, .. } => parcel.json.len(),
             Self::KickUser { reason, .. } | Self::KickSession { reason, .. } => reason.len(),
         }
     }
@@ -120,10 +122,10 @@ fn leg(
     envelopes: &mut Vec<(Destination, Bytes)>,
 ) -> Leg {
     let (envelope, at) = match work {
-        Forward::Users { users, json, .. } => {
-            return deliver(from, users, json, (nodes, envelopes));
+        Forward::Users { users, parcel, .. } => {
+            return deliver(from, users, parcel, (nodes, envelopes));
         }
-        Forward::Broadcast { json, .. } => (envelope::deliver(from, [], json), None),
+        Forward::Broadcast { parcel, .. } => (envelope::deliver(from, [], parcel), None),
         // To all, although the directory says where the user is: a session that began a moment ago must not survive.
         Forward::KickUser { user, reason, .. } => {
             let at = nodes.get(user).map(Vec::len);
@@ -148,7 +150,12 @@ type Route<'a> = (
     &'a mut Vec<(Destination, Bytes)>,
 );
 
-fn deliver(from: &Identity, users: &[UserId], json: &Bytes, (nodes, envelopes): Route<'_>) -> Leg {
+fn deliver(
+    from: &Identity,
+    users: &[UserId],
+    parcel: &Parcel,
+    (nodes, envelopes): Route<'_>,
+) -> Leg {
     let mut by_node: BTreeMap<&NodeId, Vec<usize>> = BTreeMap::new();
     for (position, user) in users.iter().enumerate() {
         for node in nodes.get(user).into_iter().flatten() {
@@ -161,7 +168,7 @@ fn deliver(from: &Identity, users: &[UserId], json: &Bytes, (nodes, envelopes): 
         legs.push((envelopes.len(), positions.clone()));
         envelopes.push((
             Destination::Node(node.clone()),
-            envelope::deliver(from, for_users, json),
+            envelope::deliver(from, for_users, parcel),
         ));
     }
     Leg::Nodes(legs)
@@ -215,7 +222,7 @@ mod tests {
         let told = told.clone();
         Forward::Users {
             users: users.iter().map(|id| user(id)).collect(),
-            json: Bytes::from_static(b"{}"),
+            parcel: Bytes::from_static(b"{}").into(),
             report: Box::new(move |outcome| told.lock().push(outcome.unwrap())),
         }
     }
@@ -255,7 +262,7 @@ mod tests {
             })
         };
         let work = Forward::Broadcast {
-            json: Bytes::from_static(b"{}"),
+            parcel: Bytes::from_static(b"{}").into(),
             report,
         };
         let plan = Plan::make(&me(), vec![work], &HashMap::new());

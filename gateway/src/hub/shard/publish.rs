@@ -98,7 +98,10 @@ impl Shard {
             create_at: unix_millis(),
             body,
         };
-        let outgoing = Outgoing::new(self.written(|out| json::write_message(&message, out)));
+        let outgoing = Outgoing::new(
+            self.written(|out| json::write_message(&message, out))
+                .into(),
+        );
         let report = Report {
             shard: self.id,
             connection: connection.key(),
@@ -145,7 +148,7 @@ impl Shard {
         let report = self.report(report, local, user.clone());
         later.forwards.push(Forward::Users {
             users: vec![user.clone()],
-            json: outgoing.json().clone(),
+            parcel: outgoing.parcel().clone(),
             report,
         });
     }
@@ -177,7 +180,7 @@ impl Shard {
             }
         });
         later.forwards.push(Forward::Broadcast {
-            json: outgoing.json().clone(),
+            parcel: outgoing.parcel().clone(),
             report,
         });
     }
