@@ -1,6 +1,6 @@
 # Two commands to know: `make demo` and `make test`. With KUBECONFIG set they use that cluster, else a throw-away one.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check images cluster-up cluster-down clean
+.PHONY: help demo test check images cli cluster-up cluster-down clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ check: ## Formatting, lints, and that generated files are up to date.
 images: ## Makes the images from local builds and loads them into the cluster (PROFILE=release for small, fast ones).
 	@scripts/setup
 	@scripts/images
+
+cli: ## Installs wscctl, and the same as a plugin of kubectl, where cargo installs programs.
+	@cargo install --locked --path cli
+	@ln -sf wscctl "$${CARGO_INSTALL_ROOT:-$${CARGO_HOME:-$$HOME/.cargo}}/bin/kubectl-wsc"
 
 cluster-up: ## Starts the throw-away cluster; prints its kubeconfig's path.
 	@e2e/cluster/up

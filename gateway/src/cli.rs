@@ -1,18 +1,20 @@
 //! The binary's arguments, and what follows from them before anything runs.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use wsc_config::GatewayConfig;
 
 use crate::app::Options;
 use crate::dev::{self, Dev};
-use crate::protocol::UserId;
-use crate::security::{JwtSettings, NewToken, Scopes, TokenVerifier};
+use crate::security::{JwtSettings, TokenVerifier};
 use crate::settings::Secrets;
 use crate::telemetry::{LogHandle, LogSettings, init_logs};
+
+mod token;
+
+pub use token::TokenArguments;
 
 /// A WebSocket gateway: chat, notifications and customer service over WebSocket, HTTP and gRPC.
 #[derive(Debug, Parser)]
@@ -64,23 +66,6 @@ pub enum Command {
     Token(TokenArguments),
 }
 
-/// What a token says.
-#[derive(Debug, Args)]
-pub struct TokenArguments {
-    /// The user's id.
-    #[arg(long)]
-    user: String,
-    /// The user's type, one of wsc.security.allowedUserTypes.
-    #[arg(long = "type", default_value = "customer")]
-    user_type: String,
-    /// What the user may do beyond sending to users, separated by spaces: broadcast, admin, observe.
-    #[arg(long, default_value = "")]
-    scope: String,
-    /// How long it is good for (30s, 1h); the most is wsc.security.tokenExpiration, which is the default.
-    #[arg(long)]
-    ttl: Option<wsc_config::Seconds>,
-}
-
 impl Arguments {
     /// The configuration and the particulars of this process.
     pub fn resolve(&self) -> anyhow::Result<Resolved> {
@@ -126,20 +111,7 @@ impl Arguments {
 
     /// Prints a token.
     pub fn token(&self, token: &TokenArguments) -> anyhow::Result<()> {
-        let config = self.load()?;
-        let verifier = verifier(&config, &self.secrets()?)?;
-        let lifetime: Duration = token
-            .ttl
-            .unwrap_or(config.wsc.security.token_expiration)
-            .into();
-        let new = NewToken {
-            user: UserId::new(&token.user).context("--user")?,
-            user_type: token.user_type.clone(),
-            scopes: Scopes::parse(&token.scope),
-            device: None,
-            lifetime,
-        };
-        println!("{}", verifier.mint(&new)?);
+        println!("{}", token.mint(&self.load()?, &self.secrets()?)?);
         Ok(())
     }
 

@@ -1,8 +1,6 @@
 //! What the crate promises, tested from outside. One binary, so that the generators and the oracle are built once.
 
 #[cfg(test)]
-mod deflate;
-#[cfg(test)]
 mod differential;
 #[cfg(test)]
 mod memory;
