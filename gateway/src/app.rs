@@ -26,7 +26,7 @@ use crate::admin::{Admin, Phase};
 use crate::api::{self, ApiContext, GrpcHealth, NodeApi, Reflection, ReflectionError};
 use crate::cluster::Cluster;
 use crate::hub::{self, Hub, ShardContext, ShardThread};
-use crate::security::ApiKeyGuard;
+use crate::security::{ApiKeyGuard, Sealer};
 use crate::settings::{Settings, SettingsError};
 use crate::telemetry::{BuildInfo, Instruments, Metrics};
 use crate::transport::{UpgradeState, accept_forever, upgrade_router};
@@ -85,14 +85,15 @@ impl Gateway {
     pub async fn start(config: GatewayConfig, options: Options) -> Result<Arc<Self>, StartError> {
         let settings = Arc::new(options.settings(&config)?);
         let live = Arc::new(ArcSwap::from(settings.clone()));
-        let guard = ApiKeyGuard::new(options.secrets.api_key()?);
+        let guard = ApiKeyGuard::new(options.secrets.api_keys()?);
+        let sealer = Sealer::new(options.seal_keys(&config)?);
         let listeners = Listeners::bind(&config)?;
         let addresses = listeners.addresses();
         let (hub, inboxes) = Hub::new(options.shards());
         let (tasks, running) = (TaskTracker::new(), CancellationToken::new());
         // Whatever fails from here on takes down what has been started.
         let undo = running.clone().drop_guard();
-        let params = options.cluster_params(&config, addresses);
+        let params = options.cluster_params(&config, addresses, &sealer);
         let cluster = Cluster::start(params, hub.clone(), &tasks, running.child_token());
         let refusing = Arc::new(AtomicBool::new(false));
         let instruments = Instruments::default();

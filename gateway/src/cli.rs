@@ -23,7 +23,8 @@ pub struct Arguments {
     /// The configuration file (YAML). Without one, defaults and the environment (`WSC__WSC__NODE_PORT=9000`) hold.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A directory with the files jwt-key, api-key and redis-password; missing ones are not configured.
+    /// A directory with the files jwt-key, api-key, encryption-key and redis-password, each also with -previous and the
+    /// like behind it; missing ones are not configured.
     #[arg(long, global = true, value_name = "DIR")]
     secrets_dir: Option<PathBuf>,
     /// Sets one key over file and environment, as often as needed: --set wsc.nodePort=9000

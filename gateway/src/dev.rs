@@ -41,7 +41,7 @@ pub fn secrets() -> Secrets {
     Secrets {
         jwt_key: Some(key()),
         api_key: Some(key()),
-        redis_password: None,
+        ..Secrets::default()
     }
 }
 

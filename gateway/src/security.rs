@@ -10,6 +10,7 @@ mod credentials;
 mod identity;
 mod jwt;
 mod origin;
+mod sealer;
 
 pub use api_key::{ApiKey, ApiKeyError, ApiKeyGuard};
 pub use claims::NewToken;
@@ -20,3 +21,4 @@ pub use credentials::{
 pub use identity::{Identity, Scopes};
 pub use jwt::{JwtSettings, KeyError, MIN_KEY_BYTES, TokenError, TokenVerifier};
 pub use origin::OriginPolicy;
+pub use sealer::{OpenError, SealKey, SealKeyError, SealKeys, Sealer};

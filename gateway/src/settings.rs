@@ -3,17 +3,20 @@
 //! After [`Settings::resolve`] nobody touches the raw configuration: units are those of the code that uses them, secrets
 //! have been read, and what cannot be served has been refused.
 
+mod secrets;
+
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use wsc_config::{GatewayConfig, SlowConsumerPolicy};
 
 use crate::security::{
-    ApiKey, ApiKeyError, JwtSettings, KeyError, OriginPolicy, QueryToken, TokenVerifier,
+    ApiKeyError, JwtSettings, KeyError, OriginPolicy, QueryToken, SealKeyError, TokenVerifier,
 };
 use crate::session::liveness::{Patience, ticks};
 use crate::session::{Limits, OverflowPolicy};
+
+pub use secrets::Secrets;
 
 /// Why the configuration cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +25,7 @@ pub enum SettingsError {
     #[error("secret {name} in {dir}")]
     Secret {
         /// The file's name.
-        name: &'static str,
+        name: String,
         /// The directory.
         dir: String,
         /// Why.
@@ -38,43 +41,18 @@ pub enum SettingsError {
     /// The API key cannot be used.
     #[error("api-key")]
     ApiKey(#[source] ApiKeyError),
-}
-
-/// The secrets, as files of one directory give them. A missing file is a secret not configured. Cannot be printed.
-#[derive(Default)]
-pub struct Secrets {
-    /// What tokens are signed with.
-    pub jwt_key: Option<String>,
-    /// What backends show.
-    pub api_key: Option<String>,
-    /// For Redis.
-    pub redis_password: Option<String>,
-}
-
-impl Secrets {
-    /// Reads `jwt-key`, `api-key` and `redis-password`; one trailing newline is not part of a secret.
-    pub fn read(dir: &Path) -> Result<Self, SettingsError> {
-        let read = |name: &'static str| match std::fs::read_to_string(dir.join(name)) {
-            Ok(text) => Ok(Some(text.strip_suffix('\n').unwrap_or(&text).to_owned())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(SettingsError::Secret {
-                name,
-                dir: dir.display().to_string(),
-                source,
-            }),
-        };
-        Ok(Self {
-            jwt_key: read("jwt-key")?,
-            api_key: read("api-key")?,
-            redis_password: read("redis-password")?,
-        })
-    }
-
-    /// The key backends must show, if there is one.
-    pub fn api_key(&self) -> Result<Option<ApiKey>, SettingsError> {
-        let key = self.api_key.as_ref().map(|key| ApiKey::new(key.as_bytes()));
-        key.transpose().map_err(SettingsError::ApiKey)
-    }
+    /// Sealing is on and there is no key.
+    #[error("wsc.security.enableEncryption: no encryption-key in the secrets directory")]
+    NoSealKey,
+    /// A key contents are sealed with cannot be used.
+    #[error("{name}")]
+    SealKey {
+        /// Its file.
+        name: String,
+        /// Why.
+        #[source]
+        source: SealKeyError,
+    },
 }
 
 /// What sessions and transports go by.

@@ -35,3 +35,5 @@ mod limits;
 mod messages;
 #[path = "gateway/outage.rs"]
 mod outage;
+#[path = "gateway/sealing.rs"]
+mod sealing;

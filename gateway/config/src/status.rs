@@ -123,7 +123,7 @@ pub(crate) const KEYS: &[(&str, Since)] = &[
     ("wsc.performance.enableSlowLog", NEXT),
     ("wsc.performance.slowLogThreshold", NEXT),
     ("wsc.security.enableAuth", NOW),
-    ("wsc.security.enableEncryption", NEXT),
+    ("wsc.security.enableEncryption", NOW2),
     ("wsc.security.enableRateLimit", NEXT),
     ("wsc.security.maxMessageSize", NOW),
     ("wsc.security.allowedUserTypes", NOW),

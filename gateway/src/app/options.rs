@@ -11,6 +11,7 @@ use crate::cluster::memory::MemoryStore;
 use crate::cluster::{Backend, ClusterParams, Password, RedisParams};
 use crate::hub::MAX_SHARDS;
 use crate::protocol::NodeId;
+use crate::security::{SealKeys, Sealer};
 use crate::settings::{Secrets, Settings, SettingsError};
 
 /// The particulars of one process.
@@ -41,6 +42,11 @@ impl Options {
         })
     }
 
+    pub(super) fn seal_keys(&self, config: &GatewayConfig) -> Result<SealKeys, SettingsError> {
+        self.secrets
+            .seal_keys(config.wsc.security.enable_encryption)
+    }
+
     pub(super) fn pages(&self, upgrades: Router) -> Router {
         match &self.pages {
             Some(pages) => upgrades.merge(pages.clone()),
@@ -62,13 +68,14 @@ impl Options {
         &self,
         config: &GatewayConfig,
         addresses: Addresses,
+        sealer: &Arc<Sealer>,
     ) -> ClusterParams {
         let distributed = &config.wsc.distributed;
         ClusterParams {
             node: NodeId::new(&self.node),
             address: self.address(addresses.ws.unwrap_or(addresses.http)),
             cluster_name: distributed.cluster().to_owned(),
-            backend: self.backend(config),
+            backend: self.backend(config, sealer),
             node_timeout: distributed.node_timeout.into(),
             node_sync_interval: distributed.node_sync_interval.into(),
             health_check_interval: distributed.health_check_interval.into(),
@@ -85,7 +92,7 @@ impl Options {
     }
 
     /// Redis when the configuration wants a cluster of nodes that find each other there; memory otherwise.
-    fn backend(&self, config: &GatewayConfig) -> Backend {
+    fn backend(&self, config: &GatewayConfig, sealer: &Arc<Sealer>) -> Backend {
         let redis = &config.wsc.redis;
         let distributed = &config.wsc.distributed;
         let wanted = distributed.enabled && distributed.node_discovery == NodeDiscovery::Redis;
@@ -99,6 +106,7 @@ impl Options {
             username,
             password: self.secrets.redis_password.as_deref().map(Password::new),
             key_prefix: redis.key_prefix.clone(),
+            sealer: sealer.clone(),
             ..RedisParams::at(&redis.host, redis.port)
         })
     }

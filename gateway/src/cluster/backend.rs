@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::memory::{MemoryBroker, MemoryDirectory, MemoryRegistry, MemoryStore};
-use super::redis::{RedisBroker, RedisDirectory, RedisLink, RedisRegistry};
+use super::redis::{Opening, RedisBroker, RedisDirectory, RedisLink, RedisRegistry};
 use super::shared::Shared;
 use super::{Backend, Broker, ClusterParams, Directory, NodeRegistry};
 
@@ -44,6 +44,10 @@ impl Backing {
         match &params.backend {
             Backend::Memory(store) => Self::memory(store, (params, process), listener, ground),
             Backend::Redis(redis) => {
+                let listener = Arc::new(Opening {
+                    sealer: redis.sealer.clone(),
+                    listener,
+                });
                 let link = Arc::new(RedisLink::new(
                     redis,
                     &params.cluster_name,

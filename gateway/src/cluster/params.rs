@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::memory::MemoryStore;
 use crate::protocol::NodeId;
+use crate::security::Sealer;
 
 /// How a node takes part in a cluster.
 #[derive(Clone, Debug)]
@@ -79,6 +80,8 @@ pub struct RedisParams {
     pub key_prefix: String,
     /// The deadline of each operation and of connecting.
     pub deadline: Duration,
+    /// Seals what goes there and opens what comes from there.
+    pub sealer: Arc<Sealer>,
 }
 
 impl RedisParams {
@@ -95,6 +98,7 @@ impl RedisParams {
             password: None,
             key_prefix: "wsc:".to_owned(),
             deadline: Self::DEADLINE,
+            sealer: Sealer::off(),
         }
     }
 }

@@ -12,6 +12,7 @@ mod link;
 mod registry;
 mod scripts;
 
+pub(super) use broker::Opening;
 pub use broker::RedisBroker;
 pub use directory::RedisDirectory;
 pub use link::RedisLink;

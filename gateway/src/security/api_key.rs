@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use subtle::ConstantTimeEq;
@@ -61,25 +62,35 @@ pub enum ApiKeyError {
     Wrong,
 }
 
-/// Judges calls by the key they show.
+/// Judges calls by the key they show. Clones share their keys.
 #[derive(Clone, Debug)]
-pub struct ApiKeyGuard(Option<ApiKey>);
+pub struct ApiKeyGuard(Arc<ArcSwap<Vec<ApiKey>>>);
 
 impl ApiKeyGuard {
-    /// With no key, every call is refused.
-    pub fn new(key: Option<ApiKey>) -> Self {
-        Self(key)
+    /// Any of these keys will do; with none, every call is refused.
+    pub fn new(keys: impl IntoIterator<Item = ApiKey>) -> Self {
+        let keys: Vec<ApiKey> = keys.into_iter().collect();
+        Self(Arc::new(ArcSwap::from_pointee(keys)))
+    }
+
+    /// Takes other keys from now on.
+    pub fn replace(&self, keys: Vec<ApiKey>) {
+        self.0.store(Arc::new(keys));
     }
 
     /// Judges a call by its headers (gRPC metadata are headers too).
     pub fn check(&self, headers: &HeaderMap) -> Result<(), ApiKeyError> {
-        let Self(Some(key)) = self else {
+        let keys = self.0.load();
+        if keys.is_empty() {
             return Err(ApiKeyError::NotConfigured);
-        };
-        match shown(headers) {
-            None => Err(ApiKeyError::Missing),
-            Some(bytes) if key.is(bytes) => Ok(()),
-            Some(_) => Err(ApiKeyError::Wrong),
+        }
+        let shown = shown(headers).ok_or(ApiKeyError::Missing)?;
+        // Each is compared, whichever fits: the time does not tell which one it was.
+        let fits = keys.iter().filter(|key| key.is(shown)).count();
+        if fits > 0 {
+            Ok(())
+        } else {
+            Err(ApiKeyError::Wrong)
         }
     }
 }
@@ -169,6 +180,19 @@ mod tests {
                 Err(ApiKeyError::NotConfigured)
             );
         }
+    }
+
+    #[test]
+    fn keys_are_replaced_without_a_moment_in_which_neither_fits() {
+        let guard = guard();
+        let show = |key: &str| guard.check(&headers(&[("x-api-key", key)]));
+        let next = "the-next-key-of-the-api";
+        assert_eq!(show(next), Err(ApiKeyError::Wrong));
+        let keys = [next, KEY].map(|key| ApiKey::new(key.as_bytes()).unwrap());
+        guard.replace(keys.to_vec());
+        assert_eq!((show(KEY), show(next)), (Ok(()), Ok(())));
+        guard.replace(vec![keys[0].clone()]);
+        assert_eq!((show(KEY), show(next)), (Err(ApiKeyError::Wrong), Ok(())));
     }
 
     #[test]

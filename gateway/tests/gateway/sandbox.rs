@@ -39,7 +39,7 @@ pub fn options(node: &str) -> Options {
     let secrets = Secrets {
         jwt_key: Some(KEY.into()),
         api_key: Some(API_KEY.into()),
-        redis_password: None,
+        ..Secrets::default()
     };
     Options {
         node: node.to_owned(),

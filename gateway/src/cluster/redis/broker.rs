@@ -1,5 +1,5 @@
 //! `RedisBroker`: envelopes by Redis pub/sub, a channel per node and one for all. A batch is one pipeline; Redis runs it
-//! in order and every subscriber gets it in order.
+//! in order and every subscriber gets it in order. Whole envelopes are sealed where contents are to be.
 
 use std::sync::Arc;
 
@@ -8,7 +8,29 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::RedisLink;
-use crate::cluster::{Broker, ClusterError, Destination};
+use crate::cluster::{Broker, ClusterError, Destination, Listener};
+use crate::security::Sealer;
+
+/// What sealed envelopes belong to.
+const OWNER: &[&[u8]] = &[b"envelope"];
+
+/// Opens envelopes for whoever listens. One that cannot be opened goes on as it is and is counted there as malformed.
+pub(in crate::cluster) struct Opening {
+    pub(in crate::cluster) sealer: Arc<Sealer>,
+    pub(in crate::cluster) listener: Arc<dyn Listener>,
+}
+
+impl Listener for Opening {
+    fn offer(&self, envelope: Bytes) {
+        match self.sealer.open(OWNER, &envelope) {
+            Ok(opened) => self.listener.offer(opened),
+            Err(error) => {
+                tracing::debug!(%error, "an envelope from another node");
+                self.listener.offer(envelope);
+            }
+        }
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -32,13 +54,17 @@ impl Broker for RedisBroker {
             if batch.is_empty() {
                 return Ok(Vec::new());
             }
+            let sealer = self.link.sealer();
             let mut pipeline = Pipeline::with_capacity(batch.len());
             for (to, envelope) in &batch {
                 let channel = match to {
                     Destination::Node(node) => self.link.keys.channel(node),
                     Destination::All => self.link.keys.channel_of_all(),
                 };
-                pipeline.cmd("PUBLISH").arg(channel).arg(envelope.as_ref());
+                pipeline
+                    .cmd("PUBLISH")
+                    .arg(channel)
+                    .arg(sealer.seal(OWNER, envelope).as_ref());
             }
             self.link.query("publish", &pipeline).await
         })

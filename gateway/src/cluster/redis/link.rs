@@ -25,6 +25,7 @@ use crate::cluster::backend::Listener;
 use crate::cluster::wire::Wire;
 use crate::cluster::{ClusterError, RedisParams};
 use crate::protocol::NodeId;
+use crate::security::Sealer;
 
 /// The pause before the first attempt to reconnect, doubled by each that fails.
 const BACKOFF: Duration = Duration::from_millis(50);
@@ -68,6 +69,11 @@ impl RedisLink {
     /// A link of its own, for whoever needs the parts without a whole [`Cluster`](crate::cluster::Cluster).
     pub fn standalone(redis: &RedisParams, cluster: &str) -> Arc<Self> {
         Arc::new(Self::new(redis, cluster, Arc::new(Wire::down())))
+    }
+
+    /// Seals contents before they go to Redis, and opens them.
+    pub fn sealer(&self) -> &Arc<Sealer> {
+        &self.redis.sealer
     }
 
     /// Resolves once there is a connection.
