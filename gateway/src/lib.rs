@@ -23,6 +23,7 @@ pub mod dev;
 pub mod hub;
 pub mod protocol;
 pub mod security;
+pub mod service;
 pub mod session;
 pub mod settings;
 pub mod telemetry;

@@ -17,11 +17,13 @@ pub enum ErrorCode {
     Unavailable,
     /// A queue is full; try again later.
     Busy,
+    /// The application refused it.
+    Rejected,
 }
 
 impl ErrorCode {
     /// Every code, for the generated table and for metrics.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::BadFrame,
         Self::BadTarget,
         Self::Forbidden,
@@ -29,6 +31,7 @@ impl ErrorCode {
         Self::NotSupported,
         Self::Unavailable,
         Self::Busy,
+        Self::Rejected,
     ];
 
     /// The word on the wire and in metrics.
@@ -41,6 +44,7 @@ impl ErrorCode {
             Self::NotSupported => "not_supported",
             Self::Unavailable => "unavailable",
             Self::Busy => "busy",
+            Self::Rejected => "rejected",
         }
     }
 
@@ -58,6 +62,7 @@ impl ErrorCode {
                 "the cluster cannot be reached now; recipients on other nodes did not get the message"
             }
             Self::Busy => "a queue is full; the message was not taken, try again later",
+            Self::Rejected => "the application did not take the message; the words are its own",
         }
     }
 }

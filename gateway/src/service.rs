@@ -1,0 +1,29 @@
+//! Extension points: where an application takes part without a line of the gateway changed.
+//!
+//! In process: callbacks, interceptors and event handlers, gathered in [`Extensions`] before the start. [`Service`] is
+//! what the running gateway asks. Whatever decides (a client that connects, a message) is awaited under a deadline by the
+//! one connection concerned; whatever only hears of things (sent, disconnected, errors, events) has a bounded queue of its
+//! own and never holds up traffic. With nothing registered every question is one test of a flag.
+
+mod callbacks;
+mod client;
+mod event;
+mod extensions;
+mod fault;
+mod interceptor;
+mod lane;
+mod message;
+mod rejection;
+mod run;
+mod stats;
+
+pub use client::{Attributes, Client, ClientInfo};
+pub use event::{Event, EventFilter, EventFilterError};
+pub use extensions::Extensions;
+pub use fault::{Fault, Severity};
+pub use interceptor::{Interceptor, Next};
+pub use lane::LaneStats;
+pub use message::{Answer, Incoming, Sent, Verdict};
+pub use rejection::Rejection;
+pub use run::{Service, ServiceStats};
+pub use stats::Statistics;
