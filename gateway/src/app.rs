@@ -23,10 +23,13 @@ use tonic::service::Routes;
 use wsc_config::GatewayConfig;
 
 use crate::admin::{Admin, Phase};
-use crate::api::{self, ApiContext, GrpcHealth, NodeApi, Reflection, ReflectionError};
+use crate::api::{
+    self, ApiContext, GrpcHealth, MessageService, NodeApi, Reflection, ReflectionError,
+};
 use crate::cluster::Cluster;
 use crate::hub::{self, Hub, ShardContext, ShardThread};
 use crate::security::{ApiKeyGuard, Sealer};
+use crate::service::{Event, EventFilterError, Service, Statistics};
 use crate::settings::{Settings, SettingsError};
 use crate::telemetry::{BuildInfo, Instruments, Metrics};
 use crate::transport::{UpgradeState, accept_forever, upgrade_router};
@@ -51,6 +54,9 @@ pub enum StartError {
     /// The gRPC API cannot describe itself.
     #[error("gRPC reflection")]
     Reflection(#[from] ReflectionError),
+    /// A handler waits for an event that there is not.
+    #[error("events")]
+    Event(#[from] EventFilterError),
     /// A thread cannot be had.
     #[error("threads")]
     Thread(#[source] std::io::Error),
@@ -64,6 +70,7 @@ pub struct Gateway {
     settings: Arc<ArcSwap<Settings>>,
     hub: Arc<Hub>,
     cluster: Cluster,
+    service: Arc<Service>,
     phase: watch::Sender<Phase>,
     /// Handshakes under way when the acceptor ended are refused.
     refusing: Arc<AtomicBool>,
@@ -82,7 +89,11 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts everything. Must be called on a multi-threaded tokio runtime, which the APIs and the cluster then run on.
-    pub async fn start(config: GatewayConfig, options: Options) -> Result<Arc<Self>, StartError> {
+    pub async fn start(
+        config: GatewayConfig,
+        mut options: Options,
+    ) -> Result<Arc<Self>, StartError> {
+        let extensions = std::mem::take(&mut options.extensions);
         let settings = Arc::new(options.settings(&config)?);
         let live = Arc::new(ArcSwap::from(settings.clone()));
         let guard = ApiKeyGuard::new(options.secrets.api_keys()?);
@@ -93,6 +104,9 @@ impl Gateway {
         let (tasks, running) = (TaskTracker::new(), CancellationToken::new());
         // Whatever fails from here on takes down what has been started.
         let undo = running.clone().drop_guard();
+        let (middleware, outbound) = (extensions.middleware(), extensions.outbound());
+        let service = Service::start(extensions, &tasks, &running.child_token());
+        service.emit_now(Event::INITIALIZE, &options.node);
         let params = options.cluster_params(&config, addresses, &sealer);
         let cluster = Cluster::start(params, hub.clone(), &tasks, running.child_token());
         let refusing = Arc::new(AtomicBool::new(false));
@@ -107,15 +121,18 @@ impl Gateway {
             cluster: cluster.clone(),
             settings: settings.clone(),
             instruments: instruments.clone(),
-            upgrades: options.pages(upgrade_router(upgrades)),
+            upgrades: options.pages(middleware.around(upgrade_router(upgrades))),
+            service: service.clone(),
         };
         let shards = inboxes.into_iter();
         let shards = shards.map(|inbox| hub::spawn(inbox, context.clone(), running.child_token()));
         let shards = shards
             .collect::<Result<_, _>>()
             .map_err(StartError::Thread)?;
+        let calls: Arc<dyn MessageService> = Arc::new(NodeApi::new(hub.clone(), cluster.clone()));
+        outbound.connect(calls.clone());
         let api = ApiContext {
-            service: Arc::new(NodeApi::new(hub.clone(), cluster.clone())),
+            service: calls,
             guard,
             instruments: instruments.clone(),
             max_body_bytes: config.wsc.security.max_message_size.len(),
@@ -129,6 +146,7 @@ impl Gateway {
             settings: live,
             hub,
             cluster,
+            service,
             phase: watch::Sender::new(Phase::Starting),
             refusing,
             health,
@@ -144,6 +162,9 @@ impl Gateway {
         undo.disarm();
         gateway.health.serving().await;
         gateway.phase.send_replace(Phase::Serving);
+        gateway
+            .service
+            .emit_now(Event::STARTED, &gateway.options.node);
         tracing::info!(ws = ?addresses.ws, http = %addresses.http, grpc = %addresses.grpc, admin = %addresses.admin, "serving");
         Ok(gateway)
     }
@@ -200,6 +221,16 @@ impl Gateway {
     /// This node's sessions.
     pub const fn hub(&self) -> &Arc<Hub> {
         &self.hub
+    }
+
+    /// What the application added.
+    pub const fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// What this node has done since it started, and what it holds now.
+    pub fn stats(&self) -> Statistics {
+        Statistics::of(self.hub.stats())
     }
 
     /// The other nodes.

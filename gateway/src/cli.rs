@@ -9,6 +9,7 @@ use wsc_config::GatewayConfig;
 use crate::app::Options;
 use crate::dev::{self, Dev};
 use crate::security::{JwtSettings, TokenVerifier};
+use crate::service::Extensions;
 use crate::settings::Secrets;
 use crate::telemetry::{LogHandle, LogSettings, init_logs};
 
@@ -97,6 +98,7 @@ impl Arguments {
             echo: self.conformance_echo,
             pages: dev.as_ref().map(Dev::pages),
             memory: None,
+            extensions: Extensions::default(),
         };
         Ok(Resolved {
             config,

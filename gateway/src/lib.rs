@@ -17,6 +17,7 @@
 pub mod admin;
 pub mod api;
 pub mod app;
+mod builder;
 pub mod cli;
 pub mod cluster;
 pub mod dev;
@@ -28,3 +29,6 @@ pub mod session;
 pub mod settings;
 pub mod telemetry;
 pub mod transport;
+
+pub use app::Gateway;
+pub use builder::GatewayBuilder;

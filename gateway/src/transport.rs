@@ -3,6 +3,7 @@
 
 mod acceptor;
 mod connection;
+mod extended;
 mod held;
 pub mod open;
 mod reader;

@@ -75,6 +75,11 @@ impl Bench {
         };
         let instruments = Instruments::default();
         let context = ShardContext {
+            service: wsc_gateway::service::Service::start(
+                wsc_gateway::service::Extensions::default(),
+                &tokio_util::task::TaskTracker::new(),
+                &CancellationToken::new(),
+            ),
             hub,
             cluster,
             settings,

@@ -37,3 +37,5 @@ mod messages;
 mod outage;
 #[path = "gateway/sealing.rs"]
 mod sealing;
+#[path = "gateway/service.rs"]
+mod service;

@@ -1,5 +1,6 @@
 //! `AckConfig`: how long and how often a message that asks for an acknowledgement is sent again.
 
+use derive_setters::Setters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +17,9 @@ const RULES: &[Rule] = &[Rule {
 }];
 
 /// Acknowledgements of messages that ask for one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::rules(RULES))]
 pub struct AckConfig {
     /// Whether messages that ask for an acknowledgement are sent again until they get one.

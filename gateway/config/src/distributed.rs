@@ -3,6 +3,7 @@
 //! Read by the gateway's cluster parts; the operator fills in `clusterName` and refuses several replicas without
 //! `enabled`. What the times mean together is checked here.
 
+use derive_setters::Setters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -48,8 +49,9 @@ const RULES: &[Rule] = &[Rule {
 }];
 
 /// Several nodes as one service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::rules(RULES))]
 pub struct DistributedConfig {
     /// Whether this node is part of a cluster. More than one replica needs it.

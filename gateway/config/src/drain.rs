@@ -1,6 +1,7 @@
 //! `DrainConfig`: how a node goes without a reconnect storm. Read by the gateway and by the operator, which computes the
 //! pod's grace period from it.
 
+use derive_setters::Setters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +24,9 @@ const RULES: &[Rule] = &[Rule {
 }];
 
 /// How a node empties itself before it goes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::rules(RULES))]
 pub struct DrainConfig {
     /// How long the node goes on accepting after it turned unready, until that has spread.

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use derive_setters::Setters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +17,9 @@ use crate::{
 };
 
 /// Everything a gateway is told.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::kubernetes)]
 pub struct GatewayConfig {
     /// What this gateway is called.
@@ -139,8 +141,9 @@ fn clash(left: SocketAddr, right: SocketAddr) -> bool {
 }
 
 /// What this gateway is called, in logs, metrics and traces.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::kubernetes)]
 pub struct GatewayMeta {
     /// The name of the service.

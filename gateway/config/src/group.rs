@@ -1,13 +1,15 @@
 //! `GroupConfig`: groups of users and their limits.
 
+use derive_setters::Setters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Seconds, schema};
 
 /// Groups of users.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::kubernetes)]
 // Each switch is a key of the reference and none excludes another.
 #[allow(clippy::struct_excessive_bools)]

@@ -1,5 +1,6 @@
 //! `JwtConfig`: which tokens are believed. The algorithm comes from here and never from a token.
 
+use derive_setters::Setters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +16,9 @@ closed! {
 }
 
 /// Which tokens are believed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::kubernetes)]
 pub struct JwtConfig {
     /// The signature that tokens must carry, whatever they say themselves: `HS256`.

@@ -2,14 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use derive_setters::Setters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schema;
 
 /// The HTTP API.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::kubernetes)]
 pub struct HttpConfig {
     /// The address to listen on.
@@ -21,8 +23,9 @@ pub struct HttpConfig {
 }
 
 /// The gRPC API.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::kubernetes)]
 pub struct GrpcConfig {
     /// The address to listen on.
@@ -36,8 +39,9 @@ pub struct GrpcConfig {
 }
 
 /// Health, metrics and drain; not for clients.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::kubernetes)]
 pub struct AdminConfig {
     /// The address to listen on.

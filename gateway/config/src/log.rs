@@ -1,5 +1,6 @@
 //! `LogConfig`: how much is logged, and in which form.
 
+use derive_setters::Setters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -33,8 +34,9 @@ closed! {
 }
 
 /// The log on standard output.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::kubernetes)]
 pub struct LogConfig {
     /// How much is logged: `error`, `warn`, `info`, `debug` or `trace`.

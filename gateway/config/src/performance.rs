@@ -1,13 +1,15 @@
 //! `PerformanceConfig`: limits of a node, buffers, compression and what is measured.
 
+use derive_setters::Setters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ByteSize, Millis, Seconds, schema};
 
 /// Limits of a node, buffers, compression and what is measured.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::kubernetes)]
 pub struct PerformanceConfig {
     /// The most connections of a node. Beyond it the upgrade is refused with 503 and `Retry-After`.

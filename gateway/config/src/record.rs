@@ -1,13 +1,15 @@
 //! `RecordConfig`: whether and for how long it is kept who sent what to whom.
 
+use derive_setters::Setters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Seconds, schema};
 
 /// Records of messages and of each change of their status.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::kubernetes)]
 pub struct RecordConfig {
     /// Whether messages are recorded.

@@ -3,6 +3,7 @@
 //! Without a host there is none: the gateway then runs alone on memory, and the operator runs a Redis of its own and
 //! writes its address here. Passwords and certificates are referred to, never held.
 
+use derive_setters::Setters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -41,8 +42,9 @@ const RULES: &[Rule] = &[
 ];
 
 /// The Redis that nodes share.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::rules(RULES))]
 pub struct RedisConfig {
     /// Where Redis is. Empty: none; in the resource, the operator then runs one for this gateway.
@@ -122,8 +124,9 @@ impl Default for RedisConfig {
 }
 
 /// Encryption on the way to Redis.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::kubernetes)]
 pub struct RedisTlsConfig {
     /// Whether Redis is spoken to by TLS.
@@ -151,8 +154,9 @@ const SENTINEL_RULES: &[Rule] = &[
 ];
 
 /// Finding the primary by Sentinel.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::rules(SENTINEL_RULES))]
 pub struct RedisSentinelConfig {
     /// Whether the primary is asked for at `addresses` instead of being `host`.
@@ -184,8 +188,9 @@ impl RedisSentinelConfig {
 }
 
 /// Redis Cluster.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::kubernetes)]
 pub struct RedisClusterConfig {
     /// Whether Redis is a cluster.

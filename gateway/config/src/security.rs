@@ -1,5 +1,6 @@
 //! `SecurityConfig`: who gets in, what they may send and how much of it.
 
+use derive_setters::Setters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +17,9 @@ const RULES: &[Rule] = &[Rule {
 }];
 
 /// Who gets in, what they may send and how much of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::rules(RULES))]
 // Each switch is a key of the reference and none excludes another.
 #[allow(clippy::struct_excessive_bools)]
@@ -112,8 +114,9 @@ impl Default for SecurityConfig {
 }
 
 /// How much a session may send.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::kubernetes)]
 pub struct MessageRateLimitConfig {
     /// The time over which messages are counted.

@@ -1,5 +1,6 @@
 //! `SseConfig`: the Server-Sent Events transport, on the listener that WebSocket uses.
 
+use derive_setters::Setters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +17,9 @@ const RULES: &[Rule] = &[Rule {
 }];
 
 /// The Server-Sent Events transport.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::rules(RULES))]
 pub struct SseConfig {
     /// Where clients connect. Must differ from `wsc.path`.

@@ -1,5 +1,6 @@
 //! `TicketConfig`: customer service, from the queue to the agent.
 
+use derive_setters::Setters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -33,8 +34,9 @@ const RULES: &[Rule] = &[Rule {
 }];
 
 /// Tickets: a customer is brought together with an agent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
+#[setters(prefix = "with_")]
 #[schemars(transform = schema::rules(RULES))]
 // Each switch is a key of the reference and none excludes another.
 #[allow(clippy::struct_excessive_bools)]

@@ -27,6 +27,19 @@ pub struct ApiMessage {
     pub from: Option<String>,
 }
 
+impl ApiMessage {
+    /// A message whose content is this text.
+    pub fn text(kind: &str, from: &str, content: &str) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            from: Some(from.to_owned()),
+            // A text is always JSON.
+            content: serde_json::value::to_raw_value(content).ok(),
+            ..Self::default()
+        }
+    }
+}
+
 /// What became of a message for one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipient {

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Gateway;
 use crate::admin::Phase;
 use crate::hub::{Command, DrainPlan, ShardThread};
+use crate::service::Event;
 
 /// Kept back from the deadline for what follows the sessions: finishing API calls and leaving the cluster.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -83,6 +84,7 @@ impl Gateway {
 
     async fn stop(&self, deadline: Instant) {
         let deadline = deadline.max(Instant::now() + LAST_WORDS);
+        self.service.emit_now(Event::STOPPED, &self.options.node);
         self.running.cancel();
         if timeout_at(deadline, self.tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");

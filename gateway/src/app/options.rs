@@ -12,6 +12,7 @@ use crate::cluster::{Backend, ClusterParams, Password, RedisParams};
 use crate::hub::MAX_SHARDS;
 use crate::protocol::NodeId;
 use crate::security::{SealKeys, Sealer};
+use crate::service::Extensions;
 use crate::settings::{Secrets, Settings, SettingsError};
 
 /// The particulars of one process.
@@ -31,6 +32,8 @@ pub struct Options {
     pub pages: Option<Router>,
     /// The cluster in memory this node is part of when there is no Redis; `None`: one of its own.
     pub memory: Option<Arc<MemoryStore>>,
+    /// What the application adds.
+    pub extensions: Extensions,
 }
 
 impl Options {

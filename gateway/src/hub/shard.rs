@@ -29,6 +29,7 @@ use super::wheel::Wheel;
 use super::{Hub, ShardHandle, ShardId, ShardStats};
 use crate::cluster::Cluster;
 use crate::protocol::{ErrorCode, SessionId, UserId};
+use crate::service::Service;
 use crate::session::liveness::{self, TICK, Tick};
 use crate::session::{Limits, QueuePool};
 use crate::settings::Settings;
@@ -48,6 +49,8 @@ pub struct ShardContext {
     pub instruments: Instruments,
     /// Answers upgrade requests.
     pub upgrades: Router,
+    /// What the application added.
+    pub service: Arc<Service>,
 }
 
 /// The sessions of one thread.

@@ -25,6 +25,10 @@ pub enum Disconnect {
     SlowConsumer,
     /// The connection does not behave: too many bad frames.
     Abuse,
+    /// The application does not want this client.
+    Rejected,
+    /// The application could not be asked about this client.
+    Unavailable,
 }
 
 /// One line of the table of close codes.
@@ -42,7 +46,7 @@ pub struct CloseCode {
 
 impl Disconnect {
     /// Every kind, for the generated table and for metrics.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::ClientClosed,
         Self::ConnectionLost,
         Self::Protocol(1002),
@@ -54,6 +58,8 @@ impl Disconnect {
         Self::Timeout,
         Self::SlowConsumer,
         Self::Abuse,
+        Self::Rejected,
+        Self::Unavailable,
     ];
 
     /// Code, words and advice.
@@ -75,6 +81,8 @@ impl Disconnect {
             Self::Timeout => (4004, "timeout", "nothing heard from the client", true),
             Self::SlowConsumer => (4005, "slow_consumer", "client reads too slowly", true),
             Self::Abuse => (4006, "abuse", "too many bad frames", false),
+            Self::Rejected => (4010, "rejected", "refused by the application", false),
+            Self::Unavailable => (1013, "unavailable", "try again later", true),
         };
         CloseCode {
             code,

@@ -98,6 +98,12 @@ fn close_lines(disconnect: Disconnect) -> Vec<(u16, String)> {
             "the client's outbox was full and `wsc.slowConsumerPolicy` says `disconnect`"
         }
         Disconnect::Abuse => "more than 100 refused frames came in a row",
+        Disconnect::Rejected => {
+            "a callback or hook of the application refused the session, after an `error` frame with its words"
+        }
+        Disconnect::Unavailable => {
+            "a hook that must decide about the session did not answer, after an `error` frame"
+        }
     };
     vec![close_line(disconnect.describe(), when)]
 }

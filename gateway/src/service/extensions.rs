@@ -13,7 +13,8 @@ use tower::{Layer, Service};
 
 use super::callbacks::Chain;
 use super::{
-    Client, Event, EventFilter, EventFilterError, Fault, Incoming, Interceptor, Rejection, Sent,
+    Client, Event, EventFilter, EventFilterError, Fault, Gatekeeper, Incoming, Interceptor,
+    Outbound, Rejection, Sent,
 };
 use crate::protocol::Disconnect;
 
@@ -30,7 +31,9 @@ pub struct Extensions {
     pub(super) faults: Chain<Fault, Rejection>,
     interceptors: Vec<Arc<dyn Interceptor>>,
     pub(super) events: Vec<(EventFilter, String, OnEvent)>,
-    middleware: Vec<Middleware>,
+    gatekeepers: Vec<Arc<dyn Gatekeeper>>,
+    middleware: MiddlewareStack,
+    outbound: Outbound,
 }
 
 impl std::fmt::Debug for Extensions {
@@ -40,7 +43,7 @@ impl std::fmt::Debug for Extensions {
         out.debug_struct("Extensions")
             .field("interceptors", &names)
             .field("events", &events)
-            .field("middleware", &self.middleware.len())
+            .field("middleware", &self.middleware.0.len())
             .finish_non_exhaustive()
     }
 }
@@ -116,6 +119,21 @@ impl Extensions {
         self.interceptors.push(interceptor);
     }
 
+    /// Adds someone who decides about clients that connect.
+    pub fn use_gatekeeper(&mut self, gatekeeper: impl Gatekeeper) {
+        self.use_shared_gatekeeper(Arc::new(gatekeeper));
+    }
+
+    /// Adds a gatekeeper that somebody else holds too.
+    pub fn use_shared_gatekeeper(&mut self, gatekeeper: Arc<dyn Gatekeeper>) {
+        self.gatekeepers.push(gatekeeper);
+    }
+
+    /// How extensions send once the gateway runs.
+    pub fn outbound(&self) -> Outbound {
+        self.outbound.clone()
+    }
+
     /// Adds a tower layer around the upgrade request. The first added is the outermost.
     pub fn use_middleware<L>(&mut self, layer: L)
     where
@@ -126,6 +144,7 @@ impl Extensions {
         <L::Service as Service<Request<Body>>>::Future: Send + 'static,
     {
         self.middleware
+            .0
             .push(Arc::new(move |router| router.layer(layer.clone())));
     }
 
@@ -137,10 +156,28 @@ impl Extensions {
         all
     }
 
-    /// The routes of the WebSocket listener with the middleware around them.
+    /// The gatekeepers, in the order they are asked.
+    pub(super) fn gatekeepers(&self) -> Vec<Arc<dyn Gatekeeper>> {
+        let mut all = self.gatekeepers.clone();
+        all.sort_by_key(|one| one.order());
+        all
+    }
+
+    /// The middleware, to be put around the routes.
+    pub fn middleware(&self) -> MiddlewareStack {
+        self.middleware.clone()
+    }
+}
+
+/// Tower layers around the upgrade request, outermost first.
+#[derive(Clone, Default)]
+pub struct MiddlewareStack(Vec<Middleware>);
+
+impl MiddlewareStack {
+    /// The routes of the WebSocket listener with the layers around them.
     pub fn around(&self, router: Router) -> Router {
         // A layer added later stands further out, so the first comes last.
-        self.middleware
+        self.0
             .iter()
             .rev()
             .fold(router, |router, layer| layer(router))

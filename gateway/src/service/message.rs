@@ -108,6 +108,4 @@ pub struct Sent {
     pub id: String,
     /// The message as the JSON codec wrote it.
     pub json: Bytes,
-    /// How many sessions of this node got it. Other nodes have their own.
-    pub local: usize,
 }

@@ -14,8 +14,8 @@ use tokio_util::task::TaskTracker;
 use super::callbacks::Chain;
 use super::lane::{Handler, Lane};
 use super::{
-    Client, Event, EventFilter, Extensions, Fault, Incoming, Interceptor, LaneStats, Next,
-    Rejection, Sent, Severity, Verdict,
+    Attributes, Client, Event, EventFilter, Extensions, Fault, Gatekeeper, Incoming, Interceptor,
+    LaneStats, Next, Rejection, Sent, Severity, Verdict,
 };
 use crate::protocol::Disconnect;
 
@@ -39,6 +39,7 @@ pub struct ServiceStats {
 pub struct Service {
     connected: Chain<Client, Rejection>,
     received: Chain<(Client, Arc<Incoming>), Rejection>,
+    gatekeepers: Vec<Arc<dyn Gatekeeper>>,
     interceptors: Vec<Arc<dyn Interceptor>>,
     disconnected: Option<Lane<(Client, Disconnect)>>,
     sent: Option<Lane<Sent>>,
@@ -71,6 +72,7 @@ impl Service {
         cancel: &CancellationToken,
     ) -> Arc<Self> {
         let interceptors = extensions.interceptors();
+        let gatekeepers = extensions.gatekeepers();
         let Extensions {
             connected,
             received,
@@ -89,6 +91,7 @@ impl Service {
         Arc::new(Self {
             connected,
             received,
+            gatekeepers,
             interceptors,
             disconnected: lane("on_client_disconnect", disconnected, tasks, cancel),
             sent: lane("on_message_sent", sent, tasks, cancel),
@@ -101,12 +104,26 @@ impl Service {
 
     /// Whether anyone wants to decide about clients that connect.
     pub fn decides_clients(&self) -> bool {
-        !self.connected.is_empty()
+        !self.connected.is_empty() || !self.gatekeepers.is_empty()
     }
 
     /// Whether anyone wants to decide about messages.
     pub fn decides_messages(&self) -> bool {
         !self.received.is_empty() || !self.interceptors.is_empty()
+    }
+
+    /// Whether anything at all is registered that concerns clients: without, connections keep no [`Client`].
+    pub fn concerns_clients(&self) -> bool {
+        self.decides_clients()
+            || self.decides_messages()
+            || self.hears_sent()
+            || self.hears_clients()
+            || self.faults.is_some()
+    }
+
+    /// Whether anyone wants to know what goes wrong.
+    pub fn hears_faults(&self) -> bool {
+        self.faults.is_some()
     }
 
     /// Whether anyone wants to know which messages were sent.
@@ -126,13 +143,23 @@ impl Service {
         self.events.iter().any(|(filter, ..)| filter.wants(name))
     }
 
-    /// Asks whether a client may have its session.
-    pub async fn connect(&self, client: &Client) -> Result<(), Rejection> {
-        let asked = self.decide(client, self.connected.run(client)).await;
+    /// Asks whether a client may have its session, and what is to be noted about it: callbacks first, then gatekeepers,
+    /// each of which sees the client as it came; of two notes by the same name the later one stays.
+    pub async fn connect(&self, client: &Client) -> Result<Attributes, Rejection> {
+        let asked = self.decide(client, self.admit(client)).await;
         if asked.is_err() {
             self.stats.clients_refused.fetch_add(1, Relaxed);
         }
         asked
+    }
+
+    async fn admit(&self, client: &Client) -> Result<Attributes, Rejection> {
+        self.connected.run(client).await?;
+        let mut attributes = Attributes::new();
+        for gatekeeper in &self.gatekeepers {
+            attributes.extend(gatekeeper.admit(client).await?);
+        }
+        Ok(attributes)
     }
 
     /// Asks what becomes of a message: callbacks first, then the interceptors.
@@ -225,6 +252,14 @@ impl Service {
         }
         if let Some(lane) = &self.faults {
             lane.offer(fault);
+        }
+    }
+
+    /// The gateway itself has come so far.
+    pub fn emit_now(&self, name: &str, node: &str) {
+        if self.wants(name) {
+            let data = serde_json::json!({ "node": node });
+            self.emit(&Event::now(name, Some(node), data));
         }
     }
 

@@ -10,6 +10,7 @@ use super::Socket;
 use crate::hub::SessionKey;
 use crate::protocol::{Codec, Disconnect, SessionId};
 use crate::security::Identity;
+use crate::service::Client;
 use crate::session::liveness::{Signs, Tick};
 use crate::session::{Outbox, OverflowPolicy};
 
@@ -34,6 +35,7 @@ pub struct Connection {
     codec: Codec,
     peer: SocketAddr,
     session: OnceCell<Box<Session>>,
+    client: OnceCell<Client>,
     outbox: RefCell<Outbox>,
     heard: Cell<Tick>,
     pinged: Cell<Tick>,
@@ -61,6 +63,7 @@ impl Connection {
             codec,
             peer,
             session: OnceCell::new(),
+            client: OnceCell::new(),
             outbox: RefCell::default(),
             heard: Cell::new(now),
             pinged: Cell::new(now),
@@ -121,6 +124,16 @@ impl Connection {
         });
         debug_assert!(self.session.get().is_none());
         self.session.get_or_init(|| session);
+    }
+
+    /// The session as extensions see it; nothing where nobody wants to.
+    pub fn client(&self) -> Option<&Client> {
+        self.client.get()
+    }
+
+    /// Notes how extensions see it.
+    pub fn set_client(&self, client: Client) {
+        self.client.get_or_init(|| client);
     }
 
     /// Waits until there is something to read.

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::open::{Opening, open};
-use super::reader;
+use super::{extended, reader};
 use crate::hub::{Later, Shard};
 use crate::protocol::ErrorCode;
 use crate::protocol::json::ClientFrame;
@@ -63,6 +63,9 @@ pub(super) async fn take(
                 connection,
                 &frame.refuse(ErrorCode::NotSupported, message),
             );
+        }
+        Decision::Publish(target, body) if shard.context().service.decides_messages() => {
+            extended::take(shard, connection, (target, body), text.len(), later).await;
         }
         now => reader::act(shard, connection, now, text.len(), later),
     }

@@ -4,7 +4,9 @@
 
 use std::rc::Rc;
 
+use super::extended;
 use crate::hub::Shard;
+use crate::protocol::SessionId;
 use crate::security::Identity;
 use crate::transport::Connection;
 
@@ -16,13 +18,19 @@ pub struct Opening {
 }
 
 /// Makes a session of the connection, or closes it with the reason why not.
-#[allow(
-    clippy::unused_async,
-    reason = "the steps that wait come with what needs them"
-)]
 pub async fn open(shard: &Rc<Shard>, connection: &Rc<Connection>, opening: Opening) {
     if connection.is_closing() {
         return;
     }
-    shard.activate(connection, opening.identity);
+    let Opening { identity } = opening;
+    let session = SessionId::generate();
+    let service = &shard.context().service;
+    if !service.concerns_clients() {
+        return shard.activate(connection, session, identity);
+    }
+    if let Some(client) = extended::admit(shard, connection, &identity, session).await {
+        connection.set_client(client.clone());
+        shard.activate(connection, session, identity);
+        service.client_connected(&client);
+    }
 }

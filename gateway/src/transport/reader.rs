@@ -11,8 +11,9 @@ use wsc_wire::{Decoder, Message, Opcode};
 use super::held;
 use crate::hub::{Later, Shard};
 use crate::protocol::json::{self, ClientFrame, Refusal};
-use crate::protocol::{Control, Disconnect, ErrorCode};
+use crate::protocol::{Control, Disconnect, ErrorCode, Target};
 use crate::security::Identity;
+use crate::service::{Fault, Severity};
 use crate::session::decide::{Decision, decide};
 use crate::session::liveness::CLOSE_PATIENCE;
 use crate::transport::Connection;
@@ -210,6 +211,8 @@ fn take_text(shard: &Rc<Shard>, connection: &Rc<Connection>, text: &str, later: 
     let identity = connection.session().map(|session| &session.identity);
     match decide(&frame, identity) {
         Decision::Authenticate(_) | Decision::Call(_) => later.hold(text),
+        // Extensions may have to be waited for.
+        Decision::Publish(..) if shard.context().service.decides_messages() => later.hold(text),
         now => act(shard, connection, now, text.len(), later),
     }
 }
@@ -226,6 +229,17 @@ pub(super) fn act(
         Decision::Pong(id) => {
             connection.good_frame();
             shard.say(connection, &Control::Pong(id));
+        }
+        Decision::Publish(Target::Application, body)
+            if !shard.context().service.decides_messages() =>
+        {
+            let message = "no target, and no application hook takes frames without one".to_owned();
+            let refusal = Refusal {
+                code: ErrorCode::NotSupported,
+                message,
+                ref_id: body.id.map(str::to_owned),
+            };
+            refuse(shard, connection, &refusal);
         }
         Decision::Publish(target, body) => {
             connection.good_frame();
@@ -267,6 +281,15 @@ pub(super) fn refuse(shard: &Shard, connection: &Rc<Connection>, refusal: &Refus
         return shard.close(connection, Disconnect::Unauthenticated);
     }
     shard.count_error(refusal.code);
+    let service = &shard.context().service;
+    if service.hears_faults() {
+        service.fault(Fault {
+            severity: Severity::Warning,
+            part: refusal.code.as_str().to_owned(),
+            message: refusal.message.clone(),
+            client: connection.client().cloned(),
+        });
+    }
     if connection.bad_frame() > BAD_FRAMES_MAX {
         return shard.close(connection, Disconnect::Abuse);
     }

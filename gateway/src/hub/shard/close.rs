@@ -36,6 +36,8 @@ impl Shard {
             | Disconnect::TokenExpired
             | Disconnect::Kicked
             | Disconnect::Timeout
+            | Disconnect::Rejected
+            | Disconnect::Unavailable
             | Disconnect::Abuse => {}
         }
         let farewell = connection.codec().close(told.code, told.reason);

@@ -39,8 +39,7 @@ impl Shard {
     }
 
     /// Gives a connection its identity: from here on it is a session, found by its user and known to the cluster.
-    pub fn activate(&self, connection: &Rc<Connection>, identity: Identity) {
-        let session = SessionId::generate();
+    pub fn activate(&self, connection: &Rc<Connection>, session: SessionId, identity: Identity) {
         // Only the distance to the expiry comes from the wall clock: later steps of it move no deadline.
         let left = identity
             .expires_at()
@@ -112,6 +111,9 @@ impl Shard {
             stats.count_disconnect(why);
         });
         self.forget(connection);
+        if let Some(client) = connection.client() {
+            self.context.service.client_disconnected(client, why);
+        }
         // What was answered in this very turn still goes out; then nothing keeps the socket, blocked or not.
         if !connection.blocked() {
             self.write_out(connection);

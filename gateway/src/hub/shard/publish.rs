@@ -13,6 +13,7 @@ use crate::hub::outgoing::Local;
 use crate::hub::{Command, Hub, Outgoing, Recipients, SessionKey, ShardId};
 use crate::protocol::json::{self, Refusal};
 use crate::protocol::{ErrorCode, Message, MessageBody, Sender, Target, Told, UserId};
+use crate::service::Sent;
 use crate::transport::{Connection, Held};
 
 /// What could not be handed on without waiting. Once something is here, what follows joins it: order is kept.
@@ -112,6 +113,15 @@ impl Shard {
             Target::Broadcast => self.publish_to_all(&outgoing, report, later),
             // Refused when the session decided: nothing to be done with them yet.
             Target::Group(_) | Target::Ticket(_) | Target::Application => {}
+        }
+        if self.context.service.hears_sent()
+            && let Some(client) = connection.client()
+        {
+            self.context.service.message_sent(Sent {
+                client: client.clone(),
+                id: id.to_owned(),
+                json: outgoing.parcel().json.clone(),
+            });
         }
     }
 

@@ -1,0 +1,162 @@
+//! Where connections meet the application's extensions: may this client have its session, what becomes of this message.
+//!
+//! Nobody comes here while nothing is registered.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::reader;
+use crate::hub::{Later, Outgoing, Recipients, Shard, unix_millis};
+use crate::protocol::json::{self, Refusal};
+use crate::protocol::{
+    Control, Disconnect, ErrorCode, Message, MessageBody, Priority, Sender, SessionId, Target,
+};
+use crate::security::Identity;
+use crate::service::{Answer, Attributes, Client, ClientInfo, Incoming, Rejection, Verdict};
+use crate::session::decide::Decision;
+use crate::transport::Connection;
+
+/// Asks whether this identity may have a session here. `None`: it may not, and has been told.
+pub(super) async fn admit(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    identity: &Identity,
+    session: SessionId,
+) -> Option<Client> {
+    let service = &shard.context().service;
+    let mut client = describe(shard, connection, identity, session);
+    if service.decides_clients() {
+        match service.connect(&client).await {
+            Ok(attributes) if attributes.is_empty() => {}
+            Ok(attributes) => {
+                client = Client::new(ClientInfo {
+                    attributes,
+                    ..(*client).clone()
+                });
+            }
+            Err(rejection) => {
+                turn_away(shard, connection, rejection);
+                return None;
+            }
+        }
+    }
+    // A drain, or the client itself, may have ended it meanwhile.
+    (!connection.is_closing()).then_some(client)
+}
+
+fn describe(
+    shard: &Shard,
+    connection: &Connection,
+    identity: &Identity,
+    session: SessionId,
+) -> Client {
+    let (node, epoch) = shard.context().cluster.identity();
+    Client::new(ClientInfo {
+        session,
+        user: identity.user.clone(),
+        user_type: identity.user_type.clone(),
+        device: identity.device.clone(),
+        transport: "ws",
+        node: node.clone(),
+        epoch,
+        address: Some(connection.peer().ip()),
+        connected_at: unix_millis(),
+        attributes: Attributes::new(),
+    })
+}
+
+fn turn_away(shard: &Shard, connection: &Rc<Connection>, rejection: Rejection) {
+    let why = match rejection.code {
+        ErrorCode::Unavailable | ErrorCode::Busy => Disconnect::Unavailable,
+        ErrorCode::BadFrame
+        | ErrorCode::BadTarget
+        | ErrorCode::Forbidden
+        | ErrorCode::Offline
+        | ErrorCode::NotSupported
+        | ErrorCode::Rejected => Disconnect::Rejected,
+    };
+    shard.count_error(rejection.code);
+    let refusal = Refusal {
+        code: rejection.code,
+        message: rejection.message,
+        ref_id: None,
+    };
+    shard.say_anyway(connection, &Control::Error(&refusal));
+    shard.close(connection, why);
+}
+
+/// Asks what becomes of a message, and does it.
+pub(super) async fn take(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    (target, body): (Target, MessageBody<'_>),
+    size: usize,
+    later: &mut Later,
+) {
+    let Some(client) = connection.client() else {
+        return;
+    };
+    let ref_id = body.id.map(str::to_owned);
+    let message = Incoming::of(target, &body, false);
+    let verdict = shard.context().service.message(client, message).await;
+    if connection.is_closing() {
+        return;
+    }
+    match verdict {
+        Ok(Verdict::Send(message)) => {
+            let decision = Decision::Publish(message.target.clone(), message.body());
+            reader::act(shard, connection, decision, size, later);
+        }
+        Ok(Verdict::Answer(answer)) => {
+            taken(shard, connection, size);
+            reply(shard, connection, &answer, ref_id.as_deref());
+        }
+        Ok(Verdict::Swallow) => taken(shard, connection, size),
+        Err(rejection) => {
+            // The frame was a good one: the application's no is no abuse.
+            taken(shard, connection, size);
+            shard.count_error(rejection.code);
+            let refusal = Refusal {
+                code: rejection.code,
+                message: rejection.message,
+                ref_id,
+            };
+            shard.say(connection, &Control::Error(&refusal));
+        }
+    }
+}
+
+fn taken(shard: &Shard, connection: &Connection, size: usize) {
+    connection.good_frame();
+    shard.count(|stats| {
+        stats.messages_received.fetch_add(1, Relaxed);
+        stats.bytes_received.fetch_add(size as u64, Relaxed);
+    });
+}
+
+/// Puts the application's answer into the outbox of this one session.
+fn reply(shard: &Shard, connection: &Connection, answer: &Answer, reply_to: Option<&str>) {
+    let Some(session) = connection.session() else {
+        return;
+    };
+    let message = Message {
+        target: &Target::User(session.identity.user.clone()),
+        sender: Sender {
+            id: "system",
+            kind: "system",
+            seq: 0,
+        },
+        id: &uuid::Uuid::now_v7().to_string(),
+        create_at: unix_millis(),
+        body: MessageBody {
+            kind: &answer.kind,
+            id: None,
+            content: answer.content.as_deref(),
+            data: answer.data.as_deref(),
+            priority: Priority::Normal,
+            reply_to,
+        },
+    };
+    let outgoing = Outgoing::new(shard.written(|out| json::write_message(&message, out)).into());
+    shard.deliver(&Recipients::Session(connection.key()), &outgoing);
+}

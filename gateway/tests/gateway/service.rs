@@ -1,0 +1,317 @@
+//! Extensions of a whole gateway, in process: who gets in, what becomes of messages, who hears of what.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use axum::extract::Request;
+use axum::middleware::{Next as Onward, from_fn};
+use axum::response::Response;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use serde_json::json;
+use wsc_gateway::app::Gateway;
+use wsc_gateway::protocol::Target;
+use wsc_gateway::security::Scopes;
+use wsc_gateway::service::{
+    Answer, Attributes, Client as Who, Extensions, Gatekeeper, Incoming, Interceptor, Next,
+    Rejection, Verdict,
+};
+
+use crate::client::Client;
+use crate::sandbox::{Node, config, eventually, options, token};
+
+#[path = "../../examples/chat.rs"]
+#[allow(dead_code)]
+mod chat;
+
+async fn start(sets: &[&str], register: impl FnOnce(&mut Extensions)) -> Node {
+    let mut options = options("extended");
+    register(&mut options.extensions);
+    Node(Gateway::start(config(sets), options).await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_a_callback_refuses_is_told_why_and_closed_with_4010() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let node = start(&[], |extensions| {
+        extensions.on_client_connect(|client| async move {
+            if client.user.as_str() == "mallory" {
+                return Err("we have met".into());
+            }
+            Ok(())
+        });
+        extensions.on_client_connect(move |_| {
+            counted.fetch_add(1, Relaxed);
+            async { Ok(()) }
+        });
+    })
+    .await;
+    let _alice = node.connect("alice").await;
+    let bearer = format!("Bearer {}", token("mallory", Scopes::NONE));
+    let headers = [("authorization", bearer.as_str())];
+    let mut mallory = Client::open(&node.ws(), &headers).await.unwrap();
+    let (frames, code) = mallory.closed().await;
+    assert_eq!(code, 4010);
+    assert_eq!(
+        (frames.len(), &frames[0]["code"], &frames[0]["message"]),
+        (1, &json!("rejected"), &json!("we have met"))
+    );
+    // The same for an identity that comes in a first frame.
+    let mut mallory = Client::open(&node.ws(), &[]).await.unwrap();
+    let token = token("mallory", Scopes::NONE);
+    mallory
+        .send(json!({"type": "auth", "data": {"token": token}}))
+        .await;
+    assert_eq!(mallory.closed().await.1, 4010);
+    assert_eq!(asked.load(Relaxed), 1, "the first error stops the chain");
+    assert_eq!(node.online().await, ["alice"]);
+}
+
+struct Desk;
+
+impl Gatekeeper for Desk {
+    fn name(&self) -> &'static str {
+        "desk"
+    }
+
+    fn admit<'a>(&'a self, client: &'a Who) -> BoxFuture<'a, Result<Attributes, Rejection>> {
+        let badge = format!("badge of {}", client.user);
+        Box::pin(async move { Ok([("badge".to_owned(), badge)].into()) })
+    }
+}
+
+/// Does what the content says.
+struct Obedient;
+
+impl Interceptor for Obedient {
+    fn name(&self) -> &'static str {
+        "obedient"
+    }
+
+    fn intercept<'a>(
+        &'a self,
+        client: &'a Who,
+        mut message: Incoming,
+        next: Next<'a>,
+    ) -> BoxFuture<'a, Result<Verdict, Rejection>> {
+        Box::pin(async move {
+            match message.text().as_deref() {
+                Some("refuse") => Err("no".into()),
+                Some("answer") => Ok(Verdict::Answer(Answer::text(
+                    "badge",
+                    &client.attributes["badge"],
+                ))),
+                Some("swallow") => Ok(Verdict::Swallow),
+                Some("change") => {
+                    message.content = serde_json::value::to_raw_value("changed").ok();
+                    next.run(message).await
+                }
+                _ => next.run(message).await,
+            }
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interceptor_changes_answers_swallows_and_refuses_and_order_is_kept() {
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let seen = sent.clone();
+    let node = start(&[], |extensions| {
+        extensions.use_gatekeeper(Desk);
+        extensions.use_interceptor(Obedient);
+        extensions.on_message_sent(move |message| {
+            seen.lock().push(message.id);
+            async { Ok(()) }
+        });
+    })
+    .await;
+    let mut alice = node.connect("alice").await;
+    let mut bob = node.connect("bob").await;
+    for (id, what) in ["one", "refuse", "answer", "swallow", "change", "last"]
+        .into_iter()
+        .enumerate()
+    {
+        let frame = json!({"type": "text", "id": id.to_string(), "to": "bob", "content": what});
+        alice.feed(frame).await;
+    }
+    alice.flush().await;
+    let heard = [bob.hear().await, bob.hear().await, bob.hear().await];
+    assert_eq!(heard, ["one", "changed", "last"]);
+    let refused = alice.next().await;
+    assert_eq!(
+        (&refused["type"], &refused["code"], &refused["ref"]),
+        (&json!("error"), &json!("rejected"), &json!("1"))
+    );
+    let answer = alice.next().await;
+    assert_eq!(
+        (&answer["type"], &answer["content"], &answer["reply_to"]),
+        (&json!("badge"), &json!("badge of alice"), &json!("2"))
+    );
+    eventually("what was sent is told", || async {
+        *sent.lock() == ["0", "4", "5"]
+    })
+    .await;
+    let stats = node.0.stats();
+    assert_eq!(stats.total_messages_received, 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_without_target_goes_to_the_application_alone() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let seen = heard.clone();
+    let node = start(&[], |extensions| {
+        extensions.on_message_received(move |_, message| {
+            if message.target == Target::Application {
+                seen.lock().push(message.kind.clone());
+            }
+            async { Ok(()) }
+        });
+    })
+    .await;
+    let mut alice = node.connect("alice").await;
+    alice.send(json!({"type": "order", "content": 1})).await;
+    alice.send(json!({"type": "ping", "id": "p"})).await;
+    assert_eq!(alice.next().await["type"], "pong", "no error came before");
+    assert_eq!(*heard.lock(), ["order"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn middleware_stands_around_the_upgrade_with_the_first_added_outermost() {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let node = start(&[], |extensions| {
+        for name in ["outer", "inner"] {
+            let order = order.clone();
+            extensions.use_middleware(from_fn(move |request: Request, next: Onward| {
+                let order = order.clone();
+                async move {
+                    order.lock().push(format!("{name} in"));
+                    let response: Response = next.run(request).await;
+                    order.lock().push(format!("{name} out"));
+                    response
+                }
+            }));
+        }
+    })
+    .await;
+    node.connect("alice").await;
+    assert_eq!(
+        *order.lock(),
+        ["outer in", "inner in", "inner out", "outer out"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_tell_of_the_life_of_a_gateway_and_its_clients_in_order() {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let seen = events.clone();
+    let node = start(&[], |extensions| {
+        let handler = move |event: wsc_gateway::service::Event| {
+            let subject = event.subject.unwrap_or_default();
+            let reason = event.data["reason"].as_str().unwrap_or_default();
+            seen.lock()
+                .push(format!("{} {subject} {reason}", event.name));
+            async {}
+        };
+        extensions.on_event("*", handler).unwrap();
+    })
+    .await;
+    let alice = node.connect("alice").await;
+    drop(alice);
+    eventually("alice is gone", || async { events.lock().len() >= 4 }).await;
+    node.0.drain().await;
+    assert_eq!(
+        *events.lock(),
+        [
+            "websocket.initialize extended ",
+            "websocket.started extended ",
+            "client.connected alice ",
+            "client.disconnected alice connection_lost",
+            "websocket.stopped extended ",
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_for_an_event_that_there_is_not_fails_the_start() {
+    let builder = Gateway::builder().on_event("client.conected", |_| async {});
+    let error = builder.start().await.err().unwrap();
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(why, "no event is called `client.conected`");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statistics_are_exact_however_many_clients_talk_at_once() {
+    const CLIENTS: usize = 20;
+    const EACH: usize = 50;
+    let node = Arc::new(start(&[], |_| {}).await);
+    let mut talks = tokio::task::JoinSet::new();
+    for index in 0..CLIENTS {
+        let node = node.clone();
+        talks.spawn(async move {
+            let me = format!("user-{index}");
+            let mut client = node.connect(&me).await;
+            for _ in 0..EACH {
+                client.say(&me, "0123456789").await;
+            }
+            for _ in 0..EACH {
+                assert_eq!(client.hear().await, "0123456789");
+            }
+            client
+        });
+    }
+    let clients = talks.join_all().await;
+    let stats = node.0.stats();
+    let total = (CLIENTS * EACH) as u64;
+    assert_eq!(stats.total_messages_received, total);
+    // Each client's welcome was written, too.
+    assert_eq!(stats.total_messages_sent, total + CLIENTS as u64);
+    assert_eq!(stats.current_connections, CLIENTS as u64);
+    assert_eq!(
+        stats.by_user_type,
+        [("customer".to_owned(), CLIENTS as u64)]
+    );
+    drop(clients);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_chat_example_greets_remembers_filters_and_lists() {
+    let source = include_str!("../../examples/chat.rs");
+    assert!(source.lines().count() < 100, "{}", source.lines().count());
+    let node = Node(
+        chat::chat(config(&["wsc.security.enableAuth=false"]))
+            .start()
+            .await
+            .unwrap(),
+    );
+    let url = |user: &str| format!("{}?user_id={user}", node.ws());
+    let mut alice = Client::open(&url("alice"), &[]).await.unwrap();
+    assert_eq!(alice.next().await["type"], "welcome");
+    assert_eq!(alice.hear().await, "hello");
+    alice
+        .send(json!({"type": "chat", "content": "first"}))
+        .await;
+    assert_eq!(alice.hear().await, "first");
+    let mut bob = Client::open(&url("bob"), &[]).await.unwrap();
+    assert_eq!(bob.next().await["type"], "welcome");
+    let past = [bob.hear().await, bob.hear().await, bob.hear().await];
+    assert_eq!(past, ["hello", "first", "hello"]);
+    let frame = json!({"type": "chat", "content": "damn"});
+    bob.send(frame).await;
+    assert_eq!(bob.next().await["message"], "mind your language");
+    bob.send(json!({"type": "who"})).await;
+    assert_eq!(bob.hear().await, "alice, bob");
+    bob.say("alice", "psst").await;
+    assert_eq!(alice.next().await["from"], "bob");
+    assert_eq!(alice.hear().await, "psst");
+    drop(bob);
+    let bye = alice.next().await;
+    assert_eq!(
+        (&bye["from"], &bye["content"]),
+        (&json!("bob"), &json!("bye"))
+    );
+    let page = reqwest::get(node.ws().replace("ws:", "http:").replace("/ws", "/"))
+        .await
+        .unwrap();
+    assert!(page.text().await.unwrap().contains("<title>chat</title>"));
+}
