@@ -5,7 +5,7 @@
 //! so its size is memory that every idle connection pays.
 
 use crate::{
-    Decoded, Message, Opcode, Violation,
+    Decoded, Inflater, Message, Opcode, Violation,
     header::{FrameHeader, Stash},
     input::Input,
     mask::Mask,
@@ -75,10 +75,32 @@ impl Decoder {
     /// What the client did wrong. Final: every further call returns the same. After a close frame anything but an
     /// empty input is a violation too.
     pub fn decode<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Decoded<'a>, Violation> {
+        self.advance(input, None)
+    }
+
+    /// The same for a connection on which permessage-deflate was agreed. The inflater is used within the call only, and
+    /// may serve another connection in the next. `max_message_size` bounds what a message becomes, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    pub fn decode_with<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        inflater: &mut Inflater,
+    ) -> Result<Decoded<'a>, Violation> {
+        self.advance(input, Some(inflater))
+    }
+
+    fn advance<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        inflater: Option<&mut Inflater>,
+    ) -> Result<Decoded<'a>, Violation> {
         self.release();
         let length = input.len();
         let mut input = Input::new(input);
-        let step = match self.step(&mut input) {
+        let step = match self.step(&mut input, inflater) {
             Ok(step) => step,
             Err(violation) => return Err(self.fail(violation)),
         };
@@ -125,11 +147,15 @@ impl Decoder {
     }
 
     /// Goes on to the end of a message or of the input.
-    fn step<'a>(&mut self, input: &mut Input<'a>) -> Result<Step<'a>, Violation> {
+    fn step<'a>(
+        &mut self,
+        input: &mut Input<'a>,
+        mut inflater: Option<&mut Inflater>,
+    ) -> Result<Step<'a>, Violation> {
         loop {
             let mut frame = match &mut self.phase {
                 Phase::Header(stash) => match stash.take(input)? {
-                    Some(header) => self.admit(header)?,
+                    Some(header) => self.admit(header, inflater.is_some())?,
                     None => return Ok(Step::Starved),
                 },
                 Phase::Payload(frame) => *frame,
@@ -145,6 +171,10 @@ impl Decoder {
             };
             let step = if frame.kind.is_control() {
                 Some(self.place_control(frame, payload))
+            } else if let Some(inflater) = inflater.as_deref_mut()
+                && self.partial.is_deflated()
+            {
+                self.place_deflated(frame, payload, inflater)?
             } else {
                 self.place_data(frame, payload)?
             };
@@ -155,12 +185,15 @@ impl Decoder {
     }
 
     /// Judges a header by what came before it.
-    fn admit(&mut self, header: FrameHeader) -> Result<Frame, Violation> {
-        // Only permessage-deflate gives this bit a meaning, and nothing negotiates it.
-        if header.rsv1 {
+    fn admit(&mut self, header: FrameHeader, deflate: bool) -> Result<Frame, Violation> {
+        // The bit belongs to the message, so it stands in its first frame alone.
+        let begins = matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        if header.rsv1 && !(deflate && begins) {
             return Err(Violation::ReservedBits);
         }
         let kind = match header.opcode {
+            Opcode::Text if header.rsv1 => self.partial.begin_deflated(Kind::Text)?,
+            Opcode::Binary if header.rsv1 => self.partial.begin_deflated(Kind::Binary)?,
             Opcode::Text => self.partial.begin_text()?,
             Opcode::Binary => self.partial.begin_binary()?,
             Opcode::Continuation => self.partial.resume()?,
@@ -168,10 +201,11 @@ impl Decoder {
             Opcode::Pong => Kind::Pong,
             Opcode::Close => Kind::Close,
         };
-        let limit = self.max_message_size;
-        let too_big = Violation::MessageTooBig { limit };
+        let too_big = Violation::MessageTooBig {
+            limit: self.max_message_size,
+        };
         let remaining = usize::try_from(header.length).map_err(|_| too_big)?;
-        if !kind.is_control() && remaining > limit - self.partial.len() {
+        if !kind.is_control() && remaining > self.ceiling() - self.partial.len() {
             return Err(too_big);
         }
         Ok(Frame {
@@ -180,6 +214,31 @@ impl Decoder {
             mask: header.mask,
             remaining,
         })
+    }
+
+    /// The most bytes that may arrive of the message under way. A compressed one may be a little longer than what it
+    /// becomes: this is what zlib itself says of the worst case.
+    fn ceiling(&self) -> usize {
+        let limit = self.max_message_size;
+        if self.partial.is_deflated() {
+            limit.saturating_add(limit / 8 + limit / 64 + 64)
+        } else {
+            limit
+        }
+    }
+
+    fn place_deflated<'a>(
+        &mut self,
+        frame: Frame,
+        payload: &'a [u8],
+        inflater: &mut Inflater,
+    ) -> Result<Option<Step<'a>>, Violation> {
+        if frame.fin && frame.remaining == 0 {
+            let limit = self.max_message_size;
+            self.partial.inflate(payload, inflater, limit)?;
+            return Ok(Some(Step::Assembled));
+        }
+        self.keep(frame, payload)
     }
 
     fn place_control<'a>(&mut self, frame: Frame, payload: &'a [u8]) -> Step<'a> {
@@ -211,16 +270,22 @@ impl Decoder {
             self.partial = Partial::new();
             return Ok(Some(Step::Whole(frame.kind, payload)));
         }
-        let ceiling = if frame.fin {
-            self.partial.len() + payload.len() + frame.remaining
-        } else {
-            self.max_message_size
-        };
-        self.partial.push(payload, ceiling)?;
+        let starved = self.keep(frame, payload)?;
         if ends {
             self.partial.finish()?;
             return Ok(Some(Step::Assembled));
         }
+        Ok(starved)
+    }
+
+    /// Keeps a piece of a message that goes on.
+    fn keep<'a>(&mut self, frame: Frame, payload: &[u8]) -> Result<Option<Step<'a>>, Violation> {
+        let ceiling = if frame.fin {
+            self.partial.len() + payload.len() + frame.remaining
+        } else {
+            self.ceiling()
+        };
+        self.partial.push(payload, ceiling)?;
         Ok((frame.remaining > 0).then_some(Step::Starved))
     }
 }

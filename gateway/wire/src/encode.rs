@@ -10,6 +10,9 @@ use crate::{Opcode, close, header::MAX_SHORT};
 /// What a close code leaves of the 125 bytes of a control frame.
 const MAX_REASON: usize = 123;
 
+/// The bit of a first byte that permessage-deflate gives a meaning.
+const RSV1: u8 = 0x40;
+
 /// The header of a frame for a client; put the payload behind it.
 #[derive(Debug, Clone, Copy)]
 pub struct HeaderBytes {
@@ -74,6 +77,18 @@ pub fn encode_close(code: u16, reason: &str) -> Bytes {
     }
     let (reason, _) = reason.split_at(reason.floor_char_boundary(MAX_REASON));
     join(Opcode::Close, &code.to_be_bytes(), reason.as_bytes())
+}
+
+/// One final frame whose payload is deflated: the first reserved bit says so (RFC 7692 6).
+pub(crate) fn join_deflated(opcode: Opcode, payload: &[u8]) -> Bytes {
+    let header = header(opcode, payload.len());
+    let mut frame = Vec::with_capacity(header.as_bytes().len() + payload.len());
+    frame.extend_from_slice(header.as_bytes());
+    if let Some(first) = frame.first_mut() {
+        *first |= RSV1;
+    }
+    frame.extend_from_slice(payload);
+    Bytes::from(frame)
 }
 
 /// The vector is exactly full, so that it becomes `Bytes` without another allocation.

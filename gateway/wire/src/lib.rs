@@ -37,10 +37,12 @@
 //!
 //! # Limits
 //!
-//! No extension is negotiated, so a frame with a reserved bit is refused.
+//! The only extension is permessage-deflate, without context takeover: [`negotiate`], [`Decoder::decode_with`] and
+//! [`Deflater`]. Where it was not agreed, a frame with a reserved bit is refused.
 
 mod close;
 mod decoder;
+mod deflate;
 mod encode;
 mod handshake;
 mod header;
@@ -54,6 +56,7 @@ mod violation;
 
 pub use close::CloseFrame;
 pub use decoder::Decoder;
+pub use deflate::{Agreed, Deflater, Inflater, WORTHWHILE, Window, negotiate};
 pub use encode::{HeaderBytes, encode, encode_close, header};
 pub use handshake::accept_key;
 pub use message::{Decoded, Message};

@@ -3,7 +3,7 @@
 //! Owns the buffer and the rules between fragments. The buffer grows with the bytes that came, never with the length a
 //! frame declares, and its capacity never exceeds what the message may still become. Called by the decoder alone.
 
-use crate::{Message, Violation, message::Kind, utf8::Tail};
+use crate::{Inflater, Message, Violation, message::Kind, utf8::Tail};
 
 /// The most fragments of one message. Bounds the time that empty fragments, which no size limit stops, can keep a
 /// message open. High enough for the finest fragmentation in the Autobahn test suite, 4 MiB in pieces of 64 bytes.
@@ -27,6 +27,8 @@ enum Buffer {
     Empty,
     Text(String),
     Binary(Vec<u8>),
+    /// Compressed: what has arrived of it, and what it will be.
+    Deflated(Kind, Vec<u8>),
 }
 
 impl Partial {
@@ -51,6 +53,17 @@ impl Partial {
         Ok(Kind::Binary)
     }
 
+    /// A first frame of a compressed message.
+    pub(crate) fn begin_deflated(&mut self, kind: Kind) -> Result<Kind, Violation> {
+        self.begin(Buffer::Deflated(kind, Vec::new()))?;
+        Ok(kind)
+    }
+
+    /// Whether the message under way is compressed.
+    pub(crate) const fn is_deflated(&self) -> bool {
+        matches!(self.buffer, Buffer::Deflated(..))
+    }
+
     fn begin(&mut self, buffer: Buffer) -> Result<(), Violation> {
         if self.fragments > 0 {
             return Err(Violation::ExpectedContinuation);
@@ -69,6 +82,7 @@ impl Partial {
             Buffer::Empty => return Err(Violation::UnexpectedContinuation),
             Buffer::Text(_) => Kind::Text,
             Buffer::Binary(_) => Kind::Binary,
+            Buffer::Deflated(kind, _) => *kind,
         };
         if self.fragments == MAX_FRAGMENTS {
             return Err(Violation::TooManyFragments {
@@ -84,7 +98,7 @@ impl Partial {
         match &self.buffer {
             Buffer::Empty => 0,
             Buffer::Text(text) => text.len() + self.tail.len(),
-            Buffer::Binary(bytes) => bytes.len(),
+            Buffer::Binary(bytes) | Buffer::Deflated(_, bytes) => bytes.len(),
         }
     }
 
@@ -93,7 +107,7 @@ impl Partial {
         match &self.buffer {
             Buffer::Empty => 0,
             Buffer::Text(text) => text.capacity(),
-            Buffer::Binary(bytes) => bytes.capacity(),
+            Buffer::Binary(bytes) | Buffer::Deflated(_, bytes) => bytes.capacity(),
         }
     }
 
@@ -107,7 +121,7 @@ impl Partial {
                 text.reserve_exact(target - text.len());
                 self.tail.append(text, piece)
             }
-            Buffer::Binary(bytes) => {
+            Buffer::Binary(bytes) | Buffer::Deflated(_, bytes) => {
                 let target = grown(bytes.capacity(), needed, ceiling);
                 bytes.reserve_exact(target - bytes.len());
                 bytes.extend_from_slice(piece);
@@ -125,10 +139,37 @@ impl Partial {
         }
     }
 
+    /// The compressed message is complete. `rest` is what has just arrived of it; the message stays to be read until it is
+    /// released.
+    pub(crate) fn inflate(
+        &mut self,
+        rest: &[u8],
+        inflater: &mut Inflater,
+        limit: usize,
+    ) -> Result<(), Violation> {
+        let Buffer::Deflated(kind, arrived) = &mut self.buffer else {
+            return Ok(());
+        };
+        let inflated = if arrived.is_empty() {
+            inflater.inflate(rest, limit)
+        } else {
+            arrived.extend_from_slice(rest);
+            inflater.inflate(arrived, limit)
+        }?;
+        self.buffer = match kind {
+            Kind::Text => {
+                Buffer::Text(String::from_utf8(inflated).map_err(|_| Violation::InvalidUtf8)?)
+            }
+            Kind::Binary | Kind::Ping | Kind::Pong | Kind::Close => Buffer::Binary(inflated),
+        };
+        self.fragments = 0;
+        Ok(())
+    }
+
     /// The message that is here.
     pub(crate) fn message(&self) -> Option<Message<'_>> {
         match &self.buffer {
-            Buffer::Empty => None,
+            Buffer::Empty | Buffer::Deflated(..) => None,
             Buffer::Text(text) => Some(Message::Text(text)),
             Buffer::Binary(bytes) => Some(Message::Binary(bytes)),
         }

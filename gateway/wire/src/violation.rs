@@ -10,7 +10,8 @@ use std::{error::Error, fmt};
 pub enum Violation {
     /// A frame without a mask (RFC 6455 5.1).
     UnmaskedFrame,
-    /// A reserved bit is set, but no extension that gives it a meaning was negotiated.
+    /// A reserved bit is set that has no meaning there: no extension that gives it one was negotiated, or the frame does
+    /// not begin a message of data (RFC 7692 6.1).
     ReservedBits,
     /// An opcode without a meaning.
     ReservedOpcode(u8),
@@ -26,7 +27,7 @@ pub enum Violation {
     UnexpectedContinuation,
     /// A new message inside a fragmented one.
     ExpectedContinuation,
-    /// The fragments of a message add up to more than `limit` bytes.
+    /// The fragments of a message add up to more than `limit` bytes, or a compressed message becomes more.
     MessageTooBig {
         /// The largest message taken, in bytes.
         limit: usize,
@@ -38,6 +39,8 @@ pub enum Violation {
     },
     /// Text or a close reason that is not UTF-8.
     InvalidUtf8,
+    /// A compressed message that is no DEFLATE.
+    InvalidDeflate,
     /// A close payload of a single byte, half a code.
     TruncatedCloseCode,
     /// A close code that must not be sent (RFC 6455 7.4).
@@ -62,7 +65,7 @@ impl Violation {
             | Self::TruncatedCloseCode
             | Self::InvalidCloseCode(_)
             | Self::ReceivedAfterClose => 1002,
-            Self::InvalidUtf8 => 1007,
+            Self::InvalidUtf8 | Self::InvalidDeflate => 1007,
             Self::TooManyFragments { .. } => 1008,
             Self::MessageTooBig { .. } => 1009,
         }
@@ -73,9 +76,7 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnmaskedFrame => f.write_str("client frame is not masked"),
-            Self::ReservedBits => {
-                f.write_str("frame sets a reserved bit, no extension was negotiated")
-            }
+            Self::ReservedBits => f.write_str("frame sets a reserved bit that means nothing there"),
             Self::ReservedOpcode(bits) => write!(f, "frame has reserved opcode {bits:#x}"),
             Self::NonMinimalLength => f.write_str("frame length is not in its shortest form"),
             Self::LengthOutOfRange => f.write_str("frame length exceeds 63 bits"),
@@ -88,6 +89,7 @@ impl fmt::Display for Violation {
             Self::MessageTooBig { limit } => write!(f, "message exceeds {limit} bytes"),
             Self::TooManyFragments { limit } => write!(f, "message exceeds {limit} fragments"),
             Self::InvalidUtf8 => f.write_str("text is not UTF-8"),
+            Self::InvalidDeflate => f.write_str("compressed message is not DEFLATE"),
             Self::TruncatedCloseCode => f.write_str("close frame carries half a code"),
             Self::InvalidCloseCode(code) => write!(f, "close code {code} must not be sent"),
             Self::ReceivedAfterClose => f.write_str("data after a close frame"),

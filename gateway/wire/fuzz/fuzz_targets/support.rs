@@ -45,8 +45,10 @@ fn repaired(mut bytes: &[u8]) -> Vec<u8> {
             5 | 6 => 0x80,
             7 | 8 => 0x81,
             9 => 0x82,
-            10 | 11 => 0x89,
+            10 => 0xc1,
+            11 => 0x89,
             12 => 0x8a,
+            13 if length % 2 == 0 => 0x41,
             13 => 0x88,
             _ => choice.rotate_left(4),
         };

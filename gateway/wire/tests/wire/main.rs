@@ -1,6 +1,8 @@
 //! What the crate promises, tested from outside. One binary, so that the generators and the oracle are built once.
 
 #[cfg(test)]
+mod deflate;
+#[cfg(test)]
 mod differential;
 #[cfg(test)]
 mod memory;

@@ -3,7 +3,7 @@
 //! `run` also checks what must hold whatever the client sends: how much is consumed, what is held, and that a refusal
 //! is final.
 
-use wsc_wire::{CloseFrame, Decoder, Message, Violation};
+use wsc_wire::{CloseFrame, Decoded, Decoder, Inflater, Message, Violation};
 
 /// A `Message` that outlives its input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +80,48 @@ pub(crate) fn length_header(first: u8, mask_bit: u8, length: u64) -> Vec<u8> {
 
 /// Decodes a stream that arrives in pieces of the given sizes, over and over; no sizes: in one piece.
 pub(crate) fn run(stream: &[u8], pieces: &[usize], limit: usize) -> Outcome {
-    let mut decoder = Decoder::new(limit);
+    let decoder = Subject {
+        decoder: Decoder::new(limit),
+        inflater: None,
+        most: limit + 125,
+    };
+    run_subject(decoder, stream, pieces)
+}
+
+/// The same where permessage-deflate was agreed.
+#[allow(dead_code, reason = "not every fuzz target compresses")]
+pub(crate) fn run_deflated(stream: &[u8], pieces: &[usize], limit: usize) -> Outcome {
+    let decoder = Subject {
+        decoder: Decoder::new(limit),
+        inflater: Some(Inflater::new()),
+        // What has arrived of a compressed message may be a little more than what it becomes.
+        most: limit + limit / 8 + limit / 64 + 64 + 125,
+    };
+    run_subject(decoder, stream, pieces)
+}
+
+/// A decoder, and the inflater of its thread where there is one.
+struct Subject {
+    decoder: Decoder,
+    inflater: Option<Inflater>,
+    /// The most bytes it may hold.
+    most: usize,
+}
+
+impl Subject {
+    fn decode<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Decoded<'a>, Violation> {
+        match &mut self.inflater {
+            Some(inflater) => self.decoder.decode_with(input, inflater),
+            None => self.decoder.decode(input),
+        }
+    }
+
+    fn buffered(&self) -> usize {
+        self.decoder.buffered()
+    }
+}
+
+fn run_subject(mut decoder: Subject, stream: &[u8], pieces: &[usize]) -> Outcome {
     let mut messages = Vec::new();
     let mut rest = stream;
     let mut sizes = pieces.iter().copied().cycle();
@@ -89,7 +130,7 @@ pub(crate) fn run(stream: &[u8], pieces: &[usize], limit: usize) -> Outcome {
         let size = sizes.next().unwrap_or(usize::MAX).clamp(1, rest.len());
         let (piece, behind) = rest.split_at(size);
         rest = behind;
-        let used = match decode_piece(&mut decoder, piece, limit, &mut messages) {
+        let used = match decode_piece(&mut decoder, piece, &mut messages) {
             Ok(used) => used,
             Err(violation) => return (messages, End::Refused(violation)),
         };
@@ -104,9 +145,8 @@ pub(crate) fn run(stream: &[u8], pieces: &[usize], limit: usize) -> Outcome {
 
 /// The caller's loop over one read; stops behind a close frame. Returns how many bytes were consumed.
 fn decode_piece(
-    decoder: &mut Decoder,
+    decoder: &mut Subject,
     piece: &[u8],
-    limit: usize,
     messages: &mut Vec<Owned>,
 ) -> Result<usize, Violation> {
     let mut piece = piece.to_vec();
@@ -131,7 +171,7 @@ fn decode_piece(
         let closed = matches!(message, Some(Owned::Close(_)));
         messages.extend(message);
         let held = decoder.buffered();
-        assert!(held <= limit + 125, "holds {held} bytes, limit {limit}");
+        assert!(held <= decoder.most, "holds {held} of {}", decoder.most);
         if ended {
             assert_eq!(used, piece.len(), "no message, but input is left");
             return Ok(used);
@@ -142,7 +182,7 @@ fn decode_piece(
     }
 }
 
-fn assert_final(decoder: &mut Decoder, violation: Violation) {
+fn assert_final(decoder: &mut Subject, violation: Violation) {
     assert!(decoder.buffered() <= 125, "a refused stream is still held");
     for mut more in [Vec::new(), frame(0x81, b"more")] {
         assert_eq!(
@@ -152,7 +192,7 @@ fn assert_final(decoder: &mut Decoder, violation: Violation) {
     }
 }
 
-fn assert_final_close(decoder: &mut Decoder, behind: &[u8]) {
+fn assert_final_close(decoder: &mut Subject, behind: &[u8]) {
     assert_eq!(
         decoder
             .decode(&mut [])
