@@ -4,6 +4,7 @@
 //! of users) and [`Broker`] (envelopes between nodes). Memory implementations serve a gateway that runs alone, Redis ones
 //! a cluster. [`Cluster`] is what the rest of the gateway holds: it runs the loops and takes work for other nodes.
 
+mod assignments;
 mod backend;
 mod backoff;
 mod cache;
@@ -14,14 +15,18 @@ mod inbound;
 mod keeper;
 pub mod memory;
 mod node;
+mod offices;
 mod params;
 mod reaper;
 pub mod redis;
+mod returns;
+pub mod routing;
 mod shared;
 mod status;
 mod wire;
 mod writer;
 
+pub use assignments::{Assignments, Holder};
 pub use backend::Listener;
 pub use node::Cluster;
 pub use params::{Backend, ClusterParams, Password, RedisParams};
@@ -112,6 +117,14 @@ pub struct NodeInfo {
     pub address: String,
     /// Live connections when the lease was last renewed.
     pub connections: u64,
+    /// Whether the directory holds everybody who is on it. Who is found nowhere may be on a node of which this is false.
+    #[serde(default = "yes")]
+    pub synced: bool,
+}
+
+/// Nodes of a release that does not say so are taken to be synced.
+const fn yes() -> bool {
+    true
 }
 
 /// One session as the directory knows it.
@@ -146,9 +159,17 @@ pub enum SessionChange {
         session: SessionId,
         /// Whose.
         user: UserId,
-        /// Whether it was this node's last session of that user.
-        last_on_node: bool,
     },
+}
+
+impl SessionChange {
+    /// Whose session it is.
+    pub const fn user(&self) -> &UserId {
+        match self {
+            Self::Up(record) => &record.user,
+            Self::Down { user, .. } => user,
+        }
+    }
 }
 
 /// One page of the users online.
@@ -200,6 +221,9 @@ pub trait NodeRegistry: Send + Sync + 'static {
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeInfo>, ClusterError>>;
 }
 
+/// Sessions, and the user after which there may be more.
+pub type Left = (Vec<SessionRecord>, Option<UserId>);
+
 /// Which nodes hold a user's sessions.
 ///
 /// Entries of nodes without a live lease of the same epoch are void: readers never return them, whether or not they have
@@ -239,6 +263,14 @@ pub trait Directory: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<OnlinePage, ClusterError>>;
     /// Everyone who has entries, live or not: what a survivor compares with the registry to find what to reap.
     fn holders(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Epoch)>, ClusterError>>;
+    /// What this holder has written, for users after `after`, some at a time; and the last user looked at, as long as there
+    /// may be more.
+    fn left_by<'a>(
+        &'a self,
+        node: &'a NodeId,
+        epoch: Epoch,
+        after: Option<&'a UserId>,
+    ) -> BoxFuture<'a, Result<Left, ClusterError>>;
     /// Removes what a holder without a live lease left behind; does nothing if its lease lives. Idempotent; any survivor
     /// may call it.
     fn reap<'a>(
@@ -275,8 +307,9 @@ pub trait Broker: Send + Sync + 'static {
 
 /// What the cluster asks of this node when an envelope arrives from a peer. Never blocks on a client.
 pub trait LocalNode: Send + Sync + 'static {
-    /// Puts the message into the outbox of every session of these users here.
-    fn deliver<'a>(&'a self, users: &'a [UserId], parcel: Parcel) -> BoxFuture<'a, usize>;
+    /// Puts the message into the outbox of every session of these users here. For each user,
+    /// in order, how many sessions that were.
+    fn deliver<'a>(&'a self, users: &'a [UserId], parcel: Parcel) -> BoxFuture<'a, Vec<usize>>;
     /// Puts the message into the outbox of every session here.
     fn broadcast(&self, parcel: Parcel) -> BoxFuture<'_, usize>;
     /// Has all sessions of a user here ended; does not wait until they have.
@@ -287,6 +320,12 @@ pub trait LocalNode: Send + Sync + 'static {
     fn sessions(&self) -> BoxFuture<'_, Option<Vec<SessionRecord>>>;
     /// Live connections, for the lease's value.
     fn connections(&self) -> u64;
+    /// Sessions that ended with a node that died, of users who may have others: told by the one node that reaps it, before
+    /// the directory forgets them, so at least once; a session's id tells repetitions.
+    fn lost<'a>(&'a self, sessions: &'a [SessionRecord]) -> BoxFuture<'a, ()> {
+        let _ = sessions;
+        Box::pin(async {})
+    }
 }
 
 /// Called once with the number of other nodes each recipient's message was handed to, or why it was not.

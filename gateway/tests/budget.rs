@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wsc_config::GatewayConfig;
 use wsc_gateway::app::Options;
+use wsc_gateway::cluster::routing::{Balance, Policy};
 use wsc_gateway::cluster::{Backend, Cluster, ClusterParams};
 use wsc_gateway::hub::{Hub, Outgoing, Recipients, Shard, ShardContext};
 use wsc_gateway::protocol::NodeId;
@@ -59,6 +60,8 @@ impl Bench {
             node_timeout: Duration::from_secs(60),
             node_sync_interval: Duration::from_secs(30),
             health_check_interval: Duration::from_secs(10),
+            routing: Policy::default(),
+            balance: Balance::default(),
         };
         let guard = elsewhere.enter();
         let cluster = Cluster::start(

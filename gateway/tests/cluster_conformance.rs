@@ -42,9 +42,59 @@ over_both!(
     reaping_removes_the_dead_and_spares_the_living,
     ten_thousand_users_are_paged_in_order_without_gaps,
     a_holder_without_users_is_none,
+    what_a_dead_holder_left_is_read_before_it_is_reaped,
+    work_stays_with_whom_it_was_given_to_while_they_live,
     sessions_come_oldest_first_and_name_their_holder,
     envelopes_reach_who_they_are_for_in_order_and_are_counted,
 );
+
+async fn what_a_dead_holder_left_is_read_before_it_is_reaped(s: Subject) {
+    let (a, b) = (s.alive("a").await, s.alive("b").await);
+    let users: Vec<String> = (0..600).map(|n| format!("u{n:03}")).collect();
+    let users: Vec<&str> = users.iter().map(String::as_str).collect();
+    s.put(&a, &users).await;
+    s.put(&b, &users[..3]).await;
+    s.registry.leave(&a.0, a.1).await.unwrap();
+    let (mut left, mut after) = (Vec::new(), None);
+    loop {
+        let page = s.directory.left_by(&a.0, a.1, after.as_ref()).await;
+        let (sessions, next) = page.unwrap();
+        left.extend(sessions);
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert!(
+        left.iter()
+            .all(|record| record.node == a.0 && record.epoch == a.1)
+    );
+    let mut found: Vec<String> = left.iter().map(|record| record.user.to_string()).collect();
+    found.sort();
+    assert_eq!(found, users);
+    s.directory.reap(&a.0, a.1).await.unwrap();
+    let (sessions, next) = s.directory.left_by(&a.0, a.1, None).await.unwrap();
+    assert!(sessions.is_empty() && next.is_none());
+}
+
+async fn work_stays_with_whom_it_was_given_to_while_they_live(s: Subject) {
+    let holder = |name: &str, epoch| (NodeId::new(name), Epoch(epoch));
+    let (a, b, c) = (holder("a", 1), holder("b", 1), holder("c", 1));
+    let all = [a.clone(), b.clone(), c.clone()];
+    let ask = async |work: &str, pick: &(NodeId, Epoch), live: &[(NodeId, Epoch)]| {
+        s.assignments.assign(work, pick, live).await.unwrap()
+    };
+    assert_eq!(ask("w", &b, &all).await, b, "nobody had it");
+    assert_eq!(ask("w", &a, &all).await, b, "who had it keeps it");
+    assert_eq!(ask("v", &a, &all).await, a, "other work is another matter");
+    let without_b = [a.clone(), holder("b", 2), c.clone()];
+    assert_eq!(
+        ask("w", &c, &without_b).await,
+        c,
+        "that incarnation is over"
+    );
+    assert_eq!(ask("w", &a, &all).await, c);
+}
 
 async fn every_claim_gives_a_newer_epoch_and_fences_the_former(s: Subject) {
     let (node, first) = s.alive("a").await;

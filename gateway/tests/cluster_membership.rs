@@ -13,6 +13,7 @@
 #[allow(dead_code, unused_macros, unreachable_pub, clippy::unused_async)]
 mod support;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -21,12 +22,16 @@ use support::ground::{Ground, TIMEOUT};
 use support::nodes::{Node, Recorder, params, within};
 use support::redis::RedisServer;
 use tokio::time::Instant;
-use wsc_gateway::cluster::{Backend, ClusterError, Link, Password, RedisParams};
+use wsc_gateway::cluster::routing::Policy;
+use wsc_gateway::cluster::{Backend, ClusterError, ClusterParams, Link, Password, RedisParams};
 use wsc_gateway::protocol::Epoch;
 
 over_both!(
     Ground:
     a_crashed_node_is_gone_from_every_view_within_the_node_timeout,
+    sessions_of_a_dead_node_are_told_to_the_one_that_reaps_it,
+    every_node_names_the_same_owner_and_another_when_it_dies,
+    users_of_a_node_that_is_still_writing_are_reached_all_the_same,
     a_node_that_leaves_is_gone_at_once,
     a_node_keeps_its_lease_and_can_leave_while_its_directory_is_being_written,
     leftovers_of_nodes_that_died_unseen_are_reaped,
@@ -48,14 +53,99 @@ async fn a_crashed_node_is_gone_from_every_view_within_the_node_timeout(ground: 
         b.peers().len() == 1 && c.peers().len() == 1
     })
     .await;
-    let reaped = async || b.cluster.stats().reaped.load(Relaxed) == 1;
-    within(5, "the survivor with the smallest name reaps", reaped).await;
+    let reaped = |node: &Node| node.cluster.stats().reaped.load(Relaxed);
+    within(5, "a survivor reaps", async || reaped(&b) + reaped(&c) == 1).await;
     let took = start.elapsed();
     assert!(took <= TIMEOUT + Duration::from_millis(200), "{took:?}");
-    assert_eq!(c.cluster.stats().reaped.load(Relaxed), 0, "one reaps");
     if let Some(server) = &ground.server {
         assert_eq!(server.cli(&["keys", "*bob*"]), "");
     }
+}
+
+async fn sessions_of_a_dead_node_are_told_to_the_one_that_reaps_it(ground: Ground) {
+    let [a, b, c] = ground.nodes(["a", "b", "c"]).await;
+    let users: Vec<String> = (0..300).map(|n| format!("u{n:03}")).collect();
+    for user in &users {
+        a.up(user);
+    }
+    b.up("eve");
+    within(10, "all are online", async || b.online().await.len() == 301).await;
+    a.crash().await;
+    let told = |node: &Node| node.hub.lost.lock().clone();
+    within(10, "everybody is told of", async || {
+        told(&b).len() + told(&c).len() >= 300
+    })
+    .await;
+    let (mut by_b, by_c) = (told(&b), told(&c));
+    assert!(by_b.is_empty() || by_c.is_empty(), "by one of them");
+    by_b.extend(by_c);
+    by_b.sort();
+    assert_eq!(by_b, users, "each session once, since that one lived");
+}
+
+/// For every policy; only the order of asking tells a random pick from another.
+async fn every_node_names_the_same_owner_and_another_when_it_dies(ground: Ground) {
+    for policy in [Policy::Hash, Policy::Random, Policy::RoundRobin] {
+        let start = |name: &str| {
+            Node::start(ClusterParams {
+                routing: policy,
+                ..params(name, &ground.backend, TIMEOUT)
+            })
+        };
+        let mut nodes = Vec::from(["a", "b", "c"].map(start));
+        for node in &nodes {
+            node.ready().await;
+            node.knows(2).await;
+        }
+        let mut owners = HashSet::new();
+        for work in 0..60 {
+            let work = format!("queue {work} {policy:?}");
+            let owner = nodes[work.len() % 3].cluster.owner_of(&work).await.unwrap();
+            for node in &nodes {
+                assert_eq!(node.cluster.owner_of(&work).await.unwrap(), owner);
+            }
+            owners.insert(owner);
+        }
+        assert_eq!(owners.len(), 3, "{policy:?} gives everybody some");
+        let work = format!("queue 7 {policy:?}");
+        let owner = nodes[0].cluster.owner_of(&work).await.unwrap();
+        let at = ["a", "b", "c"]
+            .iter()
+            .position(|name| *name == owner.as_str());
+        nodes.remove(at.unwrap()).crash().await;
+        within(10, "the survivors know", async || {
+            nodes.iter().all(|node| node.peers().len() == 1)
+        })
+        .await;
+        let next = nodes[0].cluster.owner_of(&work).await.unwrap();
+        assert_ne!(next, owner);
+        assert_eq!(nodes[1].cluster.owner_of(&work).await.unwrap(), next);
+        for node in nodes {
+            node.cluster.leave().await.unwrap();
+            node.crash().await;
+        }
+    }
+}
+
+async fn users_of_a_node_that_is_still_writing_are_reached_all_the_same(ground: Ground) {
+    let [b] = ground.nodes(["b"]).await;
+    within(5, "alone and settled", async || b.cluster.is_settled()).await;
+    let hub = Arc::new(Recorder::default());
+    hub.held.send_replace(true);
+    let a = Node::over(hub.clone(), params("a", &ground.backend, TIMEOUT));
+    a.up("bob");
+    within(5, "it is known to be writing", async || {
+        b.peers().len() == 1 && !b.cluster.is_settled()
+    })
+    .await;
+    assert_eq!(b.send(&["bob"], "hello").await.unwrap(), [1]);
+    within(5, "it arrives", async || a.hub.got("bob") == ["hello"]).await;
+    hub.held.send_replace(false);
+    within(5, "who is nowhere is nowhere", async || {
+        b.cluster.is_settled()
+    })
+    .await;
+    assert_eq!(b.send(&["eve"], "hello").await.unwrap(), [0]);
 }
 
 async fn a_node_that_leaves_is_gone_at_once(ground: Ground) {
@@ -195,6 +285,55 @@ async fn an_overflow_of_changes_ends_in_a_right_directory(ground: Ground) {
         b.online().await == ["bob"]
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_user_whose_entry_cannot_be_written_does_not_keep_the_others_from_being_found() {
+    let ground = Ground::redis().await;
+    let server = ground.server.as_ref().unwrap();
+    server.cli(&["set", "wsc:{test}:user:bad", "not a hash"]);
+    let [a, b] = ground.nodes(["a", "b"]).await;
+    for user in ["amy", "bad", "cat"] {
+        a.up(user);
+    }
+    b.sees_online(&["amy", "cat"]).await;
+    let resyncs = a.cluster.stats().resyncs.load(Relaxed);
+    server.cli(&["client", "kill", "type", "normal"]);
+    within(10, "written anew as a whole", async || {
+        a.is_linked() && a.cluster.stats().resyncs.load(Relaxed) > resyncs
+    })
+    .await;
+    b.sees_online(&["amy", "cat"]).await;
+    let dan = a.up("dan");
+    b.sees_online(&["amy", "cat", "dan"]).await;
+    a.down(dan);
+    b.sees_online(&["amy", "cat"]).await;
+}
+
+#[tokio::test]
+async fn a_listed_node_that_does_not_hear_causes_no_storm_of_looks() {
+    let ground = Ground::redis().await;
+    let server = ground.server.as_ref().unwrap();
+    let [a, b] = ground.nodes(["a", "b"]).await;
+    b.up("bob");
+    a.sees_online(&["bob"]).await;
+    b.crash().await;
+    let looks = || -> u32 {
+        let all = server.cli(&["info", "commandstats"]);
+        let line = all
+            .lines()
+            .find(|line| line.starts_with("cmdstat_smembers:"));
+        let calls = line.and_then(|line| line.split_once("calls=")).unwrap().1;
+        calls.split_once(',').unwrap().0.parse().unwrap()
+    };
+    let (before, start) = (looks(), Instant::now());
+    within(5, "messages for half a second", async || {
+        assert_eq!(a.send(&["bob"], "-").await.unwrap(), [0]);
+        start.elapsed() > TIMEOUT / 3
+    })
+    .await;
+    let looks = looks() - before;
+    assert!(looks <= 8, "{looks}: two for each look by event or by time");
 }
 
 #[tokio::test]

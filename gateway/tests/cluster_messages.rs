@@ -25,6 +25,7 @@ over_both!(
     a_direct_message_reaches_only_the_nodes_that_hold_the_user,
     a_message_to_many_users_is_one_envelope_per_node,
     ten_thousand_messages_arrive_in_the_order_they_were_sent,
+    a_message_that_finds_nobody_comes_back_and_is_sent_once_more,
     a_user_who_moves_is_found_on_the_new_node,
     a_broadcast_reaches_every_other_node,
     kicks_reach_the_session_wherever_it_is,
@@ -109,6 +110,25 @@ async fn ten_thousand_messages_arrive_in_the_order_they_were_sent(ground: Ground
         stats.cache_misses.load(Relaxed) < 100,
         "the directory is asked once, not per message"
     );
+}
+
+/// The directory says that bob is on b, who does not find him the first time.
+async fn a_message_that_finds_nobody_comes_back_and_is_sent_once_more(ground: Ground) {
+    let [a, b] = ground.nodes(["a", "b"]).await;
+    b.up("bob");
+    b.up("eve");
+    a.sees_online(&["bob", "eve"]).await;
+    b.hub.absent.lock().insert("bob".to_owned(), 1);
+    b.hub.absent.lock().insert("eve".to_owned(), 9);
+    a.send(&["bob"], "to bob").await.unwrap();
+    within(5, "bob gets it", async || b.hub.got("bob") == ["to bob"]).await;
+    a.send(&["eve"], "to eve").await.unwrap();
+    let asked = async || b.cluster.stats().nobody_here.load(Relaxed) == 3;
+    within(5, "eve is looked for twice", asked).await;
+    a.send(&["bob"], "after").await.unwrap();
+    within(5, "what comes after", async || b.hub.got("bob").len() == 2).await;
+    assert_eq!(b.hub.absent.lock()["eve"], 7, "and no third time");
+    assert_eq!(a.cluster.stats().resent.load(Relaxed), 2);
 }
 
 async fn a_user_who_moves_is_found_on_the_new_node(ground: Ground) {

@@ -3,6 +3,8 @@
 //! Read by the gateway's cluster parts; the operator fills in `clusterName` and refuses several replicas without
 //! `enabled`. What the times mean together is checked here.
 
+use std::time::Duration;
+
 use derive_setters::Setters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -41,10 +43,12 @@ closed! {
 const RULES: &[Rule] = &[Rule {
     cel: concat!(
         seconds!("self.nodeTimeout"),
-        " > ",
+        " - ",
+        seconds!("self.healthCheckInterval"),
+        " >= ",
         seconds!("self.healthCheckInterval")
     ),
-    message: "must exceed healthCheckInterval",
+    message: "must be at least twice healthCheckInterval",
     path: ".nodeTimeout",
 }];
 
@@ -60,7 +64,7 @@ pub struct DistributedConfig {
     pub node_discovery: NodeDiscovery,
     /// Which node does the work that one must: `hash`, `random` or `round-robin`.
     pub message_routing: MessageRouting,
-    /// Whether that choice is weighed by the nodes' load.
+    /// Whether that choice is weighed by the nodes' connections, in coarse steps.
     pub enable_load_balance: bool,
     /// How often a node reads the whole list of nodes, beside the changes it is told of.
     #[schemars(transform = schema::between("1s", "1h"))]
@@ -68,8 +72,9 @@ pub struct DistributedConfig {
     /// How often a node renews its lease and looks whether peers and Redis answer.
     #[schemars(transform = schema::between("100ms", "10m"))]
     pub health_check_interval: Seconds,
-    /// How long a silent node counts as alive: the life of its lease. Must exceed `healthCheckInterval`.
-    #[schemars(transform = schema::between("1s", "1h"))]
+    /// How long after its last word a node is gone from every view, its sessions included. Its lease lives for two thirds of
+    /// that, which must not be less than one operation of Redis may take; at least twice `healthCheckInterval`.
+    #[schemars(transform = schema::between("3s", "1h"))]
     pub node_timeout: Seconds,
     /// What separates clusters that share a Redis. Empty: `default` in a file; the operator puts namespace and name.
     #[schemars(
@@ -92,10 +97,12 @@ impl DistributedConfig {
     /// Notes what the keys of this section do not mean together.
     pub(crate) fn rules(&self, at: &str, problems: &mut Problems) {
         let (timeout, interval) = (self.node_timeout, self.health_check_interval);
-        if timeout <= interval {
+        if Duration::from(timeout) < 2 * Duration::from(interval) {
             problems.invalid(
                 join(at, "nodeTimeout"),
-                format!("must exceed {at}.healthCheckInterval ({interval}), is {timeout}"),
+                format!(
+                    "must be at least twice {at}.healthCheckInterval ({interval}), is {timeout}"
+                ),
             );
         }
     }

@@ -113,7 +113,7 @@ fn right() -> Vec<Value> {
         wsc(json!({"nodeIp": "::"})),
         wsc(json!({"sse": {"path": "/events", "heartbeat": "5s", "timeout": 6}})),
         wsc(json!({"ack": {"baseDelay": 250, "maxDelay": "250ms"}})),
-        wsc(json!({"distributed": {"healthCheckInterval": "1s", "nodeTimeout": "1500ms"}})),
+        wsc(json!({"distributed": {"healthCheckInterval": "1750ms", "nodeTimeout": "3500ms"}})),
         wsc(json!({"ticket": {"notifyTimeout": 60, "ticketTimeout": "1m"}})),
         wsc(json!({"performance": {"slowLogThreshold": 1, "readBufferSize": "16MiB"}})),
         security(json!({"enableIpWhitelist": true, "whitelistIps": ["10.0.0.0/8", "::1"]})),
@@ -226,7 +226,7 @@ fn wrong_together() -> Vec<(Value, &'static str)> {
         (wsc(json!({"sse": {"heartbeat": 120}})), "wsc.sse.timeout"),
         (wsc(json!({"ack": {"baseDelay": "6s"}})), "wsc.ack.maxDelay"),
         (
-            wsc(json!({"distributed": {"nodeTimeout": "10s"}})),
+            wsc(json!({"distributed": {"nodeTimeout": "19s"}})),
             "wsc.distributed.nodeTimeout",
         ),
         (

@@ -216,6 +216,7 @@ impl NodeApi {
         let (stats, cluster) = (self.hub.stats(), self.cluster.status());
         let mut nodes = cluster.peers.clone();
         nodes.push(NodeInfo {
+            synced: false,
             node: cluster.node.clone(),
             epoch: cluster.epoch,
             address: self.cluster.address().to_owned(),

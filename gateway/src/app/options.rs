@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use wsc_config::{GatewayConfig, NodeDiscovery};
+use wsc_config::{GatewayConfig, MessageRouting, NodeDiscovery};
 
 use super::Addresses;
 use crate::cluster::memory::MemoryStore;
+use crate::cluster::routing::{Balance, Policy};
 use crate::cluster::{Backend, ClusterParams, Password, RedisParams};
 use crate::hub::MAX_SHARDS;
 use crate::protocol::NodeId;
@@ -82,6 +83,16 @@ impl Options {
             node_timeout: distributed.node_timeout.into(),
             node_sync_interval: distributed.node_sync_interval.into(),
             health_check_interval: distributed.health_check_interval.into(),
+            routing: match distributed.message_routing {
+                MessageRouting::Hash => Policy::Hash,
+                MessageRouting::Random => Policy::Random,
+                MessageRouting::RoundRobin => Policy::RoundRobin,
+            },
+            balance: if distributed.enable_load_balance {
+                Balance::ByLoad
+            } else {
+                Balance::Even
+            },
         }
     }
 
@@ -112,5 +123,39 @@ impl Options {
             sealer: sealer.clone(),
             ..RedisParams::at(&redis.host, redis.port)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(sets: &[&str]) -> ClusterParams {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        let config = GatewayConfig::load(None, [], &sets).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 1));
+        let addresses = Addresses {
+            ws: Some(any),
+            http: any,
+            grpc: any,
+            admin: any,
+        };
+        Options::default().cluster_params(&config, addresses, &Sealer::off())
+    }
+
+    #[test]
+    fn routing_and_balance_are_what_the_configuration_says() {
+        let default = params(&[]);
+        assert_eq!(default.routing, Policy::Hash);
+        assert_eq!(default.balance, Balance::ByLoad);
+        for (key, policy) in [
+            ("random", Policy::Random),
+            ("round-robin", Policy::RoundRobin),
+        ] {
+            let set = format!("wsc.distributed.messageRouting={key}");
+            assert_eq!(params(&[&set]).routing, policy);
+        }
+        let even = params(&["wsc.distributed.enableLoadBalance=false"]);
+        assert_eq!(even.balance, Balance::Even);
     }
 }

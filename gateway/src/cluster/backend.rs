@@ -7,10 +7,14 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::memory::{MemoryBroker, MemoryDirectory, MemoryRegistry, MemoryStore};
-use super::redis::{Opening, RedisBroker, RedisDirectory, RedisLink, RedisRegistry};
+use super::memory::{
+    MemoryAssignments, MemoryBroker, MemoryDirectory, MemoryRegistry, MemoryStore,
+};
+use super::redis::{
+    Opening, RedisAssignments, RedisBroker, RedisDirectory, RedisLink, RedisRegistry,
+};
 use super::shared::Shared;
-use super::{Backend, Broker, ClusterParams, Directory, NodeRegistry};
+use super::{Assignments, Backend, Broker, ClusterParams, Directory, NodeRegistry};
 
 /// Takes envelopes as they arrive. Called by the connection's own task: it must not wait.
 pub trait Listener: Send + Sync + 'static {
@@ -23,6 +27,7 @@ pub(super) struct Backing {
     pub(super) registry: Arc<dyn NodeRegistry>,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) broker: Arc<dyn Broker>,
+    pub(super) assignments: Arc<dyn Assignments>,
     /// The link below them, if there is one.
     pub(super) redis: Option<Arc<RedisLink>>,
 }
@@ -66,6 +71,7 @@ impl Backing {
                     )),
                     directory: Arc::new(RedisDirectory::new(link.clone())),
                     broker: Arc::new(RedisBroker::new(link.clone())),
+                    assignments: Arc::new(RedisAssignments::new(link.clone())),
                     redis: Some(link),
                 }
             }
@@ -92,6 +98,7 @@ impl Backing {
             )),
             directory: Arc::new(MemoryDirectory::new(store.clone())),
             broker: Arc::new(MemoryBroker::new(store.clone())),
+            assignments: Arc::new(MemoryAssignments::new(store.clone())),
             redis: None,
         }
     }

@@ -190,8 +190,14 @@ impl Courier {
         }
         self.shared.cache.begin();
         let mut found = self.directory.nodes_of(&missing).await?;
-        // That somebody is nowhere is not remembered: they may have been welcomed on a node that has yet to write it.
+        // That somebody is nowhere is not remembered: they may have been welcomed on a node that has yet to write it. Of
+        // some it is known that they have: those are asked.
         let is_somewhere: Vec<bool> = found.iter().map(|nodes| !nodes.is_empty()).collect();
+        let view = self.shared.view();
+        let unwritten = || view.peers.iter().filter(|peer| !peer.synced);
+        for nodes in found.iter_mut().filter(|nodes| nodes.is_empty()) {
+            nodes.extend(unwritten().map(|peer| peer.node.clone()));
+        }
         for nodes in &mut found {
             nodes.retain(|node| *node != self.shared.identity.node);
         }
@@ -219,7 +225,7 @@ impl Courier {
                 if !outcome.nobody_there.is_empty() {
                     // A node that no longer listens is gone or cut off: do not believe what was cached of it.
                     self.shared.cache.moved(outcome.nobody_there);
-                    self.shared.look.notify_one();
+                    self.shared.suspicion.notify_one();
                 }
             }
             Err(error) => {
@@ -242,7 +248,9 @@ mod tests {
     use crate::cluster::memory::{MemoryDirectory, MemoryStore};
     use crate::cluster::shared::{Identity, Reach};
     use crate::cluster::wire::Wire;
-    use crate::cluster::{Destination, ForwardReport, OnlinePage, SessionChange, SessionRecord};
+    use crate::cluster::{
+        Destination, ForwardReport, Left, OnlinePage, SessionChange, SessionRecord,
+    };
     use crate::protocol::Epoch;
 
     /// Takes and never answers.
@@ -347,6 +355,14 @@ mod tests {
             Self::refuse()
         }
         fn holders(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Epoch)>, ClusterError>> {
+            Self::refuse()
+        }
+        fn left_by<'a>(
+            &'a self,
+            _: &'a NodeId,
+            _: Epoch,
+            _: Option<&'a UserId>,
+        ) -> BoxFuture<'a, Result<Left, ClusterError>> {
             Self::refuse()
         }
         fn reap<'a>(&'a self, _: &'a NodeId, _: Epoch) -> BoxFuture<'a, Result<(), ClusterError>> {

@@ -14,13 +14,22 @@ use crate::protocol::{Epoch, Mark, NodeId, Parcel, Position, SessionId, UserId};
 #[derive(Debug)]
 pub(super) enum Task {
     /// To every session of these users here.
-    Deliver(Vec<UserId>, Parcel),
+    Deliver(Vec<UserId>, Parcel, Trip),
     /// To every session here.
     Broadcast(Parcel),
     /// End a user's sessions.
     KickUser(UserId, String),
     /// End one session.
     KickSession(SessionId, String),
+}
+
+/// Whether a message may come back when its recipient is not found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trip {
+    /// It may.
+    First,
+    /// It has come back already, or must not.
+    Again,
 }
 
 /// What was in an envelope.
@@ -34,6 +43,8 @@ pub(super) enum Content {
     Membership,
     /// These users' sessions changed nodes.
     Moved(Vec<UserId>),
+    /// None of these users is where this message was sent.
+    Returned(Vec<UserId>, Parcel),
 }
 
 /// An envelope that could be read.
@@ -57,16 +68,16 @@ pub(super) fn open(bytes: Bytes) -> Option<Opened> {
 fn content(body: Body) -> Option<Content> {
     Some(match body {
         Body::Deliver(deliver) => {
-            let mark = match deliver.mark {
-                None => None,
-                Some(mark) => Some(read_mark(&mark)?),
+            let trip = if deliver.again {
+                Trip::Again
+            } else {
+                Trip::First
             };
-            let json = deliver.json;
-            let (users, parcel) = (users(&deliver.users)?, Parcel { json, mark });
+            let (users, parcel) = unpack(deliver)?;
             Content::Task(if users.is_empty() {
                 Task::Broadcast(parcel)
             } else {
-                Task::Deliver(users, parcel)
+                Task::Deliver(users, parcel, trip)
             })
         }
         Body::Kick(kick) => Content::Task(match kick.target? {
@@ -76,7 +87,20 @@ fn content(body: Body) -> Option<Content> {
         Body::Canary(number) => Content::Canary(number),
         Body::Membership(Membership {}) => Content::Membership,
         Body::Moved(moved) => Content::Moved(users(&moved.users)?),
+        Body::Returned(returned) => {
+            let (users, parcel) = unpack(returned)?;
+            Content::Returned(users, parcel)
+        }
     })
+}
+
+fn unpack(deliver: Deliver) -> Option<(Vec<UserId>, Parcel)> {
+    let mark = match deliver.mark {
+        None => None,
+        Some(mark) => Some(read_mark(&mark)?),
+    };
+    let json = deliver.json;
+    Some((users(&deliver.users)?, Parcel { json, mark }))
 }
 
 fn read_mark(mark: &cluster::Mark) -> Option<Mark> {
@@ -110,21 +134,36 @@ fn seal(from: &Identity, body: Body) -> Bytes {
     envelope.encode_to_vec().into()
 }
 
-/// A message to these users' sessions; to every session if there are none.
+/// A message to these users' sessions; to every session if there are none. It comes back from where they are not found.
 pub(super) fn deliver<'a>(
     from: &Identity,
     users: impl IntoIterator<Item = &'a UserId>,
     parcel: &Parcel,
 ) -> Bytes {
-    let users = users.into_iter().map(ToString::to_string).collect();
-    seal(
-        from,
-        Body::Deliver(Deliver {
-            users,
-            json: parcel.json.clone(),
-            mark: parcel.mark.as_ref().map(write_mark),
-        }),
-    )
+    seal(from, Body::Deliver(pack(users, parcel, Trip::First)))
+}
+
+/// The same, but it does not come back: it has, or there are others who got it.
+pub(super) fn deliver_once<'a>(
+    from: &Identity,
+    users: impl IntoIterator<Item = &'a UserId>,
+    parcel: &Parcel,
+) -> Bytes {
+    seal(from, Body::Deliver(pack(users, parcel, Trip::Again)))
+}
+
+fn pack<'a>(users: impl IntoIterator<Item = &'a UserId>, parcel: &Parcel, trip: Trip) -> Deliver {
+    Deliver {
+        users: users.into_iter().map(ToString::to_string).collect(),
+        json: parcel.json.clone(),
+        mark: parcel.mark.as_ref().map(write_mark),
+        again: trip == Trip::Again,
+    }
+}
+
+/// A message back to who sent it.
+pub(super) fn returned(from: &Identity, users: &[UserId], parcel: &Parcel) -> Bytes {
+    seal(from, Body::Returned(pack(users, parcel, Trip::Again)))
 }
 
 /// The end of a user's sessions.
@@ -175,7 +214,7 @@ mod tests {
         let opened = open(good).unwrap();
         assert_eq!((opened.node, opened.epoch), (NodeId::new("a"), Epoch(7)));
         assert!(
-            matches!(opened.content, Content::Task(Task::Deliver(users, _)) if users == [user])
+            matches!(opened.content, Content::Task(Task::Deliver(users, _, Trip::First)) if users == [user])
         );
     }
 

@@ -13,9 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::LocalNode;
 use super::backend::Listener;
-use super::envelope::{self, Content, Opened, Task};
+use super::envelope::{self, Content, Opened, Task, Trip};
+use super::returns::{Return, ReturnDesk};
 use super::shared::Shared;
 use super::status::bump;
+use crate::protocol::{NodeId, UserId};
 
 /// Messages from peers that may wait for the hub; at 100,000 a second it is a sixth of a second.
 const QUEUE: usize = 16_384;
@@ -31,9 +33,11 @@ pub(super) struct Inbound {
     shared: Arc<Shared>,
     queue: mpsc::Sender<Arrived>,
     bytes: Arc<AtomicUsize>,
+    desk: ReturnDesk,
 }
 
 pub(super) struct Arrived {
+    from: NodeId,
     task: Task,
     size: usize,
 }
@@ -44,9 +48,14 @@ pub(super) struct Hand {
     queue: mpsc::Receiver<Arrived>,
     bytes: Arc<AtomicUsize>,
     shared: Arc<Shared>,
+    desk: ReturnDesk,
 }
 
-pub(super) fn inbound(shared: Arc<Shared>, local: Arc<dyn LocalNode>) -> (Inbound, Hand) {
+pub(super) fn inbound(
+    shared: Arc<Shared>,
+    local: Arc<dyn LocalNode>,
+    desk: ReturnDesk,
+) -> (Inbound, Hand) {
     let (sender, receiver) = mpsc::channel(QUEUE + KICKS);
     let bytes = Arc::new(AtomicUsize::new(0));
     let hand = Hand {
@@ -54,12 +63,14 @@ pub(super) fn inbound(shared: Arc<Shared>, local: Arc<dyn LocalNode>) -> (Inboun
         queue: receiver,
         bytes: bytes.clone(),
         shared: shared.clone(),
+        desk: desk.clone(),
     };
     (
         Inbound {
             shared,
             queue: sender,
             bytes,
+            desk,
         },
         hand,
     )
@@ -103,11 +114,11 @@ impl Inbound {
         if known.is_some_and(|known| opened.epoch < known) {
             bump(&self.shared.stats.stale);
             // Either its incarnation is over, or what this node knows is: the registry decides.
-            self.shared.look.notify_one();
+            self.shared.suspicion.notify_one();
             return;
         }
         if known != Some(opened.epoch) {
-            self.shared.look.notify_one();
+            self.shared.suspicion.notify_one();
         }
         match opened.content {
             Content::Canary(_) => {}
@@ -116,8 +127,18 @@ impl Inbound {
                 self.shared.look.notify_one();
             }
             Content::Moved(users) => self.shared.cache.moved(users),
-            Content::Task(_) if view.fenced.is_some() => bump(&self.shared.stats.stale),
-            Content::Task(task) => self.enqueue(Arrived { task, size }),
+            Content::Task(_) | Content::Returned(..) if view.fenced.is_some() => {
+                bump(&self.shared.stats.stale);
+            }
+            Content::Returned(users, parcel) => {
+                self.shared.cache.moved(users.iter().cloned());
+                self.desk.hand_in(Return::Again(users, parcel));
+            }
+            Content::Task(task) => self.enqueue(Arrived {
+                from: opened.node,
+                task,
+                size,
+            }),
         }
     }
 
@@ -143,15 +164,23 @@ impl Hand {
             let Some(arrived) = arrived else { return };
             self.bytes.fetch_sub(arrived.size, Relaxed);
             bump(&self.shared.stats.received);
-            self.hand_over(arrived.task).await;
+            self.hand_over(arrived.from, arrived.task).await;
         }
     }
 
-    async fn hand_over(&self, task: Task) {
+    async fn hand_over(&self, from: NodeId, task: Task) {
         match task {
-            Task::Deliver(users, parcel) => {
-                if self.local.deliver(&users, parcel).await == 0 {
-                    bump(&self.shared.stats.nobody_here);
+            Task::Deliver(users, parcel, trip) => {
+                let counts = self.local.deliver(&users, parcel.clone()).await;
+                let not_here = users.into_iter().zip(counts);
+                let not_here = not_here.filter(|(_, count)| *count == 0);
+                let not_here: Vec<UserId> = not_here.map(|(user, _)| user).collect();
+                if not_here.is_empty() {
+                    return;
+                }
+                bump(&self.shared.stats.nobody_here);
+                if trip == Trip::First {
+                    self.desk.hand_in(Return::Back(from, not_here, parcel));
                 }
             }
             Task::Broadcast(parcel) => drop(self.local.broadcast(parcel).await),
@@ -166,16 +195,17 @@ mod tests {
     use futures_util::future::BoxFuture;
 
     use super::*;
+    use crate::cluster::returns::returns;
     use crate::cluster::shared::{Identity, Reach};
     use crate::cluster::wire::Wire;
     use crate::cluster::{NodeInfo, SessionRecord};
-    use crate::protocol::{Epoch, NodeId, Parcel, SessionId, UserId};
+    use crate::protocol::{Epoch, Parcel, SessionId};
 
     struct Deaf;
 
     impl LocalNode for Deaf {
-        fn deliver<'a>(&'a self, _: &'a [UserId], _: Parcel) -> BoxFuture<'a, usize> {
-            Box::pin(async { 0 })
+        fn deliver<'a>(&'a self, users: &'a [UserId], _: Parcel) -> BoxFuture<'a, Vec<usize>> {
+            Box::pin(async { vec![0; users.len()] })
         }
         fn broadcast(&self, _: Parcel) -> BoxFuture<'_, usize> {
             Box::pin(async { 0 })
@@ -206,8 +236,12 @@ mod tests {
             epoch: Epoch(epoch),
             address,
             connections: 0,
+            synced: true,
         }]);
-        inbound(Arc::new(shared), Arc::new(Deaf))
+        let shared = Arc::new(shared);
+        // Its queue is closed, so whatever goes back is dropped and counted.
+        let (desk, _) = returns(shared.clone());
+        inbound(shared, Arc::new(Deaf), desk)
     }
 
     fn hello(from: &Identity) -> Bytes {
@@ -236,12 +270,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_for_whom_nobody_is_here_is_counted() {
-        let (_inbound, hand) = knowing("a", 7);
-        let bob = UserId::new("bob").unwrap();
-        hand.hand_over(Task::Deliver(vec![bob], Bytes::from_static(b"{}").into()))
-            .await;
-        assert_eq!(hand.shared.stats.nobody_here.load(Relaxed), 1);
+    async fn a_message_for_whom_nobody_is_here_is_counted_and_goes_back_once() {
+        for (trip, back) in [(Trip::First, 1), (Trip::Again, 0)] {
+            let (_inbound, hand) = knowing("a", 7);
+            let bob = UserId::new("bob").unwrap();
+            let task = Task::Deliver(vec![bob], Bytes::from_static(b"{}").into(), trip);
+            hand.hand_over(NodeId::new("a"), task).await;
+            let stats = &hand.shared.stats;
+            assert_eq!(stats.nobody_here.load(Relaxed), 1);
+            assert_eq!(stats.returns_dropped.load(Relaxed), back, "{trip:?}");
+        }
     }
 
     #[test]

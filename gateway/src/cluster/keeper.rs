@@ -14,12 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::backoff;
 use super::canary::describe;
-use super::reaper::duty;
+use super::offices::Offices;
+use super::reaper;
 use super::shared::Shared;
 use super::status::bump;
 use super::writer::Order;
 use super::{
-    Broker, Claim, ClusterError, Destination, Directory, LocalNode, NodeInfo, NodeRegistry,
+    Broker, Claim, ClusterError, Destination, Directory, Holder, LocalNode, NodeInfo, NodeRegistry,
     envelope,
 };
 use crate::protocol::{Epoch, NodeId};
@@ -40,6 +41,9 @@ const STRIKES: u32 = 2;
 /// Events that come in a burst cause one look, one renewal.
 const GAP: Duration = Duration::from_millis(50);
 
+/// However many suspicions come, as they do while a node is listed that does not hear, there is one look in this time.
+const LOOKS_APART: Duration = Duration::from_secs(1);
+
 /// See the module.
 pub(super) struct Keeper {
     pub(super) shared: Arc<Shared>,
@@ -50,6 +54,7 @@ pub(super) struct Keeper {
     pub(super) writer: mpsc::Sender<Order>,
     pub(super) reaper: mpsc::Sender<Vec<(NodeId, Epoch)>>,
     pub(super) leave: mpsc::Receiver<oneshot::Sender<Result<(), ClusterError>>>,
+    pub(super) offices: Offices,
     pub(super) pauses: Pauses,
     pub(super) progress: Progress,
 }
@@ -84,6 +89,8 @@ pub(super) struct Pauses {
 struct Due {
     renewal: Instant,
     look: Instant,
+    /// When a suspicion may cause the next.
+    look_again: Instant,
     sync: Instant,
 }
 
@@ -94,6 +101,7 @@ impl Keeper {
         let mut due = Due {
             renewal: now,
             look: now + self.pauses.look,
+            look_again: now,
             sync: now + self.pauses.sync,
         };
         let mut known = 0;
@@ -125,9 +133,13 @@ impl Keeper {
                 () = sleep_until(due.renewal) => due.renewal = Instant::now() + self.renew().await,
                 () = self.shared.doubt.notified() => due.renewal = due.renewal.min(Instant::now() + GAP),
                 () = self.shared.look.notified() => due.look = due.look.min(Instant::now() + GAP),
+                () = self.shared.suspicion.notified() => {
+                    due.look = due.look.min(due.look_again.max(Instant::now() + GAP));
+                }
                 () = sleep_until(due.look) => {
                     self.look().await;
                     due.look = Instant::now() + jittered(self.pauses.look);
+                    due.look_again = Instant::now() + LOOKS_APART;
                 }
                 () = sleep_until(due.sync) => {
                     // Events keep the cache right; this bounds how long a lost one can hurt.
@@ -206,7 +218,11 @@ impl Keeper {
             self.shared.fence(None);
             return Ok(());
         }
-        let epoch = self.registry.claim(&info, claim).await?;
+        let unwritten = NodeInfo {
+            synced: false,
+            ..info
+        };
+        let epoch = self.registry.claim(&unwritten, claim).await?;
         self.shared
             .falter("registered, the directory is not written yet".to_owned());
         identity.register(epoch);
@@ -222,6 +238,7 @@ impl Keeper {
             epoch: identity.epoch(),
             address: identity.address.clone(),
             connections: self.local.connections(),
+            synced: self.is_current(),
         }
     }
 
@@ -280,9 +297,26 @@ impl Keeper {
         // Again: what was looked up meanwhile may stem from before the peers wrote theirs.
         self.shared.cache.clear();
         self.shared.establish(writing.generation);
+        self.say_synced().await;
         self.progress.failures = 0;
         self.progress.not_before = None;
         self.pauses.renewal
+    }
+
+    /// From now on who is found nowhere is not here. The lease says so, and the peers read it now; if that fails, with the
+    /// next renewal and their next look.
+    async fn say_synced(&self) {
+        let told = async {
+            self.hold().await?;
+            let word = envelope::membership(&self.shared.identity);
+            self.broker.publish(vec![(Destination::All, word)]).await
+        };
+        if let Err(error) = told.await {
+            tracing::debug!(
+                error = describe(&error),
+                "the peers could not be told that the directory is written"
+            );
+        }
     }
 
     async fn look(&self) {
@@ -295,23 +329,30 @@ impl Keeper {
     }
 
     async fn try_look(&self) -> Result<(), ClusterError> {
-        let identity = &self.shared.identity;
         let live = self.registry.nodes().await?;
-        let peers = live
-            .iter()
-            .filter(|info| info.node != identity.node)
-            .cloned()
-            .collect();
-        if self.shared.see(peers) {
+        if self.shared.see(live.clone()) {
             self.shared.cache.clear();
             tracing::info!(nodes = live.len(), "nodes came or went");
         }
-        let dead = duty(&identity.node, &live, self.directory.holders().await?);
-        if !dead.is_empty() {
+        let dead = reaper::dead(&live, self.directory.holders().await?);
+        let mine = self.mine(dead).await?;
+        if !mine.is_empty() {
             // Full: the reaper is at work, and what is left then is found by the next look.
-            let _ = self.reaper.try_send(dead);
+            let _ = self.reaper.try_send(mine);
         }
         Ok(())
+    }
+
+    /// Those of the dead that the routing picks this node to reap.
+    async fn mine(&self, dead: Vec<Holder>) -> Result<Vec<Holder>, ClusterError> {
+        let me = &self.shared.identity.node;
+        let mut mine = Vec::new();
+        for holder in dead {
+            if self.offices.owner_of(&reaper::work(&holder)).await? == *me {
+                mine.push(holder);
+            }
+        }
+        Ok(mine)
     }
 
     /// Directory first, lease second: as long as the lease lives nobody else touches the entries.

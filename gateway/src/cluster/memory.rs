@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 pub use self::directory::MemoryDirectory;
+use super::assignments::{Assignments, Holder};
 use super::{Broker, Claim, ClusterError, Destination, Listener, NodeInfo, NodeRegistry};
 use crate::protocol::{Epoch, NodeId};
 
@@ -27,6 +28,7 @@ struct State {
     epochs: HashMap<NodeId, Epoch>,
     listeners: BTreeMap<NodeId, (u64, Arc<dyn Listener>)>,
     attached: u64,
+    work: HashMap<String, Holder>,
     book: directory::Book,
 }
 
@@ -226,6 +228,43 @@ impl NodeRegistry for MemoryRegistry {
                 .values()
                 .map(|lease| lease.info.clone())
                 .collect())
+        })
+    }
+}
+
+/// Who has which work, in memory. Bounded: past that it begins anew.
+#[derive(Debug)]
+pub struct MemoryAssignments {
+    store: Arc<MemoryStore>,
+}
+
+impl MemoryAssignments {
+    /// Over this store.
+    pub fn new(store: Arc<MemoryStore>) -> Self {
+        Self { store }
+    }
+}
+
+/// Work whose owner is remembered; past that all is picked anew.
+const WORK: usize = 65_536;
+
+impl Assignments for MemoryAssignments {
+    fn assign<'a>(
+        &'a self,
+        work: &'a str,
+        pick: &'a Holder,
+        live: &'a [Holder],
+    ) -> BoxFuture<'a, Result<Holder, ClusterError>> {
+        Box::pin(async move {
+            let mut state = self.store.0.lock();
+            if let Some(given) = state.work.get(work).filter(|given| live.contains(given)) {
+                return Ok(given.clone());
+            }
+            if state.work.len() >= WORK {
+                state.work.clear();
+            }
+            state.work.insert(work.to_owned(), pick.clone());
+            Ok(pick.clone())
         })
     }
 }

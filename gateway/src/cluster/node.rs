@@ -16,8 +16,11 @@ use super::canary::Canary;
 use super::courier::{Counter, courier};
 use super::inbound::inbound;
 use super::keeper::{Keeper, Pauses, Progress};
+use super::offices::Offices;
 use super::reaper::Reaper;
 use super::redis::RedisLink;
+use super::returns::returns;
+use super::routing::Routing;
 use super::shared::{Identity, Reach, Shared, View};
 use super::wire::Wire;
 use super::writer::{Changes, WriterParts, writer};
@@ -36,6 +39,7 @@ struct Inner {
     backing: Backing,
     changes: Changes,
     counter: Counter,
+    offices: Offices,
     leave: mpsc::Sender<oneshot::Sender<Result<(), ClusterError>>>,
 }
 
@@ -66,12 +70,18 @@ impl Cluster {
         cancel: CancellationToken,
     ) -> Self {
         let shared = Arc::new(shared(&params));
-        let (listener, hand) = inbound(shared.clone(), local.clone());
+        let (desk, coming_back) = returns(shared.clone());
+        let (listener, hand) = inbound(shared.clone(), local.clone(), desk);
         let ground = Ground {
             tasks,
             cancel: &cancel,
         };
         let backing = Backing::make(&params, &shared, Arc::new(listener), &ground);
+        let offices = Offices {
+            shared: shared.clone(),
+            routing: Arc::new(Routing::new(params.routing, params.balance)),
+            assignments: backing.assignments.clone(),
+        };
         let (orders, orders_taken) = mpsc::channel(1);
         let (reaper, dead) = mpsc::channel(1);
         let (leave, farewells) = mpsc::channel(1);
@@ -89,13 +99,14 @@ impl Cluster {
         );
         let keeper = Keeper {
             shared: shared.clone(),
-            local,
+            local: local.clone(),
             registry: backing.registry.clone(),
             directory: backing.directory.clone(),
             broker: backing.broker.clone(),
             writer: orders,
             reaper,
             leave: farewells,
+            offices: offices.clone(),
             pauses: Pauses {
                 renewal: params.renewal(),
                 look: params.look(),
@@ -107,11 +118,14 @@ impl Cluster {
         tasks.spawn(writer.run(cancel.clone()));
         tasks.spawn(courier.run(cancel.clone()));
         tasks.spawn(keeper.run(cancel.clone()));
-        let directory = backing.directory.clone();
+        let (directory, broker) = (backing.directory.clone(), backing.broker.clone());
+        let returns = coming_back.over(directory.clone(), broker);
+        tasks.spawn(returns.run(cancel.clone()));
         tasks.spawn(
             Reaper {
                 shared: shared.clone(),
                 directory,
+                local,
                 dead,
             }
             .run(cancel.clone()),
@@ -130,6 +144,7 @@ impl Cluster {
             backing,
             changes,
             counter,
+            offices,
             leave,
         }))
     }
@@ -217,6 +232,25 @@ impl Cluster {
     /// at the registry, so it wakes its watchers even where only the load has changed.
     pub fn peers(&self) -> watch::Receiver<Arc<View>> {
         self.0.shared.watch_view()
+    }
+
+    /// The one node that owns this work, which any node could do, by `messageRouting`: its name means the same on all
+    /// nodes. While nodes differ in whom they see, they may differ in this too, for as long as it takes them to look at
+    /// the registry: what must never be done twice is claimed where it is kept.
+    pub async fn owner_of(&self, work: &str) -> Result<NodeId, ClusterError> {
+        self.0.offices.owner_of(work).await
+    }
+
+    /// A node for a piece of work that is handed over once, by `messageRouting`: only `hash` gives the same one again.
+    pub fn assign(&self, work: &str) -> NodeId {
+        self.0.offices.pick(work)
+    }
+
+    /// Whether who is found nowhere really is: this node is part of the cluster and every live node's part of the
+    /// directory is written. False for a moment after Redis has lost its data and while nodes begin.
+    pub fn is_settled(&self) -> bool {
+        let shared = &self.0.shared;
+        shared.check().is_ok() && shared.view().live.iter().all(|info| info.synced)
     }
 
     /// Every live node, read now, this one included.

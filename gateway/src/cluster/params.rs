@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::memory::MemoryStore;
+use super::routing::{Balance, Policy};
 use crate::protocol::NodeId;
 use crate::security::Sealer;
 
@@ -26,6 +27,10 @@ pub struct ClusterParams {
     pub node_sync_interval: Duration,
     /// How often a canary goes around the link; at least every two seconds whatever this says.
     pub health_check_interval: Duration,
+    /// How the node is picked for work that any node could do but one must.
+    pub routing: Policy,
+    /// Whether that pick is weighed by load.
+    pub balance: Balance,
 }
 
 impl ClusterParams {
@@ -146,6 +151,8 @@ mod tests {
             node_timeout: Duration::from_mins(1),
             node_sync_interval: Duration::from_secs(30),
             health_check_interval: Duration::from_secs(10),
+            routing: Policy::Hash,
+            balance: Balance::ByLoad,
         };
         assert!(params.lease() + params.look() < params.node_timeout);
         assert!(params.renewal() * 3 <= params.lease());

@@ -1,5 +1,7 @@
-//! `Reaper`: removes from the directory what dead incarnations left behind. The keeper of one survivor tells it whom;
-//! the directory itself refuses to touch a holder whose lease lives, so a wrong order harms nothing.
+//! `Reaper`: tells this node which sessions ended with a dead incarnation, then removes what that left in the directory.
+//! The keeper of the one survivor that the routing picks for it tells it whom; the directory itself refuses to touch a
+//! holder whose lease lives, so a wrong order harms nothing. A reaper that dies half way is followed by another, which
+//! tells everything anew: each session is told at least once.
 
 use std::sync::Arc;
 
@@ -8,13 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
 use super::status::bump;
-use super::{Directory, NodeInfo};
+use super::{ClusterError, Directory, Holder, LocalNode, NodeInfo};
 use crate::protocol::{Epoch, NodeId};
 
 /// See the module.
 pub(super) struct Reaper {
     pub(super) shared: Arc<Shared>,
     pub(super) directory: Arc<dyn Directory>,
+    pub(super) local: Arc<dyn LocalNode>,
     pub(super) dead: mpsc::Receiver<Vec<(NodeId, Epoch)>>,
 }
 
@@ -29,7 +32,7 @@ impl Reaper {
             for (node, epoch) in dead {
                 let reaped = tokio::select! {
                     () = cancel.cancelled() => return,
-                    reaped = self.directory.reap(&node, epoch) => reaped,
+                    reaped = self.reap(&node, epoch) => reaped,
                 };
                 match reaped {
                     Ok(()) => {
@@ -45,16 +48,31 @@ impl Reaper {
     }
 }
 
-/// Holders without a live lease, if this node is the one to reap them: the live node with the smallest name.
-pub(super) fn duty(
-    me: &NodeId,
-    live: &[NodeInfo],
-    holders: Vec<(NodeId, Epoch)>,
-) -> Vec<(NodeId, Epoch)> {
-    if live.iter().map(|info| &info.node).min() != Some(me) {
-        return Vec::new();
+impl Reaper {
+    async fn reap(&self, node: &NodeId, epoch: Epoch) -> Result<(), ClusterError> {
+        let mut after = None;
+        loop {
+            let (sessions, next) = self.directory.left_by(node, epoch, after.as_ref()).await?;
+            if !sessions.is_empty() {
+                self.local.lost(&sessions).await;
+            }
+            match next {
+                Some(last) => after = Some(last),
+                None => break,
+            }
+        }
+        self.directory.reap(node, epoch).await
     }
-    let is_dead = |(node, epoch): &(NodeId, Epoch)| {
+}
+
+/// The work of reaping a holder, by name.
+pub(super) fn work((node, epoch): &Holder) -> String {
+    format!("reap {epoch}@{node}")
+}
+
+/// Holders without a live lease.
+pub(super) fn dead(live: &[NodeInfo], holders: Vec<Holder>) -> Vec<Holder> {
+    let is_dead = |(node, epoch): &Holder| {
         !live
             .iter()
             .any(|info| info.node == *node && info.epoch == *epoch)
@@ -72,6 +90,7 @@ mod tests {
             epoch: Epoch(epoch),
             address: String::new(),
             connections: 0,
+            synced: true,
         }
     }
 
@@ -80,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn one_survivor_reaps_and_only_what_has_no_live_lease() {
+    fn only_who_has_no_live_lease_is_dead() {
         let live = [info("a", 3), info("b", 1)];
         let holders = vec![
             holder("a", 2),
@@ -88,8 +107,6 @@ mod tests {
             holder("b", 1),
             holder("c", 9),
         ];
-        let dead = duty(&NodeId::new("a"), &live, holders.clone());
-        assert_eq!(dead, [holder("a", 2), holder("c", 9)]);
-        assert!(duty(&NodeId::new("b"), &live, holders).is_empty());
+        assert_eq!(dead(&live, holders), [holder("a", 2), holder("c", 9)]);
     }
 }

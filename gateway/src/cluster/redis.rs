@@ -5,6 +5,7 @@
 //! here), nor Sentinel, nor TLS is spoken. All keys of a cluster carry one hash tag, the cluster's name, so that what one
 //! script touches lies in one slot. The directory is written when sessions come and go, not per message.
 
+mod assignments;
 mod broker;
 mod directory;
 mod keys;
@@ -12,6 +13,7 @@ mod link;
 mod registry;
 mod scripts;
 
+pub use assignments::RedisAssignments;
 pub(super) use broker::Opening;
 pub use broker::RedisBroker;
 pub use directory::RedisDirectory;

@@ -44,6 +44,8 @@ impl Identity {
 pub struct View {
     /// Other live nodes, ordered by name.
     pub peers: Vec<NodeInfo>,
+    /// Every live node as the registry said, this one included if it was there; what all nodes pick owners of work from.
+    pub live: Vec<NodeInfo>,
     /// The newer epoch under this node's name.
     pub fenced: Option<Epoch>,
 }
@@ -62,8 +64,10 @@ pub(super) struct Shared {
     pub(super) cache: NodeCache,
     pub(super) stats: Arc<ClusterStats>,
     pub(super) wire: Arc<Wire>,
-    /// Somebody has reason to think that nodes came or went.
+    /// A peer said that nodes came or went.
     pub(super) look: Notify,
+    /// Something looks as if they had. As often as messages go, while a node is listed that does not hear.
+    pub(super) suspicion: Notify,
     /// Somebody has reason to think that this node's name is no longer its own.
     pub(super) doubt: Notify,
     /// The number of the canary that is under way. Another process of this name has canaries of its own.
@@ -84,6 +88,7 @@ impl Shared {
             stats: Arc::default(),
             wire,
             look: Notify::new(),
+            suspicion: Notify::new(),
             doubt: Notify::new(),
             flying: AtomicU64::new(0),
             canary: watch::Sender::new(0),
@@ -101,9 +106,11 @@ impl Shared {
         self.view.subscribe()
     }
 
-    /// Stores the peers; true if nodes came or went since.
-    pub(super) fn see(&self, peers: Vec<NodeInfo>) -> bool {
+    /// Stores who is alive; true if nodes came or went since.
+    pub(super) fn see(&self, live: Vec<NodeInfo>) -> bool {
         let before = self.view();
+        let others = live.iter().filter(|info| info.node != self.identity.node);
+        let peers: Vec<NodeInfo> = others.cloned().collect();
         let same = before.peers.len() == peers.len()
             && before
                 .peers
@@ -113,6 +120,7 @@ impl Shared {
         self.view.send_modify(|view| {
             *view = Arc::new(View {
                 peers,
+                live,
                 fenced: view.fenced,
             });
         });
@@ -125,6 +133,7 @@ impl Shared {
             if changed {
                 *view = Arc::new(View {
                     peers: view.peers.clone(),
+                    live: view.live.clone(),
                     fenced,
                 });
             }

@@ -44,7 +44,8 @@ pub struct ClusterStatus {
 pub struct ClusterStats {
     /// Times the link was made again after it had been up.
     pub reconnects: AtomicU64,
-    /// Messages and kicks handed to other nodes, counted once per node.
+    /// Messages and kicks handed to other nodes, counted once per node; those that may hold a user, too, while they write
+    /// the directory.
     pub forwarded: AtomicU64,
     /// Messages and kicks taken from other nodes.
     pub received: AtomicU64,
@@ -54,9 +55,12 @@ pub struct ClusterStats {
     pub stale: AtomicU64,
     /// Envelopes dropped since this node's inbound queue was full.
     pub inbound_dropped: AtomicU64,
-    /// Messages taken from other nodes for users of whom no session was here: the sender was told that they were handed
-    /// over.
+    /// Messages taken from other nodes for users of whom no session was here; each goes back to its sender's node, once.
     pub nobody_here: AtomicU64,
+    /// Messages that came back and were sent to where the directory then said their recipients were.
+    pub resent: AtomicU64,
+    /// Messages that could not go back or out again, since too many were waiting to.
+    pub returns_dropped: AtomicU64,
     /// Round trip of the last canary in milliseconds.
     pub canary_ms: AtomicU64,
     /// Canaries that did not come back.

@@ -7,9 +7,9 @@ use crate::cluster::{LocalNode, SessionRecord};
 use crate::protocol::{Parcel, SessionId, UserId};
 
 impl LocalNode for Hub {
-    fn deliver<'a>(&'a self, users: &'a [UserId], parcel: Parcel) -> BoxFuture<'a, usize> {
+    fn deliver<'a>(&'a self, users: &'a [UserId], parcel: Parcel) -> BoxFuture<'a, Vec<usize>> {
         let message = Outgoing::new(parcel);
-        Box::pin(async move { self.deliver(users, &message).await.into_iter().sum() })
+        Box::pin(async move { self.deliver(users, &message).await })
     }
 
     fn broadcast(&self, parcel: Parcel) -> BoxFuture<'_, usize> {

@@ -184,7 +184,19 @@ impl Writer<'_> {
             ("nobody_here", cluster.nobody_here.load(Relaxed)),
         ];
         let help = "Envelopes from other nodes that came to nothing";
-        self.counters(name::CLUSTER_IGNORED, help, "cause", ignored.into_iter())
+        self.counters(name::CLUSTER_IGNORED, help, "cause", ignored.into_iter())?;
+        let returned = [
+            ("resent", cluster.resent.load(Relaxed)),
+            ("dropped", cluster.returns_dropped.load(Relaxed)),
+        ];
+        let help =
+            "Messages that came back since their user had left the node, and what became of them";
+        self.counters(
+            name::CLUSTER_RETURNED,
+            help,
+            "outcome",
+            returned.into_iter(),
+        )
     }
 
     fn link(&mut self, cluster: &ClusterStats) -> fmt::Result {

@@ -45,6 +45,7 @@ pub(super) const CLUSTER_FORWARDED: &str = "wsc_cluster_messages_forwarded";
 pub(super) const CLUSTER_RECEIVED: &str = "wsc_cluster_messages_received";
 pub(super) const CLUSTER_FAILURES: &str = "wsc_cluster_failures";
 pub(super) const CLUSTER_IGNORED: &str = "wsc_cluster_envelopes_ignored";
+pub(super) const CLUSTER_RETURNED: &str = "wsc_cluster_messages_returned";
 pub(super) const CANARIES_LOST: &str = "wsc_cluster_canaries_lost";
 pub(super) const REAPED: &str = "wsc_cluster_incarnations_reaped";
 pub(super) const DIRECTORY_QUEUE: &str = "wsc_directory_queue_length";

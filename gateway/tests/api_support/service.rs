@@ -262,6 +262,7 @@ impl MessageService for Recorder {
                 connections: 12,
                 connections_by_user_type: [("customer".to_owned(), 12)].into(),
                 nodes: vec![NodeInfo {
+                    synced: true,
                     node: NodeId::new("chat-1"),
                     epoch: Epoch(3),
                     address,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wsc_gateway::cluster::memory::MemoryStore;
 use wsc_gateway::cluster::{Backend, RedisParams};
 
-use super::nodes::{Node, params};
+use super::nodes::{Node, params, within};
 use super::redis::RedisServer;
 
 /// Small, so that a test can wait for the end of a lease.
@@ -43,6 +43,8 @@ impl Ground {
         for node in &nodes {
             node.ready().await;
             node.knows(N - 1).await;
+            let settled = async || node.cluster.is_settled();
+            within(10, "every directory is written", settled).await;
         }
         nodes
     }

@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wsc_gateway::cluster::routing::{Balance, Policy};
 use wsc_gateway::cluster::{
     Backend, Cluster, ClusterError, ClusterParams, Forward, Link, LocalNode, SessionChange,
     SessionRecord,
@@ -41,6 +42,10 @@ pub(crate) struct Recorder {
     /// What each user was sent here; broadcasts under `*`.
     pub delivered: Mutex<HashMap<String, Vec<String>>>,
     pub kicked: Mutex<Vec<String>>,
+    /// Who is not here when asked for so many times, whatever the directory says.
+    pub absent: Mutex<HashMap<String, usize>>,
+    /// Whose sessions ended with their node, as this one was told.
+    pub lost: Mutex<Vec<String>>,
     pub sessions: Mutex<HashMap<SessionId, SessionRecord>>,
     /// As long as it is true nobody is told the sessions.
     pub held: watch::Sender<bool>,
@@ -62,11 +67,20 @@ impl Recorder {
 }
 
 impl LocalNode for Recorder {
-    fn deliver<'a>(&'a self, users: &'a [UserId], parcel: Parcel) -> BoxFuture<'a, usize> {
-        for user in users {
+    fn deliver<'a>(&'a self, users: &'a [UserId], parcel: Parcel) -> BoxFuture<'a, Vec<usize>> {
+        let mut absent = self.absent.lock();
+        let here = |user: &UserId| match absent.get_mut(user.as_str()) {
+            Some(times) if *times > 0 => {
+                *times -= 1;
+                0
+            }
+            Some(_) | None => 1,
+        };
+        let counts: Vec<usize> = users.iter().map(here).collect();
+        for (user, _) in users.iter().zip(&counts).filter(|(_, count)| **count > 0) {
             self.put(user.as_str(), &parcel.json);
         }
-        Box::pin(async { users.len() })
+        Box::pin(async { counts })
     }
 
     fn broadcast(&self, parcel: Parcel) -> BoxFuture<'_, usize> {
@@ -91,6 +105,12 @@ impl LocalNode for Recorder {
             let _ = self.held.subscribe().wait_for(|held| !held).await;
             Some(self.sessions.lock().values().cloned().collect())
         })
+    }
+
+    fn lost<'a>(&'a self, sessions: &'a [SessionRecord]) -> BoxFuture<'a, ()> {
+        let users = sessions.iter().map(|record| record.user.to_string());
+        self.lost.lock().extend(users);
+        Box::pin(async {})
     }
 
     fn connections(&self) -> u64 {
@@ -121,6 +141,8 @@ pub(crate) fn params(name: &str, backend: &Backend, node_timeout: Duration) -> C
         node_timeout,
         node_sync_interval: Duration::from_secs(30),
         health_check_interval: Duration::from_millis(500),
+        routing: Policy::Hash,
+        balance: Balance::ByLoad,
     }
 }
 
@@ -158,11 +180,7 @@ impl Node {
     pub(crate) fn down(&self, session: SessionId) {
         let record = self.hub.sessions.lock().remove(&session).unwrap();
         let user = record.user;
-        self.cluster.changed(SessionChange::Down {
-            session,
-            user,
-            last_on_node: true,
-        });
+        self.cluster.changed(SessionChange::Down { session, user });
     }
 
     pub(crate) fn is_linked(&self) -> bool {

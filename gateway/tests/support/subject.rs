@@ -8,12 +8,14 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wsc_gateway::cluster::memory::{
-    Attached, MemoryBroker, MemoryDirectory, MemoryRegistry, MemoryStore,
+    Attached, MemoryAssignments, MemoryBroker, MemoryDirectory, MemoryRegistry, MemoryStore,
 };
-use wsc_gateway::cluster::redis::{RedisBroker, RedisDirectory, RedisLink, RedisRegistry};
+use wsc_gateway::cluster::redis::{
+    RedisAssignments, RedisBroker, RedisDirectory, RedisLink, RedisRegistry,
+};
 use wsc_gateway::cluster::{
-    Broker, Claim, Directory, Listener, NodeInfo, NodeRegistry, RedisParams, SessionChange,
-    SessionRecord,
+    Assignments, Broker, Claim, Directory, Listener, NodeInfo, NodeRegistry, RedisParams,
+    SessionChange, SessionRecord,
 };
 use wsc_gateway::protocol::{Epoch, NodeId};
 
@@ -49,6 +51,7 @@ pub struct Subject {
     pub rivals: [Arc<dyn NodeRegistry>; 2],
     pub directory: Arc<dyn Directory>,
     pub broker: Arc<dyn Broker>,
+    pub assignments: Arc<dyn Assignments>,
 }
 
 impl Subject {
@@ -62,6 +65,7 @@ impl Subject {
             }),
             directory: Arc::new(MemoryDirectory::new(store.clone())),
             broker: Arc::new(MemoryBroker::new(store.clone())),
+            assignments: Arc::new(MemoryAssignments::new(store.clone())),
             kind: Kind::Memory(store, Vec::new()),
         }
     }
@@ -83,7 +87,8 @@ impl Subject {
                 Arc::new(RedisRegistry::of_process(process, link.clone(), LEASE))
             }),
             directory: Arc::new(RedisDirectory::new(link.clone())),
-            broker: Arc::new(RedisBroker::new(link)),
+            broker: Arc::new(RedisBroker::new(link.clone())),
+            assignments: Arc::new(RedisAssignments::new(link)),
             kind: Kind::Redis(server, cancel),
         }
     }
@@ -164,6 +169,7 @@ pub fn info(node: &str, epoch: u64) -> NodeInfo {
         epoch: Epoch(epoch),
         address: format!(r#"{node}"\ "epoch":0"#),
         connections: 3,
+        synced: true,
     }
 }
 
@@ -171,6 +177,5 @@ pub fn down(record: &SessionRecord) -> SessionChange {
     SessionChange::Down {
         session: record.session,
         user: record.user.clone(),
-        last_on_node: false,
     }
 }

@@ -160,6 +160,7 @@ fn node(
         epoch,
         address,
         connections,
+        synced: _,
     }: NodeInfo,
 ) -> v1::Node {
     v1::Node {

@@ -254,6 +254,7 @@ impl From<NodeInfo> for NodeAnswer {
             epoch,
             address,
             connections,
+            synced: _,
         }: NodeInfo,
     ) -> Self {
         Self {

@@ -166,10 +166,14 @@ fn deliver(
     for (node, positions) in by_node {
         let for_users = positions.iter().filter_map(|position| users.get(*position));
         legs.push((envelopes.len(), positions.clone()));
-        envelopes.push((
-            Destination::Node(node.clone()),
-            envelope::deliver(from, for_users, parcel),
-        ));
+        // What comes back is sent again to wherever its user is by then, so nobody else may have got it.
+        let is_only = |user: &UserId| nodes.get(user).is_some_and(|nodes| nodes.len() == 1);
+        let envelope = if for_users.clone().all(is_only) {
+            envelope::deliver(from, for_users, parcel)
+        } else {
+            envelope::deliver_once(from, for_users, parcel)
+        };
+        envelopes.push((Destination::Node(node.clone()), envelope));
     }
     Leg::Nodes(legs)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::{MemoryStore, State};
-use crate::cluster::{ClusterError, Directory, OnlinePage, SessionChange, SessionRecord};
+use crate::cluster::{ClusterError, Directory, Left, OnlinePage, SessionChange, SessionRecord};
 use crate::protocol::{Epoch, NodeId, SessionId, UserId};
 
 /// Who wrote an entry.
@@ -87,11 +87,9 @@ impl State {
         for change in changes {
             let (user, turned) = match change {
                 SessionChange::Up(record) => (&record.user, self.book.up(holder, record)),
-                SessionChange::Down {
-                    session,
-                    user,
-                    last_on_node: _,
-                } => (user, self.book.down(holder, user, *session)),
+                SessionChange::Down { session, user } => {
+                    (user, self.book.down(holder, user, *session))
+                }
             };
             if turned {
                 moved.push(user.clone());
@@ -230,6 +228,20 @@ impl Directory for MemoryDirectory {
 
     fn holders(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Epoch)>, ClusterError>> {
         Box::pin(async move { Ok(self.store.0.lock().book.holders.keys().cloned().collect()) })
+    }
+
+    fn left_by<'a>(
+        &'a self,
+        node: &'a NodeId,
+        epoch: Epoch,
+        _: Option<&'a UserId>,
+    ) -> BoxFuture<'a, Result<Left, ClusterError>> {
+        Box::pin(async move {
+            let holder = (node.clone(), epoch);
+            let state = self.store.0.lock();
+            let held = state.book.users.values().filter_map(|by| by.get(&holder));
+            Ok((held.flat_map(|held| held.values().cloned()).collect(), None))
+        })
     }
 
     fn reap<'a>(

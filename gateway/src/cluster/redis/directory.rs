@@ -13,7 +13,8 @@ use super::RedisLink;
 use super::keys::{field_holder, holder, parse_holder, session_text};
 use super::scripts::{APPLY, PLACE, REAP};
 use crate::cluster::backoff::backoff;
-use crate::cluster::{ClusterError, Directory, OnlinePage, SessionChange, SessionRecord};
+use crate::cluster::canary::describe;
+use crate::cluster::{ClusterError, Directory, Left, OnlinePage, SessionChange, SessionRecord};
 use crate::protocol::{Epoch, NodeId, SessionId, UserId};
 
 /// Users per script when much is written: Redis is held for about a millisecond.
@@ -41,7 +42,32 @@ impl RedisDirectory {
         Self { link }
     }
 
+    /// One user whose entry cannot be written, whatever somebody put there, must not keep the others from being found: a
+    /// refused batch is halved until those are alone, and they are left out.
     async fn apply(
+        &self,
+        node: &NodeId,
+        epoch: Epoch,
+        changes: &[SessionChange],
+    ) -> Result<Vec<UserId>, ClusterError> {
+        let mut moved = Vec::new();
+        let mut parts = vec![changes];
+        while let Some(part) = parts.pop() {
+            match (self.apply_one(node, epoch, part).await, part) {
+                (Ok(users), _) => moved.extend(users),
+                (Err(error), [alone]) if is_of_entry(&error) => leave_out(alone.user(), &error),
+                (Err(error), _) if is_of_entry(&error) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    // Taken from the end, so the first half is written first.
+                    parts.extend([second, first]);
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
+        Ok(moved)
+    }
+
+    async fn apply_one(
         &self,
         node: &NodeId,
         epoch: Epoch,
@@ -60,11 +86,7 @@ impl RedisDirectory {
                 SessionChange::Up(record) => {
                     ("+", &record.user, record.session, json(record, node, epoch))
                 }
-                SessionChange::Down {
-                    session,
-                    user,
-                    last_on_node: _,
-                } => ("-", user, *session, String::new()),
+                SessionChange::Down { session, user } => ("-", user, *session, String::new()),
             };
             let next = numbers.len();
             let number = *numbers.entry(user).or_insert_with(|| {
@@ -104,7 +126,28 @@ impl RedisDirectory {
         let wanted: Vec<(UserId, Vec<(SessionId, String)>)> = wanted.into_iter().collect();
         // Once more without users: a holder that has none must go from the set of holders too.
         for chunk in wanted.chunks(USERS).chain([[].as_slice()]) {
-            self.place_patiently(&holder, chunk).await?;
+            self.place_each(&holder, chunk).await?;
+        }
+        Ok(())
+    }
+
+    /// As in `apply`: who cannot be written is left out.
+    async fn place_each(
+        &self,
+        holder: &str,
+        users: &[(UserId, Vec<(SessionId, String)>)],
+    ) -> Result<(), ClusterError> {
+        let mut parts = vec![users];
+        while let Some(part) = parts.pop() {
+            match (self.place_patiently(holder, part).await, part) {
+                (Ok(()), _) => {}
+                (Err(error), [(user, _)]) if is_of_entry(&error) => leave_out(user, &error),
+                (Err(error), [_, _, ..]) if is_of_entry(&error) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+                (Err(error), _) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -282,6 +325,37 @@ impl RedisDirectory {
         Ok(user_ids(&first))
     }
 
+    async fn left_by(
+        &self,
+        node: &NodeId,
+        epoch: Epoch,
+        after: Option<&UserId>,
+    ) -> Result<Left, ClusterError> {
+        let text = holder(node, epoch);
+        let source = [self.link.keys.users(&text)];
+        let after = after.map(UserId::as_str);
+        let users = self.page(&source, after, USERS).await?;
+        let next = if users.len() < USERS {
+            None
+        } else {
+            users.last().cloned()
+        };
+        let mut pipeline = Pipeline::with_capacity(users.len());
+        for user in &users {
+            pipeline.cmd("HGETALL").arg(self.link.keys.user(user));
+        }
+        if users.is_empty() {
+            return Ok((Vec::new(), None));
+        }
+        let entries: Vec<HashMap<String, String>> = self.link.query("sessions", &pipeline).await?;
+        let is_of =
+            |field: &str| field_holder(field).is_some_and(|of| of.0 == *node && of.1 == epoch);
+        let sessions = entries.into_iter().flatten();
+        let sessions = sessions.filter(|(field, _)| is_of(field));
+        let sessions = sessions.filter_map(|(_, json)| serde_json::from_str(&json).ok());
+        Ok((sessions.collect(), next))
+    }
+
     async fn reap(&self, node: &NodeId, epoch: Epoch) -> Result<(), ClusterError> {
         let keys = &self.link.keys;
         let holder = holder(node, epoch);
@@ -306,6 +380,19 @@ impl RedisDirectory {
         }
         Ok(())
     }
+}
+
+/// Whether it is what lies under some user's key that was refused, and not the whole write.
+fn is_of_entry(error: &ClusterError) -> bool {
+    matches!(error, ClusterError::Refused { source, .. } if source.code() == Some("WRONGTYPE"))
+}
+
+fn leave_out(user: &UserId, error: &ClusterError) {
+    tracing::warn!(
+        %user,
+        error = describe(error),
+        "what lies in redis under this user's key is not the directory's: other nodes do not find their sessions here"
+    );
 }
 
 /// The record as written: its holder is who writes it.
@@ -366,6 +453,15 @@ impl Directory for RedisDirectory {
 
     fn holders(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Epoch)>, ClusterError>> {
         Box::pin(self.holders())
+    }
+
+    fn left_by<'a>(
+        &'a self,
+        node: &'a NodeId,
+        epoch: Epoch,
+        after: Option<&'a UserId>,
+    ) -> BoxFuture<'a, Result<Left, ClusterError>> {
+        Box::pin(self.left_by(node, epoch, after))
     }
 
     fn reap<'a>(

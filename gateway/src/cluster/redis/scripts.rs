@@ -85,6 +85,23 @@ return 0
     )
 });
 
+/// KEYS the work's key · ARGV the pick, seconds to remember it, then the living. Returns who has the work.
+pub(super) static ASSIGN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local given = redis.call('GET', KEYS[1])
+for i = 3, #ARGV do
+  if given == ARGV[i] then
+    redis.call('EXPIRE', KEYS[1], ARGV[2])
+    return given
+  end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+return ARGV[1]
+",
+    )
+});
+
 /// KEYS online, holders, users of the holder, then `user` and `at` of each user · ARGV holder, then five per change:
 /// `+` or `-`, the user's number from 0, the user, the session, the record (empty for `-`).
 /// Returns the users whose first session came or last one went.

@@ -146,17 +146,12 @@ impl Shard {
         {
             *count = count.saturating_sub(1);
         }
-        self.context
-            .hub
-            .users()
-            .remove(user, self.id, |last_on_node| {
-                let (session, user) = (session.id, user.clone());
-                self.context.cluster.changed(SessionChange::Down {
-                    session,
-                    user,
-                    last_on_node,
-                });
-            });
+        self.context.hub.users().remove(user, self.id, |_| {
+            let (session, user) = (session.id, user.clone());
+            self.context
+                .cluster
+                .changed(SessionChange::Down { session, user });
+        });
     }
 
     /// The sessions of a user on this shard.
