@@ -21,6 +21,7 @@ mod builder;
 pub mod cli;
 pub mod cluster;
 pub mod dev;
+pub mod group;
 pub mod hub;
 pub mod protocol;
 pub mod security;

@@ -44,11 +44,15 @@ impl Scopes {
     /// Watching without taking part.
     pub const OBSERVE: Self = Self(1 << 2);
 
+    /// Making and joining any group.
+    pub const GROUPS: Self = Self(1 << 3);
+
     /// Every scope with its word.
-    pub const WORDS: [(&'static str, Self); 3] = [
+    pub const WORDS: [(&'static str, Self); 4] = [
         ("broadcast", Self::BROADCAST),
         ("admin", Self::ADMIN),
         ("observe", Self::OBSERVE),
+        ("groups", Self::GROUPS),
     ];
 
     /// Reads the claim `scope`: words separated by spaces. Words of other services are passed over.

@@ -157,6 +157,10 @@ fn reply(shard: &Shard, connection: &Connection, answer: &Answer, reply_to: Opti
             reply_to,
         },
     };
-    let outgoing = Outgoing::new(shard.written(|out| json::write_message(&message, out)).into());
+    let outgoing = Outgoing::new(
+        shard
+            .written(|out| json::write_message(&message, out))
+            .into(),
+    );
     shard.deliver(&Recipients::Session(connection.key()), &outgoing);
 }
