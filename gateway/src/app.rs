@@ -27,6 +27,7 @@ use crate::api::{
     self, ApiContext, GrpcHealth, MessageService, NodeApi, Reflection, ReflectionError,
 };
 use crate::cluster::Cluster;
+use crate::delivery::Delivery;
 use crate::hub::{self, Hub, ShardContext, ShardThread};
 use crate::security::{ApiKeyGuard, Sealer};
 use crate::service::{Event, EventFilterError, Service, Statistics};
@@ -109,6 +110,12 @@ impl Gateway {
         service.emit_now(Event::INITIALIZE, &options.node);
         let params = options.cluster_params(&config, addresses, &sealer);
         let cluster = Cluster::start(params, hub.clone(), &tasks, running.child_token());
+        let delivery = Delivery::start(
+            &config.wsc,
+            (hub.clone(), cluster.clone()),
+            &tasks,
+            &running,
+        );
         let refusing = Arc::new(AtomicBool::new(false));
         let instruments = Instruments::default();
         let upgrades = UpgradeState {
@@ -119,6 +126,7 @@ impl Gateway {
         let context = ShardContext {
             hub: hub.clone(),
             cluster: cluster.clone(),
+            delivery: delivery.clone(),
             settings: settings.clone(),
             instruments: instruments.clone(),
             upgrades: options.pages(middleware.around(upgrade_router(upgrades))),
@@ -129,7 +137,11 @@ impl Gateway {
         let shards = shards
             .collect::<Result<_, _>>()
             .map_err(StartError::Thread)?;
-        let calls: Arc<dyn MessageService> = Arc::new(NodeApi::new(hub.clone(), cluster.clone()));
+        let calls: Arc<dyn MessageService> = Arc::new(NodeApi::new(
+            (hub.clone(), cluster.clone()),
+            delivery.clone(),
+            live.clone(),
+        ));
         outbound.connect(calls.clone());
         let api = ApiContext {
             service: calls,

@@ -61,6 +61,18 @@ pub enum ClusterError {
         #[source]
         source: ::redis::RedisError,
     },
+    /// Redis answered with something that no gateway wrote.
+    #[error("redis holds something unreadable for {operation}")]
+    Unreadable {
+        /// Which operation.
+        operation: &'static str,
+    },
+    /// The message is on the primary, but no replica confirmed it in time.
+    #[error("no replica of redis confirmed within {millis} ms")]
+    NotReplicated {
+        /// The deadline.
+        millis: u64,
+    },
     /// The queue towards other nodes stayed full for too long.
     #[error("the queue to other nodes is full")]
     Busy,
@@ -79,13 +91,15 @@ pub enum ClusterError {
 
 impl ClusterError {
     /// The causes in the order of [`ClusterError::cause`].
-    pub const CAUSES: [&'static str; 6] = [
+    pub const CAUSES: [&'static str; 8] = [
         "disconnected",
         "deadline",
         "refused",
         "busy",
         "fenced",
         "incomplete",
+        "unreadable",
+        "not_replicated",
     ];
 
     /// The position of this error's label in [`ClusterError::CAUSES`].
@@ -97,6 +111,8 @@ impl ClusterError {
             Self::Busy => 3,
             Self::Fenced { .. } => 4,
             Self::Incomplete => 5,
+            Self::Unreadable { .. } => 6,
+            Self::NotReplicated { .. } => 7,
         }
     }
 

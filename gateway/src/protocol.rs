@@ -13,6 +13,7 @@ mod message;
 mod parcel;
 mod position;
 pub mod reference;
+mod resume;
 
 pub use codec::Codec;
 pub use control::{Control, Told};
@@ -22,3 +23,4 @@ pub use id::{Epoch, GroupId, IdError, NodeId, SessionId, TicketId, UserId};
 pub use message::{Message, MessageBody, Priority, RawJson, Sender, Target};
 pub use parcel::Parcel;
 pub use position::{LogId, Mark, Position, PositionError};
+pub use resume::Resume;

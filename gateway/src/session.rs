@@ -1,8 +1,10 @@
 //! A session: the authenticated state behind one connection. Decisions are pure ([`decide`]), what waits to be written is
 //! bounded ([`Outbox`]); sockets belong to `transport`, indexes and timers to `hub`.
 
+mod cursors;
 pub mod decide;
 pub mod liveness;
 mod outbox;
 
+pub use cursors::{Cursors, Meet};
 pub use outbox::{Flushed, Frame, Limits, Outbox, OverflowPolicy, Pushed, QueuePool, TryWrite};

@@ -8,11 +8,14 @@ mod secrets;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wsc_config::{GatewayConfig, SlowConsumerPolicy};
+use wsc_config::{Acceptance, GatewayConfig, SlowConsumerPolicy};
 
+use crate::delivery::AckRules;
+use crate::protocol::Target;
 use crate::security::{
     ApiKeyError, JwtSettings, KeyError, OriginPolicy, QueryToken, SealKeyError, TokenVerifier,
 };
+use crate::session::decide::Offered;
 use crate::session::liveness::{Patience, ticks};
 use crate::session::{Limits, OverflowPolicy};
 
@@ -88,6 +91,12 @@ pub struct Settings {
     pub outbox: Limits,
     /// What a full outbox means, by user type.
     pub overflow: BTreeMap<String, OverflowPolicy>,
+    /// Whether messages are stored at all.
+    pub stores: bool,
+    /// Types of messages that are not stored.
+    pub transient_types: Vec<String>,
+    /// How messages that ask for an acknowledgement are repeated; `None`: they are refused.
+    pub acks: Option<AckRules>,
     /// Echo data frames instead of serving: for protocol suites.
     pub echo: bool,
 }
@@ -133,8 +142,30 @@ impl Settings {
                 .iter()
                 .map(|(kind, policy)| (kind.clone(), overflow(*policy)))
                 .collect(),
+            stores: wsc.delivery.acceptance != Acceptance::None,
+            transient_types: wsc.delivery.transient_types.clone(),
+            acks: AckRules::new(&wsc.ack),
             echo: false,
         })
+    }
+
+    /// What a session may ask for.
+    pub const fn offered(&self) -> Offered {
+        Offered {
+            stores: self.stores,
+            acks: self.acks.is_some(),
+        }
+    }
+
+    /// Whether a message of this type is stored; `asked`: what its sender said about it.
+    pub fn keeps(&self, target: &Target, kind: &str, asked: Option<bool>) -> bool {
+        let usual = match target {
+            Target::User(_) | Target::Group(_) | Target::Ticket(_) => {
+                !self.transient_types.iter().any(|known| known == kind)
+            }
+            Target::Broadcast | Target::Application => false,
+        };
+        self.stores && asked.unwrap_or(usual)
     }
 
     /// What a full outbox means for this user type.
@@ -159,8 +190,8 @@ fn verifier(
 
 fn overflow(policy: SlowConsumerPolicy) -> OverflowPolicy {
     match policy {
-        // Spilling needs inboxes; until this release has them, a client that comes back is better than a silent loss.
-        SlowConsumerPolicy::Disconnect | SlowConsumerPolicy::Spill => OverflowPolicy::Disconnect,
+        SlowConsumerPolicy::Disconnect => OverflowPolicy::Disconnect,
+        SlowConsumerPolicy::Spill => OverflowPolicy::Spill,
         SlowConsumerPolicy::DropOldest => OverflowPolicy::DropOldest,
         SlowConsumerPolicy::DropNewest => OverflowPolicy::DropNewest,
     }

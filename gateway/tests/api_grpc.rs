@@ -46,6 +46,8 @@ async fn a_message_reaches_the_service_with_its_payload_untouched() {
             priority: "critical".to_owned(),
             reply_to: "m0".to_owned(),
             from: "billing".to_owned(),
+            durable: None,
+            require_ack: false,
         }),
     };
     let answer = api

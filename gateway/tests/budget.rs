@@ -22,6 +22,7 @@ use wsc_config::GatewayConfig;
 use wsc_gateway::app::Options;
 use wsc_gateway::cluster::routing::{Balance, Policy};
 use wsc_gateway::cluster::{Backend, Cluster, ClusterParams};
+use wsc_gateway::delivery::Delivery;
 use wsc_gateway::hub::{Hub, Outgoing, Recipients, Shard, ShardContext};
 use wsc_gateway::protocol::NodeId;
 use wsc_gateway::settings::Settings;
@@ -70,6 +71,12 @@ impl Bench {
             &TaskTracker::new(),
             CancellationToken::new(),
         );
+        let delivery = Delivery::start(
+            &config.wsc,
+            (hub.clone(), cluster.clone()),
+            &TaskTracker::new(),
+            &CancellationToken::new(),
+        );
         drop(guard);
         let upgrades = UpgradeState {
             settings: Arc::new(arc_swap::ArcSwap::from(settings.clone())),
@@ -85,6 +92,7 @@ impl Bench {
             ),
             hub,
             cluster,
+            delivery,
             settings,
             instruments,
             upgrades: upgrade_router(upgrades),

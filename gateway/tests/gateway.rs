@@ -25,6 +25,8 @@ mod sandbox;
 mod cluster;
 #[path = "gateway/conformance.rs"]
 mod conformance;
+#[path = "gateway/delivery.rs"]
+mod delivery;
 #[path = "gateway/drain.rs"]
 mod drain;
 #[path = "gateway/handshake.rs"]

@@ -8,6 +8,7 @@ mod ack;
 mod check;
 mod cidr;
 mod closed;
+mod delivery;
 mod distributed;
 mod drain;
 mod duration;
@@ -37,6 +38,7 @@ mod wsc;
 
 pub use ack::AckConfig;
 pub use cidr::{Cidr, CidrError};
+pub use delivery::{Acceptance, DeliveryConfig};
 pub use distributed::{DistributedConfig, MessageRouting, NodeDiscovery};
 pub use drain::DrainConfig;
 pub use duration::{DurationError, Millis, Seconds, Span};

@@ -17,10 +17,8 @@ const NOW2: Since = Since::Implemented("0.2");
 const NEXT: Since = Since::Planned("0.2");
 
 /// Single values, of keys that work, which wait for a later release: key, value, release.
-pub(crate) const VALUES: &[(&str, &str, &str)] = &[
-    ("wsc.slowConsumerPolicy", "spill", "0.2"),
-    ("wsc.distributed.nodeDiscovery", "etcd", "0.2"),
-];
+pub(crate) const VALUES: &[(&str, &str, &str)] =
+    &[("wsc.distributed.nodeDiscovery", "etcd", "0.2")];
 
 /// Every key and since when it works.
 pub(crate) const KEYS: &[(&str, Since)] = &[
@@ -54,15 +52,20 @@ pub(crate) const KEYS: &[(&str, Since)] = &[
     ("wsc.allowMultiLogin", NEXT),
     ("wsc.maxConnectionsPerUser", NEXT),
     ("wsc.connectionPolicy", NEXT),
-    ("wsc.ack.enabled", NEXT),
-    ("wsc.ack.timeout", NEXT),
-    ("wsc.ack.maxRetries", NEXT),
-    ("wsc.ack.baseDelay", NEXT),
-    ("wsc.ack.maxDelay", NEXT),
-    ("wsc.ack.backoffFactor", NEXT),
-    ("wsc.ack.jitter", NEXT),
-    ("wsc.record.enabled", NEXT),
-    ("wsc.record.ttl", NEXT),
+    ("wsc.ack.enabled", NOW2),
+    ("wsc.ack.timeout", NOW2),
+    ("wsc.ack.maxRetries", NOW2),
+    ("wsc.ack.baseDelay", NOW2),
+    ("wsc.ack.maxDelay", NOW2),
+    ("wsc.ack.backoffFactor", NOW2),
+    ("wsc.ack.jitter", NOW2),
+    ("wsc.delivery.acceptance", NOW2),
+    ("wsc.delivery.retention", NOW2),
+    ("wsc.delivery.maxMessages", NOW2),
+    ("wsc.delivery.dedupeWindow", NOW2),
+    ("wsc.delivery.transientTypes", NOW2),
+    ("wsc.record.enabled", NOW2),
+    ("wsc.record.ttl", NOW2),
     ("wsc.sse.path", NEXT),
     ("wsc.sse.heartbeat", NEXT),
     ("wsc.sse.timeout", NEXT),

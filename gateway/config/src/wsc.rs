@@ -15,8 +15,8 @@ use crate::closed::closed;
 use crate::problems::Problems;
 use crate::schema::{self, Rule, bytes, kib, seconds};
 use crate::{
-    AckConfig, ByteSize, DistributedConfig, GroupConfig, Origin, PerformanceConfig, RecordConfig,
-    RedisConfig, Seconds, SecurityConfig, SseConfig, TicketConfig,
+    AckConfig, ByteSize, DeliveryConfig, DistributedConfig, GroupConfig, Origin, PerformanceConfig,
+    RecordConfig, RedisConfig, Seconds, SecurityConfig, SseConfig, TicketConfig,
 };
 
 closed! {
@@ -128,6 +128,8 @@ pub struct WscConfig {
     pub connection_policy: ConnectionPolicy,
     /// Acknowledgements.
     pub ack: AckConfig,
+    /// Durable delivery.
+    pub delivery: DeliveryConfig,
     /// Records of messages.
     pub record: RecordConfig,
     /// Server-Sent Events.
@@ -244,6 +246,7 @@ impl Default for WscConfig {
             max_connections_per_user: 3,
             connection_policy: ConnectionPolicy::KickOld,
             ack: AckConfig::default(),
+            delivery: DeliveryConfig::default(),
             record: RecordConfig::default(),
             sse: SseConfig::default(),
             distributed: DistributedConfig::default(),

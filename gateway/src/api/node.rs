@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
@@ -14,8 +15,12 @@ use super::{
     SendOutcome, ServiceError, Stats,
 };
 use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport, NodeInfo, SessionRecord};
+use crate::delivery::{Accepted, Delivery, Route, Submission, awaited};
 use crate::hub::{Hub, KickWhom, Outgoing, unix_millis};
-use crate::protocol::{Message, MessageBody, Sender, Target, UserId, json};
+use crate::log::Append;
+use crate::protocol::{LogId, Message, MessageBody, Sender, Target, UserId, json};
+use crate::session::decide::possible;
+use crate::settings::Settings;
 
 /// The most recipients of one call.
 const RECIPIENTS_MAX: usize = 1000;
@@ -26,6 +31,8 @@ const PAGE_MAX: usize = 1000;
 pub struct NodeApi {
     hub: Arc<Hub>,
     cluster: Cluster,
+    delivery: Delivery,
+    settings: Arc<ArcSwap<Settings>>,
     seq: AtomicU64,
 }
 
@@ -33,16 +40,22 @@ type Report = oneshot::Receiver<Result<Vec<usize>, ClusterError>>;
 
 impl NodeApi {
     /// The API of this node.
-    pub const fn new(hub: Arc<Hub>, cluster: Cluster) -> Self {
+    pub fn new(
+        (hub, cluster): (Arc<Hub>, Cluster),
+        delivery: Delivery,
+        settings: Arc<ArcSwap<Settings>>,
+    ) -> Self {
         Self {
             hub,
             cluster,
+            delivery,
+            settings,
             seq: AtomicU64::new(0),
         }
     }
 
     /// The message as its recipients see it, ready for any codec.
-    fn encode(&self, message: &ApiMessage, id: &str, target: &Target) -> Outgoing {
+    fn encode(&self, message: &ApiMessage, id: &str, target: &Target) -> Bytes {
         let sender = Sender {
             id: message.from.as_deref().unwrap_or("system"),
             kind: "system",
@@ -61,7 +74,7 @@ impl NodeApi {
             &mut json,
         );
         self.hub.count_api_message(json.len());
-        Outgoing::new(Bytes::from(json).into())
+        json.into()
     }
 
     /// Hands work to other nodes; a call waits for room until its own deadline, however much it has to hand over.
@@ -95,39 +108,115 @@ impl NodeApi {
         let mut waiting = Vec::with_capacity(to.len());
         for user in to {
             let target = Target::User(user.clone());
-            let outgoing = self.encode(&message, &id, &target);
-            let local_sessions = self
-                .hub
-                .deliver(std::slice::from_ref(&user), &outgoing)
-                .await
-                .into_iter()
-                .sum();
-            let users = vec![user.clone()];
-            let report = self
-                .forward(deadline, |report| Forward::Users {
-                    users,
-                    parcel: outgoing.parcel().clone(),
-                    report,
-                })
-                .await;
-            waiting.push((user, local_sessions, report));
-        }
-        let reached = waiting.iter().map(|(_, local, _)| local).sum();
-        let mut recipients = Vec::with_capacity(waiting.len());
-        for (user, local_sessions, report) in waiting {
-            recipients.push(Recipient {
-                user,
-                local_sessions,
-                nodes: outcome(report, reached).await?,
+            self.possible(&target, &message)?;
+            let json = self.encode(&message, &id, &target);
+            waiting.push(if self.keeps(&target, &message) {
+                let log = (LogId::Inbox(user.clone()), Route::Users(vec![user.clone()]));
+                let append = self.append(&message, &id, json);
+                self.store(user, (log, append), deadline).await
+            } else {
+                self.hand_over(user, json, deadline).await
             });
+        }
+        let reached = waiting.iter().map(|sent| sent.local_sessions).sum();
+        let mut recipients = Vec::with_capacity(waiting.len());
+        for sent in waiting {
+            recipients.push(sent.recipient(reached).await?);
         }
         Ok(SendOutcome { id, recipients })
     }
 
+    /// Whether what the caller asks for beyond delivery can be had.
+    fn possible(&self, target: &Target, message: &ApiMessage) -> Result<(), ServiceError> {
+        let offered = self.settings.load().offered();
+        possible(target, &body(message), offered).map_err(|(_, problem)| {
+            // The words begin with the field they are about.
+            let (field, problem) = problem.split_once(": ").unwrap_or(("durable", problem));
+            ServiceError::Invalid {
+                field,
+                problem: problem.to_owned(),
+            }
+        })
+    }
+
+    fn keeps(&self, target: &Target, message: &ApiMessage) -> bool {
+        let kind = body(message).kind;
+        self.settings.load().keeps(target, kind, message.durable)
+    }
+
+    fn append(&self, message: &ApiMessage, id: &str, json: Bytes) -> Append {
+        Append {
+            id: id.to_owned(),
+            sender: message.from.clone().unwrap_or_else(|| "system".to_owned()),
+            own_id: message.id.is_some(),
+            json,
+            at: unix_millis(),
+            ack: message.require_ack,
+        }
+    }
+
+    /// Has a message stored and delivered.
+    async fn store(
+        &self,
+        user: UserId,
+        (log, append): ((LogId, Route), Append),
+        deadline: Instant,
+    ) -> Sent {
+        let local_sessions = self.hub.users().find(&user).1;
+        let ((report, stored), (forwarded, nodes)) = (awaited(), awaited());
+        let submission = Submission {
+            log: log.0,
+            route: log.1,
+            append,
+            report,
+            forwarded: Some(forwarded),
+        };
+        self.delivery.submit(submission, deadline).await;
+        Sent {
+            user,
+            local_sessions,
+            nodes,
+            stored: Some(stored),
+        }
+    }
+
+    /// Delivers a message to whoever is connected.
+    async fn hand_over(&self, user: UserId, json: Bytes, deadline: Instant) -> Sent {
+        let outgoing = Outgoing::new(json.into());
+        let delivered = self.hub.deliver(std::slice::from_ref(&user), &outgoing);
+        let local_sessions = delivered.await.into_iter().sum();
+        let users = vec![user.clone()];
+        let nodes = self
+            .forward(deadline, |report| Forward::Users {
+                users,
+                parcel: outgoing.parcel().clone(),
+                report,
+            })
+            .await;
+        Sent {
+            user,
+            local_sessions,
+            nodes,
+            stored: None,
+        }
+    }
+
     async fn do_broadcast(&self, message: ApiMessage) -> Result<BroadcastOutcome, ServiceError> {
         check(&message)?;
+        self.possible(&Target::Broadcast, &message)?;
         let id = message_id(&message);
-        let outgoing = self.encode(&message, &id, &Target::Broadcast);
+        let json = self.encode(&message, &id, &Target::Broadcast);
+        if self.keeps(&Target::Broadcast, &message) {
+            let append = self.append(&message, &id, json);
+            let to = (LogId::Broadcast, Route::All);
+            let accepted = self.delivery.send(to, append).await.map_err(unreached)?;
+            return Ok(BroadcastOutcome {
+                id,
+                local_sessions: accepted.local_sessions,
+                nodes: self.cluster.status().peers.len(),
+            });
+        }
+        let outgoing = Outgoing::new(json.into());
         let local_sessions = self.hub.broadcast(&outgoing).await;
         let report = self
             .forward(room_by(), |report| Forward::Broadcast {
@@ -300,6 +389,49 @@ fn body(message: &ApiMessage) -> MessageBody<'_> {
         data: message.data.as_deref(),
         priority: message.priority,
         reply_to: message.reply_to.as_deref(),
+        durable: message.durable,
+        require_ack: message.require_ack,
+    }
+}
+
+/// A message on its way to one user.
+struct Sent {
+    user: UserId,
+    local_sessions: usize,
+    nodes: Report,
+    /// What became of it in the log, if it was to be stored.
+    stored: Option<oneshot::Receiver<Result<Accepted, ClusterError>>>,
+}
+
+impl Sent {
+    /// Waits for what became of it; `reached`: sessions of this node that got it, of all users of the call.
+    async fn recipient(self, reached: usize) -> Result<Recipient, ServiceError> {
+        let Some(stored) = self.stored else {
+            return Ok(Recipient {
+                user: self.user,
+                local_sessions: self.local_sessions,
+                nodes: outcome(self.nodes, reached).await?,
+                position: None,
+                repeated: false,
+            });
+        };
+        let accepted = stored.await.unwrap_or(Err(ClusterError::Disconnected));
+        let accepted = accepted.map_err(|source| ServiceError::Cluster {
+            local_sessions: reached,
+            source,
+        })?;
+        // It is stored: other nodes that are not reached now read it from there.
+        let nodes = match self.nodes.await {
+            Ok(Ok(counts)) => counts.into_iter().sum(),
+            Ok(Err(_)) | Err(_) => 0,
+        };
+        Ok(Recipient {
+            user: self.user,
+            local_sessions: accepted.local_sessions,
+            nodes,
+            position: Some(accepted.position),
+            repeated: accepted.repeated,
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
 
 use crate::cluster::{ClusterError, NodeInfo, SessionRecord};
-use crate::protocol::{ErrorCode, Priority, SessionId, UserId};
+use crate::protocol::{ErrorCode, Position, Priority, SessionId, UserId};
 
 /// A message from a backend. Empty `kind` means `text`; no `id`: the gateway makes one; no `from`: `system`.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,10 @@ pub struct ApiMessage {
     pub reply_to: Option<String>,
     /// Who it is said to come from.
     pub from: Option<String>,
+    /// Whether it is stored; `None`: as messages of its type and target usually are.
+    pub durable: Option<bool>,
+    /// Whether its recipients are to acknowledge it.
+    pub require_ack: bool,
 }
 
 impl ApiMessage {
@@ -49,6 +53,10 @@ pub struct Recipient {
     pub local_sessions: usize,
     /// Other nodes it was handed to.
     pub nodes: usize,
+    /// Where it stands in the user's inbox, if it was stored.
+    pub position: Option<Position>,
+    /// Whether the same sender had sent this id before; nothing was done again.
+    pub repeated: bool,
 }
 
 /// What became of a send.

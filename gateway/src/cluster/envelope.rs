@@ -110,6 +110,7 @@ fn read_mark(mark: &cluster::Mark) -> Option<Mark> {
             epoch: mark.epoch,
             offset: mark.offset,
         },
+        ack: (!mark.ack.is_empty()).then(|| mark.ack.as_str().into()),
     })
 }
 
@@ -118,6 +119,7 @@ fn write_mark(mark: &Mark) -> cluster::Mark {
         log: mark.log.to_string(),
         epoch: mark.position.epoch,
         offset: mark.position.offset,
+        ack: mark.ack.as_deref().unwrap_or_default().to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{DrainPlan, Outgoing};
 use crate::cluster::SessionRecord;
-use crate::protocol::{SessionId, Told, UserId};
+use crate::protocol::{Position, SessionId, Told, UserId};
 use crate::settings::Settings;
 
 /// A session within its shard. The generation tells a slot's tenants apart.
@@ -51,6 +51,8 @@ pub enum Command {
         /// The message, shared with the other shards.
         message: Outgoing,
     },
+    /// The inbox of a user reaches this far: sessions that are behind read it.
+    Reaches(UserId, Position),
     /// Tell one session something that no other hears.
     Tell(SessionKey, Told),
     /// Go by these settings from now on.

@@ -69,6 +69,11 @@ impl<'a> Local<'a> {
         }
     }
 
+    /// What all shards share.
+    pub(super) fn outgoing(&self) -> &Outgoing {
+        self.message
+    }
+
     /// Where it stands in its log, if it is in one.
     pub(super) fn mark(&self) -> Option<&Mark> {
         self.message.mark()

@@ -4,6 +4,8 @@
 //! once the turn's other tasks have run and writes each dirty session with one `send`. A session's place is freed by its
 //! reading task alone, so a key stays valid while anyone on this thread works with it.
 
+mod awaiting;
+mod catch_up;
 mod close;
 mod deliver;
 mod members;
@@ -28,6 +30,7 @@ use super::command::SessionKey;
 use super::wheel::Wheel;
 use super::{Hub, ShardHandle, ShardId, ShardStats};
 use crate::cluster::Cluster;
+use crate::delivery::Delivery;
 use crate::protocol::{ErrorCode, SessionId, UserId};
 use crate::service::Service;
 use crate::session::liveness::{self, TICK, Tick};
@@ -43,6 +46,8 @@ pub struct ShardContext {
     pub hub: Arc<Hub>,
     /// The way to other nodes.
     pub cluster: Cluster,
+    /// Stores messages and delivers them.
+    pub delivery: Delivery,
     /// What sessions go by to begin with; [`Shard::settings`] is what they go by now.
     pub settings: Arc<Settings>,
     /// Live instruments.
@@ -204,6 +209,9 @@ impl Shard {
             liveness::Due::Wait(next) => self.schedule(connection, next),
             liveness::Due::Ping(next) => {
                 connection.pinged(now);
+                if let Some(session) = connection.session() {
+                    session.cursors.borrow_mut().pinged();
+                }
                 self.push_anyway(connection, Rc::new(connection.codec().ping()));
                 self.schedule(connection, next);
             }

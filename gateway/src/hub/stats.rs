@@ -24,6 +24,8 @@ pub struct ShardStats {
     pub dropped_oldest: AtomicU64,
     /// Messages dropped for slow consumers, newest first.
     pub dropped_newest: AtomicU64,
+    /// Messages sent again because nobody acknowledged them.
+    pub repeated: AtomicU64,
     /// Errors told to clients, by [`ErrorCode::ALL`].
     pub errors: [AtomicU64; ErrorCode::ALL.len()],
     /// Connections that ended, by [`Disconnect::ALL`].
@@ -88,6 +90,8 @@ pub struct StatsSnapshot {
     pub dropped_oldest: u64,
     /// Messages dropped for slow consumers, newest first.
     pub dropped_newest: u64,
+    /// Messages sent again because nobody acknowledged them.
+    pub repeated: u64,
     /// Errors told to clients, by code.
     pub errors: Vec<(&'static str, u64)>,
     /// Connections that ended, by reason.
@@ -111,6 +115,7 @@ impl StatsSnapshot {
         self.writes += shard.writes.load(Relaxed);
         self.dropped_oldest += shard.dropped_oldest.load(Relaxed);
         self.dropped_newest += shard.dropped_newest.load(Relaxed);
+        self.repeated += shard.repeated.load(Relaxed);
         let errors = ErrorCode::ALL.map(ErrorCode::as_str);
         add_by(&mut self.errors, errors.iter().copied().zip(&shard.errors));
         let disconnects = Disconnect::ALL.map(Disconnect::label);

@@ -85,6 +85,7 @@ fn apply(shard: &Rc<Shard>, command: Command) {
     match command {
         Command::Accept(socket, peer) => ws::accept(shard, socket, peer),
         Command::Deliver { to, message } => shard.deliver(&to, &message),
+        Command::Reaches(user, head) => shard.reaches(&user, head),
         Command::Tell(key, told) => shard.tell(key, &told),
         Command::Reload(settings) => shard.reload(settings),
         Command::Kick {

@@ -110,6 +110,14 @@ impl UserIndex {
         self.len() == 0
     }
 
+    /// Everyone who is here, in no order.
+    pub fn all(&self) -> Vec<UserId> {
+        let stripes = self.stripes.iter();
+        stripes
+            .flat_map(|stripe| stripe.lock().keys().cloned().collect::<Vec<_>>())
+            .collect()
+    }
+
     fn with<R>(&self, user: &UserId, f: impl FnOnce(&mut HashMap<UserId, Counts>) -> R) -> R {
         let stripe = usize::try_from(self.hasher.hash_one(user)).unwrap_or_default() % STRIPES;
         #[allow(clippy::indexing_slicing)] // there are STRIPES of them

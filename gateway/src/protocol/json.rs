@@ -11,8 +11,10 @@ use serde::de::{IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    Control, ErrorCode, GroupId, Message, MessageBody, Priority, RawJson, Target, TicketId, UserId,
+    Control, ErrorCode, GroupId, Message, MessageBody, Position, Priority, RawJson, Resume, Target,
+    TicketId, UserId,
 };
+use crate::log::AckState;
 
 /// The WebSocket subprotocol of this codec.
 pub const SUBPROTOCOL: &str = "wsc.v1.json";
@@ -63,7 +65,7 @@ pub enum Command<'a> {
     /// Answer `pong` with the same id.
     Ping(Option<&'a str>),
     /// Take this token as the session's identity.
-    Auth(Cow<'a, str>),
+    Auth(Auth<'a>),
     /// Run a command of another part of the service.
     Call(Call<'a>),
     /// Send a message.
@@ -72,9 +74,39 @@ pub enum Command<'a> {
         target: Target,
         /// What.
         body: MessageBody<'a>,
-        /// Whether the sender wants to know that it was acknowledged.
-        require_ack: bool,
     },
+    /// Take the client's word for a message it got.
+    Ack {
+        /// The message's id.
+        id: Cow<'a, str>,
+        /// What has become of it.
+        state: AckState,
+    },
+    /// Remember that the client has its inbox up to here.
+    Position(Position),
+}
+
+/// What an `auth` frame brings.
+#[derive(Debug, Deserialize)]
+pub struct Auth<'a> {
+    #[serde(borrow)]
+    token: Text<'a>,
+    /// Where the client was in the logs it followed.
+    #[serde(default)]
+    pub resume: Option<Resume>,
+}
+
+impl Auth<'_> {
+    /// The token.
+    pub fn token(&self) -> &str {
+        &self.token.0
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Inbox {
+    inbox: Position,
 }
 
 /// A command that is neither a message nor the connection's own business: `group.*`, `ticket.*` and `agent.*`.
@@ -108,6 +140,7 @@ struct Raw<'a> {
     data: Option<&'a RawJson>,
     priority: Option<Priority>,
     require_ack: Option<bool>,
+    durable: Option<bool>,
     #[serde(borrow)]
     reply_to: Option<Text<'a>>,
     // The server sets these; a client that echoes a message back may send them, and they mean nothing.
@@ -172,11 +205,14 @@ impl<'a> ClientFrame<'a> {
             .map_err(|problem| self.refuse(ErrorCode::BadFrame, format!("id: {problem}")))?;
         match raw.kind.0.as_ref() {
             "ping" => Ok(Command::Ping(id)),
-            "auth" => self.token().map(Command::Auth),
-            "ack" => Err(self.refuse(
-                ErrorCode::NotSupported,
-                "acknowledgements are off: wsc.ack.enabled".into(),
-            )),
+            "auth" => self
+                .data("data.token, a string, and perhaps data.resume, an object of positions")
+                .map(Command::Auth),
+            "ack" => self.ack(),
+            "position" => {
+                let position: Inbox = self.data("data.inbox, EPOCH.OFFSET")?;
+                Ok(Command::Position(position.inbox))
+            }
             kind if is_call(kind) => Ok(Command::Call(Call {
                 kind,
                 id,
@@ -201,23 +237,43 @@ impl<'a> ClientFrame<'a> {
         }
     }
 
-    fn token(&self) -> Result<Cow<'_, str>, Refusal> {
-        #[derive(Deserialize)]
-        struct Auth<'a> {
-            #[serde(borrow)]
-            token: Text<'a>,
-        }
+    /// What `data` says, which for this command must be an object with just these fields.
+    fn data<'s, T: Deserialize<'s>>(&'s self, expected: &str) -> Result<T, Refusal> {
         let object = self
             .0
             .data
             .map(RawJson::get)
             .filter(|data| data.starts_with('{'));
-        match object.map(serde_json::from_str::<Auth<'_>>) {
-            Some(Ok(auth)) => Ok(auth.token.0),
-            Some(Err(_)) | None => {
-                Err(self.refuse(ErrorCode::BadFrame, "data.token: expected a string".into()))
+        match object.map(serde_json::from_str) {
+            Some(Ok(data)) => Ok(data),
+            Some(Err(error)) => {
+                Err(self.refuse(ErrorCode::BadFrame, format!("expected {expected}: {error}")))
             }
+            None => Err(self.refuse(ErrorCode::BadFrame, format!("expected {expected}"))),
         }
+    }
+
+    fn ack(&self) -> Result<Command<'_>, Refusal> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Ack<'a> {
+            #[serde(borrow)]
+            id: Text<'a>,
+            #[serde(borrow)]
+            state: Option<Text<'a>>,
+        }
+        let ack: Ack<'_> = self.data("data.id, a message's id, and perhaps data.state")?;
+        bounded(Some(&ack.id.0), MAX_ID)
+            .map_err(|problem| self.refuse(ErrorCode::BadFrame, format!("data.id: {problem}")))?;
+        let word = ack.state.as_ref().map_or("delivered", |state| &state.0);
+        let state = AckState::parse(word).ok_or_else(|| {
+            let message = format!("data.state: {word:?} is neither delivered nor read");
+            self.refuse(ErrorCode::BadFrame, message)
+        })?;
+        Ok(Command::Ack {
+            id: ack.id.0,
+            state,
+        })
     }
 
     fn send<'s>(&'s self, id: Option<&'s str>, kind: &'s str) -> Result<Command<'s>, Refusal> {
@@ -229,15 +285,15 @@ impl<'a> ClientFrame<'a> {
             data: raw.data,
             priority: raw.priority.unwrap_or_default(),
             reply_to: raw.reply_to.as_ref().map(|text| text.0.as_ref()),
+            durable: raw.durable,
+            require_ack: raw.require_ack.unwrap_or_default(),
         };
         check_body(&body).map_err(|(field, problem)| {
             self.refuse(ErrorCode::BadFrame, format!("{field}: {problem}"))
         })?;
-        let require_ack = raw.require_ack.unwrap_or_default();
         Ok(Command::Send {
             target: self.target()?,
             body,
-            require_ack,
         })
     }
 
@@ -274,6 +330,8 @@ pub fn check_body(body: &MessageBody<'_>) -> Result<(), (&'static str, String)> 
         data,
         priority: _,
         reply_to,
+        durable: _,
+        require_ack: _,
     } = body;
     bounded(Some(kind), MAX_TYPE).map_err(|problem| ("type", problem))?;
     if is_control(kind) {
@@ -326,6 +384,8 @@ pub fn write_message(message: &Message<'_>, out: &mut Vec<u8>) {
         data,
         priority,
         reply_to,
+        durable: _,
+        require_ack,
     } = body;
     out.extend_from_slice(b"{\"type\":");
     string(kind, out);
@@ -348,6 +408,9 @@ pub fn write_message(message: &Message<'_>, out: &mut Vec<u8>) {
     }
     if let Some(reply_to) = reply_to {
         field("reply_to", reply_to, out);
+    }
+    if *require_ack {
+        out.extend_from_slice(b",\"require_ack\":true");
     }
     raw_field("content", *content, out);
     raw_field("data", *data, out);

@@ -17,18 +17,13 @@ fn refusal(text: &str) -> Refusal {
 fn a_direct_message_is_taken_with_its_payload_untouched() {
     let text = r#"{"type":"text","id":"c1","to":"bob","content":{"a": [1,  2]},"data":{"k":"v"},"priority":"high"}"#;
     let frame = ClientFrame::parse(text).expect("parses");
-    let Ok(Command::Send {
-        target,
-        body,
-        require_ack,
-    }) = frame.command()
-    else {
+    let Ok(Command::Send { target, body }) = frame.command() else {
         panic!("not a send")
     };
     assert_eq!(target, Target::User(UserId::new("bob").expect("valid")));
     assert_eq!(body.content.map(RawJson::get), Some(r#"{"a": [1,  2]}"#));
     assert_eq!(
-        (body.id, body.priority, require_ack),
+        (body.id, body.priority, body.require_ack),
         (Some("c1"), Priority::High, false)
     );
 }
@@ -43,6 +38,8 @@ fn what_the_server_writes_is_json_with_the_payload_spliced_in() {
         data: None,
         priority: Priority::Critical,
         reply_to: Some("c0"),
+        durable: None,
+        require_ack: false,
     };
     let target = Target::User(UserId::new("bob").expect("valid"));
     let sender = Sender {
@@ -137,8 +134,8 @@ fn what_is_wrong_is_named() {
         ),
         (
             r#"{"type":"ack","reply_to":"m1"}"#,
-            ErrorCode::NotSupported,
-            "wsc.ack.enabled",
+            ErrorCode::BadFrame,
+            "data.id",
         ),
         (
             &format!(r#"{{"type":"t","id":"{long}"}}"#),

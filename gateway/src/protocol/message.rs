@@ -76,6 +76,10 @@ pub struct MessageBody<'a> {
     pub priority: Priority,
     /// The id of the message this one answers.
     pub reply_to: Option<&'a str>,
+    /// Whether it is to be stored; `None`: as its target and type usually are.
+    pub durable: Option<bool>,
+    /// Whether its recipient is to acknowledge it.
+    pub require_ack: bool,
 }
 
 /// A message with everything the server adds, ready to be encoded.

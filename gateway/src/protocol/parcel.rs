@@ -56,6 +56,7 @@ mod tests {
         parcel.mark = Some(Mark {
             log: LogId::Broadcast,
             position,
+            ack: None,
         });
         assert_eq!(
             parcel.visible(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -48,7 +49,7 @@ impl FromStr for LogId {
 /// A place in a log: after so many messages of this incarnation of it. `EPOCH.OFFSET` as text.
 ///
 /// Offsets count from 1 without holes. A log that may have lost messages goes on under a new epoch, so that a place in
-/// what was lost is known for what it is.
+/// what was lost is known for what it is. Offset 0 is the beginning, under whatever epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Position {
     /// The log's incarnation.
@@ -106,6 +107,8 @@ pub struct Mark {
     pub log: LogId,
     /// Where in it.
     pub position: Position,
+    /// The message's id, if its recipient is to acknowledge it.
+    pub ack: Option<Arc<str>>,
 }
 
 #[cfg(test)]

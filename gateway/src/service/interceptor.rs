@@ -107,6 +107,7 @@ mod tests {
             priority: Priority::Normal,
             reply_to: None,
             require_ack: false,
+            durable: None,
         }
     }
 

@@ -24,13 +24,15 @@ pub struct Incoming {
     pub priority: Priority,
     /// The id of the message this one answers.
     pub reply_to: Option<String>,
-    /// Whether the sender wants an acknowledgement.
+    /// Whether its recipient is to acknowledge it.
     pub require_ack: bool,
+    /// Whether it is to be stored; `None`: as its target and type usually are.
+    pub durable: Option<bool>,
 }
 
 impl Incoming {
     /// Copies what was borrowed from the frame.
-    pub fn of(target: Target, body: &MessageBody<'_>, require_ack: bool) -> Self {
+    pub fn of(target: Target, body: &MessageBody<'_>) -> Self {
         Self {
             kind: body.kind.to_owned(),
             id: body.id.map(str::to_owned),
@@ -39,7 +41,8 @@ impl Incoming {
             data: body.data.map(ToOwned::to_owned),
             priority: body.priority,
             reply_to: body.reply_to.map(str::to_owned),
-            require_ack,
+            require_ack: body.require_ack,
+            durable: body.durable,
         }
     }
 
@@ -52,6 +55,8 @@ impl Incoming {
             data: self.data.as_deref(),
             priority: self.priority,
             reply_to: self.reply_to.as_deref(),
+            durable: self.durable,
+            require_ack: self.require_ack,
         }
     }
 

@@ -18,6 +18,7 @@ fn message() -> Incoming {
         priority: Priority::Normal,
         reply_to: None,
         require_ack: false,
+        durable: None,
     }
 }
 

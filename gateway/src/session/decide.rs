@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::protocol::json::{Call, ClientFrame, Command, Refusal};
-use crate::protocol::{ErrorCode, MessageBody, Target};
+use crate::log::AckState;
+use crate::protocol::json::{Auth, Call, ClientFrame, Command, Refusal};
+use crate::protocol::{ErrorCode, MessageBody, Position, Target};
 use crate::security::{Identity, Scopes};
 
 /// What is to be done about a frame.
@@ -12,7 +13,11 @@ pub enum Decision<'a> {
     /// Answer `pong`.
     Pong(Option<&'a str>),
     /// Check this token and take its identity.
-    Authenticate(Cow<'a, str>),
+    Authenticate(Auth<'a>),
+    /// Take the client's word for a message it got.
+    Acknowledge(Cow<'a, str>, AckState),
+    /// Remember that the client has its inbox up to here.
+    Remember(Position),
     /// Send this message.
     Publish(Target, MessageBody<'a>),
     /// Run this command, which needs more than this session knows.
@@ -23,36 +28,83 @@ pub enum Decision<'a> {
     NotAuthenticated,
 }
 
+/// What this gateway's configuration offers to sessions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Offered {
+    /// Messages are stored.
+    pub stores: bool,
+    /// Messages are sent again until they are acknowledged.
+    pub acks: bool,
+}
+
 /// Decides about one frame. `identity` is `None` until the connection has authenticated.
-pub fn decide<'a>(frame: &'a ClientFrame<'_>, identity: Option<&Identity>) -> Decision<'a> {
+pub fn decide<'a>(
+    frame: &'a ClientFrame<'_>,
+    identity: Option<&Identity>,
+    offered: Offered,
+) -> Decision<'a> {
     let command = match frame.command() {
         Ok(command) => command,
         Err(refusal) => return Decision::Refuse(refusal),
     };
     match (command, identity) {
-        (Command::Auth(token), None) => Decision::Authenticate(token),
-        (Command::Ping(_) | Command::Send { .. } | Command::Call(_), None) => {
-            Decision::NotAuthenticated
-        }
+        (Command::Auth(auth), None) => Decision::Authenticate(auth),
+        (
+            Command::Ping(_)
+            | Command::Send { .. }
+            | Command::Call(_)
+            | Command::Ack { .. }
+            | Command::Position(_),
+            None,
+        ) => Decision::NotAuthenticated,
         (Command::Auth(_), Some(_)) => {
             let message = "auth: this session has its identity already".into();
             Decision::Refuse(frame.refuse(ErrorCode::NotSupported, message))
         }
         (Command::Ping(id), Some(_)) => Decision::Pong(id),
         (Command::Call(call), Some(_)) => Decision::Call(call),
-        (
-            Command::Send {
-                require_ack: true, ..
-            },
-            Some(_),
-        ) => {
-            let message = "require_ack: acknowledgements are off (wsc.ack.enabled)".into();
+        (Command::Ack { id, state }, Some(_)) if offered.acks => Decision::Acknowledge(id, state),
+        (Command::Ack { .. }, Some(_)) => {
+            let message = "acknowledgements are off: wsc.ack.enabled".into();
             Decision::Refuse(frame.refuse(ErrorCode::NotSupported, message))
         }
-        (Command::Send { target, body, .. }, Some(identity)) => match allowed(&target, identity) {
-            Ok(()) => Decision::Publish(target, body),
-            Err((code, message)) => Decision::Refuse(frame.refuse(code, message.into())),
-        },
+        (Command::Position(position), Some(_)) => Decision::Remember(position),
+        (Command::Send { target, body }, Some(identity)) => {
+            let allowed =
+                allowed(&target, identity).and_then(|()| possible(&target, &body, offered));
+            match allowed {
+                Ok(()) => Decision::Publish(target, body),
+                Err((code, message)) => Decision::Refuse(frame.refuse(code, message.into())),
+            }
+        }
+    }
+}
+
+/// What a sender asks for beyond delivery.
+pub fn possible(
+    target: &Target,
+    body: &MessageBody<'_>,
+    offered: Offered,
+) -> Result<(), (ErrorCode, &'static str)> {
+    let not_supported = |message| Err((ErrorCode::NotSupported, message));
+    match (body.durable, body.require_ack) {
+        (Some(true), _) if !offered.stores => {
+            not_supported("durable: nothing is stored here (wsc.delivery.acceptance)")
+        }
+        (_, true) if !offered.acks => {
+            not_supported("require_ack: acknowledgements are off (wsc.ack.enabled)")
+        }
+        (_, true) if !offered.stores => {
+            not_supported("require_ack: nothing is stored here (wsc.delivery.acceptance)")
+        }
+        (_, true) if !matches!(target, Target::User(_)) => {
+            not_supported("require_ack: only for messages to one user")
+        }
+        (Some(false), true) => Err((
+            ErrorCode::BadFrame,
+            "require_ack: cannot be asked for together with durable: false",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -94,9 +146,11 @@ mod tests {
 
     fn decided(text: &str, identity: Option<&Identity>) -> String {
         let frame = ClientFrame::parse(text).expect("parses");
-        match decide(&frame, identity) {
+        match decide(&frame, identity, Offered::default()) {
             Decision::Pong(id) => format!("pong {id:?}"),
-            Decision::Authenticate(token) => format!("authenticate {token}"),
+            Decision::Authenticate(auth) => format!("authenticate {}", auth.token()),
+            Decision::Acknowledge(id, state) => format!("{id} {}", state.as_str()),
+            Decision::Remember(position) => format!("remember {position}"),
             Decision::Call(call) => format!("call {}", call.kind),
             Decision::Publish(target, _) => format!("publish {target:?}"),
             Decision::Refuse(refusal) => refusal.code.as_str().to_owned(),

@@ -49,6 +49,8 @@ pub enum OverflowPolicy {
     DropOldest,
     /// The new frame is dropped.
     DropNewest,
+    /// What is stored is read from its log when there is room again; what is not is dropped.
+    Spill,
 }
 
 /// What became of a frame.
@@ -93,6 +95,11 @@ impl Outbox {
         self.queue.is_empty()
     }
 
+    /// Frames that wait.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Bytes that wait.
     pub const fn bytes(&self) -> usize {
         self.bytes
@@ -110,7 +117,7 @@ impl Outbox {
         while !self.fits(frame.len(), limits) {
             match policy {
                 OverflowPolicy::Disconnect => return Pushed::Overflow,
-                OverflowPolicy::DropNewest => return Pushed::DroppedNewest,
+                OverflowPolicy::DropNewest | OverflowPolicy::Spill => return Pushed::DroppedNewest,
                 OverflowPolicy::DropOldest if !self.can_make_room(frame.len(), limits) => {
                     return Pushed::DroppedNewest;
                 }

@@ -125,6 +125,8 @@ impl Writer<'_> {
         ];
         let dropped_help = "Messages dropped for clients that read too slowly";
         self.counters(name::DROPPED, dropped_help, "policy", dropped.into_iter())?;
+        let repeated_help = "Messages sent again because nobody acknowledged them";
+        self.counter(name::REPEATED, repeated_help, stats.repeated)?;
         let errors = stats.errors.iter().copied();
         self.counters(name::ERRORS, "Errors told to clients", "code", errors)?;
         let disconnects = stats.disconnects.iter().copied();

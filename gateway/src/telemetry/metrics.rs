@@ -36,6 +36,7 @@ pub(super) const BYTES_RECEIVED: &str = "wsc_received_bytes";
 pub(super) const BYTES_SENT: &str = "wsc_sent_bytes";
 pub(super) const WRITES: &str = "wsc_socket_writes";
 pub(super) const DROPPED: &str = "wsc_messages_dropped";
+pub(super) const REPEATED: &str = "wsc_messages_repeated";
 pub(super) const ERRORS: &str = "wsc_errors";
 pub(super) const DISCONNECTS: &str = "wsc_disconnects";
 pub(super) const REFUSED: &str = "wsc_refused";

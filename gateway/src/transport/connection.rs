@@ -3,8 +3,10 @@
 //! Lives on its shard's thread. Everything is a `Cell` or borrowed for a moment; nothing is held over an await.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::Socket;
 use crate::hub::SessionKey;
@@ -12,7 +14,7 @@ use crate::protocol::{Codec, Disconnect, SessionId};
 use crate::security::Identity;
 use crate::service::Client;
 use crate::session::liveness::{Signs, Tick};
-use crate::session::{Outbox, OverflowPolicy};
+use crate::session::{Cursors, Outbox, OverflowPolicy};
 
 /// The authenticated state of a connection.
 #[derive(Debug)]
@@ -25,6 +27,10 @@ pub struct Session {
     pub overflow: OverflowPolicy,
     /// When it began, Unix milliseconds.
     pub connected_at: u64,
+    /// How far it has come in the logs it follows.
+    pub cursors: RefCell<Cursors>,
+    /// Messages it has yet to acknowledge, by id.
+    pub owed: RefCell<HashSet<Arc<str>>>,
 }
 
 /// One connection.
@@ -121,6 +127,8 @@ impl Connection {
             identity,
             overflow,
             connected_at,
+            cursors: RefCell::default(),
+            owed: RefCell::default(),
         });
         debug_assert!(self.session.get().is_none());
         self.session.get_or_init(|| session);

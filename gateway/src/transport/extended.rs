@@ -97,7 +97,7 @@ pub(super) async fn take(
         return;
     };
     let ref_id = body.id.map(str::to_owned);
-    let message = Incoming::of(target, &body, false);
+    let message = Incoming::of(target, &body);
     let verdict = shard.context().service.message(client, message).await;
     if connection.is_closing() {
         return;
@@ -135,7 +135,7 @@ fn taken(shard: &Shard, connection: &Connection, size: usize) {
 }
 
 /// Puts the application's answer into the outbox of this one session.
-fn reply(shard: &Shard, connection: &Connection, answer: &Answer, reply_to: Option<&str>) {
+fn reply(shard: &Rc<Shard>, connection: &Connection, answer: &Answer, reply_to: Option<&str>) {
     let Some(session) = connection.session() else {
         return;
     };
@@ -155,6 +155,8 @@ fn reply(shard: &Shard, connection: &Connection, answer: &Answer, reply_to: Opti
             data: answer.data.as_deref(),
             priority: Priority::Normal,
             reply_to,
+            durable: None,
+            require_ack: false,
         },
     };
     let outgoing = Outgoing::new(

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use super::open::{Opening, open};
 use super::{extended, reader};
 use crate::hub::{Later, Shard};
+use crate::log::AckState;
 use crate::protocol::ErrorCode;
 use crate::protocol::json::ClientFrame;
 use crate::session::decide::{Decision, decide};
@@ -50,11 +51,16 @@ pub(super) async fn take(
         Ok(frame) => frame,
         Err(refusal) => return reader::refuse(shard, connection, &refusal),
     };
-    match decide(&frame, identity) {
-        Decision::Authenticate(token) => {
-            if let Some(identity) = reader::authenticate(shard, connection, &token) {
-                open(shard, connection, Opening { identity }).await;
+    match decide(&frame, identity, shard.settings().offered()) {
+        Decision::Authenticate(auth) => {
+            if let Some(identity) = reader::authenticate(shard, connection, auth.token()) {
+                let resume = auth.resume.clone();
+                open(shard, connection, Opening { identity, resume }).await;
             }
+        }
+        Decision::Acknowledge(id, state) => {
+            connection.good_frame();
+            acknowledge(shard, connection, (&id, state), &frame).await;
         }
         Decision::Call(call) => {
             let message = format!("{}: nothing here takes this command", call.kind);
@@ -68,5 +74,27 @@ pub(super) async fn take(
             extended::take(shard, connection, (target, body), text.len(), later).await;
         }
         now => reader::act(shard, connection, now, text.len(), later),
+    }
+}
+
+async fn acknowledge(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    (id, state): (&str, AckState),
+    frame: &ClientFrame<'_>,
+) {
+    let Some(session) = connection.session() else {
+        return;
+    };
+    shard.acknowledged(connection, id);
+    let delivery = &shard.context().delivery;
+    let user = &session.identity.user;
+    if let Err(error) = delivery.acknowledge(user, id, state).await {
+        let message = format!("the acknowledgement of {id} was not stored: {error}");
+        reader::refuse(
+            shard,
+            connection,
+            &frame.refuse(ErrorCode::Unavailable, message),
+        );
     }
 }

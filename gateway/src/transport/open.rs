@@ -3,34 +3,91 @@
 //! A list of steps, each of which may wait and may refuse. Frames that arrive meanwhile are held in order by the reader.
 
 use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::extended;
 use crate::hub::Shard;
-use crate::protocol::SessionId;
+use crate::protocol::{LogId, Position, Resume, SessionId};
 use crate::security::Identity;
 use crate::transport::Connection;
+
+/// How long a client waits for the word whether it was resumed; then it is told no, and gets what there is all the same.
+const RESUMING: Duration = Duration::from_secs(2);
 
 /// What is known of a connection when it is to become a session.
 #[derive(Debug)]
 pub struct Opening {
     /// Who it is, verified.
     pub identity: Identity,
+    /// Where the client says it was.
+    pub resume: Option<Resume>,
 }
 
 /// Makes a session of the connection, or closes it with the reason why not.
 pub async fn open(shard: &Rc<Shard>, connection: &Rc<Connection>, opening: Opening) {
+    let Opening { identity, resume } = opening;
+    let user = identity.user.clone();
+    let places: Vec<_> = resume
+        .iter()
+        .flat_map(|resume| resume.places(&user))
+        .filter(|(log, _)| may_follow(log))
+        .collect();
+    let resumed = !places.is_empty() && is_whole(shard, &places).await;
     if connection.is_closing() {
         return;
     }
-    let Opening { identity } = opening;
     let session = SessionId::generate();
     let service = &shard.context().service;
     if !service.concerns_clients() {
-        return shard.activate(connection, session, identity);
+        shard.activate(connection, (session, identity), resumed);
+        return follow(shard, connection, LogId::Inbox(user), places);
     }
     if let Some(client) = extended::admit(shard, connection, &identity, session).await {
         connection.set_client(client.clone());
-        shard.activate(connection, session, identity);
+        shard.activate(connection, (session, identity), resumed);
         service.client_connected(&client);
+        follow(shard, connection, LogId::Inbox(user), places);
+    }
+}
+
+/// Whether every log goes on where the client was.
+async fn is_whole(shard: &Rc<Shard>, places: &[(LogId, Position)]) -> bool {
+    let log = shard.context().delivery.log();
+    let all = async {
+        for (id, position) in places {
+            let page = log.read(id, Some(*position), 1).await;
+            if !page.is_ok_and(|page| page.gap.is_none()) {
+                return false;
+            }
+        }
+        true
+    };
+    timeout(RESUMING, all).await.unwrap_or(false)
+}
+
+/// A client may ask for its own inbox and for what everyone gets.
+const fn may_follow(log: &LogId) -> bool {
+    match log {
+        LogId::Inbox(_) | LogId::Broadcast => true,
+        LogId::Group(_) | LogId::Ticket(_) => false,
+    }
+}
+
+fn follow(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    inbox: LogId,
+    places: Vec<(LogId, Position)>,
+) {
+    if !shard.settings().stores {
+        return;
+    }
+    if !places.iter().any(|(log, _)| *log == inbox) {
+        shard.follow(connection, inbox, None);
+    }
+    for (log, position) in places {
+        shard.follow(connection, log, Some(position));
     }
 }

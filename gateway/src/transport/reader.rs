@@ -11,7 +11,7 @@ use wsc_wire::{Decoder, Message, Opcode};
 use super::held;
 use crate::hub::{Later, Shard};
 use crate::protocol::json::{self, ClientFrame, Refusal};
-use crate::protocol::{Control, Disconnect, ErrorCode, Target};
+use crate::protocol::{Control, Disconnect, ErrorCode, LogId, Target};
 use crate::security::Identity;
 use crate::service::{Fault, Severity};
 use crate::session::decide::{Decision, decide};
@@ -163,6 +163,15 @@ fn answer_close(shard: &Shard, connection: &Rc<Connection>, code: Option<u16>) {
         shard.push_anyway(connection, Rc::new(answer));
         shard.schedule(connection, shard.now().saturating_add(CLOSE_PATIENCE));
     } else if connection.outbox().borrow().is_empty() {
+        // The answer to our own close frame: whatever was written before that has arrived.
+        if let Some(session) = connection.session()
+            && let Some(position) = session
+                .cursors
+                .borrow()
+                .at(&LogId::Inbox(session.identity.user.clone()))
+        {
+            shard.saw(connection, position);
+        }
         connection.cut();
     }
 }
@@ -192,7 +201,14 @@ fn take(shard: &Rc<Shard>, connection: &Rc<Connection>, message: &Message<'_>, l
             );
         }
         Message::Ping(payload) => echo(shard, connection, Opcode::Pong, payload),
-        Message::Pong(_) | Message::Close(_) => {}
+        Message::Pong(_) => {
+            let session = connection.session();
+            let has = session.and_then(|session| session.cursors.borrow_mut().ponged());
+            if let Some(position) = has {
+                shard.saw(connection, position);
+            }
+        }
+        Message::Close(_) => {}
     }
 }
 
@@ -209,8 +225,10 @@ fn take_text(shard: &Rc<Shard>, connection: &Rc<Connection>, text: &str, later: 
         Err(refusal) => return refuse(shard, connection, &refusal),
     };
     let identity = connection.session().map(|session| &session.identity);
-    match decide(&frame, identity) {
-        Decision::Authenticate(_) | Decision::Call(_) => later.hold(text),
+    match decide(&frame, identity, shard.settings().offered()) {
+        Decision::Authenticate(_) | Decision::Call(_) | Decision::Acknowledge(..) => {
+            later.hold(text);
+        }
         // Extensions may have to be waited for.
         Decision::Publish(..) if shard.context().service.decides_messages() => later.hold(text),
         now => act(shard, connection, now, text.len(), later),
@@ -247,8 +265,12 @@ pub(super) fn act(
         }
         Decision::Refuse(refusal) => refuse(shard, connection, &refusal),
         Decision::NotAuthenticated => shard.close(connection, Disconnect::Unauthenticated),
+        Decision::Remember(position) => {
+            connection.good_frame();
+            shard.saw(connection, position);
+        }
         // These are waited for, in `held`.
-        Decision::Authenticate(_) | Decision::Call(_) => {}
+        Decision::Authenticate(_) | Decision::Call(_) | Decision::Acknowledge(..) => {}
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::header::{
     CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -20,6 +20,7 @@ use axum::routing::get;
 
 use super::refusal::Refused;
 use crate::hub::Hub;
+use crate::protocol::Resume;
 use crate::protocol::json::SUBPROTOCOL;
 use crate::security::{
     BEARER_SUBPROTOCOL, Identity, identity_from_query, subprotocols, token_from_request,
@@ -31,6 +32,8 @@ use crate::settings::Settings;
 pub struct Accepted {
     /// Who it is; `None`: the first frame must say so.
     pub identity: Option<Identity>,
+    /// Where the client says it was in the logs it followed.
+    pub resume: Option<Resume>,
 }
 
 /// What the handler judges by.
@@ -90,6 +93,7 @@ fn judge(
     Ok((
         Accepted {
             identity: identify(&settings, uri, headers)?,
+            resume: resume_from_query(uri)?,
         },
         protocol,
     ))
@@ -154,6 +158,18 @@ fn identify(
         .map(|token| verifier.verify(token.as_str()))
         .transpose();
     identity.map_err(|error| Refused::Unauthenticated(error.to_string()))
+}
+
+/// `resume` of the query: a JSON object, percent-encoded.
+fn resume_from_query(uri: &Uri) -> Result<Option<Resume>, Refused> {
+    #[derive(serde::Deserialize)]
+    struct Asked {
+        resume: Option<String>,
+    }
+    let bad = |problem: String| Refused::BadRequest(format!("resume: {problem}"));
+    let asked = Query::<Asked>::try_from_uri(uri).map_err(|error| bad(error.to_string()))?;
+    let resume = asked.0.resume.map(|json| Resume::parse(&json)).transpose();
+    resume.map_err(|error| bad(error.to_string()))
 }
 
 fn switch(headers: &HeaderMap, accepted: Accepted, protocol: Option<&'static str>) -> Response {

@@ -143,7 +143,15 @@ async fn begin(shard: Rc<Shard>, upgrade: OnUpgrade, accepted: Accepted, peer: S
     } else if shard.settings().echo {
         connection.set_until(None);
     } else if let Some(identity) = accepted.identity {
-        Box::pin(open(&shard, &connection, Opening { identity })).await;
+        Box::pin(open(
+            &shard,
+            &connection,
+            Opening {
+                identity,
+                resume: accepted.resume,
+            },
+        ))
+        .await;
     }
     tokio::task::spawn_local(reader::serve(shard, connection, first));
 }

@@ -171,6 +171,8 @@ impl MessageService for Recorder {
                 user,
                 local_sessions: 2,
                 nodes: 1,
+                position: None,
+                repeated: false,
             });
             Ok(SendOutcome {
                 id,

@@ -128,7 +128,7 @@ async fn who_is_nowhere_is_offline_and_who_comes_is_found() {
     let [one, two] = cluster(redis.port, &[]).await;
     let mut alice = one.connect("alice").await;
     alice
-        .send(json!({"type": "text", "id": "m1", "to": "bob"}))
+        .send(json!({"type": "typing", "id": "m1", "to": "bob"}))
         .await;
     let error = alice.next().await;
     assert_eq!(

@@ -96,7 +96,7 @@ async fn a_bad_frame_is_answered_and_the_connection_goes_on() {
         ("{", "bad_frame"),
         (r#"{"type":"t","to":"x","too":1}"#, "bad_frame"),
         (r#"{"type":"t","to":"x","broadcast":true}"#, "bad_target"),
-        (r#"{"type":"t","to":"nobody"}"#, "offline"),
+        (r#"{"type":"typing","to":"nobody"}"#, "offline"),
         (r#"{"type":"t","group":"g"}"#, "not_supported"),
     ] {
         alice.send_raw(Message::text(frame)).await;

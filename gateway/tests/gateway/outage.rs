@@ -34,6 +34,8 @@ async fn local_delivery_goes_on_and_the_rest_heals_by_itself() {
 
     alice.say("ann", "local").await;
     assert_eq!(ann.hear().await, "local");
+    let error = alice.next().await;
+    assert_eq!(error["code"], "unavailable", "it was not stored: {error}");
     alice
         .send(json!({"type": "text", "id": "far", "to": "bob"}))
         .await;

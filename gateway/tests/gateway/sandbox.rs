@@ -78,8 +78,9 @@ pub async fn cluster<const N: usize>(redis: u16, sets: &[&str]) -> [Node; N] {
         nodes.push(Node(gateway));
     }
     for node in &nodes {
-        eventually("nodes see each other", || async {
-            node.status().await["peers"].as_array().unwrap().len() == N - 1
+        eventually("nodes see each other with all their sessions", || async {
+            let status = node.0.cluster().status();
+            status.peers.len() == N - 1 && status.peers.iter().all(|peer| peer.synced)
         })
         .await;
     }

@@ -20,6 +20,8 @@ pub(super) fn message(body: v1::MessageBody) -> Result<ApiMessage, Fault> {
         priority,
         reply_to,
         from,
+        durable,
+        require_ack,
     } = body;
     let data = json("message.data_json", data_json)?;
     Ok(ApiMessage {
@@ -30,6 +32,8 @@ pub(super) fn message(body: v1::MessageBody) -> Result<ApiMessage, Fault> {
         priority: self::priority(&priority)?,
         reply_to: given(reply_to),
         from: given(from),
+        durable,
+        require_ack,
     })
 }
 
@@ -67,10 +71,14 @@ pub(super) fn sent(SendOutcome { id, recipients }: SendOutcome) -> v1::SendRespo
                          user,
                          local_sessions,
                          nodes,
+                         position,
+                         repeated,
                      }: Recipient| v1::Recipient {
         user_id: user.to_string(),
         local_sessions: count(local_sessions),
         nodes: count(nodes),
+        pos: position.map(|at| at.to_string()).unwrap_or_default(),
+        repeated,
     };
     v1::SendResponse {
         id,

@@ -9,7 +9,7 @@ use super::super::service::{
     BroadcastOutcome, KickOutcome, OnlineUsers, Recipient, SendOutcome, Stats,
 };
 use crate::cluster::{NodeInfo, SessionRecord};
-use crate::protocol::UserId;
+use crate::protocol::{Position, UserId};
 
 /// What became of a message.
 #[derive(Serialize, ToSchema)]
@@ -29,6 +29,13 @@ struct RecipientAnswer {
     local_sessions: usize,
     /// Other nodes the message was handed to.
     nodes: usize,
+    /// Where it stands in the user's inbox, `EPOCH.OFFSET`; absent: it was not stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pos: Option<Position>,
+    /// Whether the same sender had sent this id before; nothing was done again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    repeated: bool,
 }
 
 /// What became of a broadcast.
@@ -142,12 +149,16 @@ impl From<Recipient> for RecipientAnswer {
             user,
             local_sessions,
             nodes,
+            position,
+            repeated,
         }: Recipient,
     ) -> Self {
         Self {
             user_id: user.to_string(),
             local_sessions,
             nodes,
+            pos: position,
+            repeated,
         }
     }
 }

@@ -47,6 +47,10 @@ pub(super) struct SendBody {
     reply_to: Option<String>,
     /// Who the message is said to come from; `system` if not given.
     from: Option<String>,
+    /// Whether the message is stored. If not given: to users it is, unless its type is transient; to everyone it is not.
+    durable: Option<bool>,
+    /// Whether its recipients are to acknowledge it. Only to users, and stored.
+    require_ack: Option<bool>,
 }
 
 /// A message to everyone.
@@ -72,6 +76,10 @@ pub(super) struct BroadcastBody {
     reply_to: Option<String>,
     /// Who the message is said to come from; `system` if not given.
     from: Option<String>,
+    /// Whether the message is stored. If not given: to users it is, unless its type is transient; to everyone it is not.
+    durable: Option<bool>,
+    /// Whether its recipients are to acknowledge it. Only to users, and stored.
+    require_ack: Option<bool>,
 }
 
 /// One recipient or several.
@@ -111,6 +119,8 @@ impl SendBody {
             priority: self.priority.unwrap_or_default(),
             reply_to: self.reply_to,
             from: self.from,
+            durable: self.durable,
+            require_ack: self.require_ack.unwrap_or_default(),
         })
     }
 }
@@ -125,6 +135,8 @@ impl BroadcastBody {
             priority: self.priority.unwrap_or_default(),
             reply_to: self.reply_to,
             from: self.from,
+            durable: self.durable,
+            require_ack: self.require_ack.unwrap_or_default(),
         })
     }
 }

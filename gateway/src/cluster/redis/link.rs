@@ -12,7 +12,7 @@ use ::redis::io::tcp::TcpSettings;
 use ::redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo,
     Pipeline, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, RedisResult,
-    ScriptInvocation, Value,
+    Script, ScriptInvocation, Value,
 };
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -237,6 +237,26 @@ impl RedisLink {
         let (generation, mut commands) = self.commands()?;
         let answer = timeout(self.redis.deadline, script.invoke_async(&mut commands)).await;
         self.judge(operation, generation, answer)
+    }
+
+    /// Runs a script and waits until a replica has what it wrote. One pipeline, since `WAIT` is about the writes of its
+    /// own connection.
+    pub async fn run_replicated<T: FromRedisValue>(
+        &self,
+        operation: &'static str,
+        script: &Script,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<T, ClusterError> {
+        let patience = self.redis.deadline / 2;
+        let millis = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        let mut pipeline = Pipeline::new();
+        pipeline.load_script(script).ignore().invoke_script(call);
+        pipeline.cmd("WAIT").arg(1).arg(millis);
+        let (value, replicas): (T, u64) = self.query(operation, &pipeline).await?;
+        if replicas == 0 {
+            return Err(ClusterError::NotReplicated { millis });
+        }
+        Ok(value)
     }
 
     fn commands(&self) -> Result<(u64, MultiplexedConnection), ClusterError> {

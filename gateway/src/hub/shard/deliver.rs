@@ -6,21 +6,68 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::{SessionKey, Shard};
 use crate::hub::outgoing::Local;
 use crate::hub::{Outgoing, Recipients};
-use crate::protocol::{Control, Disconnect, Told, UserId};
-use crate::session::{Flushed, Frame, Pushed};
+use crate::protocol::{Control, Disconnect, LogId, Position, Told, UserId};
+use crate::session::{Flushed, Frame, Meet, OverflowPolicy, Pushed};
 use crate::transport::Connection;
 
 impl Shard {
     /// Puts a message into the outbox of everyone it is for.
-    pub fn deliver(&self, to: &Recipients, message: &Outgoing) {
+    pub fn deliver(self: &Rc<Self>, to: &Recipients, message: &Outgoing) {
         let message = Local::new(message);
         match to {
             Recipients::All => self.deliver_all(&message),
             Recipients::User(user) => self.deliver_user(user, &message),
             Recipients::Session(key) => {
                 if let Some(connection) = self.get(*key) {
-                    self.push(&connection, message.frame(connection.codec()));
+                    self.hand(&connection, &message);
                 }
+            }
+        }
+    }
+
+    /// Gives one session a message: a stored one only if it is the session's next.
+    fn hand(self: &Rc<Self>, connection: &Rc<Connection>, message: &Local<'_>) {
+        let Some(mark) = message.mark() else {
+            return self.push(connection, message.frame(connection.codec()));
+        };
+        let Some(session) = connection.session() else {
+            return;
+        };
+        let mut cursors = session.cursors.borrow_mut();
+        if session.overflow == OverflowPolicy::Spill && !self.has_room(connection, message) {
+            // It stays in its log; the session reads it from there when the client has made room.
+            if cursors.spill(&mark.log, mark.position) {
+                self.catch_up(connection, mark.log.clone());
+            }
+            return;
+        }
+        let met = cursors.meet(&mark.log, mark.position);
+        drop(cursors);
+        match met {
+            Meet::Next => {
+                self.push(connection, message.frame(connection.codec()));
+                self.await_ack(connection, message.outgoing());
+            }
+            Meet::FellBehind => self.catch_up(connection, mark.log.clone()),
+            Meet::Seen | Meet::Behind => {}
+        }
+    }
+
+    fn has_room(&self, connection: &Rc<Connection>, message: &Local<'_>) -> bool {
+        let len = message.frame(connection.codec()).len();
+        let fits = || connection.outbox().borrow().fits(len, self.limits.get());
+        fits() || (!connection.blocked() && self.write_out(connection).is_some() && fits())
+    }
+
+    /// A log of one of this shard's users reaches this far; whoever is behind reads it.
+    pub fn reaches(self: &Rc<Self>, user: &UserId, head: Position) {
+        for connection in self.of_user(user) {
+            let Some(session) = connection.session() else {
+                continue;
+            };
+            let log = LogId::Inbox(user.clone());
+            if session.cursors.borrow_mut().reaches(&log, head) {
+                self.catch_up(&connection, log);
             }
         }
     }
@@ -44,17 +91,17 @@ impl Shard {
 
     // Pushing may close a slow session, which frees nothing here: its reading task does, in a turn of its own. So both
     // maps may stay borrowed.
-    pub(super) fn deliver_all(&self, message: &Local<'_>) {
+    pub(super) fn deliver_all(self: &Rc<Self>, message: &Local<'_>) {
         let connections = self.connections.borrow();
         for (_, connection) in connections
             .iter()
             .filter(|(_, connection)| connection.session().is_some())
         {
-            self.push(connection, message.frame(connection.codec()));
+            self.hand(connection, message);
         }
     }
 
-    pub(super) fn deliver_user(&self, user: &UserId, message: &Local<'_>) {
+    pub(super) fn deliver_user(self: &Rc<Self>, user: &UserId, message: &Local<'_>) {
         let users = self.users.borrow();
         let connections = self.connections.borrow();
         let slots = users.get(user).map(Vec::as_slice).unwrap_or_default();
@@ -62,7 +109,7 @@ impl Shard {
             .iter()
             .filter_map(|slot| connections.get(*slot as usize))
         {
-            self.push(connection, message.frame(connection.codec()));
+            self.hand(connection, message);
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{SessionKey, Shard};
 use crate::cluster::{SessionChange, SessionRecord};
 use crate::hub::KickWhom;
-use crate::protocol::{Codec, Control, Disconnect, SessionId, UserId, json};
+use crate::protocol::{Codec, Control, Disconnect, Position, SessionId, UserId, json};
 use crate::security::Identity;
 use crate::session::liveness::ticks;
 use crate::transport::{Connection, Socket};
@@ -39,7 +39,12 @@ impl Shard {
     }
 
     /// Gives a connection its identity: from here on it is a session, found by its user and known to the cluster.
-    pub fn activate(&self, connection: &Rc<Connection>, session: SessionId, identity: Identity) {
+    pub fn activate(
+        &self,
+        connection: &Rc<Connection>,
+        (session, identity): (SessionId, Identity),
+        resumed: bool,
+    ) {
         // Only the distance to the expiry comes from the wall clock: later steps of it move no deadline.
         let left = identity
             .expires_at()
@@ -70,11 +75,11 @@ impl Shard {
             let up = || self.context.cluster.changed(SessionChange::Up(record));
             self.context.hub.users().add(&user, self.id, up);
         }
-        self.welcome(connection);
+        self.welcome(connection, resumed);
         self.schedule(connection, self.now());
     }
 
-    fn welcome(&self, connection: &Rc<Connection>) {
+    fn welcome(&self, connection: &Rc<Connection>, resumed: bool) {
         let Some(session) = connection.session() else {
             return;
         };
@@ -88,9 +93,16 @@ impl Shard {
             heartbeat_interval_ms: millis(settings.heartbeat),
             client_timeout_ms: millis(settings.client_timeout),
             max_message_size: settings.max_message,
-            resumed: false,
+            resumed,
         };
         self.say_anyway(connection, &Control::Welcome(&welcome));
+    }
+
+    /// Everything in the user's inbox up to here has arrived at this client.
+    pub fn saw(&self, connection: &Connection, position: Position) {
+        if let Some(session) = connection.session() {
+            self.context.delivery.saw(&session.identity.user, position);
+        }
     }
 
     /// Frees a connection's place. Called once, by its reading task.

@@ -4,15 +4,18 @@
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Shard, ShardContext, unix_millis};
 use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport};
+use crate::delivery::{self, Route, Submission};
 use crate::hub::outgoing::Local;
 use crate::hub::{Command, Hub, Outgoing, Recipients, SessionKey, ShardId};
+use crate::log::Append;
 use crate::protocol::json::{self, Refusal};
-use crate::protocol::{ErrorCode, Message, MessageBody, Sender, Target, Told, UserId};
+use crate::protocol::{ErrorCode, LogId, Message, MessageBody, Sender, Target, Told, UserId};
 use crate::service::Sent;
 use crate::transport::{Connection, Held};
 
@@ -21,13 +24,17 @@ use crate::transport::{Connection, Held};
 pub struct Later {
     posts: Vec<(ShardId, Command)>,
     forwards: Vec<Forward>,
+    submissions: Vec<Submission>,
     held: Held,
 }
 
 impl Later {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.posts.is_empty() && self.forwards.is_empty() && self.held.is_empty()
+        self.posts.is_empty()
+            && self.forwards.is_empty()
+            && self.submissions.is_empty()
+            && self.held.is_empty()
     }
 
     /// Whether frames wait that whatever comes now must wait behind.
@@ -55,8 +62,13 @@ impl Later {
         for forward in self.forwards.drain(..) {
             context.cluster.forward_by(forward, deadline).await;
         }
+        for submission in self.submissions.drain(..) {
+            context.delivery.submit(submission, deadline).await;
+        }
         // An idle connection keeps no room for what it once had to wait for.
-        (self.posts, self.forwards) = (Vec::new(), Vec::new());
+        self.posts = Vec::new();
+        self.forwards = Vec::new();
+        self.submissions = Vec::new();
     }
 
     fn post(&mut self, hub: &Hub, shard: ShardId, command: Command) {
@@ -71,7 +83,7 @@ impl Later {
 impl Shard {
     /// Sends a session's message on its way. `size` is that of the frame it came in.
     pub fn publish(
-        &self,
+        self: &Rc<Self>,
         connection: &Rc<Connection>,
         (target, body): (&Target, MessageBody<'_>),
         size: usize,
@@ -99,10 +111,30 @@ impl Shard {
             create_at: unix_millis(),
             body,
         };
-        let outgoing = Outgoing::new(
-            self.written(|out| json::write_message(&message, out))
-                .into(),
-        );
+        let json = self.written(|out| json::write_message(&message, out));
+        self.message_sent(connection, (id, &json));
+        let body = &message.body;
+        if self.settings().keeps(target, body.kind, body.durable)
+            && let Some((log, route)) = destination(target)
+        {
+            let append = Append {
+                id: id.to_owned(),
+                sender: session.identity.user.to_string(),
+                own_id: ref_id.is_some(),
+                json,
+                at: message.create_at,
+                ack: body.require_ack,
+            };
+            let report = self.receipt(connection.key(), ref_id);
+            return later.submissions.push(Submission {
+                log,
+                route,
+                append,
+                report,
+                forwarded: None,
+            });
+        }
+        let outgoing = Outgoing::new(json.into());
         let report = Report {
             shard: self.id,
             connection: connection.key(),
@@ -114,19 +146,23 @@ impl Shard {
             // Refused when the session decided: nothing to be done with them yet.
             Target::Group(_) | Target::Ticket(_) | Target::Application => {}
         }
+    }
+
+    /// Lets the application know of a message that goes on its way now.
+    fn message_sent(&self, connection: &Connection, (id, json): (&str, &Bytes)) {
         if self.context.service.hears_sent()
             && let Some(client) = connection.client()
         {
             self.context.service.message_sent(Sent {
                 client: client.clone(),
                 id: id.to_owned(),
-                json: outgoing.parcel().json.clone(),
+                json: json.clone(),
             });
         }
     }
 
     fn publish_to_user(
-        &self,
+        self: &Rc<Self>,
         user: &UserId,
         outgoing: &Outgoing,
         report: Report,
@@ -163,7 +199,7 @@ impl Shard {
         });
     }
 
-    fn publish_to_all(&self, outgoing: &Outgoing, report: Report, later: &mut Later) {
+    fn publish_to_all(self: &Rc<Self>, outgoing: &Outgoing, report: Report, later: &mut Later) {
         let hub = &self.context.hub;
         self.deliver_all(&Local::new(outgoing));
         for shard in (0..)
@@ -193,6 +229,24 @@ impl Shard {
             parcel: outgoing.parcel().clone(),
             report,
         });
+    }
+
+    /// Tells the sender that its message was stored, if it has a name for it, or that it was not.
+    fn receipt(&self, connection: SessionKey, ref_id: Option<String>) -> delivery::Report {
+        let (hub, shard) = (std::sync::Arc::clone(&self.context.hub), self.id);
+        Box::new(move |outcome| match (outcome, ref_id) {
+            (Ok(accepted), Some(id)) => hub.inform(shard, connection, accepted.receipt(&id)),
+            (Ok(_), None) => {}
+            (Err(error), ref_id) => {
+                let (code, message) = unreached(&error, "the message was not stored");
+                let report = Report {
+                    shard,
+                    connection,
+                    ref_id,
+                };
+                report.tell(&hub, code, message);
+            }
+        })
     }
 
     fn report(&self, report: Report, local: usize, user: UserId) -> ForwardReport {
@@ -232,6 +286,16 @@ impl Report {
     }
 }
 
+/// The log of a target and who is to get it at once.
+fn destination(target: &Target) -> Option<(LogId, Route)> {
+    match target {
+        Target::User(user) => Some((LogId::Inbox(user.clone()), Route::Users(vec![user.clone()]))),
+        Target::Broadcast => Some((LogId::Broadcast, Route::All)),
+        // Refused when the session decided: nothing to be done with them yet.
+        Target::Group(_) | Target::Ticket(_) | Target::Application => None,
+    }
+}
+
 fn offline(user: &UserId) -> (ErrorCode, String) {
     (
         ErrorCode::Offline,
@@ -253,7 +317,12 @@ impl Hub {
         if let Some(handle) = self.shards().get(usize::from(shard)) {
             handle.stats().count_error(refusal.code);
         }
-        // The count above stays; the client of a shard so far behind has other worries.
-        let _full = self.try_post(shard, Command::Tell(session, Told::Error(refusal)));
+        self.inform(shard, session, Told::Error(refusal));
+    }
+
+    /// Tells a session of some shard something. Lost when the shard's queue is full: the client of a shard so far behind
+    /// has other worries.
+    pub fn inform(&self, shard: ShardId, session: SessionKey, told: Told) {
+        let _full = self.try_post(shard, Command::Tell(session, told));
     }
 }

@@ -1,0 +1,218 @@
+//! Durable delivery: a message is stored in its log, its sender hears `accepted`, and whoever is connected gets it at once.
+//!
+//! [`Delivery`] is the handle that shards, groups, tickets and the API hold. The clerk behind it stores messages in
+//! batches, in the order in which they were handed in, and hands what was stored to the hub and to other nodes. What is
+//! delivered live carries its place in the log: a session that misses one reads it from there.
+
+mod acks;
+mod audit;
+mod clerk;
+mod receipt;
+mod seen;
+
+pub use acks::AckRules;
+pub use clerk::awaited;
+pub use receipt::Level;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wsc_config::{Acceptance, WscConfig};
+
+use crate::cluster::{Cluster, ClusterError, ForwardReport};
+use crate::hub::{Hub, unix_millis};
+use crate::log::{AckState, Append, Log, MemoryLog, RedisLog, Retention};
+use crate::protocol::{LogId, Parcel, Position, UserId};
+
+use audit::Audit;
+use clerk::{Clerk, Job};
+use seen::Seen;
+
+/// Messages that wait to be stored: some tens of milliseconds' worth.
+const QUEUE: usize = 4_096;
+/// Their bytes, in KiB.
+const QUEUE_KIB: u32 = 64 << 10;
+
+/// Whom a stored message is handed to at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Every session of these users.
+    Users(Vec<UserId>),
+    /// Every session.
+    All,
+}
+
+/// What became of a message that was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Where it stands in its log.
+    pub position: Position,
+    /// Whether its sender had sent it before; nothing was done again.
+    pub repeated: bool,
+    /// What `accepted` promises.
+    pub level: Level,
+    /// Sessions of this node that it was handed to.
+    pub local_sessions: usize,
+}
+
+/// Called once.
+pub type Report = Box<dyn FnOnce(Result<Accepted, ClusterError>) + Send>;
+
+/// A message to be stored and delivered.
+pub struct Submission {
+    /// The log it belongs to.
+    pub log: LogId,
+    /// Whom it is for now.
+    pub route: Route,
+    /// The message.
+    pub append: Append,
+    /// Told as soon as it is stored, or that it was not.
+    pub report: Report,
+    /// Told about other nodes, where somebody wants to know; not called if nothing was stored anew.
+    pub forwarded: Option<ForwardReport>,
+}
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub struct Delivery(Arc<Inner>);
+
+struct Inner {
+    log: Arc<dyn Log>,
+    hub: Arc<Hub>,
+    cluster: Cluster,
+    queue: mpsc::Sender<Job>,
+    room: Arc<Semaphore>,
+    seen: Seen,
+}
+
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivery").finish_non_exhaustive()
+    }
+}
+
+impl Delivery {
+    /// Starts the tasks on the current runtime. Logs are in Redis where the cluster has one, else in this process.
+    pub fn start(
+        config: &WscConfig,
+        (hub, cluster): (Arc<Hub>, Cluster),
+        tasks: &TaskTracker,
+        cancel: &CancellationToken,
+    ) -> Self {
+        let retention = retention(config);
+        let replicated = config.delivery.acceptance == Acceptance::Replicated;
+        let log: Arc<dyn Log> = match cluster.redis() {
+            Some(link) => Arc::new(RedisLog::new(link, retention, replicated)),
+            None => Arc::new(MemoryLog::new(
+                retention,
+                unix_millis().saturating_mul(1000),
+            )),
+        };
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let (seen, flusher) = seen::seen(log.clone());
+        let delivery = Self(Arc::new(Inner {
+            log: log.clone(),
+            hub,
+            cluster,
+            queue,
+            room: Arc::new(Semaphore::new(QUEUE_KIB as usize)),
+            seen,
+        }));
+        let clerk = Clerk {
+            delivery: delivery.clone(),
+            level: Level::of(config.delivery.acceptance, log.outlives_process()),
+            acks: AckRules::new(&config.ack),
+            tasks: tasks.clone(),
+            cancel: cancel.clone(),
+        };
+        tasks.spawn(clerk.run(jobs));
+        tasks.spawn(flusher.run(cancel.clone()));
+        // On memory nothing is lost on the way.
+        if log.outlives_process() && config.delivery.acceptance != Acceptance::None {
+            let audit = Audit {
+                hub: delivery.0.hub.clone(),
+                cluster: delivery.0.cluster.clone(),
+                log,
+                pause: config.distributed.health_check_interval.into(),
+            };
+            tasks.spawn(audit.run(cancel.clone()));
+        }
+        delivery
+    }
+
+    /// The logs.
+    pub fn log(&self) -> &Arc<dyn Log> {
+        &self.0.log
+    }
+
+    /// Hands in a message; waits at most until the deadline for room. The report is called in any case. Messages handed
+    /// in one after the other are stored in that order.
+    pub async fn submit(&self, submission: Submission, deadline: Instant) {
+        let kib = u32::try_from(submission.append.json.len() / 1024 + 1)
+            .unwrap_or(QUEUE_KIB)
+            .min(QUEUE_KIB);
+        let room = timeout_at(deadline, async {
+            let room = self.0.room.clone().acquire_many_owned(kib).await.ok()?;
+            Some((room, self.0.queue.reserve().await.ok()?))
+        });
+        match room.await {
+            Ok(Some((room, place))) => place.send(Job { submission, room }),
+            Ok(None) => (submission.report)(Err(ClusterError::Disconnected)),
+            Err(_) => (submission.report)(Err(ClusterError::Busy)),
+        }
+    }
+
+    /// Takes a recipient's word for a message in the recipient's own inbox, and passes it on to the message's sender.
+    pub async fn acknowledge(
+        &self,
+        user: &UserId,
+        id: &str,
+        state: AckState,
+    ) -> Result<(), ClusterError> {
+        let at = unix_millis();
+        if let Some(sender) = self.0.log.acknowledge(user, id, (state, at)).await? {
+            let receipt = receipt::of_recipient(state.as_str(), id, user, at);
+            self.tell_user(&sender, receipt).await;
+        }
+        Ok(())
+    }
+
+    /// Notes that everything in the user's inbox up to here has arrived at a client of the user's. Never waits.
+    pub fn saw(&self, user: &UserId, position: Position) {
+        self.0.seen.note(user, position);
+    }
+
+    /// Tells every session of a user, on whatever node. Lost where there is none: it can be asked for.
+    async fn tell_user(&self, user: &str, json: bytes::Bytes) {
+        // A backend may call itself anything; only users have sessions.
+        let Ok(user) = UserId::new(user) else { return };
+        self.hand_over(&Route::Users(vec![user]), Parcel::from(json), None)
+            .await;
+    }
+
+    /// Gives a message to sessions here and to other nodes; how many sessions here.
+    async fn hand_over(
+        &self,
+        route: &Route,
+        parcel: Parcel,
+        forwarded: Option<ForwardReport>,
+    ) -> usize {
+        clerk::hand_over((&self.0.hub, &self.0.cluster), route, parcel, forwarded).await
+    }
+}
+
+fn retention(config: &WscConfig) -> Retention {
+    let kept: Duration = config.delivery.retention.into();
+    let records = config.record.enabled.then(|| config.record.ttl.into());
+    Retention {
+        // A record is of a message that can be read.
+        age: records.map_or(kept, |records| kept.max(records)),
+        messages: u64::from(config.delivery.max_messages),
+        dedupe: config.delivery.dedupe_window.into(),
+        records,
+    }
+}

@@ -1,0 +1,232 @@
+//! The clerk: stores what was handed in, in batches and in order, and hands on what was stored.
+//!
+//! One task, so that what one sender hands in for one log is stored and delivered in that order. Messages of a batch that
+//! belong to one log are stored in one call; logs do not wait for each other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::receipt::{self, Level};
+use super::{Accepted, AckRules, Delivery, Route, Submission};
+use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport};
+use crate::hub::{Hub, Outgoing, unix_millis};
+use crate::log::{Append, Appended};
+use crate::protocol::{LogId, Mark, Parcel};
+
+/// Messages of one batch: what one script call handles without holding Redis for long.
+const BATCH: usize = 128;
+
+/// One message that waits, and the room it takes.
+pub(super) struct Job {
+    pub(super) submission: Submission,
+    pub(super) room: OwnedSemaphorePermit,
+}
+
+/// See the module.
+pub(super) struct Clerk {
+    pub(super) delivery: Delivery,
+    pub(super) level: Level,
+    pub(super) acks: Option<AckRules>,
+    pub(super) tasks: TaskTracker,
+    pub(super) cancel: CancellationToken,
+}
+
+impl Clerk {
+    pub(super) async fn run(self, mut jobs: mpsc::Receiver<Job>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => break,
+                taken = jobs.recv_many(&mut batch, BATCH) => if taken == 0 { return },
+            }
+            let (batch, rooms): (Vec<_>, Vec<_>) = batch
+                .drain(..)
+                .map(|job| (job.submission, job.room))
+                .unzip();
+            self.store(batch).await;
+            drop(rooms);
+        }
+        jobs.close();
+        while let Some(job) = jobs.recv().await {
+            (job.submission.report)(Err(ClusterError::Disconnected));
+        }
+    }
+
+    async fn store(&self, mut batch: Vec<Submission>) {
+        let mut by_log: HashMap<LogId, Vec<usize>> = HashMap::new();
+        for (index, submission) in batch.iter().enumerate() {
+            by_log
+                .entry(submission.log.clone())
+                .or_default()
+                .push(index);
+        }
+        let groups: Vec<(LogId, Vec<usize>)> = by_log.into_iter().collect();
+        let appends: Vec<Vec<Append>> = groups
+            .iter()
+            .map(|(_, indexes)| {
+                let of = |index: &usize| batch.get(*index).map(|found| found.append.clone());
+                indexes.iter().filter_map(of).collect()
+            })
+            .collect();
+        let log = &self.delivery.0.log;
+        let stored = groups.iter().zip(&appends);
+        let stored = join_all(stored.map(|((id, _), messages)| log.append(id, messages))).await;
+        let mut outcomes: HashMap<usize, Result<Appended, ClusterError>> = HashMap::new();
+        for ((_, indexes), stored) in groups.into_iter().zip(stored) {
+            match stored {
+                Ok(appended) => {
+                    outcomes.extend(indexes.into_iter().zip(appended.into_iter().map(Ok)))
+                }
+                Err(error) => {
+                    outcomes.extend(indexes.into_iter().map(|index| (index, Err(error.clone()))))
+                }
+            }
+        }
+        for (index, submission) in batch.drain(..).enumerate() {
+            let outcome = outcomes.remove(&index);
+            self.hand_on(submission, outcome.unwrap_or(Err(ClusterError::Busy)))
+                .await;
+        }
+    }
+
+    async fn hand_on(&self, submission: Submission, outcome: Result<Appended, ClusterError>) {
+        let Submission {
+            log,
+            route,
+            append,
+            report,
+            forwarded,
+        } = submission;
+        let appended = match outcome {
+            Ok(appended) => appended,
+            Err(error) => {
+                // Whoever is here still gets it, as anything that is not stored; its sender knows that it is not.
+                let parcel = Parcel::from(append.json);
+                deliver_here(&self.delivery.0.hub, &route, &Outgoing::new(parcel)).await;
+                return report(Err(error));
+            }
+        };
+        let repeated = matches!(appended, Appended::Repeated(_));
+        report(Ok(Accepted {
+            position: appended.position(),
+            repeated,
+            level: self.level,
+            local_sessions: if repeated {
+                0
+            } else {
+                here(&self.delivery.0.hub, &route)
+            },
+        }));
+        if repeated {
+            return;
+        }
+        if append.ack {
+            self.watch(&log, &append);
+        }
+        let mark = Mark {
+            log,
+            position: appended.position(),
+            ack: append.ack.then(|| append.id.as_str().into()),
+        };
+        let parcel = Parcel {
+            json: append.json,
+            mark: Some(mark),
+        };
+        self.delivery.hand_over(&route, parcel, forwarded).await;
+    }
+
+    /// Tells the sender when nobody has acknowledged the message in all the time that repetitions take.
+    fn watch(&self, log: &LogId, append: &Append) {
+        let (Some(rules), LogId::Inbox(user)) = (&self.acks, log) else {
+            return;
+        };
+        let patience = rules.total();
+        let (delivery, cancel) = (self.delivery.clone(), self.cancel.clone());
+        let (user, id, sender) = (user.clone(), append.id.clone(), append.sender.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = sleep(patience) => {}
+            }
+            let at = unix_millis();
+            if matches!(delivery.0.log.expire(&user, &id, at).await, Ok(true)) {
+                let receipt = receipt::of_recipient("expired", &id, &user, at);
+                delivery.tell_user(&sender, receipt).await;
+            }
+        });
+    }
+}
+
+fn here(hub: &Hub, route: &Route) -> usize {
+    match route {
+        Route::Users(users) => users.iter().map(|user| hub.users().find(user).1).sum(),
+        Route::All => hub.sessions_total(),
+    }
+}
+
+async fn deliver_here(hub: &Hub, route: &Route, message: &Outgoing) -> usize {
+    match route {
+        Route::Users(users) => hub.deliver(users, message).await.into_iter().sum(),
+        Route::All => hub.broadcast(message).await,
+    }
+}
+
+pub(super) async fn hand_over(
+    (hub, cluster): (&Arc<Hub>, &Cluster),
+    route: &Route,
+    parcel: Parcel,
+    forwarded: Option<ForwardReport>,
+) -> usize {
+    let local = deliver_here(hub, route, &Outgoing::new(parcel.clone())).await;
+    let report: ForwardReport = forwarded.unwrap_or_else(|| Box::new(drop));
+    let forward = match route {
+        Route::Users(users) => Forward::Users {
+            users: users.clone(),
+            parcel,
+            report,
+        },
+        Route::All => Forward::Broadcast { parcel, report },
+    };
+    cluster
+        .forward_by(forward, Instant::now() + Cluster::PATIENCE)
+        .await;
+    local
+}
+
+/// A report that can be waited for.
+pub fn awaited<T: Send + 'static>() -> (Box<dyn FnOnce(T) + Send>, oneshot::Receiver<T>) {
+    let (sender, receiver) = oneshot::channel();
+    // Whoever asked may have stopped waiting.
+    (
+        Box::new(move |outcome| drop(sender.send(outcome))),
+        receiver,
+    )
+}
+
+impl Delivery {
+    /// Hands in a message and waits until it is stored.
+    pub async fn send(
+        &self,
+        (log, route): (LogId, Route),
+        append: Append,
+    ) -> Result<Accepted, ClusterError> {
+        let (report, told) = awaited();
+        let submission = Submission {
+            log,
+            route,
+            append,
+            report,
+            forwarded: None,
+        };
+        self.submit(submission, Instant::now() + Cluster::PATIENCE)
+            .await;
+        told.await.unwrap_or(Err(ClusterError::Disconnected))
+    }
+}

@@ -1,0 +1,216 @@
+//! Reading a log until a session has all of it: after a reconnect, after a hole, and when a slow reader has room again.
+//!
+//! One task for each log that is read, ended by the session's end. It goes as fast as the client reads: it waits for room
+//! in the outbox before each message, so that a long absence fills no memory. A log that cannot be read now is tried again.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::value::to_raw_value;
+use tokio::time::sleep;
+
+use super::Shard;
+use crate::hub::Outgoing;
+use crate::log::{Entry, Gap, Page};
+use crate::protocol::{Control, LogId, Mark, Parcel, Position};
+use crate::transport::Connection;
+
+/// Messages read at once.
+const PAGE: usize = 100;
+/// The pause after a read that failed, doubled by each that follows.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The longest.
+const PAUSE_MAX: Duration = Duration::from_secs(3);
+/// What was sent while the directory did not yet know of a session is in the log by then.
+const SETTLED: Duration = Duration::from_secs(1);
+
+impl Shard {
+    /// Follows a log from after this place; `None`: from where the session is, or was when it was last here.
+    pub fn follow(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        log: LogId,
+        after: Option<Position>,
+    ) {
+        let Some(session) = connection.session() else {
+            return;
+        };
+        if !session.cursors.borrow_mut().begin(&log, after) {
+            return;
+        }
+        let (shard, connection) = (Rc::clone(self), Rc::clone(connection));
+        tokio::task::spawn_local(async move {
+            let reading = Reading {
+                shard,
+                connection,
+                log,
+            };
+            reading.run(true).await;
+        });
+    }
+
+    /// Reads a log that a live message has shown to be ahead; the cursor says so already.
+    pub(super) fn catch_up(self: &Rc<Self>, connection: &Rc<Connection>, log: LogId) {
+        let reading = Reading {
+            shard: Rc::clone(self),
+            connection: Rc::clone(connection),
+            log,
+        };
+        tokio::task::spawn_local(async move { reading.run(false).await });
+    }
+}
+
+struct Reading {
+    shard: Rc<Shard>,
+    connection: Rc<Connection>,
+    log: LogId,
+}
+
+impl Reading {
+    async fn run(self, first: bool) {
+        self.to_the_end().await;
+        if first && self.is_wanted() {
+            sleep(SETTLED).await;
+            let idle = self.is_wanted() && self.begin_again();
+            if idle {
+                self.to_the_end().await;
+            }
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.connection.is_closing()
+    }
+
+    fn begin_again(&self) -> bool {
+        self.connection
+            .session()
+            .is_some_and(|session| session.cursors.borrow_mut().begin(&self.log, None))
+    }
+
+    async fn to_the_end(&self) {
+        let mut pause = PAUSE;
+        while self.is_wanted() {
+            match self.step().await {
+                Ok(true) => return,
+                Ok(false) => pause = PAUSE,
+                Err(error) => {
+                    tracing::debug!(log = %self.log, %error, "a log cannot be read now");
+                    sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    /// Reads and delivers one page; `true`: the session has caught up.
+    async fn step(&self) -> Result<bool, crate::cluster::ClusterError> {
+        let Some(session) = self.connection.session() else {
+            return Ok(true);
+        };
+        let delivery = &self.shard.context().delivery;
+        let at = session.cursors.borrow().at(&self.log);
+        let after = match (at, &self.log) {
+            (None, LogId::Inbox(user)) => delivery.log().seen(user).await?,
+            (at, _) => at,
+        };
+        let page = delivery.log().read(&self.log, after, PAGE).await?;
+        if let Some(gap) = page.gap.filter(|_| at.is_some()) {
+            self.tell_gap(gap, &page);
+        }
+        let more = page.more();
+        let end = page.end;
+        for entry in page.entries {
+            if !self.has_room().await {
+                return Ok(true);
+            }
+            self.deliver(entry, end.epoch);
+        }
+        let mut cursors = session.cursors.borrow_mut();
+        cursors.advance(&self.log, end);
+        Ok(!more && cursors.caught_up(&self.log))
+    }
+
+    /// Waits until the outbox takes one more; `false`: the session is over.
+    async fn has_room(&self) -> bool {
+        loop {
+            if !self.is_wanted() {
+                return false;
+            }
+            let limits = self.shard.limits.get();
+            let waits = self.connection.outbox().borrow().len();
+            // Half of the room stays for what comes live meanwhile.
+            if waits <= limits.messages / 2
+                && self.connection.outbox().borrow().bytes() <= limits.bytes / 2
+            {
+                return true;
+            }
+            if self.connection.blocked() {
+                if self.connection.writable().await.is_err() {
+                    return false;
+                }
+                tokio::task::yield_now().await;
+            } else if self.shard.write_out(&self.connection).is_none() {
+                return false;
+            } else if !self.connection.outbox().borrow().is_empty() {
+                self.shard.mark_dirty(&self.connection);
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn deliver(&self, entry: Entry, epoch: u64) {
+        let position = Position {
+            epoch,
+            offset: entry.offset,
+        };
+        let mark = Mark {
+            log: self.log.clone(),
+            position,
+            ack: entry.ack.then(|| entry.id.as_str().into()),
+        };
+        let message = Outgoing::new(Parcel {
+            json: entry.json,
+            mark: Some(mark),
+        });
+        let frame = message.form(self.connection.codec()).clone();
+        self.shard.push(&self.connection, Rc::new(frame));
+        self.shard.await_ack(&self.connection, &message);
+        if let Some(session) = self.connection.session() {
+            session.cursors.borrow_mut().advance(&self.log, position);
+        }
+    }
+
+    fn tell_gap(&self, gap: Gap, page: &Page) {
+        let first = page
+            .entries
+            .first()
+            .map_or(page.head.offset, |entry| entry.offset - 1);
+        let position = Position {
+            offset: first,
+            ..page.head
+        };
+        let data = serde_json::json!({
+            "log": shown(&self.log),
+            "gap": gap.as_str(),
+            "pos": position.to_string(),
+        });
+        // A map of strings always serialises.
+        let Ok(data) = to_raw_value(&data) else {
+            return;
+        };
+        let event = Control::Event {
+            kind: "position",
+            data: &data,
+        };
+        self.shard.say_anyway(&self.connection, &event);
+    }
+}
+
+/// The name of a log as its reader knows it: one's own inbox is just that.
+fn shown(log: &LogId) -> String {
+    match log {
+        LogId::Inbox(_) => "inbox".to_owned(),
+        LogId::Group(_) | LogId::Ticket(_) | LogId::Broadcast => log.to_string(),
+    }
+}

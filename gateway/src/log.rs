@@ -1,0 +1,223 @@
+//! Durable logs: what was sent to a user, a group, a ticket or everyone, kept for whoever comes back.
+//!
+//! Each log has an epoch and offsets that count from 1 without holes. Accepted means stored here. [`MemoryLog`] serves a
+//! gateway that runs alone, [`RedisLog`] a cluster. Nothing here delivers anything: that is `delivery`.
+
+mod memory;
+mod redis;
+mod scripts;
+
+pub use memory::MemoryLog;
+pub use redis::RedisLog;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::cluster::ClusterError;
+use crate::protocol::{LogId, Position, UserId};
+
+/// The bounds of every log, and what is kept beside the messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// How long a message is kept.
+    pub age: Duration,
+    /// The most messages in a log.
+    pub messages: u64,
+    /// How long a repeated id gets the first result.
+    pub dedupe: Duration,
+    /// How long changes of a message's status are kept; `None`: they are not.
+    pub records: Option<Duration>,
+}
+
+/// A message to be stored.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The message's id.
+    pub id: String,
+    /// Who sent it. With an id of the sender's own, a repetition of both is the same message.
+    pub sender: String,
+    /// Whether the id is the sender's own.
+    pub own_id: bool,
+    /// The message as the JSON codec wrote it.
+    pub json: Bytes,
+    /// Unix time in milliseconds.
+    pub at: u64,
+    /// Whether its recipient is to acknowledge it.
+    pub ack: bool,
+}
+
+/// What became of a message to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It is stored, here.
+    New(Position),
+    /// The sender had sent it before: it stands here.
+    Repeated(Position),
+}
+
+impl Appended {
+    /// Where the message stands.
+    pub const fn position(self) -> Position {
+        match self {
+            Self::New(position) | Self::Repeated(position) => position,
+        }
+    }
+}
+
+/// A stored message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// How many messages came before and with it.
+    pub offset: u64,
+    /// The message's id.
+    pub id: String,
+    /// When it was stored, Unix time in milliseconds.
+    pub at: u64,
+    /// Whether its recipient is to acknowledge it.
+    pub ack: bool,
+    /// The message as the JSON codec wrote it.
+    pub json: Bytes,
+}
+
+/// Why a reader does not get everything since the place it named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// Older messages were removed by the bounds of the log.
+    Trimmed,
+    /// The storage lost messages, or the log is another one than the reader knew.
+    Lost,
+}
+
+impl Gap {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trimmed => "trimmed",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// A piece of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// In order, without holes.
+    pub entries: Vec<Entry>,
+    /// The end of the log when it was read. Offset 0: nothing was ever written.
+    pub head: Position,
+    /// Where the next piece begins.
+    pub end: Position,
+    /// Set when messages between the place named and the first entry are missing.
+    pub gap: Option<Gap>,
+}
+
+impl Page {
+    /// Whether there is more after this piece.
+    pub fn more(&self) -> bool {
+        self.end.offset < self.head.offset
+    }
+}
+
+/// What the recipient of a message says about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckState {
+    /// It has arrived.
+    Delivered,
+    /// It was read.
+    Read,
+}
+
+impl AckState {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+        }
+    }
+
+    /// The state of this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Delivered, Self::Read]
+            .into_iter()
+            .find(|state| state.as_str() == word)
+    }
+}
+
+/// The changes of a message's status, each in Unix milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Who sent it.
+    pub sender: String,
+    /// When it was stored.
+    pub accepted_at: u64,
+    /// When its recipient said that it had arrived.
+    pub delivered_at: Option<u64>,
+    /// When its recipient said that it was read.
+    pub read_at: Option<u64>,
+    /// When its sender was told that nobody had acknowledged it.
+    pub expired_at: Option<u64>,
+}
+
+/// See the module.
+///
+/// A call that fails with a deadline may have been done: repeating it is safe where the sender has an id of its own.
+pub trait Log: Send + Sync + 'static {
+    /// Stores messages in order; all or none.
+    fn append<'a>(
+        &'a self,
+        log: &'a LogId,
+        messages: &'a [Append],
+    ) -> BoxFuture<'a, Result<Vec<Appended>, ClusterError>>;
+    /// At most `limit` messages after a place, or from the oldest that is kept.
+    fn read<'a>(
+        &'a self,
+        log: &'a LogId,
+        after: Option<Position>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, ClusterError>>;
+    /// Where these logs end, in order.
+    fn heads<'a>(&'a self, logs: &'a [LogId])
+    -> BoxFuture<'a, Result<Vec<Position>, ClusterError>>;
+    /// The first message stored at or after this time, as the place before it.
+    fn since<'a>(
+        &'a self,
+        log: &'a LogId,
+        millis: u64,
+    ) -> BoxFuture<'a, Result<Option<Position>, ClusterError>>;
+    /// Up to where the user's inbox is known to have arrived at one of the user's clients.
+    fn seen<'a>(
+        &'a self,
+        user: &'a UserId,
+    ) -> BoxFuture<'a, Result<Option<Position>, ClusterError>>;
+    /// Moves that place; never back.
+    fn saw<'a>(
+        &'a self,
+        user: &'a UserId,
+        position: Position,
+    ) -> BoxFuture<'a, Result<(), ClusterError>>;
+    /// Takes the user's word for a message in the user's own inbox. The message's sender, if that was news.
+    fn acknowledge<'a>(
+        &'a self,
+        user: &'a UserId,
+        id: &'a str,
+        state_at: (AckState, u64),
+    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>>;
+    /// Gives up waiting for the acknowledgement of a message; `false`: it has come.
+    fn expire<'a>(
+        &'a self,
+        user: &'a UserId,
+        id: &'a str,
+        at: u64,
+    ) -> BoxFuture<'a, Result<bool, ClusterError>>;
+    /// The records of these messages of a log, in order.
+    fn records<'a>(
+        &'a self,
+        log: &'a LogId,
+        ids: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Option<Record>>, ClusterError>>;
+    /// What `stored` means here: whether it outlives this process.
+    fn outlives_process(&self) -> bool;
+}

@@ -1,0 +1,292 @@
+//! `MemoryLog`: logs of a gateway that runs alone. They end with the process, and say so.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+
+use super::redis::gap;
+use super::{AckState, Append, Appended, Entry, Gap, Log, Page, Record, Retention};
+use crate::cluster::ClusterError;
+use crate::protocol::{LogId, Position, UserId};
+
+/// Appends between two sweeps over logs that nobody writes to any more.
+const SWEEP: u64 = 4096;
+
+/// See the module.
+#[derive(Debug)]
+pub struct MemoryLog {
+    retention: Retention,
+    epoch: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    logs: HashMap<LogId, Stored>,
+    seen: HashMap<UserId, Position>,
+    appends: u64,
+}
+
+#[derive(Debug, Default)]
+struct Stored {
+    entries: VecDeque<Entry>,
+    head: u64,
+    written_at: u64,
+    repeated: HashMap<(String, String), (u64, u64)>,
+    acks: HashMap<String, (Waiting, String)>,
+    records: HashMap<String, Record>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    Pending,
+    Delivered,
+    GivenUp,
+}
+
+impl MemoryLog {
+    /// Empty logs. The epoch, larger than any former process', makes positions of former processes void.
+    pub fn new(retention: Retention, epoch: u64) -> Self {
+        Self {
+            retention,
+            epoch,
+            state: Mutex::default(),
+        }
+    }
+
+    fn append_now(&self, log: &LogId, messages: &[Append]) -> Vec<Appended> {
+        let mut state = self.state.lock();
+        let stored = state.logs.entry(log.clone()).or_default();
+        let appended = messages
+            .iter()
+            .map(|message| self.store(stored, message))
+            .collect();
+        state.appends += 1;
+        if let Some(message) = messages.last().filter(|_| state.appends % SWEEP == 0) {
+            let since = message.at.saturating_sub(millis(self.retention.age));
+            state.logs.retain(|_, stored| stored.written_at >= since);
+        }
+        appended
+    }
+
+    fn store(&self, stored: &mut Stored, message: &Append) -> Appended {
+        let by = (message.sender.clone(), message.id.clone());
+        let dedupe = millis(self.retention.dedupe);
+        stored
+            .repeated
+            .retain(|_, (_, at)| *at + dedupe > message.at);
+        if let Some((offset, _)) = stored.repeated.get(&by).filter(|_| message.own_id) {
+            return Appended::Repeated(self.at(*offset));
+        }
+        stored.head += 1;
+        let offset = stored.head;
+        stored.written_at = message.at;
+        stored.entries.push_back(Entry {
+            offset,
+            id: message.id.clone(),
+            at: message.at,
+            ack: message.ack,
+            json: message.json.clone(),
+        });
+        if message.ack {
+            let waiting = (Waiting::Pending, message.sender.clone());
+            stored.acks.insert(message.id.clone(), waiting);
+        }
+        if self.retention.records.is_some() {
+            let record = Record {
+                sender: message.sender.clone(),
+                accepted_at: message.at,
+                ..Record::default()
+            };
+            stored.records.insert(message.id.clone(), record);
+        }
+        if message.own_id {
+            stored.repeated.insert(by, (offset, message.at));
+        }
+        self.trim(stored, message.at);
+        Appended::New(self.at(offset))
+    }
+
+    fn trim(&self, stored: &mut Stored, now: u64) {
+        let since = now.saturating_sub(millis(self.retention.age));
+        let too_many = |stored: &Stored| stored.entries.len() as u64 > self.retention.messages;
+        while let Some(oldest) = stored
+            .entries
+            .front()
+            .filter(|oldest| oldest.at < since || too_many(stored))
+        {
+            let id = oldest.id.clone();
+            stored.entries.pop_front();
+            stored.acks.remove(&id);
+            stored.records.remove(&id);
+        }
+    }
+
+    const fn at(&self, offset: u64) -> Position {
+        Position {
+            epoch: self.epoch,
+            offset,
+        }
+    }
+
+    fn read_now(&self, log: &LogId, after: Option<Position>, limit: usize) -> Page {
+        let state = self.state.lock();
+        let Some(stored) = state.logs.get(log) else {
+            let lost = after.filter(|after| after.offset > 0).map(|_| Gap::Lost);
+            return Page {
+                gap: lost,
+                ..Page::default()
+            };
+        };
+        let lost = after
+            .filter(|after| after.offset > 0)
+            .filter(|after| after.epoch != self.epoch || after.offset > stored.head)
+            .map(|_| Gap::Lost);
+        let from = match (after, lost) {
+            (Some(after), None) => after.offset,
+            _ => 0,
+        };
+        let later = stored.entries.iter().filter(|entry| entry.offset > from);
+        let entries: Vec<Entry> = later.take(limit).cloned().collect();
+        let head = self.at(stored.head);
+        Page {
+            end: entries.last().map_or(head, |last| self.at(last.offset)),
+            gap: gap(after, lost, head, &entries),
+            entries,
+            head,
+        }
+    }
+
+    fn change(&self, user: &UserId, id: &str, to: Change, at: u64) -> Option<String> {
+        let mut state = self.state.lock();
+        let stored = state.logs.get_mut(&LogId::Inbox(user.clone()))?;
+        let (waiting, sender) = stored.acks.get_mut(id)?;
+        let sender = sender.clone();
+        match (to, *waiting) {
+            (Change::Ack(AckState::Read), _) => drop(stored.acks.remove(id)),
+            (Change::Ack(AckState::Delivered), Waiting::Delivered)
+            | (Change::GiveUp, Waiting::Delivered | Waiting::GivenUp) => return None,
+            (Change::Ack(AckState::Delivered), _) => *waiting = Waiting::Delivered,
+            (Change::GiveUp, Waiting::Pending) => *waiting = Waiting::GivenUp,
+        }
+        if let Some(record) = stored.records.get_mut(id) {
+            match to {
+                Change::Ack(AckState::Delivered) => record.delivered_at = Some(at),
+                Change::Ack(AckState::Read) => record.read_at = Some(at),
+                Change::GiveUp => record.expired_at = Some(at),
+            }
+        }
+        Some(sender)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Ack(AckState),
+    GiveUp,
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, Result<T, ClusterError>> {
+    Box::pin(std::future::ready(Ok(value)))
+}
+
+impl Log for MemoryLog {
+    fn append<'a>(
+        &'a self,
+        log: &'a LogId,
+        messages: &'a [Append],
+    ) -> BoxFuture<'a, Result<Vec<Appended>, ClusterError>> {
+        ready(self.append_now(log, messages))
+    }
+
+    fn read<'a>(
+        &'a self,
+        log: &'a LogId,
+        after: Option<Position>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, ClusterError>> {
+        ready(self.read_now(log, after, limit))
+    }
+
+    fn heads<'a>(
+        &'a self,
+        logs: &'a [LogId],
+    ) -> BoxFuture<'a, Result<Vec<Position>, ClusterError>> {
+        let state = self.state.lock();
+        let head = |log: &LogId| {
+            let stored = state.logs.get(log);
+            stored.map_or_else(Position::default, |stored| self.at(stored.head))
+        };
+        ready(logs.iter().map(head).collect())
+    }
+
+    fn since<'a>(
+        &'a self,
+        log: &'a LogId,
+        millis: u64,
+    ) -> BoxFuture<'a, Result<Option<Position>, ClusterError>> {
+        let state = self.state.lock();
+        let place = state.logs.get(log).map(|stored| {
+            let first = stored.entries.iter().find(|entry| entry.at >= millis);
+            self.at(first.map_or(stored.head, |first| first.offset - 1))
+        });
+        ready(place)
+    }
+
+    fn seen<'a>(
+        &'a self,
+        user: &'a UserId,
+    ) -> BoxFuture<'a, Result<Option<Position>, ClusterError>> {
+        ready(self.state.lock().seen.get(user).copied())
+    }
+
+    fn saw<'a>(
+        &'a self,
+        user: &'a UserId,
+        position: Position,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        let mut state = self.state.lock();
+        let seen = state.seen.entry(user.clone()).or_default();
+        *seen = position.max(*seen);
+        ready(())
+    }
+
+    fn acknowledge<'a>(
+        &'a self,
+        user: &'a UserId,
+        id: &'a str,
+        (state, at): (AckState, u64),
+    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>> {
+        ready(self.change(user, id, Change::Ack(state), at))
+    }
+
+    fn expire<'a>(
+        &'a self,
+        user: &'a UserId,
+        id: &'a str,
+        at: u64,
+    ) -> BoxFuture<'a, Result<bool, ClusterError>> {
+        ready(self.change(user, id, Change::GiveUp, at).is_some())
+    }
+
+    fn records<'a>(
+        &'a self,
+        log: &'a LogId,
+        ids: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Option<Record>>, ClusterError>> {
+        let state = self.state.lock();
+        let stored = state.logs.get(log);
+        let record = |id: &String| stored.and_then(|stored| stored.records.get(id).cloned());
+        ready(ids.iter().map(record).collect())
+    }
+
+    fn outlives_process(&self) -> bool {
+        false
+    }
+}

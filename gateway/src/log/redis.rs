@@ -1,0 +1,388 @@
+//! `RedisLog`: logs as Redis Streams, the offset as the entry's id.
+//!
+//! Keys of one log share a hash tag of its own, so that logs spread over a Redis Cluster:
+//!
+//! | name | type | holds |
+//! |---|---|---|
+//! | `log` | stream | `<offset>-0` → id, time, whether to acknowledge, JSON |
+//! | `meta` | hash | epoch, head, the server's run id, ends of former epochs |
+//! | `acks` | hash | message id → state and sender |
+//! | `records` | hash | message id → time and sender; `d:`, `r:`, `x:` and the id → time of that change |
+//! | `seen:<sender>:<id>` | string, expires | where a message stands that may be repeated |
+//! | `positions` | hash | `inbox` → up to where the user has it |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::{Pipeline, ScriptInvocation};
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, try_join_all};
+
+use super::scripts::{ACKNOWLEDGE, APPEND, READ, SAW};
+use super::{AckState, Append, Appended, Entry, Gap, Log, Page, Record, Retention};
+use crate::cluster::ClusterError;
+use crate::cluster::redis::RedisLink;
+use crate::protocol::{LogId, Position, UserId};
+
+/// See the module.
+#[derive(Debug)]
+pub struct RedisLog {
+    link: Arc<RedisLink>,
+    retention: Retention,
+    /// Whether a replica must have what is accepted.
+    replicated: bool,
+}
+
+/// One entry as Redis gives it: the stream's id, then names and values of fields.
+type Raw = (String, Vec<Vec<u8>>);
+
+impl RedisLog {
+    /// Over this link.
+    pub const fn new(link: Arc<RedisLink>, retention: Retention, replicated: bool) -> Self {
+        Self {
+            link,
+            retention,
+            replicated,
+        }
+    }
+
+    fn key(&self, log: &LogId, name: &str) -> String {
+        let tag = match log {
+            LogId::Inbox(user) => format!("u:{user}"),
+            LogId::Group(group) => format!("g:{group}"),
+            LogId::Ticket(ticket) => format!("t:{ticket}"),
+            LogId::Broadcast => "b".to_owned(),
+        };
+        self.link.key(&tag, name)
+    }
+
+    async fn append(
+        &self,
+        log: &LogId,
+        messages: &[Append],
+    ) -> Result<Vec<Appended>, ClusterError> {
+        let script = &APPEND;
+        let mut call = script.prepare_invoke();
+        for name in ["log", "meta", "acks", "records"] {
+            call.key(self.key(log, name));
+        }
+        for message in messages {
+            call.key(self.key(log, &format!("seen:{}:{}", message.sender, message.id)));
+        }
+        let now = messages.last().map_or(0, |message| message.at);
+        call.arg(millis(self.retention.age))
+            .arg(self.retention.messages)
+            .arg(millis(self.retention.dedupe))
+            .arg(self.retention.records.map_or(0, millis))
+            .arg(now);
+        let name = log.to_string();
+        for message in messages {
+            call.arg(&message.id)
+                .arg(&message.sender)
+                .arg(
+                    &*self
+                        .link
+                        .sealer()
+                        .seal(&owner(&name, &message.id), &message.json),
+                )
+                .arg(u8::from(message.ack))
+                .arg(u8::from(message.own_id));
+        }
+        let told: Vec<String> = if self.replicated {
+            self.link.run_replicated("append", script, &call).await?
+        } else {
+            self.link.run("append", &call).await?
+        };
+        let read = told
+            .iter()
+            .filter_map(|told| appended(told))
+            .collect::<Vec<_>>();
+        if read.len() == messages.len() {
+            Ok(read)
+        } else {
+            Err(unreadable("append"))
+        }
+    }
+
+    async fn read(
+        &self,
+        log: &LogId,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<Page, ClusterError> {
+        let script = &READ;
+        let mut call = script.prepare_invoke();
+        call.key(self.key(log, "log")).key(self.key(log, "meta"));
+        let from = after.unwrap_or_default();
+        call.arg(from.epoch).arg(from.offset);
+        call.arg(limit);
+        let (epoch, head, lost, raw): (String, String, u8, Vec<Raw>) =
+            self.link.run("read", &call).await?;
+        let number = |text: &str| text.parse().map_err(|_| unreadable("read"));
+        let head = Position {
+            epoch: number(&epoch)?,
+            offset: number(&head)?,
+        };
+        let name = log.to_string();
+        let stored = raw.len();
+        let last = raw.last().and_then(|(id, _)| offset(id));
+        let end = last.map_or(head, |offset| Position { offset, ..head });
+        let entries = raw.into_iter().filter_map(|raw| self.entry(&name, raw));
+        let entries: Vec<Entry> = entries.collect();
+        // What cannot be read any more, for want of its key, is lost for whoever wants it.
+        let lost = lost == 1 || entries.len() < stored;
+        Ok(Page {
+            end,
+            gap: gap(after, lost.then_some(Gap::Lost), head, &entries),
+            entries,
+            head,
+        })
+    }
+
+    fn entry(&self, log: &str, (stream_id, mut fields): Raw) -> Option<Entry> {
+        let offset = offset(&stream_id)?;
+        let sealed = Bytes::from(fields.pop()?);
+        let text = |field: usize| std::str::from_utf8(fields.get(field)?).ok();
+        let id = text(1)?;
+        let json = match self.link.sealer().open(&owner(log, id), &sealed) {
+            Ok(json) => json,
+            Err(error) => {
+                tracing::warn!(log, offset, %error, "a stored message cannot be opened");
+                return None;
+            }
+        };
+        Some(Entry {
+            offset,
+            id: id.to_owned(),
+            at: text(3)?.parse().ok()?,
+            ack: text(5)? == "1",
+            json,
+        })
+    }
+
+    async fn head(&self, log: &LogId) -> Result<Position, ClusterError> {
+        let mut pipeline = Pipeline::new();
+        let meta = self.key(log, "meta");
+        pipeline.cmd("HMGET").arg(meta).arg("e").arg("h");
+        let ((epoch, offset),): ((Option<u64>, Option<u64>),) =
+            self.link.query("head", &pipeline).await?;
+        Ok(Position {
+            epoch: epoch.unwrap_or_default(),
+            offset: offset.unwrap_or_default(),
+        })
+    }
+
+    async fn since(&self, log: &LogId, at: u64) -> Result<Option<Position>, ClusterError> {
+        // Times only grow along a log, but for steps of a clock; a reader by time expects no more than that.
+        let mut after = None;
+        loop {
+            let page = self.read(log, after, 500).await?;
+            if let Some(first) = page.entries.iter().find(|entry| entry.at >= at) {
+                let offset = first.offset.saturating_sub(1);
+                return Ok(Some(Position {
+                    offset,
+                    ..page.head
+                }));
+            }
+            if page.entries.is_empty() || !page.more() {
+                return Ok((page.head.offset > 0).then_some(page.head));
+            }
+            after = Some(page.end);
+        }
+    }
+
+    async fn seen(&self, user: &UserId) -> Result<Option<Position>, ClusterError> {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("HGET").arg(self.positions(user)).arg("inbox");
+        let (seen,): (Option<String>,) = self.link.query("seen", &pipeline).await?;
+        Ok(seen.and_then(|seen| seen.parse().ok()))
+    }
+
+    async fn saw(&self, user: &UserId, position: Position) -> Result<(), ClusterError> {
+        let script = &SAW;
+        let mut call = script.key(self.positions(user));
+        call.arg("inbox")
+            .arg(position.epoch)
+            .arg(position.offset)
+            .arg(millis(self.retention.age).saturating_mul(2));
+        self.link.run("saw", &call).await
+    }
+
+    fn positions(&self, user: &UserId) -> String {
+        self.link.key(&format!("u:{user}"), "positions")
+    }
+
+    async fn acknowledge(
+        &self,
+        user: &UserId,
+        id: &str,
+        (word, at): (&str, u64),
+    ) -> Result<Option<String>, ClusterError> {
+        let log = LogId::Inbox(user.clone());
+        let script = &ACKNOWLEDGE;
+        let mut call: ScriptInvocation<'_> = script.key(self.key(&log, "acks"));
+        call.key(self.key(&log, "records"))
+            .arg(id)
+            .arg(word)
+            .arg(at);
+        self.link.run("acknowledge", &call).await
+    }
+
+    async fn records(
+        &self,
+        log: &LogId,
+        ids: &[String],
+    ) -> Result<Vec<Option<Record>>, ClusterError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = Pipeline::new();
+        let command = pipeline.cmd("HMGET").arg(self.key(log, "records"));
+        for id in ids {
+            command.arg(id);
+            for change in ["d:", "r:", "x:"] {
+                command.arg(format!("{change}{id}"));
+            }
+        }
+        let (fields,): (Vec<Option<String>>,) = self.link.query("records", &pipeline).await?;
+        Ok(fields.chunks(4).map(record).collect())
+    }
+}
+
+fn record(fields: &[Option<String>]) -> Option<Record> {
+    let [Some(first), changes @ ..] = fields else {
+        return None;
+    };
+    let (accepted_at, sender) = first.split_once(' ')?;
+    let mut at = changes.iter().map(|at| at.as_ref()?.parse().ok());
+    let mut next = || at.next().flatten();
+    Some(Record {
+        sender: sender.to_owned(),
+        accepted_at: accepted_at.parse().ok()?,
+        delivered_at: next(),
+        read_at: next(),
+        expired_at: next(),
+    })
+}
+
+fn appended(told: &str) -> Option<Appended> {
+    let (before, position) = told.split_once(' ')?;
+    let position = position.parse().ok()?;
+    Some(match before {
+        "0" => Appended::New(position),
+        _ => Appended::Repeated(position),
+    })
+}
+
+/// What a sealed message belongs to: it cannot be moved to another log or take another's name.
+fn owner<'a>(log: &'a str, id: &'a str) -> [&'a [u8]; 3] {
+    [b"log", log.as_bytes(), id.as_bytes()]
+}
+
+fn offset(stream_id: &str) -> Option<u64> {
+    stream_id.strip_suffix("-0")?.parse().ok()
+}
+
+/// Whether messages are missing between the place named and what was read. Pure.
+pub(super) fn gap(
+    after: Option<Position>,
+    lost: Option<Gap>,
+    head: Position,
+    entries: &[Entry],
+) -> Option<Gap> {
+    let next = after?.offset + 1;
+    let first = entries
+        .first()
+        .map_or(head.offset + 1, |entry| entry.offset);
+    lost.or_else(|| (first > next).then_some(Gap::Trimmed))
+}
+
+fn unreadable(operation: &'static str) -> ClusterError {
+    ClusterError::Unreadable { operation }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+impl Log for RedisLog {
+    fn append<'a>(
+        &'a self,
+        log: &'a LogId,
+        messages: &'a [Append],
+    ) -> BoxFuture<'a, Result<Vec<Appended>, ClusterError>> {
+        Box::pin(self.append(log, messages))
+    }
+
+    fn read<'a>(
+        &'a self,
+        log: &'a LogId,
+        after: Option<Position>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, ClusterError>> {
+        Box::pin(self.read(log, after, limit))
+    }
+
+    fn heads<'a>(
+        &'a self,
+        logs: &'a [LogId],
+    ) -> BoxFuture<'a, Result<Vec<Position>, ClusterError>> {
+        Box::pin(try_join_all(logs.iter().map(|log| self.head(log))))
+    }
+
+    fn since<'a>(
+        &'a self,
+        log: &'a LogId,
+        millis: u64,
+    ) -> BoxFuture<'a, Result<Option<Position>, ClusterError>> {
+        Box::pin(self.since(log, millis))
+    }
+
+    fn seen<'a>(
+        &'a self,
+        user: &'a UserId,
+    ) -> BoxFuture<'a, Result<Option<Position>, ClusterError>> {
+        Box::pin(self.seen(user))
+    }
+
+    fn saw<'a>(
+        &'a self,
+        user: &'a UserId,
+        position: Position,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(self.saw(user, position))
+    }
+
+    fn acknowledge<'a>(
+        &'a self,
+        user: &'a UserId,
+        id: &'a str,
+        (state, at): (AckState, u64),
+    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>> {
+        Box::pin(self.acknowledge(user, id, (state.as_str(), at)))
+    }
+
+    fn expire<'a>(
+        &'a self,
+        user: &'a UserId,
+        id: &'a str,
+        at: u64,
+    ) -> BoxFuture<'a, Result<bool, ClusterError>> {
+        Box::pin(async move {
+            let sender = self.acknowledge(user, id, ("expired", at)).await?;
+            Ok(sender.is_some())
+        })
+    }
+
+    fn records<'a>(
+        &'a self,
+        log: &'a LogId,
+        ids: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Option<Record>>, ClusterError>> {
+        Box::pin(self.records(log, ids))
+    }
+
+    fn outlives_process(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,128 @@
+//! The Lua scripts of the log. Each keeps to the keys of one log, which share a hash tag; all are passed in.
+//!
+//! A log goes on under a new epoch when the server that holds it is another process than the one that wrote last: it may
+//! have lost the end. `p:<epoch>` keeps where each former epoch ended, so that a reader who had not come further than
+//! that goes on without a gap. Epochs come from Redis' clock in microseconds and only grow.
+
+use std::sync::LazyLock;
+
+use ::redis::Script;
+
+/// KEYS entries, meta, acks, records, then one for each message by which a repetition is known.
+/// ARGV age ms, most messages, dedupe ms, records ms (0: none), now ms, then per message: id, sender, JSON, `1` if it is
+/// to be acknowledged, `1` if the id is the sender's own. Returns `0 epoch.offset`, or `1 epoch.offset` for a repetition.
+pub(super) static APPEND: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+local age, most, dedupe, records, now = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local meta = redis.call('HMGET', KEYS[2], 'e', 'h', 'r')
+local epoch, head = meta[1], tonumber(meta[2] or '0')
+if not epoch or meta[3] ~= run then
+  local time = redis.call('TIME')
+  local fresh = tonumber(time[1]) * 1000000 + tonumber(time[2])
+  if epoch then
+    if fresh <= tonumber(epoch) then fresh = tonumber(epoch) + 1 end
+    redis.call('HSET', KEYS[2], 'p:' .. epoch, head)
+  else
+    local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+    if last[1] then head = tonumber(string.match(last[1][1], '^%d+')) end
+  end
+  epoch = string.format('%.0f', fresh)
+  redis.call('HSET', KEYS[2], 'e', epoch, 'r', run)
+end
+local out = {}
+for i = 5, #KEYS do
+  local a = 6 + (i - 5) * 5
+  local id, sender, own = ARGV[a], ARGV[a + 1], ARGV[a + 4] == '1'
+  local before = own and redis.call('GET', KEYS[i])
+  if before then
+    out[#out + 1] = '1 ' .. before
+  else
+    head = head + 1
+    redis.call('XADD', KEYS[1], head .. '-0', 'i', id, 't', ARGV[5], 'a', ARGV[a + 3], 'j', ARGV[a + 2])
+    if ARGV[a + 3] == '1' then redis.call('HSET', KEYS[3], id, 'P' .. sender) end
+    if records > 0 then redis.call('HSET', KEYS[4], id, ARGV[5] .. ' ' .. sender) end
+    local place = epoch .. '.' .. head
+    if own then redis.call('SET', KEYS[i], place, 'PX', dedupe) end
+    out[#out + 1] = '0 ' .. place
+  end
+end
+redis.call('HSET', KEYS[2], 'h', head)
+local over = redis.call('XLEN', KEYS[1]) - most
+for i, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', math.max(over, 0) + 4)) do
+  local fields = entry[2]
+  if i > over and tonumber(fields[4]) + age > now then break end
+  redis.call('XDEL', KEYS[1], entry[1])
+  redis.call('HDEL', KEYS[3], fields[2])
+  redis.call('HDEL', KEYS[4], fields[2], 'd:' .. fields[2], 'r:' .. fields[2], 'x:' .. fields[2])
+end
+redis.call('PEXPIRE', KEYS[1], age)
+redis.call('PEXPIRE', KEYS[3], age)
+if records > 0 then redis.call('PEXPIRE', KEYS[4], records) end
+redis.call('PEXPIRE', KEYS[2], string.format('%.0f', 2 * age + 86400000))
+return out
+",
+    )
+});
+
+/// KEYS entries, meta · ARGV epoch, offset (0: from the oldest), limit. Returns {epoch, head, `1` if that place is
+/// not in this log's past, entries}.
+pub(super) static READ: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local meta = redis.call('HMGET', KEYS[2], 'e', 'h', 'p:' .. ARGV[1])
+local somewhere = tonumber(ARGV[2]) > 0
+if not meta[1] then return {'0', '0', somewhere and 1 or 0, {}} end
+local start, lost = '-', 0
+if somewhere then
+  local past = meta[3]
+  if ARGV[1] == meta[1] then past = meta[2] end
+  if past and tonumber(ARGV[2]) <= tonumber(past) then start = '(' .. ARGV[2] .. '-0' else lost = 1 end
+end
+return {meta[1], meta[2], lost, redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', ARGV[3])}
+",
+    )
+});
+
+/// KEYS positions · ARGV field, epoch, offset, life ms. Moves a position forward only.
+pub(super) static SAW: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local epoch, offset = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '0.0', '^(%d+)%.(%d+)$')
+local e, o = tonumber(ARGV[2]), tonumber(ARGV[3])
+if e > tonumber(epoch) or (e == tonumber(epoch) and o > tonumber(offset)) then
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. '.' .. ARGV[3])
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return 0
+",
+    )
+});
+
+/// KEYS acks, records · ARGV id, `delivered`, `read` or `expired`, now ms. Returns the sender if that was news.
+/// What waits is `P`, what has arrived `D`, what was given up `X`, each before the sender's id.
+pub(super) static ACKNOWLEDGE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+if not held then return false end
+local state, sender = string.sub(held, 1, 1), string.sub(held, 2)
+local mark
+if ARGV[2] == 'read' then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+  mark = 'r:'
+elseif ARGV[2] == 'delivered' then
+  if state == 'D' then return false end
+  redis.call('HSET', KEYS[1], ARGV[1], 'D' .. sender)
+  mark = 'd:'
+else
+  if state ~= 'P' then return false end
+  redis.call('HSET', KEYS[1], ARGV[1], 'X' .. sender)
+  mark = 'x:'
+end
+if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then redis.call('HSET', KEYS[2], mark .. ARGV[1], ARGV[3]) end
+return sender
+",
+    )
+});

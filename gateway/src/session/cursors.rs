@@ -1,0 +1,264 @@
+//! `Cursors`: how far a session has come in each log it follows. Pure.
+//!
+//! What arrives live is taken only when it is the very next; otherwise the session has missed something and reads its log
+//! until it has caught up. The log is the truth, what is sent between nodes only makes it fast.
+
+use std::collections::HashMap;
+
+use crate::protocol::{LogId, Position};
+
+/// What to do with a message that arrived live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meet {
+    /// It is the next: deliver it.
+    Next,
+    /// The session has it.
+    Seen,
+    /// The session is behind and has to read the log; it is reading already.
+    Behind,
+    /// The session is behind and has to begin to read the log.
+    FellBehind,
+}
+
+/// How far a session has come in one log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cursor {
+    at: Option<Position>,
+    /// The last that arrived while reading.
+    noted: Option<Position>,
+    reading: bool,
+}
+
+impl Cursor {
+    fn meet(&mut self, position: Position) -> Meet {
+        if self.reading {
+            self.noted = self.noted.max(Some(position));
+            return Meet::Behind;
+        }
+        // At the beginning of a log it has no epoch yet.
+        let same = |at: Position| at.epoch == position.epoch || at.offset == 0;
+        match self.at {
+            Some(at) if same(at) && position.offset <= at.offset => Meet::Seen,
+            Some(at) if same(at) && position.offset == at.offset + 1 => {
+                self.at = Some(position);
+                Meet::Next
+            }
+            _ => {
+                self.noted = Some(position);
+                self.reading = true;
+                Meet::FellBehind
+            }
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Cursors {
+    inbox: Cursor,
+    others: Option<Box<HashMap<LogId, Cursor>>>,
+    /// How far the inbox had come when the client was pinged.
+    pinged: Option<Position>,
+}
+
+impl Cursors {
+    /// A message with this place in this log has arrived. A log that is met for the first time is followed from there.
+    pub fn meet(&mut self, log: &LogId, position: Position) -> Meet {
+        match log {
+            LogId::Inbox(_) => self.inbox.meet(position),
+            LogId::Group(_) | LogId::Ticket(_) | LogId::Broadcast => {
+                let others = self.others.get_or_insert_default();
+                match others.get_mut(log) {
+                    Some(cursor) => cursor.meet(position),
+                    None => {
+                        let at = Some(position);
+                        others.insert(
+                            log.clone(),
+                            Cursor {
+                                at,
+                                ..Cursor::default()
+                            },
+                        );
+                        Meet::Next
+                    }
+                }
+            }
+        }
+    }
+
+    /// The log is known to reach this far; `true`: the session is behind and has to begin to read it.
+    pub fn reaches(&mut self, log: &LogId, head: Position) -> bool {
+        let cursor = self.cursor(log);
+        if cursor.reading {
+            cursor.noted = cursor.noted.max(Some(head));
+            return false;
+        }
+        let behind = cursor
+            .at
+            .is_none_or(|at| at.epoch != head.epoch || at.offset < head.offset);
+        cursor.reading = behind && head.offset > 0;
+        cursor.reading
+    }
+
+    /// A message for which there is no room now stays in its log; `true`: the session has to begin to read that.
+    pub fn spill(&mut self, log: &LogId, position: Position) -> bool {
+        let cursor = self.cursor(log);
+        cursor.noted = cursor.noted.max(Some(position));
+        // A log that is met for the first time is followed from here.
+        let before = Position {
+            offset: position.offset.saturating_sub(1),
+            ..position
+        };
+        if !matches!(log, LogId::Inbox(_)) {
+            cursor.at.get_or_insert(before);
+        }
+        !std::mem::replace(&mut cursor.reading, true)
+    }
+
+    /// Begins to read a log after this place; `None`: after wherever the session is. `false`: it is being read.
+    pub fn begin(&mut self, log: &LogId, after: Option<Position>) -> bool {
+        let cursor = self.cursor(log);
+        cursor.at = after.or(cursor.at);
+        !std::mem::replace(&mut cursor.reading, true)
+    }
+
+    /// Where the session is.
+    pub fn at(&self, log: &LogId) -> Option<Position> {
+        match log {
+            LogId::Inbox(_) => self.inbox.at,
+            _ => self.others.as_ref()?.get(log)?.at,
+        }
+    }
+
+    /// The session has come so far by reading.
+    pub fn advance(&mut self, log: &LogId, position: Position) {
+        self.cursor(log).at = Some(position);
+    }
+
+    /// Ends reading if nothing later has arrived meanwhile.
+    pub fn caught_up(&mut self, log: &LogId) -> bool {
+        let cursor = self.cursor(log);
+        // Epochs only grow: what was noted under an older one was read with the log.
+        let missing = cursor.noted > cursor.at;
+        if !missing {
+            cursor.noted = None;
+            cursor.reading = false;
+        }
+        !missing
+    }
+
+    /// Forgets a log that the session no longer follows.
+    pub fn forget(&mut self, log: &LogId) {
+        if let Some(others) = &mut self.others {
+            others.remove(log);
+        }
+    }
+
+    /// The client is pinged now.
+    pub fn pinged(&mut self) {
+        self.pinged = self.inbox.at;
+    }
+
+    /// The client has answered a ping: it has everything that was written before that.
+    pub fn ponged(&mut self) -> Option<Position> {
+        self.pinged.take()
+    }
+
+    fn cursor(&mut self, log: &LogId) -> &mut Cursor {
+        match log {
+            LogId::Inbox(_) => &mut self.inbox,
+            _ => self
+                .others
+                .get_or_insert_default()
+                .entry(log.clone())
+                .or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{GroupId, UserId};
+
+    fn inbox() -> LogId {
+        LogId::Inbox(UserId::new("bob").unwrap())
+    }
+
+    fn at(epoch: u64, offset: u64) -> Position {
+        Position { epoch, offset }
+    }
+
+    #[test]
+    fn the_next_is_taken_and_a_repetition_is_not() {
+        let mut cursors = Cursors::default();
+        assert!(cursors.begin(&inbox(), Some(at(1, 4))));
+        assert!(cursors.caught_up(&inbox()));
+        assert_eq!(cursors.meet(&inbox(), at(1, 5)), Meet::Next);
+        assert_eq!(cursors.meet(&inbox(), at(1, 5)), Meet::Seen);
+        assert_eq!(cursors.meet(&inbox(), at(1, 6)), Meet::Next);
+    }
+
+    #[test]
+    fn a_hole_is_read_from_the_log_up_to_what_came_meanwhile() {
+        let mut cursors = Cursors::default();
+        cursors.begin(&inbox(), Some(at(1, 4)));
+        cursors.caught_up(&inbox());
+        assert_eq!(cursors.meet(&inbox(), at(1, 6)), Meet::FellBehind);
+        assert_eq!(cursors.meet(&inbox(), at(1, 7)), Meet::Behind);
+        cursors.advance(&inbox(), at(1, 6));
+        assert!(!cursors.caught_up(&inbox()), "7 has arrived meanwhile");
+        cursors.advance(&inbox(), at(1, 7));
+        assert!(cursors.caught_up(&inbox()));
+        assert_eq!(cursors.meet(&inbox(), at(1, 8)), Meet::Next);
+    }
+
+    #[test]
+    fn the_first_message_of_an_empty_log_is_the_next() {
+        let mut cursors = Cursors::default();
+        cursors.begin(&inbox(), Some(Position::default()));
+        cursors.caught_up(&inbox());
+        assert_eq!(cursors.meet(&inbox(), at(9, 1)), Meet::Next);
+    }
+
+    #[test]
+    fn another_epoch_is_never_taken_for_the_next() {
+        let mut cursors = Cursors::default();
+        cursors.begin(&inbox(), Some(at(1, 4)));
+        cursors.caught_up(&inbox());
+        assert_eq!(cursors.meet(&inbox(), at(2, 5)), Meet::FellBehind);
+    }
+
+    #[test]
+    fn an_inbox_of_which_nothing_is_known_is_read_and_a_group_is_followed_from_where_it_is() {
+        let mut cursors = Cursors::default();
+        assert_eq!(cursors.meet(&inbox(), at(1, 5)), Meet::FellBehind);
+        let group = LogId::Group(GroupId::new("g").unwrap());
+        assert_eq!(cursors.meet(&group, at(1, 5)), Meet::Next);
+        assert_eq!(cursors.meet(&group, at(1, 7)), Meet::FellBehind);
+    }
+
+    #[test]
+    fn what_spills_while_the_log_is_read_is_read_too() {
+        let mut cursors = Cursors::default();
+        cursors.begin(&inbox(), Some(at(1, 4)));
+        cursors.caught_up(&inbox());
+        assert!(cursors.spill(&inbox(), at(1, 5)));
+        assert!(!cursors.spill(&inbox(), at(1, 6)), "it is being read");
+        cursors.advance(&inbox(), at(1, 5));
+        assert!(!cursors.caught_up(&inbox()));
+        cursors.advance(&inbox(), at(1, 6));
+        assert!(cursors.caught_up(&inbox()));
+    }
+
+    #[test]
+    fn a_pong_vouches_for_what_was_written_before_its_ping() {
+        let mut cursors = Cursors::default();
+        cursors.begin(&inbox(), Some(at(1, 4)));
+        cursors.caught_up(&inbox());
+        cursors.pinged();
+        cursors.meet(&inbox(), at(1, 5));
+        assert_eq!(cursors.ponged(), Some(at(1, 4)));
+        assert_eq!(cursors.ponged(), None);
+    }
+}

@@ -1,0 +1,273 @@
+//! Durable messages: stored before `accepted`, there for whoever comes back, on whatever node.
+
+use serde_json::{Value, json};
+use wsc_gateway::security::Scopes;
+
+use crate::client::Client;
+use crate::redis::RedisServer;
+use crate::sandbox::{Node, alone, cluster, eventually, token};
+
+/// What is asked for of a node that stores.
+async fn accepted(client: &mut Client, id: &str, to: &str) -> Value {
+    client
+        .send(json!({"type": "text", "id": id, "to": to, "content": id}))
+        .await;
+    let receipt = client.next().await;
+    assert_eq!(receipt["type"], "receipt", "{receipt}");
+    assert_eq!(receipt["data"]["ref"], id, "{receipt}");
+    receipt["data"].clone()
+}
+
+async fn come_back(node: &Node, user: &str, resume: &Value) -> Client {
+    let resume: String = url_encoded(&resume.to_string());
+    let url = format!("{}?resume={resume}", node.ws());
+    Client::connect(&url, &token(user, Scopes::NONE))
+        .await
+        .unwrap()
+}
+
+fn url_encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_to_someone_absent_is_there_when_they_come() {
+    let node = alone(&[]).await;
+    let mut alice = node.connect("alice").await;
+    for id in ["m1", "m2"] {
+        let data = accepted(&mut alice, id, "bob").await;
+        assert_eq!(
+            (&data["state"], &data["level"]),
+            (&"accepted".into(), &"none".into()),
+            "{data}"
+        );
+    }
+    let mut bob = node.connect("bob").await;
+    for id in ["m1", "m2"] {
+        assert_eq!(bob.hear().await, id);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_resumes_on_another_node_where_it_was_and_before_live_traffic() {
+    let redis = RedisServer::start();
+    let [one, two, three] = cluster(redis.port, &[]).await;
+    let mut bob = one.connect("bob").await;
+    let mut alice = three.connect("alice").await;
+    let data = accepted(&mut alice, "m1", "bob").await;
+    assert_eq!(data["level"], "stored", "{data}");
+    let first = bob.next().await;
+    assert_eq!(first["pos"], data["pos"], "{first}");
+    drop(bob);
+    for id in ["m2", "m3"] {
+        accepted(&mut alice, id, "bob").await;
+    }
+    let mut bob = come_back(&two, "bob", &json!({"inbox": first["pos"]})).await;
+    assert_eq!(bob.welcome["data"]["resumed"], true, "{}", bob.welcome);
+    accepted(&mut alice, "m4", "bob").await;
+    for id in ["m2", "m3", "m4"] {
+        assert_eq!(bob.hear().await, id);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_that_cannot_be_filled_is_told() {
+    let node = alone(&["wsc.delivery.maxMessages=2"]).await;
+    let mut alice = node.connect("alice").await;
+    let first = accepted(&mut alice, "m0", "bob").await;
+    for id in ["m1", "m2", "m3"] {
+        accepted(&mut alice, id, "bob").await;
+    }
+    let mut bob = come_back(&node, "bob", &json!({"inbox": first["pos"]})).await;
+    assert_eq!(bob.welcome["data"]["resumed"], false, "{}", bob.welcome);
+    let told = bob.next().await;
+    assert_eq!(
+        (&told["type"], &told["data"]["gap"]),
+        (&"position".into(), &"trimmed".into()),
+        "{told}"
+    );
+    assert_eq!(
+        (bob.hear().await, bob.hear().await),
+        ("m2".into(), "m3".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_repeats_its_id_gets_the_first_result() {
+    let redis = RedisServer::start();
+    let [one, two] = cluster(redis.port, &[]).await;
+    let mut bob = one.connect("bob").await;
+    let mut alice = one.connect("alice").await;
+    let first = accepted(&mut alice, "m1", "bob").await;
+    let mut again = two.connect("alice").await;
+    let second = accepted(&mut again, "m1", "bob").await;
+    assert_eq!(first["pos"], second["pos"]);
+    assert_eq!(second["repeated"], true, "{second}");
+    accepted(&mut alice, "m2", "bob").await;
+    assert_eq!(
+        (bob.hear().await, bob.hear().await),
+        ("m1".into(), "m2".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transient_types_and_what_is_not_to_be_stored_are_not() {
+    let node = alone(&["wsc.delivery.transientTypes=[seen]"]).await;
+    let mut alice = node.connect("alice").await;
+    for frame in [
+        json!({"type": "seen", "id": "t", "to": "bob"}),
+        json!({"type": "text", "id": "t", "to": "bob", "durable": false}),
+    ] {
+        alice.send(frame).await;
+        assert_eq!(alice.next().await["code"], "offline");
+    }
+    accepted(&mut alice, "kept", "bob").await;
+    assert_eq!(node.connect("bob").await.hear().await, "kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_acceptance_none_nothing_is_stored_and_durable_is_refused() {
+    let node = alone(&["wsc.delivery.acceptance=none"]).await;
+    let mut alice = node.connect("alice").await;
+    alice
+        .send(json!({"type": "text", "id": "t", "to": "bob"}))
+        .await;
+    assert_eq!(alice.next().await["code"], "offline");
+    alice
+        .send(json!({"type": "text", "id": "t", "to": "bob", "durable": true}))
+        .await;
+    assert_eq!(alice.next().await["code"], "not_supported");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgement_reaches_the_sender_from_another_node() {
+    let redis = RedisServer::start();
+    let [one, two] = cluster(redis.port, &["wsc.ack.enabled=true"]).await;
+    let (mut alice, mut bob) = (one.connect("alice").await, two.connect("bob").await);
+    alice
+        .send(json!({"type": "text", "id": "m1", "to": "bob", "require_ack": true}))
+        .await;
+    assert_eq!(alice.next().await["data"]["state"], "accepted");
+    let message = bob.next().await;
+    assert_eq!(message["require_ack"], true, "{message}");
+    for state in ["delivered", "read"] {
+        bob.send(json!({"type": "ack", "data": {"id": "m1", "state": state}}))
+            .await;
+        let receipt = alice.next().await;
+        let data = &receipt["data"];
+        assert_eq!(
+            (&receipt["type"], &data["ref"], &data["state"], &data["by"]),
+            (
+                &"receipt".into(),
+                &"m1".into(),
+                &state.into(),
+                &"bob".into()
+            )
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_repeated_until_it_is_acknowledged_and_its_sender_hears_when_it_never_was() {
+    let rules = [
+        "wsc.ack.enabled=true",
+        "wsc.ack.timeout=100ms",
+        "wsc.ack.baseDelay=10ms",
+        "wsc.ack.maxDelay=20ms",
+        "wsc.ack.maxRetries=2",
+    ];
+    let node = alone(&rules).await;
+    let (mut alice, mut bob) = (node.connect("alice").await, node.connect("bob").await);
+    alice
+        .send(json!({"type": "text", "id": "m1", "to": "bob", "content": "x", "require_ack": true}))
+        .await;
+    assert_eq!(alice.next().await["data"]["state"], "accepted");
+    for _ in 0..3 {
+        assert_eq!(bob.next().await["id"], "m1", "once and two repetitions");
+    }
+    assert_eq!(alice.next().await["data"]["state"], "expired");
+    // The next one is acknowledged and so comes only once.
+    alice
+        .send(json!({"type": "text", "id": "m2", "to": "bob", "content": "x", "require_ack": true}))
+        .await;
+    assert_eq!(bob.next().await["id"], "m2");
+    bob.send(json!({"type": "ack", "data": {"id": "m2"}})).await;
+    for state in ["accepted", "delivered"] {
+        assert_eq!(alice.next().await["data"]["state"], state);
+    }
+    let (_, metrics) = node.admin("/metrics").await;
+    assert!(
+        metrics.contains("wsc_messages_repeated_total 2\n"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_acknowledges_for_someone_else() {
+    let node = alone(&["wsc.ack.enabled=true"]).await;
+    let (mut alice, mut mallory) = (node.connect("alice").await, node.connect("mallory").await);
+    alice
+        .send(json!({"type": "text", "id": "m1", "to": "bob", "require_ack": true}))
+        .await;
+    assert_eq!(alice.next().await["data"]["state"], "accepted");
+    mallory
+        .send(json!({"type": "ack", "data": {"id": "m1"}}))
+        .await;
+    mallory.send(json!({"type": "ping", "id": "p"})).await;
+    assert_eq!(mallory.next().await["type"], "pong");
+    alice.send(json!({"type": "ping", "id": "p"})).await;
+    assert_eq!(alice.next().await["type"], "pong", "no receipt came before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_with_spill_gets_everything_in_order() {
+    let sets = [
+        "wsc.slowConsumerPolicy.customer=spill",
+        "wsc.messageBufferSize=4",
+        "wsc.security.enableRateLimit=false",
+    ];
+    let node = alone(&sets).await;
+    let (mut alice, mut bob) = (node.connect("alice").await, node.connect("bob").await);
+    let filler = "x".repeat(64 * 1024);
+    for number in 0..200 {
+        alice
+            .feed(json!({"type": "n", "to": "bob", "content": number, "data": {"filler": filler}}))
+            .await;
+    }
+    alice.flush().await;
+    for number in 0..200 {
+        assert_eq!(bob.next().await["content"], number);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_wedged_link_lost_is_read_from_the_log() {
+    let mut redis = RedisServer::start();
+    let [one, two] = cluster(redis.port, &[]).await;
+    let (mut alice, mut bob) = (one.connect("alice").await, two.connect("bob").await);
+    accepted(&mut alice, "m1", "bob").await;
+    assert_eq!(bob.hear().await, "m1");
+    redis.kill();
+    eventually("the loss of redis is noticed", || async {
+        one.status().await["link"] != "up"
+    })
+    .await;
+    alice
+        .send(json!({"type": "text", "id": "m2", "to": "bob", "content": "m2"}))
+        .await;
+    let refused = alice.next().await;
+    assert_eq!(
+        (&refused["code"], &refused["ref"]),
+        (&"unavailable".into(), &"m2".into())
+    );
+    redis.restart();
+    // The sender repeats until it is accepted, as a client would.
+    let mut state = Value::Null;
+    while state != "accepted" {
+        alice
+            .send(json!({"type": "text", "id": "m2", "to": "bob", "content": "m2"}))
+            .await;
+        state = alice.next().await["data"]["state"].clone();
+    }
+    assert_eq!(bob.hear().await, "m2");
+}

@@ -1,0 +1,291 @@
+//! What every log must do, run over memory and over a real Redis.
+
+#![allow(
+    missing_docs,
+    dead_code,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "support/redis.rs"]
+mod redis;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use wsc_gateway::cluster::redis::RedisLink;
+use wsc_gateway::cluster::{Listener, RedisParams};
+use wsc_gateway::log::{AckState, Append, Appended, Gap, Log, MemoryLog, RedisLog, Retention};
+use wsc_gateway::protocol::{GroupId, LogId, NodeId, Position, UserId};
+
+use redis::RedisServer;
+
+const RETENTION: Retention = Retention {
+    age: Duration::from_secs(3600),
+    messages: 10,
+    dedupe: Duration::from_secs(60),
+    records: Some(Duration::from_secs(3600)),
+};
+
+struct Deaf;
+
+impl Listener for Deaf {
+    fn offer(&self, _: Bytes) {}
+}
+
+/// A log over a Redis, and what keeps its link.
+struct Linked {
+    log: RedisLog,
+    _ends: tokio_util::sync::DropGuard,
+}
+
+async fn linked(redis: &RedisServer, retention: Retention) -> Linked {
+    let link = RedisLink::standalone(&RedisParams::at("127.0.0.1", redis.port), "logs");
+    let cancel = CancellationToken::new();
+    tokio::task::spawn(
+        link.clone()
+            .keep(NodeId::new("n"), Arc::new(Deaf), cancel.clone()),
+    );
+    tokio::time::timeout(Duration::from_secs(10), link.connected())
+        .await
+        .unwrap();
+    Linked {
+        log: RedisLog::new(link, retention, false),
+        _ends: cancel.drop_guard(),
+    }
+}
+
+/// Runs one behaviour over both.
+macro_rules! both {
+    ($(#[$meta:meta])* async fn $name:ident($log:ident: &dyn Log) $body:block) => {
+        mod $name {
+            use super::*;
+
+            async fn behaviour($log: &dyn Log) $body
+
+            #[tokio::test]
+            async fn memory() {
+                behaviour(&MemoryLog::new(RETENTION, 7)).await;
+            }
+
+            #[tokio::test]
+            async fn redis() {
+                let redis = RedisServer::start();
+                behaviour(&linked(&redis, RETENTION).await.log).await;
+            }
+        }
+    };
+}
+
+fn bob() -> UserId {
+    UserId::new("bob").unwrap()
+}
+
+fn inbox() -> LogId {
+    LogId::Inbox(bob())
+}
+
+fn message(id: &str, at: u64) -> Append {
+    Append {
+        id: id.to_owned(),
+        sender: "alice".to_owned(),
+        own_id: true,
+        json: Bytes::from(format!("{{\"id\":\"{id}\"}}")),
+        at,
+        ack: false,
+    }
+}
+
+async fn put(log: &dyn Log, id: &str, at: u64) -> Appended {
+    log.append(&inbox(), &[message(id, at)]).await.unwrap()[0]
+}
+
+async fn ids(log: &dyn Log, after: Option<Position>) -> (Vec<String>, Option<Gap>) {
+    let page = log.read(&inbox(), after, 100).await.unwrap();
+    let ids = page.entries.iter().map(|entry| entry.id.clone());
+    (ids.collect(), page.gap)
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+both! {
+    async fn offsets_count_from_one_without_holes(log: &dyn Log) {
+        let batch = [message("a", 5), message("b", 5), message("c", 5)];
+        let appended = log.append(&inbox(), &batch).await.unwrap();
+        let offsets: Vec<u64> = appended.iter().map(|one| one.position().offset).collect();
+        assert_eq!(offsets, [1, 2, 3]);
+        assert_eq!(put(log, "d", 6).await.position().offset, 4);
+        let (found, gap) = ids(log, Some(appended[1].position())).await;
+        assert_eq!((found, gap), (names(&["c", "d"]), None));
+        let page = log.read(&inbox(), None, 2).await.unwrap();
+        assert_eq!(page.entries[1].json, batch[1].json);
+        assert!(page.more());
+        let rest = log.read(&inbox(), Some(page.end), 2).await.unwrap();
+        assert!(!rest.more());
+    }
+}
+
+both! {
+    async fn logs_do_not_know_each_other(log: &dyn Log) {
+        put(log, "a", 1).await;
+        let group = LogId::Group(GroupId::new("bob").unwrap());
+        let first = log.append(&group, &[message("a", 1)]).await.unwrap();
+        assert_eq!(first[0].position().offset, 1);
+        assert!(matches!(first[0], Appended::New(_)));
+    }
+}
+
+both! {
+    async fn a_repeated_id_gets_the_first_result_and_only_of_the_same_sender(log: &dyn Log) {
+        let first = put(log, "a", 1).await;
+        put(log, "b", 1).await;
+        assert_eq!(put(log, "a", 2).await, Appended::Repeated(first.position()));
+        let other = Append { sender: "carol".to_owned(), ..message("a", 2) };
+        let other = log.append(&inbox(), &[other]).await.unwrap()[0];
+        assert!(matches!(other, Appended::New(_)), "{other:?}");
+        let made = Append { own_id: false, ..message("x", 2) };
+        for _ in 0..2 {
+            let stored = log.append(&inbox(), &[made.clone()]).await.unwrap()[0];
+            assert!(matches!(stored, Appended::New(_)), "{stored:?}");
+        }
+    }
+}
+
+both! {
+    async fn what_was_trimmed_is_told(log: &dyn Log) {
+        let first = put(log, "m0", 1).await.position();
+        for n in 1..13 {
+            put(log, &format!("m{n}"), 1).await;
+        }
+        let (found, gap) = ids(log, Some(first)).await;
+        assert_eq!((found.len(), gap), (10, Some(Gap::Trimmed)));
+        assert_eq!(found[0], "m3");
+        let third = Position { offset: 3, ..first };
+        assert_eq!(ids(log, Some(third)).await.1, None, "the next is still there");
+    }
+}
+
+both! {
+    async fn what_is_too_old_is_trimmed(log: &dyn Log) {
+        let hour = 3_600_000;
+        let first = put(log, "old", 1).await.position();
+        put(log, "young", hour - 10).await;
+        put(log, "new", hour + 10).await;
+        let (found, gap) = ids(log, Some(Position { offset: 0, ..first })).await;
+        assert_eq!((found, gap), (names(&["young", "new"]), Some(Gap::Trimmed)));
+    }
+}
+
+both! {
+    async fn a_place_that_the_log_never_had_is_told(log: &dyn Log) {
+        let first = put(log, "a", 1).await.position();
+        let far = Position { offset: 9, ..first };
+        assert_eq!(ids(log, Some(far)).await, (names(&["a"]), Some(Gap::Lost)));
+        let other = Position { epoch: first.epoch + 1, offset: 1 };
+        assert_eq!(ids(log, Some(other)).await, (names(&["a"]), Some(Gap::Lost)));
+        let nothing = LogId::Group(GroupId::new("none").unwrap());
+        let page = log.read(&nothing, Some(first), 1).await.unwrap();
+        assert_eq!(page.gap, Some(Gap::Lost));
+        assert_eq!(log.read(&nothing, None, 1).await.unwrap().gap, None);
+    }
+}
+
+both! {
+    async fn the_ends_of_logs_are_told_in_order(log: &dyn Log) {
+        let second = { put(log, "a", 1).await; put(log, "b", 1).await.position() };
+        let nothing = LogId::Group(GroupId::new("none").unwrap());
+        let heads = log.heads(&[nothing, inbox()]).await.unwrap();
+        assert_eq!(heads, [Position::default(), second]);
+    }
+}
+
+both! {
+    async fn a_place_in_an_inbox_moves_forward_only(log: &dyn Log) {
+        assert_eq!(log.seen(&bob()).await.unwrap(), None);
+        let at = |epoch, offset| Position { epoch, offset };
+        for (saw, seen) in [(at(5, 3), at(5, 3)), (at(5, 2), at(5, 3)), (at(4, 9), at(5, 3)), (at(6, 1), at(6, 1))] {
+            log.saw(&bob(), saw).await.unwrap();
+            assert_eq!(log.seen(&bob()).await.unwrap(), Some(seen));
+        }
+    }
+}
+
+both! {
+    async fn only_the_recipient_acknowledges_and_once(log: &dyn Log) {
+        let wanted = Append { ack: true, ..message("a", 1) };
+        log.append(&inbox(), &[wanted, message("b", 1)]).await.unwrap();
+        let carol = UserId::new("carol").unwrap();
+        let delivered = (AckState::Delivered, 5);
+        assert_eq!(log.acknowledge(&carol, "a", delivered).await.unwrap(), None);
+        assert_eq!(log.acknowledge(&bob(), "b", delivered).await.unwrap(), None, "nobody asked");
+        let sender = Some("alice".to_owned());
+        assert_eq!(log.acknowledge(&bob(), "a", delivered).await.unwrap(), sender);
+        assert_eq!(log.acknowledge(&bob(), "a", delivered).await.unwrap(), None);
+        assert!(!log.expire(&bob(), "a", 6).await.unwrap(), "it has come");
+        assert_eq!(log.acknowledge(&bob(), "a", (AckState::Read, 7)).await.unwrap(), sender);
+        assert_eq!(log.acknowledge(&bob(), "a", (AckState::Read, 8)).await.unwrap(), None);
+        let records = log.records(&inbox(), &names(&["a", "b", "c"])).await.unwrap();
+        let record = records[0].as_ref().unwrap();
+        assert_eq!((record.sender.as_str(), record.accepted_at), ("alice", 1));
+        assert_eq!((record.delivered_at, record.read_at, record.expired_at), (Some(5), Some(7), None));
+        assert_eq!(records[1].as_ref().unwrap().delivered_at, None);
+        assert_eq!(records[2], None);
+    }
+}
+
+both! {
+    async fn what_is_given_up_can_still_be_acknowledged(log: &dyn Log) {
+        let wanted = Append { ack: true, ..message("a", 1) };
+        log.append(&inbox(), &[wanted]).await.unwrap();
+        assert!(log.expire(&bob(), "a", 5).await.unwrap());
+        assert!(!log.expire(&bob(), "a", 6).await.unwrap(), "once");
+        let late = log.acknowledge(&bob(), "a", (AckState::Delivered, 9)).await.unwrap();
+        assert_eq!(late.as_deref(), Some("alice"));
+        let records = log.records(&inbox(), &names(&["a"])).await.unwrap();
+        let record = records[0].as_ref().unwrap();
+        assert_eq!((record.expired_at, record.delivered_at), (Some(5), Some(9)));
+    }
+}
+
+both! {
+    async fn a_log_is_read_from_a_time_on(log: &dyn Log) {
+        assert_eq!(log.since(&inbox(), 0).await.unwrap(), None);
+        for at in 1..=4 {
+            put(log, &format!("m{at}"), at * 100).await;
+        }
+        for (since, expected) in [(0, 4), (200, 3), (201, 2), (401, 0)] {
+            let place = log.since(&inbox(), since).await.unwrap();
+            assert_eq!(ids(log, place).await.0.len(), expected, "since {since}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_kept_its_data_goes_on_without_a_gap_and_one_that_lost_the_end_says_so() {
+    let redis = RedisServer::start();
+    let linked = linked(&redis, RETENTION).await;
+    let log: &dyn Log = &linked.log;
+    put(log, "a", 1).await;
+    let kept = put(log, "b", 1).await.position();
+    // The same data on a server that is another process: what it holds may be less than what was accepted.
+    let meta = "wsc:{logs:u:bob}:meta";
+    redis.cli(&["HSET", meta, "r", "another-process"]);
+    let next = put(log, "c", 1).await.position();
+    assert!(next.epoch > kept.epoch, "{next} after {kept}");
+    assert_eq!(next.offset, 3);
+    assert_eq!(ids(log, Some(kept)).await, (names(&["c"]), None));
+    let lost = Position { offset: 3, ..kept };
+    let (found, gap) = ids(log, Some(lost)).await;
+    assert_eq!(
+        (found, gap),
+        (names(&["a", "b", "c"]), Some(Gap::Lost)),
+        "3 of the old epoch is no more"
+    );
+}
