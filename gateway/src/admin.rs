@@ -98,6 +98,17 @@ pub struct NodeStatus {
     pub redis: RedisState,
     /// The other live nodes.
     pub peers: Vec<String>,
+    /// How the last change of the configuration went.
+    pub reload: ReloadStatus,
+}
+
+/// How it stands with changes of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ReloadStatus {
+    /// Why the files' configuration is refused, each with its key; empty: the gateway goes by it.
+    pub problems: Vec<String>,
+    /// Keys whose change waits for a new process.
+    pub waiting_for_restart: Vec<String>,
 }
 
 /// Where the answers come from. Every call returns at once, whatever state the gateway is in.
@@ -108,6 +119,10 @@ pub trait AdminSource: Send + Sync + 'static {
     fn readiness(&self) -> Readiness;
     /// What the node is doing.
     fn status(&self) -> NodeStatus;
+    /// Whether there are metrics to be shown.
+    fn shows_metrics(&self) -> bool {
+        true
+    }
     /// All metrics as `OpenMetrics` text.
     fn metrics(&self) -> Result<String, fmt::Error>;
     /// Begins the drain, if it has not begun.

@@ -8,6 +8,7 @@
 mod drain;
 mod listeners;
 mod options;
+mod reload;
 mod view;
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use wsc_config::GatewayConfig;
 
-use crate::admin::{Admin, Phase};
+use crate::admin::{Admin, Phase, ReloadStatus};
 use crate::api::{
     self, ApiContext, GrpcHealth, MessageService, NodeApi, Reflection, ReflectionError,
 };
@@ -31,7 +32,7 @@ use crate::delivery::Delivery;
 use crate::hub::{self, Hub, ShardContext, ShardThread};
 use crate::security::{ApiKeyGuard, Sealer};
 use crate::service::{Event, EventFilterError, Service, Statistics};
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{Secrets, Settings, SettingsError};
 use crate::telemetry::{BuildInfo, Instruments, Metrics};
 use crate::transport::{UpgradeState, accept_forever, upgrade_router};
 
@@ -67,7 +68,14 @@ pub enum StartError {
 pub struct Gateway {
     addresses: Addresses,
     config: ArcSwap<GatewayConfig>,
+    /// What it was started with, which holds for everything that cannot change while it runs.
+    started: GatewayConfig,
     options: Options,
+    secrets: ArcSwap<Secrets>,
+    guard: ApiKeyGuard,
+    sealer: Arc<Sealer>,
+    instruments: Instruments,
+    reloaded: Arc<ArcSwap<ReloadStatus>>,
     settings: Arc<ArcSwap<Settings>>,
     hub: Arc<Hub>,
     cluster: Cluster,
@@ -118,6 +126,7 @@ impl Gateway {
         );
         let refusing = Arc::new(AtomicBool::new(false));
         let instruments = Instruments::default();
+        instruments.apply(&config.wsc.performance);
         let upgrades = UpgradeState {
             settings: live.clone(),
             hub: hub.clone(),
@@ -145,7 +154,7 @@ impl Gateway {
         outbound.connect(calls.clone());
         let api = ApiContext {
             service: calls,
-            guard,
+            guard: guard.clone(),
             instruments: instruments.clone(),
             max_body_bytes: config.wsc.security.max_message_size.len(),
             deadline: API_DEADLINE,
@@ -153,8 +162,14 @@ impl Gateway {
         let (grpc, health) = api::grpc_routes(api.clone(), reflection(&config)).await?;
         let gateway = Arc::new(Self {
             addresses,
-            config: ArcSwap::from_pointee(config),
+            config: ArcSwap::from_pointee(config.clone()),
+            started: config,
+            secrets: ArcSwap::from_pointee(options.secrets.clone()),
             options,
+            guard,
+            sealer,
+            instruments: instruments.clone(),
+            reloaded: Arc::default(),
             settings: live,
             hub,
             cluster,
@@ -207,16 +222,6 @@ impl Gateway {
                 tracing::error!(%error, "the gRPC API has ended");
             }
         });
-        Ok(())
-    }
-
-    /// Goes by another configuration from now on, without closing a connection. What is bound to a listener or to the
-    /// cluster stays as it was until a restart.
-    pub async fn reload(&self, config: GatewayConfig) -> Result<(), SettingsError> {
-        let settings = Arc::new(self.options.settings(&config)?);
-        self.settings.store(settings.clone());
-        self.config.store(Arc::new(config));
-        self.hub.reload(&settings).await;
         Ok(())
     }
 

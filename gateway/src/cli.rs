@@ -14,6 +14,7 @@ use crate::settings::Secrets;
 use crate::telemetry::{LogHandle, LogSettings, init_logs};
 
 mod token;
+mod watch;
 
 pub use token::TokenArguments;
 

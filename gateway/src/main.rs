@@ -39,7 +39,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         options,
         dev,
     } = arguments.resolve()?;
-    let _log = arguments.log(&config, &options.node)?;
+    let log = arguments.log(&config, &options.node)?;
     for key in config.unimplemented_keys_set() {
         tracing::warn!(%key, "this release does nothing with a key that is set");
     }
@@ -58,6 +58,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         _ = terminate.recv() => tracing::info!("told to leave by SIGTERM"),
         _ = interrupt.recv() => tracing::info!("told to leave by SIGINT"),
         epoch = gateway.cluster().fenced() => tracing::error!(%epoch, "another process has this node's name"),
+        never = arguments.watch(&gateway, &log) => match never {},
         () = gateway.drain_requested() => tracing::info!("told to leave on the admin port"),
     }
     tokio::select! {

@@ -6,7 +6,11 @@
 mod collector;
 mod logs;
 mod metrics;
+mod sampled;
+mod slow;
 
 pub use collector::{MetricsSource, NodeState};
 pub use logs::{LogError, LogHandle, LogSettings, init_logs};
-pub use metrics::{ApiCall, ApiKind, ApiMethod, ApiOutcome, BuildInfo, Instruments, Metrics};
+pub use metrics::{
+    ApiCall, ApiKind, ApiMethod, ApiOutcome, BuildInfo, Instruments, Metrics, ReloadOutcome,
+};

@@ -39,6 +39,7 @@ impl AdminSource for Source {
 
     fn status(&self) -> NodeStatus {
         NodeStatus {
+            reload: wsc_gateway::admin::ReloadStatus::default(),
             node: "chat-abc".to_owned(),
             epoch: 17,
             phase: Phase::Serving,

@@ -283,3 +283,107 @@ fn a_key_that_does_nothing_yet_is_warned_of() {
     );
     assert!(gateway.line_with("WARN").contains("wsc.group.enabled"));
 }
+
+/// The JSON line with this in it, as a value.
+fn told(gateway: &mut Running, part: &str) -> serde_json::Value {
+    serde_json::from_str(&gateway.line_with(part)).unwrap()
+}
+
+fn address(serving: &serde_json::Value, listener: &str) -> String {
+    let text = serving[listener].as_str().unwrap();
+    text.trim_start_matches("Some(")
+        .trim_end_matches(')')
+        .replace("0.0.0.0", "127.0.0.1")
+}
+
+/// A handshake whose client takes this long over it.
+fn slow_handshake(address: &str, pause: Duration) {
+    let mut socket = TcpStream::connect(address).unwrap();
+    let began = Instant::now();
+    socket.write_all(b"GET /ws HTTP/1.1\r\n").unwrap();
+    while began.elapsed() < pause {
+        std::thread::yield_now();
+    }
+    write!(
+        socket,
+        "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+}
+
+#[test]
+fn files_are_followed_while_it_runs_and_a_wrong_one_changes_nothing() {
+    let scratch = Scratch::new("reload");
+    scratch.file("jwt-key", "0123456789abcdef0123456789abcdef");
+    let dir = scratch.0.display().to_string();
+    let config = scratch.file(
+        "gateway.yaml",
+        "wsc: {performance: {slowLogThreshold: 1h}}\n",
+    );
+    let arguments = [
+        &["--config", &config, "--secrets-dir", &dir][..],
+        &FREE_PORTS,
+    ]
+    .concat();
+    let mut gateway = Running::start(&arguments);
+    let serving = told(&mut gateway, "\"serving\"");
+    let (ws, admin) = (address(&serving, "ws"), address(&serving, "admin"));
+    assert!(get(&admin, "/metrics").starts_with("HTTP/1.1 200"));
+
+    // Not before the first look at the files: what is there then is what it was started with.
+    let began = Instant::now();
+    let mut asked = 0;
+    while !get(&admin, "/metrics").contains("wsc_config_reloads_total{outcome=\"refused\"} 1") {
+        asked += 1;
+        scratch.file("gateway.yaml", &format!("wsc: {{nodePrt: {asked}}}\n"));
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "the file is not followed"
+        );
+        while began.elapsed() < Duration::from_secs(2 * asked) {
+            std::thread::yield_now();
+        }
+    }
+    assert!(gateway.line_with("refused").contains("wsc.nodePrt"));
+    let metrics = get(&admin, "/metrics");
+    assert!(
+        metrics.contains("wsc_config_last_reload_successful 0"),
+        "{metrics}"
+    );
+    assert!(get(&admin, "/status").contains("did you mean wsc.nodePort"));
+
+    let text =
+        "wsc: {nodePort: 9999, performance: {slowLogThreshold: 20ms, enableMetrics: false}}\n";
+    scratch.file("gateway.yaml", text);
+    assert!(
+        gateway
+            .line_with("\"reloaded\"")
+            .contains("wsc.performance.slowLogThreshold")
+    );
+    assert!(get(&admin, "/metrics").starts_with("HTTP/1.1 404"));
+    slow_handshake(&ws, Duration::from_millis(60));
+    let slow = told(&mut gateway, "\"slow\"");
+    assert_eq!(
+        (&slow["level"], &slow["operation"]),
+        (&"WARN".into(), &"handshake".into())
+    );
+    assert!(slow["took_ms"].as_u64().unwrap() >= 60, "{slow}");
+
+    // The port waits for a restart; the file now says what was served all along.
+    scratch.file(
+        "gateway.yaml",
+        "wsc: {performance: {slowLogThreshold: 20ms, enableSlowLog: false}}\n",
+    );
+    gateway.line_with("\"reloaded\"");
+    slow_handshake(&ws, Duration::from_millis(60));
+    assert!(
+        get(&admin, "/metrics").contains("wsc_slow_operations_total 1"),
+        "off: not even counted"
+    );
+    assert!(get(&admin, "/status").contains("\"waiting_for_restart\":[]"));
+    assert_eq!(gateway.terminate(), Some(0));
+}

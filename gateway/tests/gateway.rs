@@ -37,6 +37,8 @@ mod limits;
 mod messages;
 #[path = "gateway/outage.rs"]
 mod outage;
+#[path = "gateway/reload.rs"]
+mod reload;
 #[path = "gateway/sealing.rs"]
 mod sealing;
 #[path = "gateway/service.rs"]

@@ -110,7 +110,7 @@ pub(crate) fn gather<'a>(schema: &'a Value, path: &str, leaves: &mut Vec<(String
     }
 }
 
-fn lookup<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+pub(crate) fn lookup<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(value, |value, key| value.get(key))
 }
 

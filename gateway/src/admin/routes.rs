@@ -43,6 +43,10 @@ async fn status(State(source): Source) -> Response {
 }
 
 async fn metrics(State(source): Source) -> Response {
+    if !source.shows_metrics() {
+        let why = "wsc.performance.enableMetrics is false";
+        return (StatusCode::NOT_FOUND, why).into_response();
+    }
     match source.metrics() {
         Ok(text) => ([(CONTENT_TYPE, Metrics::CONTENT_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

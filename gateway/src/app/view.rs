@@ -5,14 +5,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::Gateway;
-use crate::admin::{AdminSource, NodeStatus, Phase, Readiness, RedisState};
+use crate::admin::{AdminSource, NodeStatus, Phase, Readiness, RedisState, ReloadStatus};
 use crate::cluster::{Cluster, ClusterStats, Link};
 use crate::hub::{Hub, StatsSnapshot};
-use crate::telemetry::{Metrics, MetricsSource, NodeState};
+use crate::telemetry::{Instruments, Metrics, MetricsSource, NodeState};
 
 /// A shard whose timer has not turned for so long is stuck.
 const STUCK: Duration = Duration::from_secs(10);
@@ -24,6 +25,8 @@ pub(super) struct View {
     phase: watch::Receiver<Phase>,
     drain_requested: Arc<Notify>,
     metrics: OnceLock<Metrics>,
+    instruments: Instruments,
+    reloaded: Arc<ArcSwap<ReloadStatus>>,
     pulses: Mutex<Vec<(u64, Instant)>>,
 }
 
@@ -41,6 +44,8 @@ impl View {
             phase: gateway.phase(),
             drain_requested: gateway.drain_requested.clone(),
             metrics: OnceLock::new(),
+            instruments: gateway.instruments.clone(),
+            reloaded: gateway.reloaded.clone(),
             pulses: Mutex::new(pulses),
         }
     }
@@ -109,7 +114,12 @@ impl AdminSource for View {
                 .iter()
                 .map(|peer| peer.node.as_str().to_owned())
                 .collect(),
+            reload: self.reloaded.load().as_ref().clone(),
         }
+    }
+
+    fn shows_metrics(&self) -> bool {
+        self.instruments.collects()
     }
 
     fn metrics(&self) -> Result<String, fmt::Error> {

@@ -6,20 +6,32 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use wsc_config::PerformanceConfig;
 
 use super::collector::{MetricsSource, SourceCollector};
+use super::sampled::Sampled;
+use super::slow::SlowLog;
 
 pub(super) const BUILD: &str = "wsc_build";
 pub(super) const HANDSHAKE: &str = "wsc_handshake_duration_seconds";
 pub(super) const API: &str = "wsc_api_request_duration_seconds";
+pub(super) const FANOUT: &str = "wsc_broadcast_fanout_duration_seconds";
+pub(super) const SLOW: &str = "wsc_slow_operations";
+pub(super) const RELOADS: &str = "wsc_config_reloads";
+pub(super) const RELOAD_OK: &str = "wsc_config_last_reload_successful";
+pub(super) const MEMORY: &str = "wsc_process_resident_memory_bytes";
+pub(super) const DESCRIPTORS: &str = "wsc_process_open_fds";
 
 pub(super) const READY: &str = "wsc_ready";
 pub(super) const DRAINING: &str = "wsc_draining";
@@ -136,6 +148,22 @@ label! {
     }
 }
 
+label! {
+    /// What became of a change of the configuration.
+    ReloadOutcome {
+        /// The gateway goes by it.
+        Applied = "applied",
+        /// It is wrong; the old one goes on.
+        Refused = "refused",
+    }
+}
+
+/// The label of a change of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reload {
+    outcome: ReloadOutcome,
+}
+
 /// The labels of one API call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ApiCall {
@@ -152,6 +180,12 @@ pub struct ApiCall {
 pub struct Instruments {
     handshake: Histogram,
     api: Family<ApiCall, Histogram, fn() -> Histogram>,
+    fanout: Histogram,
+    reloads: Family<Reload, Counter>,
+    reload_ok: Gauge,
+    collects: Arc<AtomicBool>,
+    slow: Arc<SlowLog>,
+    sampled: Arc<Sampled>,
 }
 
 impl Default for Instruments {
@@ -159,6 +193,12 @@ impl Default for Instruments {
         Self {
             handshake: seconds(),
             api: Family::new_with_constructor(seconds),
+            fanout: seconds(),
+            reloads: Family::default(),
+            reload_ok: Gauge::default(),
+            collects: Arc::new(AtomicBool::new(true)),
+            slow: Arc::default(),
+            sampled: Arc::default(),
         }
     }
 }
@@ -166,12 +206,57 @@ impl Default for Instruments {
 impl Instruments {
     /// One handshake, from the accepted socket to the finished upgrade.
     pub fn handshake(&self, took: Duration) {
-        self.handshake.observe(took.as_secs_f64());
+        self.observe(&self.handshake, took);
+        self.slow.look("handshake", None, took);
+    }
+
+    /// One broadcast, until every session of a shard had it in its outbox.
+    pub fn fanout(&self, took: Duration) {
+        self.observe(&self.fanout, took);
+        self.slow.look("broadcast", None, took);
+    }
+
+    /// One message of a session that could not be dealt with at once.
+    pub fn message(&self, session: Option<&dyn fmt::Display>, took: Duration) {
+        self.slow.look("message", session, took);
+    }
+
+    /// One wait for a client's socket to take more.
+    pub fn write(&self, session: Option<&dyn fmt::Display>, took: Duration) {
+        self.slow.look("write", session, took);
+    }
+
+    /// One change of the configuration.
+    pub fn reloaded(&self, outcome: ReloadOutcome) {
+        self.reloads.get_or_create(&Reload { outcome }).inc();
+        self.reload_ok
+            .set(i64::from(outcome == ReloadOutcome::Applied));
+    }
+
+    /// Goes by this configuration from now on.
+    pub fn apply(&self, config: &PerformanceConfig) {
+        self.collects.store(config.enable_metrics, Relaxed);
+        self.slow.apply(config);
+        self.sampled.apply(config.metrics_interval.into());
+    }
+
+    /// Whether anything is collected and shown.
+    pub fn collects(&self) -> bool {
+        self.collects.load(Relaxed)
+    }
+
+    fn observe(&self, histogram: &Histogram, took: Duration) {
+        if self.collects() {
+            histogram.observe(took.as_secs_f64());
+        }
     }
 
     /// One call of the API.
     pub fn api(&self, call: &ApiCall, took: Duration) {
-        self.api.get_or_create(call).observe(took.as_secs_f64());
+        if self.collects() {
+            self.api.get_or_create(call).observe(took.as_secs_f64());
+        }
+        self.slow.look(call.method.as_str(), None, took);
     }
 }
 
@@ -182,7 +267,10 @@ fn seconds() -> Histogram {
 
 /// Everything that `/metrics` shows.
 #[derive(Debug)]
-pub struct Metrics(Registry);
+pub struct Metrics {
+    registry: Registry,
+    sampled: Arc<Sampled>,
+}
 
 impl Metrics {
     /// Shows these instruments and, at each scrape, what the source says.
@@ -197,8 +285,22 @@ impl Metrics {
         registry.register(HANDSHAKE, handshake, instruments.handshake.clone());
         let api = "Time from a complete request to its answer, by API, call and outcome";
         registry.register(API, api, instruments.api.clone());
+        let fanout = "Time to put a broadcast into the outboxes of a shard's sessions";
+        registry.register(FANOUT, fanout, instruments.fanout.clone());
+        let slow = "Operations that took longer than wsc.performance.slowLogThreshold";
+        registry.register(SLOW, slow, instruments.slow.counter.clone());
+        let reloads = "Changes of the configuration while running";
+        registry.register(RELOADS, reloads, instruments.reloads.clone());
+        instruments.reload_ok.set(1);
+        let reload_ok = "Whether the gateway goes by what its files say now";
+        registry.register(RELOAD_OK, reload_ok, instruments.reload_ok.clone());
+        let sampled = instruments.sampled.clone();
+        let memory = "Memory of the process, read once in wsc.performance.metricsInterval";
+        registry.register(MEMORY, memory, sampled.memory.clone());
+        let descriptors = "Open files of the process, read once in wsc.performance.metricsInterval";
+        registry.register(DESCRIPTORS, descriptors, sampled.descriptors.clone());
         registry.register_collector(Box::new(SourceCollector(source)));
-        Self(registry)
+        Self { registry, sampled }
     }
 
     /// The media type of [`Metrics::render`].
@@ -208,7 +310,8 @@ impl Metrics {
     /// All metrics as `OpenMetrics` text.
     pub fn render(&self) -> Result<String, fmt::Error> {
         let mut text = String::with_capacity(16 * 1024);
-        encode(&mut text, &self.0)?;
+        self.sampled.refresh(Instant::now());
+        encode(&mut text, &self.registry)?;
         Ok(text)
     }
 }

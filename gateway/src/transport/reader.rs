@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use tokio::time::Instant;
 use wsc_wire::{Decoder, Message, Opcode};
 
 use super::held;
@@ -37,7 +38,12 @@ pub(super) async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, mut firs
     drop(first);
     loop {
         if !later.is_empty() {
+            let began = Instant::now();
             Box::pin(settle(shard, connection, &mut later)).await;
+            let session = connection.session().map(|session| session.id);
+            let session = session.as_ref().map(|id| id as &dyn std::fmt::Display);
+            let took = began.elapsed();
+            shard.context().instruments.message(session, took);
             // What the client said meanwhile is in the socket: it has not been silent.
             connection.heard(shard.now());
         }

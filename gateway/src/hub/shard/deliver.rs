@@ -3,6 +3,8 @@
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use tokio::time::Instant;
+
 use super::{SessionKey, Shard};
 use crate::hub::outgoing::Local;
 use crate::hub::{Outgoing, Recipients};
@@ -92,6 +94,7 @@ impl Shard {
     // Pushing may close a slow session, which frees nothing here: its reading task does, in a turn of its own. So both
     // maps may stay borrowed.
     pub(super) fn deliver_all(self: &Rc<Self>, message: &Local<'_>) {
+        let began = Instant::now();
         let connections = self.connections.borrow();
         for (_, connection) in connections
             .iter()
@@ -99,6 +102,7 @@ impl Shard {
         {
             self.hand(connection, message);
         }
+        self.context().instruments.fanout(began.elapsed());
     }
 
     pub(super) fn deliver_user(self: &Rc<Self>, user: &UserId, message: &Local<'_>) {
@@ -212,7 +216,11 @@ impl Shard {
         }
         let (shard, connection) = (Rc::clone(self), Rc::clone(connection));
         tokio::task::spawn_local(async move {
+            let began = Instant::now();
             let writable = connection.writable().await.is_ok();
+            let session = connection.session().map(|session| session.id);
+            let session = session.as_ref().map(|id| id as &dyn std::fmt::Display);
+            shard.context().instruments.write(session, began.elapsed());
             connection.set_blocked(false);
             if writable {
                 shard.mark_dirty(&connection);

@@ -1,0 +1,66 @@
+//! Going by another configuration while running: all of it or nothing, and no connection ends for it.
+
+use std::sync::Arc;
+
+use wsc_config::{Changes, GatewayConfig};
+
+use super::Gateway;
+use crate::admin::ReloadStatus;
+use crate::settings::{Secrets, Settings, SettingsError};
+use crate::telemetry::ReloadOutcome;
+
+impl Gateway {
+    /// Goes by another configuration from now on. What needs a new process is told, and stays as it was until then.
+    pub async fn reload(&self, config: GatewayConfig) -> Result<Changes, SettingsError> {
+        let secrets = self.secrets.load_full();
+        self.reload_all(config, secrets).await
+    }
+
+    /// The same with other secrets. The password of Redis needs a new process.
+    pub async fn reload_all(
+        &self,
+        config: GatewayConfig,
+        secrets: Arc<Secrets>,
+    ) -> Result<Changes, SettingsError> {
+        let waiting = self.started.changes(&config).restart;
+        let config = self.started.with_live_of(&config);
+        // Everything that can be refused comes first: what follows cannot fail half-way.
+        let settings = Settings {
+            echo: self.options.echo,
+            ..Settings::resolve(&config, &secrets, &self.options.node)?
+        };
+        let api_keys = secrets.api_keys()?;
+        let seal_keys = secrets.seal_keys(config.wsc.security.enable_encryption)?;
+        let settings = Arc::new(settings);
+        self.settings.store(settings.clone());
+        self.secrets.store(secrets);
+        self.guard.replace(api_keys);
+        self.sealer.replace(seal_keys);
+        self.instruments.apply(&config.wsc.performance);
+        let live = self.config().changes(&config).live;
+        self.config.store(Arc::new(config));
+        self.hub.reload(&settings).await;
+        self.instruments.reloaded(ReloadOutcome::Applied);
+        self.reloaded.store(Arc::new(ReloadStatus {
+            problems: Vec::new(),
+            waiting_for_restart: waiting.clone(),
+        }));
+        Ok(Changes {
+            live,
+            restart: waiting,
+        })
+    }
+
+    /// Notes that a new configuration cannot be served; the old one goes on.
+    pub fn reload_failed(&self, problems: Vec<String>) {
+        for problem in &problems {
+            tracing::error!(%problem, "the new configuration is refused, the old one goes on");
+        }
+        self.instruments.reloaded(ReloadOutcome::Refused);
+        let waiting = self.reloaded.load().waiting_for_restart.clone();
+        self.reloaded.store(Arc::new(ReloadStatus {
+            problems,
+            waiting_for_restart: waiting,
+        }));
+    }
+}
