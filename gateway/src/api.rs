@@ -16,6 +16,6 @@ pub use http::{http_router, openapi_json};
 pub use node::NodeApi;
 pub use serve::serve_http;
 pub use service::{
-    ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, MessageService, OnlineUsers, Recipient,
-    SendOutcome, ServiceError, Stats,
+    ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, LogFrom, LogPage, LogQuery,
+    LoggedMessage, MessageService, OnlineUsers, Recipient, SendOutcome, ServiceError, Stats,
 };

@@ -13,8 +13,8 @@ use futures_util::FutureExt;
 use serde_json::value::RawValue;
 
 use super::fault::{Fault, FaultCode};
-use super::service::MessageService;
-use crate::protocol::{Disconnect, UserId};
+use super::service::{LogFrom, LogQuery, MessageService};
+use crate::protocol::{Disconnect, Position, UserId};
 use crate::security::ApiKeyGuard;
 use crate::telemetry::{ApiCall, ApiKind, ApiMethod, ApiOutcome, Instruments};
 
@@ -140,6 +140,25 @@ pub(super) fn page(limit: Option<usize>) -> Result<usize, Fault> {
             format!("is {limit}, allowed are 1 to {MAX_PAGE}"),
         )),
     }
+}
+
+/// Which piece of a log is asked for.
+pub(super) fn log_query(
+    limit: Option<usize>,
+    after: Option<&str>,
+    since: Option<u64>,
+) -> Result<LogQuery, Fault> {
+    let from = match (after, since) {
+        (Some(_), Some(_)) => return Err(Fault::field("since", "cannot be given with after")),
+        (None, None) => LogFrom::Oldest,
+        (None, Some(since)) => LogFrom::Since(since),
+        (Some(after), None) => {
+            let after = after.parse::<Position>();
+            LogFrom::After(after.map_err(|error| Fault::field("after", error.to_string()))?)
+        }
+    };
+    let limit = page(limit)?;
+    Ok(LogQuery { from, limit })
 }
 
 /// What the client is told, cut to what a close frame holds.

@@ -6,6 +6,7 @@
 mod answer;
 mod body;
 mod error;
+mod logs;
 mod messages;
 mod openapi;
 mod sessions;
@@ -26,6 +27,10 @@ pub fn http_router(context: ApiContext) -> Router {
     Router::new()
         .route("/v1/messages", post(messages::send))
         .route("/v1/broadcasts", post(messages::broadcast))
+        .route("/v1/broadcasts/log", get(logs::broadcasts))
+        .route("/v1/users/{user}/log", get(logs::inbox))
+        .route("/v1/groups/{group}/log", get(logs::group))
+        .route("/v1/tickets/{ticket}/log", get(logs::ticket))
         .route("/v1/users/online", get(sessions::online))
         .route(
             "/v1/users/{user}/sessions",

@@ -11,14 +11,14 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, MessageService, OnlineUsers, Recipient,
-    SendOutcome, ServiceError, Stats,
+    ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, LogFrom, LogPage, LogQuery,
+    LoggedMessage, MessageService, OnlineUsers, Recipient, SendOutcome, ServiceError, Stats,
 };
 use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport, NodeInfo, SessionRecord};
 use crate::delivery::{Accepted, Delivery, Route, Submission, awaited};
 use crate::hub::{Hub, KickWhom, Outgoing, unix_millis};
-use crate::log::Append;
-use crate::protocol::{LogId, Message, MessageBody, Sender, Target, UserId, json};
+use crate::log::{Append, Entry, Record};
+use crate::protocol::{LogId, Message, MessageBody, Position, Sender, Target, UserId, json};
 use crate::session::decide::possible;
 use crate::settings::Settings;
 
@@ -301,6 +301,35 @@ impl NodeApi {
         })
     }
 
+    async fn read_log(&self, id: &LogId, query: LogQuery) -> Result<LogPage, ServiceError> {
+        let log = self.delivery.log();
+        let after = match query.from {
+            LogFrom::Oldest => None,
+            LogFrom::After(after) => Some(after),
+            LogFrom::Since(millis) => log.since(id, millis).await.map_err(unreached)?,
+        };
+        let page = log.read(id, after, query.limit).await.map_err(unreached)?;
+        let (more, epoch) = (page.more(), page.head.epoch);
+        let ids: Vec<String> = page.entries.iter().map(|entry| entry.id.clone()).collect();
+        let records = log.records(id, &ids).await.map_err(unreached)?;
+        let logged = |(entry, record): (Entry, Option<Record>)| LoggedMessage {
+            position: Position {
+                epoch,
+                offset: entry.offset,
+            },
+            id: entry.id,
+            at: entry.at,
+            json: String::from_utf8_lossy(&entry.json).into_owned(),
+            record,
+        };
+        Ok(LogPage {
+            messages: page.entries.into_iter().zip(records).map(logged).collect(),
+            next: page.end,
+            more,
+            gap: page.gap,
+        })
+    }
+
     fn counts(&self) -> Stats {
         let (stats, cluster) = (self.hub.stats(), self.cluster.status());
         let mut nodes = cluster.peers.clone();
@@ -370,6 +399,14 @@ impl MessageService for NodeApi {
         reason: String,
     ) -> BoxFuture<'_, Result<KickOutcome, ServiceError>> {
         Box::pin(self.do_kick(target, reason))
+    }
+
+    fn log<'a>(
+        &'a self,
+        log: &'a LogId,
+        query: LogQuery,
+    ) -> BoxFuture<'a, Result<LogPage, ServiceError>> {
+        Box::pin(self.read_log(log, query))
     }
 
     fn stats(&self) -> BoxFuture<'_, Stats> {

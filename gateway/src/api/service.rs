@@ -6,7 +6,8 @@ use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
 
 use crate::cluster::{ClusterError, NodeInfo, SessionRecord};
-use crate::protocol::{ErrorCode, Position, Priority, SessionId, UserId};
+use crate::log::{Gap, Record};
+use crate::protocol::{ErrorCode, LogId, Position, Priority, SessionId, UserId};
 
 /// A message from a backend. Empty `kind` means `text`; no `id`: the gateway makes one; no `from`: `system`.
 #[derive(Clone, Debug, Default)]
@@ -133,6 +134,54 @@ pub struct Stats {
     pub nodes: Vec<NodeInfo>,
 }
 
+/// Where in a log to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFrom {
+    /// With the oldest message that is kept.
+    Oldest,
+    /// After this place.
+    After(Position),
+    /// With the first message stored at or after this time, Unix milliseconds.
+    Since(u64),
+}
+
+/// Which piece of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Where to begin.
+    pub from: LogFrom,
+    /// At most so many messages.
+    pub limit: usize,
+}
+
+/// A stored message and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedMessage {
+    /// Where it stands.
+    pub position: Position,
+    /// Its id.
+    pub id: String,
+    /// When it was stored, Unix time in milliseconds.
+    pub at: u64,
+    /// The message as the JSON codec wrote it.
+    pub json: String,
+    /// The changes of its status; `None`: there is no record.
+    pub record: Option<Record>,
+}
+
+/// A piece of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogPage {
+    /// In order.
+    pub messages: Vec<LoggedMessage>,
+    /// Where the next piece begins.
+    pub next: Position,
+    /// Whether there is more.
+    pub more: bool,
+    /// Why messages after the place named are missing.
+    pub gap: Option<Gap>,
+}
+
 /// Why a call failed; nothing was done unless the variant says so.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
@@ -199,6 +248,12 @@ pub trait MessageService: Send + Sync + 'static {
         target: KickTarget,
         reason: String,
     ) -> BoxFuture<'_, Result<KickOutcome, ServiceError>>;
+    /// A piece of a durable log, with what became of each message.
+    fn log<'a>(
+        &'a self,
+        log: &'a LogId,
+        query: LogQuery,
+    ) -> BoxFuture<'a, Result<LogPage, ServiceError>>;
     /// Counts.
     fn stats(&self) -> BoxFuture<'_, Stats>;
 }

@@ -123,6 +123,8 @@ label! {
         ListSessions = "list_sessions",
         /// Ending sessions.
         Kick = "kick",
+        /// A durable log.
+        ReadLog = "read_log",
         /// Counts.
         Stats = "stats",
     }

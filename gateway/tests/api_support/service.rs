@@ -7,12 +7,12 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use wsc_gateway::api::{
-    ApiContext, ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, MessageService, OnlineUsers,
-    Recipient, SendOutcome, ServiceError, Stats,
+    ApiContext, ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, LogPage, LogQuery,
+    MessageService, OnlineUsers, Recipient, SendOutcome, ServiceError, Stats,
 };
 use wsc_gateway::cluster::{ClusterError, ClusterStats, NodeInfo, SessionRecord};
 use wsc_gateway::hub::StatsSnapshot;
-use wsc_gateway::protocol::{Epoch, NodeId, Priority, SessionId, UserId};
+use wsc_gateway::protocol::{Epoch, LogId, NodeId, Priority, SessionId, UserId};
 use wsc_gateway::security::{ApiKey, ApiKeyGuard};
 use wsc_gateway::telemetry::{BuildInfo, Instruments, Metrics, MetricsSource, NodeState};
 
@@ -53,6 +53,10 @@ pub(crate) enum Call {
     Kick {
         target: String,
         reason: String,
+    },
+    Log {
+        log: String,
+        query: LogQuery,
     },
     Stats,
 }
@@ -252,6 +256,18 @@ impl MessageService for Recorder {
                 local_sessions: 1,
                 nodes: 2,
             })
+        })
+    }
+
+    fn log<'a>(
+        &'a self,
+        log: &'a LogId,
+        query: LogQuery,
+    ) -> BoxFuture<'a, Result<LogPage, ServiceError>> {
+        Box::pin(async move {
+            let log = log.to_string();
+            self.take(Call::Log { log, query }).await?;
+            Ok(LogPage::default())
         })
     }
 

@@ -271,3 +271,53 @@ async fn what_a_wedged_link_lost_is_read_from_the_log() {
     }
     assert_eq!(bob.hear().await, "m2");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_and_what_became_of_its_messages_can_be_read_on_any_node() {
+    let redis = RedisServer::start();
+    let [one, two] = cluster(redis.port, &["wsc.ack.enabled=true"]).await;
+    let (mut alice, mut bob) = (one.connect("alice").await, one.connect("bob").await);
+    let first = accepted(&mut alice, "m1", "bob").await;
+    assert_eq!(bob.hear().await, "m1");
+    alice
+        .send(json!({"type": "text", "id": "m2", "to": "bob", "require_ack": true}))
+        .await;
+    bob.next().await;
+    bob.send(json!({"type": "ack", "data": {"id": "m2"}})).await;
+    eventually("the record says so", || async {
+        let (_, log) = two.call("GET", "/v1/users/bob/log", Value::Null).await;
+        log["messages"][1]["record"]["delivered_at"].is_u64()
+    })
+    .await;
+    let after = first["pos"].as_str().unwrap();
+    let path = format!("/v1/users/bob/log?after={after}&limit=1");
+    let (status, log) = two.call("GET", &path, Value::Null).await;
+    assert_eq!(status, 200, "{log}");
+    let logged = &log["messages"][0];
+    assert_eq!(
+        (&logged["id"], &logged["record"]["sender"]),
+        (&"m2".into(), &"alice".into()),
+        "{log}"
+    );
+    assert_eq!(logged["message"]["from"], "alice", "{log}");
+    assert_eq!(
+        (&log["more"], &log["next"]),
+        (&false.into(), &logged["pos"])
+    );
+    for wrong in ["after=x", "since=1&after=1.1", "limit=0"] {
+        let (status, error) = two
+            .call("GET", &format!("/v1/users/bob/log?{wrong}"), Value::Null)
+            .await;
+        assert_eq!(status, 400, "{wrong}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_records_a_log_has_none() {
+    let node = alone(&["wsc.record.enabled=false"]).await;
+    let mut alice = node.connect("alice").await;
+    accepted(&mut alice, "m1", "bob").await;
+    let (_, log) = node.call("GET", "/v1/users/bob/log", Value::Null).await;
+    assert_eq!(log["messages"][0]["id"], "m1", "{log}");
+    assert_eq!(log["messages"][0]["record"], Value::Null);
+}

@@ -6,7 +6,8 @@ use wsc_proto::v1;
 use super::super::calls::object;
 use super::super::fault::Fault;
 use super::super::service::{
-    ApiMessage, BroadcastOutcome, KickOutcome, OnlineUsers, Recipient, SendOutcome, Stats,
+    ApiMessage, BroadcastOutcome, KickOutcome, LogPage, LoggedMessage, OnlineUsers, Recipient,
+    SendOutcome, Stats,
 };
 use crate::cluster::{NodeInfo, SessionRecord};
 use crate::protocol::Priority;
@@ -83,6 +84,34 @@ pub(super) fn sent(SendOutcome { id, recipients }: SendOutcome) -> v1::SendRespo
     v1::SendResponse {
         id,
         recipients: recipients.into_iter().map(recipient).collect(),
+    }
+}
+
+pub(super) fn log(page: LogPage) -> v1::ReadLogResponse {
+    let LogPage {
+        messages,
+        next,
+        more,
+        gap,
+    } = page;
+    let logged = |logged: LoggedMessage| v1::LoggedMessage {
+        pos: logged.position.to_string(),
+        id: logged.id,
+        at: logged.at,
+        message_json: logged.json,
+        record: logged.record.map(|record| v1::MessageRecord {
+            sender: record.sender,
+            accepted_at: record.accepted_at,
+            delivered_at: record.delivered_at.unwrap_or_default(),
+            read_at: record.read_at.unwrap_or_default(),
+            expired_at: record.expired_at.unwrap_or_default(),
+        }),
+    };
+    v1::ReadLogResponse {
+        messages: messages.into_iter().map(logged).collect(),
+        next: next.to_string(),
+        more,
+        gap: gap.map(|gap| gap.as_str().to_owned()).unwrap_or_default(),
     }
 }
 

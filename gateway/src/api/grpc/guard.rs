@@ -58,6 +58,7 @@ fn method(path: &str) -> Option<ApiMethod> {
         "Broadcast" => Some(ApiMethod::Broadcast),
         "ListOnline" => Some(ApiMethod::ListOnline),
         "ListSessions" => Some(ApiMethod::ListSessions),
+        "ReadLog" => Some(ApiMethod::ReadLog),
         "Kick" => Some(ApiMethod::Kick),
         "GetStats" => Some(ApiMethod::Stats),
         _ => None,

@@ -6,14 +6,14 @@ use wsc_proto::v1::wsc_service_server::WscService;
 use wsc_proto::v1::{
     BroadcastRequest, BroadcastResponse, GetStatsRequest, GetStatsResponse, KickRequest,
     KickResponse, ListOnlineRequest, ListOnlineResponse, ListSessionsRequest, ListSessionsResponse,
-    SendRequest, SendResponse,
+    ReadLogRequest, ReadLogResponse, SendRequest, SendResponse,
 };
 
-use super::super::calls::{ApiContext, page, reason, recipients, user};
+use super::super::calls::{ApiContext, log_query, page, reason, recipients, user};
 use super::super::fault::Fault;
 use super::super::service::KickTarget;
 use super::convert;
-use crate::protocol::SessionId;
+use crate::protocol::{LogId, SessionId};
 use crate::telemetry::{ApiKind, ApiMethod};
 
 /// The implementation of `wsc.v1.WscService`.
@@ -104,6 +104,28 @@ impl WscService for GrpcApi {
             Ok(convert::kicked(outcome))
         };
         self.run(ApiMethod::Kick, work).await
+    }
+
+    async fn read_log(
+        &self,
+        request: Request<ReadLogRequest>,
+    ) -> Result<Response<ReadLogResponse>, Status> {
+        let ReadLogRequest {
+            log,
+            limit,
+            after,
+            since,
+        } = request.into_inner();
+        let work = async {
+            let log = log.parse::<LogId>();
+            let log = log.map_err(|error| Fault::field("log", error.to_string()))?;
+            let limit = usize::try_from(limit).ok().filter(|limit| *limit != 0);
+            let after = Some(after).filter(|after| !after.is_empty());
+            let since = Some(since).filter(|since| *since != 0);
+            let query = log_query(limit, after.as_deref(), since)?;
+            Ok(convert::log(self.0.service.log(&log, query).await?))
+        };
+        self.run(ApiMethod::ReadLog, work).await
     }
 
     async fn get_stats(

@@ -189,6 +189,20 @@ pub(super) struct PageQuery {
     pub(super) cursor: Option<String>,
 }
 
+/// Which piece of a log.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct LogParams {
+    /// At most so many messages, 1 to 1000; 100 if not given.
+    #[param(minimum = 1, maximum = 1000)]
+    pub(super) limit: Option<usize>,
+    /// The place after which to begin, `EPOCH.OFFSET`; if not given, the oldest that is kept.
+    pub(super) after: Option<String>,
+    /// The time from which to begin, Unix milliseconds. Not together with `after`.
+    pub(super) since: Option<u64>,
+}
+
 /// Why sessions are ended.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

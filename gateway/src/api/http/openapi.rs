@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{messages, sessions};
+use super::{logs, messages, sessions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -14,6 +14,10 @@ use super::{messages, sessions};
     paths(
         messages::send,
         messages::broadcast,
+        logs::broadcasts,
+        logs::inbox,
+        logs::group,
+        logs::ticket,
         sessions::online,
         sessions::list,
         sessions::kick_user,
@@ -24,6 +28,7 @@ use super::{messages, sessions};
     security(("bearer" = []), ("apiKey" = [])),
     tags(
         (name = "messages", description = "Sending"),
+        (name = "logs", description = "What was sent, and what became of it"),
         (name = "sessions", description = "Who is online"),
         (name = "statistics", description = "Counts"),
     )
