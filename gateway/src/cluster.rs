@@ -29,7 +29,9 @@ mod writer;
 pub use assignments::{Assignments, Holder};
 pub use backend::Listener;
 pub use node::Cluster;
-pub use params::{Backend, ClusterParams, Password, RedisParams};
+pub use params::{
+    Address, Backend, ClusterParams, Password, RedisParams, RedisTls, Sentinels, Topology,
+};
 pub use shared::View;
 pub use status::{ClusterStats, ClusterStatus, Link};
 

@@ -36,6 +36,9 @@ pub const API_KEY: &str = "api-key";
 /// Key of the generated Redis password; also its file name in the pod.
 pub const REDIS_PASSWORD: &str = "redis-password";
 
+/// The authority that Redis' certificate is judged by, as the gateway looks for it.
+pub const REDIS_CA: &str = "redis-ca";
+
 /// Key with the same password as a line of Redis' own configuration.
 pub const REDIS_AUTH: &str = "auth.conf";
 

@@ -72,14 +72,11 @@ impl GatewayConfig {
     /// and addresses without the protection that was asked for: better no start than that.
     pub fn servable(&self) -> Result<(), Problems> {
         let mut problems = Problems::default();
-        let (redis, security) = (&self.wsc.redis, &self.wsc.security);
+        let security = &self.wsc.security;
         let distributed = &self.wsc.distributed;
         let etcd = distributed.enabled && distributed.node_discovery == NodeDiscovery::Etcd;
         let keys = [
             (etcd, "wsc.distributed.nodeDiscovery"),
-            (redis.tls.enabled, "wsc.redis.tls.enabled"),
-            (redis.sentinel.enabled, "wsc.redis.sentinel.enabled"),
-            (redis.cluster.enabled, "wsc.redis.cluster.enabled"),
             (security.enable_encryption, "wsc.security.enableEncryption"),
             (
                 security.enable_ip_whitelist,

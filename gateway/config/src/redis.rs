@@ -56,7 +56,7 @@ pub struct RedisConfig {
     /// The number of the database. Redis Cluster has only 0.
     #[schemars(range(min = 0, max = 1023))]
     pub db: u32,
-    /// The most connections that a node holds open.
+    /// Connections for commands that a node holds open, beside one for messages.
     #[schemars(range(min = 1, max = 1000))]
     pub pool_size: u32,
     /// The ACL user. Empty: Redis' default user.
@@ -102,6 +102,10 @@ impl RedisConfig {
                 join(at, "cluster.addresses"),
                 format!("must not be empty when there is no {at}.host"),
             );
+        }
+        if self.tls.enabled && self.cluster.enabled && !self.tls.server_name.is_empty() {
+            let why = "must be empty with cluster.enabled: members are known by the addresses they announce";
+            problems.invalid(join(at, "tls.serverName"), why);
         }
     }
 }

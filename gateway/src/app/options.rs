@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use wsc_config::{GatewayConfig, MessageRouting, NodeDiscovery};
+use wsc_config::{GatewayConfig, MessageRouting, NodeDiscovery, RedisConfig};
 
 use super::Addresses;
 use crate::cluster::memory::MemoryStore;
 use crate::cluster::routing::{Balance, Policy};
-use crate::cluster::{Backend, ClusterParams, Password, RedisParams};
+use crate::cluster::{
+    Address, Backend, ClusterParams, Password, RedisParams, RedisTls, Sentinels, Topology,
+};
 use crate::hub::MAX_SHARDS;
 use crate::protocol::NodeId;
 use crate::security::{SealKeys, Sealer};
@@ -121,8 +123,34 @@ impl Options {
             password: self.secrets.redis_password.as_deref().map(Password::new),
             key_prefix: redis.key_prefix.clone(),
             sealer: sealer.clone(),
+            pool: redis.pool_size as usize,
+            tls: redis.tls.enabled.then(|| RedisTls {
+                ca: self.secrets.redis_ca.as_deref().map(Into::into),
+                server_name: Some(redis.tls.server_name.clone()).filter(|name| !name.is_empty()),
+            }),
+            topology: topology(redis),
             ..RedisParams::at(&redis.host, redis.port)
         })
+    }
+}
+
+/// Validated: every address can be read.
+fn topology(redis: &RedisConfig) -> Topology {
+    let read = |texts: &[String]| {
+        texts
+            .iter()
+            .filter_map(|text| Address::parse(text))
+            .collect()
+    };
+    if redis.sentinel.enabled {
+        Topology::Sentinel(Sentinels {
+            master: redis.sentinel.master_name.clone(),
+            addresses: read(&redis.sentinel.addresses),
+        })
+    } else if redis.cluster.enabled {
+        Topology::Cluster(read(&redis.cluster.addresses))
+    } else {
+        Topology::Server
     }
 }
 
@@ -157,5 +185,70 @@ mod tests {
         }
         let even = params(&["wsc.distributed.enableLoadBalance=false"]);
         assert_eq!(even.balance, Balance::Even);
+    }
+
+    fn redis(secrets: Secrets, sets: &[&str]) -> RedisParams {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        let config = GatewayConfig::load(None, [], &sets).unwrap();
+        let options = Options {
+            secrets,
+            ..Options::default()
+        };
+        match options.backend(&config, &Sealer::off()) {
+            Backend::Redis(redis) => redis,
+            Backend::Memory(_) => panic!("memory"),
+        }
+    }
+
+    #[test]
+    fn every_key_of_redis_reaches_the_link() {
+        const ON: &str = "wsc.distributed.enabled=true";
+        const HOST: &str = "wsc.redis.host=r";
+        let plain = redis(Secrets::default(), &[ON, HOST]);
+        assert_eq!((plain.pool, plain.tls), (10, None));
+        assert_eq!(plain.topology, Topology::Server);
+        let secrets = Secrets {
+            redis_ca: Some("the authority".to_owned()),
+            ..Secrets::default()
+        };
+        let tls = [
+            ON,
+            HOST,
+            "wsc.redis.poolSize=3",
+            "wsc.redis.tls.enabled=true",
+            "wsc.redis.tls.serverName=redis.example",
+        ];
+        let tls = redis(secrets, &tls);
+        assert_eq!(tls.pool, 3);
+        let wanted = RedisTls {
+            ca: Some("the authority".into()),
+            server_name: Some("redis.example".to_owned()),
+        };
+        assert_eq!(tls.tls, Some(wanted));
+        let address = |host: &str, port| Address {
+            host: host.to_owned(),
+            port,
+        };
+        let sentinel = [
+            ON,
+            "wsc.redis.sentinel.enabled=true",
+            "wsc.redis.sentinel.masterName=main",
+            "wsc.redis.sentinel.addresses=[s1:1, s2:2]",
+        ];
+        let sentinels = Sentinels {
+            master: "main".to_owned(),
+            addresses: vec![address("s1", 1), address("s2", 2)],
+        };
+        let sentinel = redis(Secrets::default(), &sentinel).topology;
+        assert_eq!(sentinel, Topology::Sentinel(sentinels));
+        let cluster = [
+            ON,
+            HOST,
+            "wsc.redis.cluster.enabled=true",
+            "wsc.redis.cluster.addresses=[c:3]",
+        ];
+        let cluster = redis(Secrets::default(), &cluster);
+        let members: Vec<Address> = cluster.members().collect();
+        assert_eq!(members, [address("r", 6379), address("c", 3)]);
     }
 }

@@ -83,6 +83,12 @@ pub struct RedisParams {
     pub password: Option<Password>,
     /// What every key begins with.
     pub key_prefix: String,
+    /// Connections for commands, beside one for messages; in a Redis Cluster so many to each member.
+    pub pool: usize,
+    /// Encryption, if Redis is spoken to by TLS.
+    pub tls: Option<RedisTls>,
+    /// What kind of Redis it is.
+    pub topology: Topology,
     /// The deadline of each operation and of connecting.
     pub deadline: Duration,
     /// Seals what goes there and opens what comes from there.
@@ -102,10 +108,109 @@ impl RedisParams {
             username: None,
             password: None,
             key_prefix: "wsc:".to_owned(),
+            pool: 2,
+            tls: None,
+            topology: Topology::Server,
             deadline: Self::DEADLINE,
             sealer: Sealer::off(),
         }
     }
+}
+
+impl RedisParams {
+    pub(super) fn address(&self) -> Address {
+        Address {
+            host: self.host.clone(),
+            port: self.port,
+        }
+    }
+
+    /// The members of a Redis Cluster to begin with.
+    pub(crate) fn members(&self) -> impl Iterator<Item = Address> + '_ {
+        let own = (!self.host.is_empty()).then(|| self.address());
+        let more = match &self.topology {
+            Topology::Cluster(addresses) => addresses.as_slice(),
+            Topology::Server | Topology::Sentinel(_) => &[],
+        };
+        own.into_iter().chain(more.iter().cloned())
+    }
+
+    /// Where it is, for the log.
+    pub(super) fn described(&self) -> String {
+        match &self.topology {
+            Topology::Server => self.address().to_string(),
+            Topology::Sentinel(sentinels) => format!("sentinel {}", sentinels.master),
+            Topology::Cluster(_) => {
+                let members: Vec<String> = self.members().map(|at| at.to_string()).collect();
+                format!("cluster {}", members.join(" "))
+            }
+        }
+    }
+}
+
+/// A name or address, and a port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// Without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl Address {
+    /// Reads `host:port`, an IPv6 address in brackets.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let host = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
+        let port = port.parse().ok()?;
+        Some(Self {
+            host: host.to_owned(),
+            port,
+        })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') {
+            write!(f, "[{host}]:{port}")
+        } else {
+            write!(f, "{host}:{port}")
+        }
+    }
+}
+
+/// What kind of Redis it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Topology {
+    /// One server.
+    Server,
+    /// A primary that Sentinels name.
+    Sentinel(Sentinels),
+    /// A Redis Cluster, with members to begin with beside the host.
+    Cluster(Vec<Address>),
+}
+
+/// Who knows the primary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sentinels {
+    /// The name they know it by.
+    pub master: String,
+    /// Where they are.
+    pub addresses: Vec<Address>,
+}
+
+/// How Redis is known by TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RedisTls {
+    /// The authorities that its certificate is judged by, in PEM form; nothing: those of the system.
+    pub ca: Option<Arc<str>>,
+    /// The name that its certificate must carry; nothing: the host's.
+    pub server_name: Option<String>,
 }
 
 /// A password that never shows itself.
@@ -139,6 +244,17 @@ mod tests {
         let mut redis = RedisParams::at("localhost", 6379);
         redis.password = Some(Password::new("hunter2"));
         assert!(!format!("{redis:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn an_address_is_read_and_written_alike() {
+        for text in ["redis:6379", "10.0.0.1:1", "[::1]:26379"] {
+            assert_eq!(Address::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Address::parse("[::1]:26379").unwrap().host, "::1");
+        for wrong in ["redis", "redis:", "redis:70000"] {
+            assert_eq!(Address::parse(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Secrets {
     pub encryption_keys: BTreeMap<String, String>,
     /// `redis-password`: for Redis.
     pub redis_password: Option<String>,
+    /// `redis-ca`: what Redis' certificate is judged by.
+    pub redis_ca: Option<String>,
 }
 
 impl Secrets {
@@ -68,6 +70,7 @@ impl Secrets {
             encryption_key: files.remove("encryption-key"),
             encryption_keys,
             redis_password: files.remove("redis-password"),
+            redis_ca: files.remove("redis-ca"),
         })
     }
 

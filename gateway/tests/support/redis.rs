@@ -2,37 +2,91 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A running `redis-server` that keeps every write (append-only file, synced always).
+/// A directory of its own, gone with the value.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        let dir = std::env::temp_dir().join(format!("wsc-test-{:016x}", rand::random::<u64>()));
+        fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running `redis-server` that keeps every write (append-only file, synced always), or a Sentinel.
 pub(crate) struct RedisServer {
     child: Child,
-    dir: PathBuf,
+    dir: Scratch,
     pub port: u16,
     password: Option<String>,
+    args: Vec<String>,
 }
 
 impl RedisServer {
     /// Without a password.
     pub(crate) fn start() -> Self {
-        Self::with_password(None)
+        Self::with_args(&[])
+    }
+
+    /// With further arguments.
+    pub(crate) fn with_args(args: &[&str]) -> Self {
+        let mut all: Vec<String> = [
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+        ]
+        .map(ToOwned::to_owned)
+        .into();
+        all.extend(args.iter().map(|arg| (*arg).to_owned()));
+        Self::run(Scratch::new(), None, all)
     }
 
     /// With `requirepass`, if one is given.
     pub(crate) fn with_password(password: Option<&str>) -> Self {
-        let dir = std::env::temp_dir().join(format!("wsc-redis-{:016x}", rand::random::<u64>()));
-        fs::create_dir_all(&dir).unwrap();
+        let Some(password) = password else {
+            return Self::start();
+        };
+        let args = ["--save", "", "--requirepass", password].map(ToOwned::to_owned);
+        Self::run(Scratch::new(), Some(password.to_owned()), args.into())
+    }
+
+    /// A Sentinel that watches what this configuration says.
+    pub(crate) fn sentinel(watch: &str) -> Self {
+        let dir = Scratch::new();
+        let file = dir.path().join("sentinel.conf");
+        fs::write(&file, watch).unwrap();
+        let args = vec![file.display().to_string(), "--sentinel".to_owned()];
+        Self::run(dir, None, args)
+    }
+
+    fn run(dir: Scratch, password: Option<String>, args: Vec<String>) -> Self {
         for _ in 0..20 {
             let port = free_port();
-            let mut child = spawn(port, &dir, password);
-            if answers(&mut child, port, password) {
+            let mut child = spawn(port, dir.path(), &args);
+            if answers(&mut child, port, password.as_deref()) {
                 return Self {
                     child,
                     dir,
                     port,
-                    password: password.map(ToOwned::to_owned),
+                    password,
+                    args,
                 };
             }
             let _ = child.kill();
@@ -50,7 +104,7 @@ impl RedisServer {
     /// Starts it again on the same port with what it had written.
     pub(crate) fn restart(&mut self) {
         let password = self.password.clone();
-        self.child = spawn(self.port, &self.dir, password.as_deref());
+        self.child = spawn(self.port, self.dir.path(), &self.args);
         assert!(
             answers(&mut self.child, self.port, password.as_deref()),
             "redis did not come back"
@@ -59,8 +113,8 @@ impl RedisServer {
 
     /// Forgets everything it had written; only while it is down.
     pub(crate) fn wipe(&self) {
-        fs::remove_dir_all(&self.dir).unwrap();
-        fs::create_dir_all(&self.dir).unwrap();
+        fs::remove_dir_all(self.dir.path()).unwrap();
+        fs::create_dir_all(self.dir.path()).unwrap();
     }
 
     /// SIGSTOP: connections stay open and nothing answers.
@@ -94,12 +148,11 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
 /// Below the ephemeral range, so that no outgoing connection takes it while the server is down.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     loop {
         let port = rand::random_range(20_000..32_000);
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
@@ -108,23 +161,16 @@ fn free_port() -> u16 {
     }
 }
 
-fn spawn(port: u16, dir: &PathBuf, password: Option<&str>) -> Child {
+fn spawn(port: u16, dir: &Path, args: &[String]) -> Child {
     let mut command = Command::new("redis-server");
-    command.args([
-        "--port",
-        &port.to_string(),
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-    ]);
-    command
-        .args(["--appendonly", "yes", "--appendfsync", "always"])
-        .arg("--dir")
-        .arg(dir);
-    if let Some(password) = password {
-        command.args(["--requirepass", password]);
-    }
+    // What a Sentinel is configured by stands first.
+    let (file, args) = match args.first() {
+        Some(first) if !first.starts_with('-') => (Some(first), args.get(1..).unwrap_or_default()),
+        _ => (None, args),
+    };
+    command.args(file);
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+    command.arg("--dir").arg(dir).args(args);
     command
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -136,7 +182,10 @@ fn cli(port: u16, password: Option<&str>, args: &[&str]) -> String {
     let mut command = Command::new("redis-cli");
     command
         .args(["-p", &port.to_string()])
-        .env("REDISCLI_AUTH", password.unwrap_or_default());
+        .env_remove("REDISCLI_AUTH");
+    if let Some(password) = password {
+        command.env("REDISCLI_AUTH", password);
+    }
     let output = command.args(args).output().expect("redis-cli is installed");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }

@@ -77,6 +77,7 @@ pub fn secret_names(gateway: &WebSocketGateway) -> BTreeSet<String> {
         &wsc.security.jwt.secret_ref,
         &wsc.security.api_key_secret_ref,
         &wsc.redis.password_secret_ref,
+        &wsc.redis.tls.ca_secret_ref,
     ];
     let mut found: BTreeSet<String> = referred
         .into_iter()

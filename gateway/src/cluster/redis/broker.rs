@@ -62,11 +62,11 @@ impl Broker for RedisBroker {
                     Destination::All => self.link.keys.channel_of_all(),
                 };
                 pipeline
-                    .cmd("PUBLISH")
+                    .cmd(self.link.publish())
                     .arg(channel)
                     .arg(sealer.seal(OWNER, envelope).as_ref());
             }
-            self.link.query("publish", &pipeline).await
+            self.link.query_in_order("publish", &pipeline).await
         })
     }
 }

@@ -1,27 +1,27 @@
-//! `RedisLink`: the connections to Redis, one for commands and one for pub/sub, kept alive by one task.
+//! `RedisLink`: the connections to Redis, some for commands and one for pub/sub, kept alive by one task.
 //!
-//! Both live and die together: a node that hears nothing must not believe that it is part of the cluster. Every
+//! All live and die together: a node that hears nothing must not believe that it is part of the cluster. Every
 //! operation has a deadline. What breaks is made anew with backoff and jitter, for ever; nothing waits for it: without a
-//! connection an operation fails at once.
+//! connection an operation fails at once. Commands take turns on the pool, so only what waits for the answer before it
+//! goes on is in order; what must be in order without waiting, as messages are, keeps to the pool's first connection.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::io::tcp::TcpSettings;
 use ::redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo,
-    Pipeline, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, RedisResult,
+    ErrorKind, FromRedisValue, Pipeline, PushInfo, PushKind, RedisError, RedisResult,
     Script, ScriptInvocation, Value,
 };
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use futures_util::future::try_join;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::dial::{Dialled, Ears, Line, OnPush, dial};
 use super::keys::Keys;
 use crate::cluster::backend::Listener;
+use crate::cluster::params::Topology;
 use crate::cluster::wire::Wire;
 use crate::cluster::{ClusterError, RedisParams};
 use crate::protocol::NodeId;
@@ -51,9 +51,20 @@ pub struct RedisLink {
 #[derive(Debug)]
 struct Connection {
     generation: u64,
-    commands: MultiplexedConnection,
+    commands: Vec<Line>,
+    /// How often one was picked.
+    turns: AtomicUsize,
     /// Dropping it ends the subscription.
-    _subscription: MultiplexedConnection,
+    _messages: Line,
+}
+
+/// Which connection of the pool.
+#[derive(Clone, Copy, Debug)]
+enum Lane {
+    /// Each in turn.
+    Any,
+    /// Always the same.
+    First,
 }
 
 impl RedisLink {
@@ -105,8 +116,7 @@ impl RedisLink {
                 tracing::debug!(reason, "still no connection to redis");
             } else {
                 tracing::warn!(
-                    host = self.redis.host,
-                    port = self.redis.port,
+                    at = self.redis.described(),
                     reason,
                     "no connection to redis"
                 );
@@ -136,11 +146,7 @@ impl RedisLink {
                 return format!("no answer to connecting within {} ms", deadline.as_millis());
             }
         }
-        tracing::info!(
-            host = self.redis.host,
-            port = self.redis.port,
-            "connected to redis"
-        );
+        tracing::info!(at = self.redis.described(), "connected to redis");
         self.wire.connected(generation);
         self.wire.distrusted(generation).await
     }
@@ -151,63 +157,57 @@ impl RedisLink {
         node: &NodeId,
         listener: &Arc<dyn Listener>,
     ) -> RedisResult<Connection> {
-        let client = self.client()?;
-        let for_commands = self.config(generation, None);
-        let for_messages = self.config(generation, Some(listener.clone()));
-        let (commands, mut subscription) = try_join(
-            client.get_multiplexed_async_connection_with_config(&for_commands),
-            client.get_multiplexed_async_connection_with_config(&for_messages),
-        )
-        .await?;
-        subscription
-            .subscribe(&[self.keys.channel(node), self.keys.channel_of_all()])
+        let ears = Ears {
+            commands: self.ear(generation, None),
+            messages: self.ear(generation, Some(listener.clone())),
+        };
+        let Dialled {
+            commands,
+            mut messages,
+        } = dial(&self.redis, &ears).await?;
+        messages
+            .listen(&[self.keys.channel(node), self.keys.channel_of_all()])
             .await?;
         Ok(Connection {
             generation,
             commands,
-            _subscription: subscription,
+            turns: AtomicUsize::new(0),
+            _messages: messages,
         })
     }
 
-    fn client(&self) -> RedisResult<Client> {
-        let mut settings = RedisConnectionInfo::default()
-            .set_protocol(ProtocolVersion::RESP3)
-            .set_db(self.redis.db.into());
-        if let Some(username) = &self.redis.username {
-            settings = settings.set_username(username);
-        }
-        if let Some(password) = &self.redis.password {
-            settings = settings.set_password(password.reveal());
-        }
-        let address = ConnectionAddr::Tcp(self.redis.host.clone(), self.redis.port);
-        let info = address
-            .into_connection_info()?
-            .set_redis_settings(settings)
-            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        Client::open(info)
+    /// What is heard over a connection: messages, and that it is of no more use. In a Redis Cluster a connection for commands
+    /// heals by itself, one for messages does not: what was sent meanwhile is lost, and others must know.
+    fn ear(&self, generation: u64, listener: Option<Arc<dyn Listener>>) -> OnPush {
+        let wire = self.wire.clone();
+        let is_healing = self.is_cluster() && listener.is_none();
+        Arc::new(move |push: PushInfo| match push.kind {
+            PushKind::Disconnection if !is_healing => {
+                wire.distrust(generation, "the connection was closed".to_owned());
+            }
+            PushKind::SUnsubscribe => {
+                wire.distrust(generation, "a channel moved to another server".to_owned());
+            }
+            PushKind::Message | PushKind::SMessage => {
+                if let (Some(listener), Some(envelope)) = (&listener, payload(push.data)) {
+                    listener.offer(envelope);
+                }
+            }
+            _ => {}
+        })
     }
 
-    fn config(
-        &self,
-        generation: u64,
-        listener: Option<Arc<dyn Listener>>,
-    ) -> AsyncConnectionConfig {
-        let wire = self.wire.clone();
-        AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.redis.deadline))
-            .set_response_timeout(Some(self.redis.deadline))
-            .set_push_sender(
-                move |push: PushInfo| -> Result<(), std::convert::Infallible> {
-                    if push.kind == PushKind::Disconnection {
-                        wire.distrust(generation, "the connection was closed".to_owned());
-                    } else if let (PushKind::Message, Some(listener), Some(envelope)) =
-                        (&push.kind, &listener, payload(push.data))
-                    {
-                        listener.offer(envelope);
-                    }
-                    Ok(())
-                },
-            )
+    fn is_cluster(&self) -> bool {
+        matches!(self.redis.topology, Topology::Cluster(_))
+    }
+
+    /// The command that publishes where this link listens.
+    pub(super) fn publish(&self) -> &'static str {
+        if self.is_cluster() {
+            "SPUBLISH"
+        } else {
+            "PUBLISH"
+        }
     }
 
     /// The key `name` among those that lie in one slot with everything else under `tag`: `<prefix>{<cluster>:<tag>}:<name>`.
@@ -223,8 +223,27 @@ impl RedisLink {
         operation: &'static str,
         pipeline: &Pipeline,
     ) -> Result<T, ClusterError> {
-        let (generation, mut commands) = self.commands()?;
-        let answer = timeout(self.redis.deadline, pipeline.query_async(&mut commands)).await;
+        self.query_over(self.line(Lane::Any)?, operation, pipeline)
+            .await
+    }
+
+    /// The same in the order of the calls, even if their answers are not waited for or come too late.
+    pub async fn query_in_order<T: FromRedisValue>(
+        &self,
+        operation: &'static str,
+        pipeline: &Pipeline,
+    ) -> Result<T, ClusterError> {
+        self.query_over(self.line(Lane::First)?, operation, pipeline)
+            .await
+    }
+
+    async fn query_over<T: FromRedisValue>(
+        &self,
+        (generation, mut line): (u64, Line),
+        operation: &'static str,
+        pipeline: &Pipeline,
+    ) -> Result<T, ClusterError> {
+        let answer = timeout(self.redis.deadline, pipeline.query_async(&mut line)).await;
         self.judge(operation, generation, answer)
     }
 
@@ -234,8 +253,8 @@ impl RedisLink {
         operation: &'static str,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, ClusterError> {
-        let (generation, mut commands) = self.commands()?;
-        let answer = timeout(self.redis.deadline, script.invoke_async(&mut commands)).await;
+        let (generation, mut line) = self.line(Lane::Any)?;
+        let answer = timeout(self.redis.deadline, script.invoke_async(&mut line)).await;
         self.judge(operation, generation, answer)
     }
 
@@ -259,10 +278,18 @@ impl RedisLink {
         Ok(value)
     }
 
-    fn commands(&self) -> Result<(u64, MultiplexedConnection), ClusterError> {
+    fn line(&self, lane: Lane) -> Result<(u64, Line), ClusterError> {
         let current = self.current.load();
         let connection = current.as_ref().ok_or(ClusterError::Disconnected)?;
-        Ok((connection.generation, connection.commands.clone()))
+        let turn = match lane {
+            Lane::First => 0,
+            Lane::Any => connection.turns.fetch_add(1, Relaxed) % connection.commands.len().max(1),
+        };
+        let line = connection.commands.get(turn).cloned();
+        Ok((
+            connection.generation,
+            line.ok_or(ClusterError::Disconnected)?,
+        ))
     }
 
     fn judge<T>(
@@ -279,11 +306,14 @@ impl RedisLink {
                 Err(ClusterError::Deadline { operation, millis })
             }
             Ok(Err(error)) if is_broken(&error) => {
-                self.wire.distrust(generation, error.to_string());
+                // One member of a Redis Cluster is not all of it: the canary judges the whole.
+                if !self.is_cluster() {
+                    self.wire.distrust(generation, error.to_string());
+                }
                 Err(ClusterError::Disconnected)
             }
             Ok(Err(source)) => {
-                if is_replica(&source) {
+                if is_replica(&source) && !self.is_cluster() {
                     self.wire.distrust(generation, source.to_string());
                 }
                 Err(ClusterError::Refused { operation, source })

@@ -17,7 +17,9 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::pod;
 use crate::api::{PullPolicy, SchedulingSpec};
 use crate::gateway::validate::{KeySource, Validated};
-use crate::names::{API_KEY, CONFIG_FILE, CONFIG_HASH, Component, JWT_KEY, REDIS_PASSWORD};
+use crate::names::{
+    API_KEY, CONFIG_FILE, CONFIG_HASH, Component, JWT_KEY, REDIS_CA, REDIS_PASSWORD,
+};
 
 /// What the process may take beyond its own deadline before the kubelet kills it.
 const GRACE_MARGIN_SECONDS: u64 = 10;
@@ -177,7 +179,7 @@ fn config_volume(input: &Validated) -> Volume {
     }
 }
 
-/// Keys from up to three Secrets under the names that the gateway looks for.
+/// Keys from up to four Secrets under the names that the gateway looks for.
 fn secrets_volume(input: &Validated) -> Volume {
     let secrets = &input.secrets;
     let mut sources = vec![
@@ -189,6 +191,12 @@ fn secrets_volume(input: &Validated) -> Volume {
             .redis
             .as_ref()
             .map(|source| projection(source, REDIS_PASSWORD)),
+    );
+    sources.extend(
+        secrets
+            .redis_ca
+            .as_ref()
+            .map(|source| projection(source, REDIS_CA)),
     );
     Volume {
         name: "secrets".to_owned(),

@@ -6,7 +6,7 @@ use wsc_config::SecretKeyRef;
 
 use super::{RedisMode, Rejection};
 use crate::gateway::dereference::Dereferenced;
-use crate::names::{API_KEY, JWT_KEY, REDIS_AUTH, REDIS_PASSWORD};
+use crate::names::{API_KEY, JWT_KEY, REDIS_AUTH, REDIS_CA, REDIS_PASSWORD};
 use crate::secrets::{SecretFacts, fact, redis_line};
 
 /// RFC 7518, 3.2: an HS256 key is at least as long as the hash.
@@ -54,6 +54,8 @@ pub struct SecretPlan {
     pub api: KeySource,
     /// Redis' password, if it has one.
     pub redis: Option<KeySource>,
+    /// What Redis' certificate is judged by, if not by the public authorities.
+    pub redis_ca: Option<KeySource>,
     /// Secrets to make or to complete.
     pub generate: Vec<GeneratedSecret>,
     /// Changes when any key does. The JWT key is always part of what is hashed, so that nobody can find a weak password
@@ -117,10 +119,20 @@ pub(super) fn plan(input: &Dereferenced) -> Result<SecretPlan, Rejection> {
         .then(|| planner.parts.last())
         .flatten()
         .map(|part| crate::digest::of_parts([part.as_slice()]));
+    let redis_ca = match &wsc.redis.tls.ca_secret_ref {
+        Some(reference) if wsc.redis.tls.enabled => Some(planner.key(&Wanted {
+            path: "spec.wsc.redis.tls.caSecretRef",
+            reference: Some(reference),
+            generated: (&reference.name, REDIS_CA),
+            min: 1,
+        })?),
+        Some(_) | None => None,
+    };
     Ok(SecretPlan {
         jwt,
         api,
         redis,
+        redis_ca,
         redis_digest,
         digest: crate::digest::of_parts(planner.parts.iter().map(<[u8; 32]>::as_slice)),
         generate: planner.generate,

@@ -1,0 +1,253 @@
+//! `Dial`: makes the connections of a link: to one server, to the primary that Sentinels name, or to a Redis Cluster, in
+//! the clear or by TLS. Knows nothing of what they are used for; whoever keeps them decides when to dial anew.
+
+use std::sync::Arc;
+
+use ::redis::aio::{ConnectionLike, MultiplexedConnection};
+use ::redis::cluster::ClusterClientBuilder;
+use ::redis::cluster_async::ClusterConnection;
+use ::redis::io::AsyncDNSResolver;
+use ::redis::io::tcp::TcpSettings;
+use ::redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
+    IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError,
+    RedisFuture, RedisResult, TlsCertificates, TlsMode, Value,
+};
+use futures_util::future::{try_join, try_join_all};
+
+use super::sentinel;
+use crate::cluster::RedisParams;
+use crate::cluster::params::{Address, RedisTls, Topology};
+
+/// What a connection calls with what Redis says unasked.
+pub(super) type OnPush = Arc<dyn Fn(PushInfo) + Send + Sync>;
+
+/// One connection, or one to each member of a Redis Cluster. Cheap to clone.
+#[derive(Clone)]
+pub(super) enum Line {
+    /// To one server.
+    Server(MultiplexedConnection),
+    /// To a Redis Cluster.
+    Cluster(ClusterConnection),
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Server(_) => "Server",
+            Self::Cluster(_) => "Cluster",
+        })
+    }
+}
+
+impl Line {
+    /// Listens to these channels; in a Redis Cluster to sharded ones, one by one, since each lies where its slot does.
+    pub(super) async fn listen(&mut self, channels: &[String]) -> RedisResult<()> {
+        match self {
+            Self::Server(line) => line.subscribe(channels).await,
+            Self::Cluster(line) => {
+                for channel in channels {
+                    line.ssubscribe(channel).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl ConnectionLike for Line {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Server(line) => line.req_packed_command(cmd),
+            Self::Cluster(line) => line.req_packed_command(cmd),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Server(line) => line.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(line) => line.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Server(line) => line.get_db(),
+            Self::Cluster(line) => line.get_db(),
+        }
+    }
+}
+
+/// What one dialling came to.
+#[derive(Debug)]
+pub(super) struct Dialled {
+    /// For commands; as many as the pool has.
+    pub(super) commands: Vec<Line>,
+    /// For messages from other nodes.
+    pub(super) messages: Line,
+}
+
+/// Who is told what Redis says unasked.
+pub(super) struct Ears {
+    pub(super) commands: OnPush,
+    pub(super) messages: OnPush,
+}
+
+/// All connections of a link, or none.
+pub(super) async fn dial(redis: &RedisParams, ears: &Ears) -> RedisResult<Dialled> {
+    if redis.tls.is_some() {
+        provide_crypto();
+    }
+    let at = match &redis.topology {
+        Topology::Server => Some(redis.address()),
+        Topology::Sentinel(sentinels) => Some(sentinel::primary(redis, sentinels).await?),
+        Topology::Cluster(_) => None,
+    };
+    let commands = (0..redis.pool.max(1)).map(|_| line(redis, at.as_ref(), &ears.commands));
+    let messages = line(redis, at.as_ref(), &ears.messages);
+    let (mut commands, messages) = try_join(try_join_all(commands), messages).await?;
+    if let (Topology::Sentinel(_), Some(first)) = (&redis.topology, commands.first_mut()) {
+        sentinel::confirm(first).await?;
+    }
+    Ok(Dialled { commands, messages })
+}
+
+async fn line(redis: &RedisParams, at: Option<&Address>, ear: &OnPush) -> RedisResult<Line> {
+    let ear = ear.clone();
+    let hear = move |push: PushInfo| -> Result<(), std::convert::Infallible> {
+        ear(push);
+        Ok(())
+    };
+    match at {
+        Some(address) => {
+            let config = config(redis, address).set_push_sender(hear);
+            let client = client(redis, address, Login::Redis)?;
+            let line = client.get_multiplexed_async_connection_with_config(&config);
+            Ok(Line::Server(line.await?))
+        }
+        None => {
+            let nodes: RedisResult<Vec<ConnectionInfo>> = redis
+                .members()
+                .map(|address| info(redis, &address, Login::Redis))
+                .collect();
+            let mut builder = ClusterClientBuilder::new(nodes?)
+                .use_protocol(ProtocolVersion::RESP3)
+                .connection_timeout(redis.deadline)
+                .response_timeout(redis.deadline)
+                .tcp_settings(tcp())
+                .push_sender(hear);
+            if let Some(tls) = &redis.tls {
+                builder = builder.tls(TlsMode::Secure).certs(certificates(tls)?);
+            }
+            Ok(Line::Cluster(
+                builder.build()?.get_async_connection().await?,
+            ))
+        }
+    }
+}
+
+/// With whose credentials a server is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Login {
+    /// Redis' own.
+    Redis,
+    /// None.
+    Nobody,
+}
+
+/// Who to connect to and how.
+pub(super) fn client(redis: &RedisParams, address: &Address, login: Login) -> RedisResult<Client> {
+    let info = info(redis, address, login)?;
+    match &redis.tls {
+        None => Client::open(info),
+        Some(tls) => Client::build_with_tls(info, certificates(tls)?),
+    }
+}
+
+/// The deadlines of a connection, and where the name that its certificate carries is to be looked for.
+pub(super) fn config(redis: &RedisParams, address: &Address) -> AsyncConnectionConfig {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(redis.deadline))
+        .set_response_timeout(Some(redis.deadline));
+    match &redis.tls {
+        Some(RedisTls {
+            server_name: Some(_),
+            ..
+        }) => config.set_dns_resolver(Elsewhere(address.clone())),
+        Some(_) | None => config,
+    }
+}
+
+fn info(redis: &RedisParams, address: &Address, login: Login) -> RedisResult<ConnectionInfo> {
+    let mut settings = RedisConnectionInfo::default();
+    if login == Login::Redis {
+        settings = settings
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_db(redis.db.into());
+        if let Some(username) = &redis.username {
+            settings = settings.set_username(username);
+        }
+        if let Some(password) = &redis.password {
+            settings = settings.set_password(password.reveal());
+        }
+    }
+    let Address { host, port } = address.clone();
+    let address = match &redis.tls {
+        None => ConnectionAddr::Tcp(host, port),
+        Some(tls) => ConnectionAddr::TcpTls {
+            host: tls.server_name.clone().unwrap_or(host),
+            port,
+            insecure: false,
+            tls_params: None,
+        },
+    };
+    let info = address.into_connection_info()?;
+    Ok(info.set_redis_settings(settings).set_tcp_settings(tcp()))
+}
+
+fn tcp() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
+}
+
+/// What Redis' certificate is judged by: the given authorities, or else those of the system.
+fn certificates(tls: &RedisTls) -> RedisResult<TlsCertificates> {
+    // A file without a certificate would otherwise be an empty list, and every certificate unknown.
+    if let Some(ca) = &tls.ca
+        && !ca.contains("-----BEGIN CERTIFICATE-----")
+    {
+        let why = "wsc.redis.tls.caSecretRef: there is no certificate in PEM form";
+        return Err(RedisError::from((ErrorKind::InvalidClientConfig, why)));
+    }
+    Ok(TlsCertificates {
+        client_tls: None,
+        root_cert: tls.ca.as_ref().map(|ca| ca.as_bytes().to_vec()),
+    })
+}
+
+/// Once per process; who came first decides, and all of them choose the same.
+fn provide_crypto() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Whatever name is asked for is found at this address: the connection is made to it, and its certificate is held against
+/// the name.
+struct Elsewhere(Address);
+
+impl AsyncDNSResolver for Elsewhere {
+    fn resolve<'a, 'b: 'a>(
+        &'a self,
+        _: &'b str,
+        _: u16,
+    ) -> RedisFuture<'a, Box<dyn Iterator<Item = std::net::SocketAddr> + Send + 'a>> {
+        Box::pin(async {
+            let found = tokio::net::lookup_host((self.0.host.as_str(), self.0.port)).await?;
+            let found: Vec<_> = found.collect();
+            Ok(Box::new(found.into_iter()) as Box<dyn Iterator<Item = _> + Send>)
+        })
+    }
+}
