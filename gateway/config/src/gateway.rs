@@ -77,7 +77,6 @@ impl GatewayConfig {
         let etcd = distributed.enabled && distributed.node_discovery == NodeDiscovery::Etcd;
         let keys = [
             (etcd, "wsc.distributed.nodeDiscovery"),
-            (security.enable_encryption, "wsc.security.enableEncryption"),
             (
                 security.enable_ip_whitelist,
                 "wsc.security.enableIpWhitelist",

@@ -67,6 +67,11 @@ pub(super) fn resolve(parts: &Parts<'_>) -> Result<GatewayConfig, Rejection> {
         drain: parts.drain.clone(),
         wsc,
     };
+    if config.wsc.security.enable_encryption {
+        // A gateway with this key and without an encryption-key does not start, and no pod is given one yet.
+        let why = "wsc.security.enableEncryption: the operator gives pods no encryption-key yet";
+        return Err(Rejection::InvalidConfiguration(why.to_owned()));
+    }
     let checked = config.validate().and_then(|()| config.servable());
     checked.map_err(|problems| {
         let each: Vec<String> = problems.iter().map(ToString::to_string).collect();
