@@ -42,6 +42,7 @@ struct Subject {
 }
 
 impl Subject {
+    #[allow(clippy::unused_async, reason = "made as the other is")]
     async fn memory() -> Self {
         Self {
             store: MemoryGroups::new(),

@@ -112,7 +112,7 @@ impl NodeApi {
             let json = self.encode(&message, &id, &target);
             waiting.push(if self.keeps(&target, &message) {
                 let log = (LogId::Inbox(user.clone()), Route::Users(vec![user.clone()]));
-                let append = self.append(&message, &id, json);
+                let append = Self::append(&message, &id, json);
                 self.store(user, (log, append), deadline).await
             } else {
                 self.hand_over(user, json, deadline).await
@@ -144,7 +144,7 @@ impl NodeApi {
         self.settings.load().keeps(target, kind, message.durable)
     }
 
-    fn append(&self, message: &ApiMessage, id: &str, json: Bytes) -> Append {
+    fn append(message: &ApiMessage, id: &str, json: Bytes) -> Append {
         Append {
             id: id.to_owned(),
             sender: message.from.clone().unwrap_or_else(|| "system".to_owned()),
@@ -207,7 +207,7 @@ impl NodeApi {
         let id = message_id(&message);
         let json = self.encode(&message, &id, &Target::Broadcast);
         if self.keeps(&Target::Broadcast, &message) {
-            let append = self.append(&message, &id, json);
+            let append = Self::append(&message, &id, json);
             let to = (LogId::Broadcast, Route::All);
             let accepted = self.delivery.send(to, append).await.map_err(unreached)?;
             return Ok(BroadcastOutcome {

@@ -61,6 +61,7 @@ impl ClusterParams {
 
 /// Where the cluster's state lives.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it in a process")]
 pub enum Backend {
     /// In this process: a gateway that runs alone, or several nodes of one test.
     Memory(Arc<MemoryStore>),

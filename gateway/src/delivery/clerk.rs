@@ -82,10 +82,10 @@ impl Clerk {
         for ((_, indexes), stored) in groups.into_iter().zip(stored) {
             match stored {
                 Ok(appended) => {
-                    outcomes.extend(indexes.into_iter().zip(appended.into_iter().map(Ok)))
+                    outcomes.extend(indexes.into_iter().zip(appended.into_iter().map(Ok)));
                 }
                 Err(error) => {
-                    outcomes.extend(indexes.into_iter().map(|index| (index, Err(error.clone()))))
+                    outcomes.extend(indexes.into_iter().map(|index| (index, Err(error.clone()))));
                 }
             }
         }

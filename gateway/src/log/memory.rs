@@ -64,7 +64,10 @@ impl MemoryLog {
             .map(|message| self.store(stored, message))
             .collect();
         state.appends += 1;
-        if let Some(message) = messages.last().filter(|_| state.appends % SWEEP == 0) {
+        if let Some(message) = messages
+            .last()
+            .filter(|_| state.appends.is_multiple_of(SWEEP))
+        {
             let since = message.at.saturating_sub(millis(self.retention.age));
             state.logs.retain(|_, stored| stored.written_at >= since);
         }

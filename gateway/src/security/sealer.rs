@@ -192,7 +192,8 @@ impl Sealer {
             return Ok(sealed.clone());
         }
         let (head, text) = sealed.split_at_checked(HEAD_LEN).ok_or(OpenError::Short)?;
-        let (id, rest) = head[1..].split_at(ID_LEN);
+        let named = head.get(1..).unwrap_or_default();
+        let (id, rest) = named.split_at_checked(ID_LEN).ok_or(OpenError::Short)?;
         let (salt, nonce) = rest.split_at(SALT_LEN);
         let keys = self.0.load();
         let key = keys.find(id).ok_or(OpenError::UnknownKey)?;

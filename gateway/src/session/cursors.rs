@@ -56,6 +56,8 @@ impl Cursor {
 #[derive(Debug, Default)]
 pub struct Cursors {
     inbox: Cursor,
+    // Boxed, so that a session that follows its inbox alone stays small.
+    #[allow(clippy::box_collection)]
     others: Option<Box<HashMap<LogId, Cursor>>>,
     /// How far the inbox had come when the client was pinged.
     pinged: Option<Position>,
@@ -68,20 +70,15 @@ impl Cursors {
             LogId::Inbox(_) => self.inbox.meet(position),
             LogId::Group(_) | LogId::Ticket(_) | LogId::Broadcast => {
                 let others = self.others.get_or_insert_default();
-                match others.get_mut(log) {
-                    Some(cursor) => cursor.meet(position),
-                    None => {
-                        let at = Some(position);
-                        others.insert(
-                            log.clone(),
-                            Cursor {
-                                at,
-                                ..Cursor::default()
-                            },
-                        );
-                        Meet::Next
-                    }
+                if let Some(cursor) = others.get_mut(log) {
+                    return cursor.meet(position);
                 }
+                let first = Cursor {
+                    at: Some(position),
+                    ..Cursor::default()
+                };
+                others.insert(log.clone(), first);
+                Meet::Next
             }
         }
     }

@@ -52,7 +52,7 @@ impl Chance {
             notify_timeout: 40,
             agent_grace: self.pick(&[0, 25]),
             transfers: (!self.one_in(5)).then_some(2),
-            reminders: (!self.one_in(3)).then(|| Reminders {
+            reminders: (!self.one_in(3)).then_some(Reminders {
                 timeout: 10,
                 most: 2,
             }),

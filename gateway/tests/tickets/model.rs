@@ -268,6 +268,7 @@ impl Model {
     }
 
     /// Nothing waits that a free agent could be offered.
+    #[allow(clippy::unused_self, reason = "a rule of the model like the others")]
     pub fn check_nothing_waits_in_vain(&self, desk: &Desk, rules: &Rules) {
         if !rules.auto_assign {
             return;

@@ -22,6 +22,7 @@ pub struct Stored {
 }
 
 impl Stored {
+    #[allow(clippy::unused_async, reason = "made as the other is")]
     pub async fn memory() -> Self {
         Self {
             store: Arc::new(MemoryDesk::default()),

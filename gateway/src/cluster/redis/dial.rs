@@ -123,32 +123,28 @@ async fn line(redis: &RedisParams, at: Option<&Address>, ear: &OnPush) -> RedisR
         ear(push);
         Ok(())
     };
-    match at {
-        Some(address) => {
-            let config = config(redis, address).set_push_sender(hear);
-            let client = client(redis, address, Login::Redis)?;
-            let line = client.get_multiplexed_async_connection_with_config(&config);
-            Ok(Line::Server(line.await?))
-        }
-        None => {
-            let nodes: RedisResult<Vec<ConnectionInfo>> = redis
-                .members()
-                .map(|address| info(redis, &address, Login::Redis))
-                .collect();
-            let mut builder = ClusterClientBuilder::new(nodes?)
-                .use_protocol(ProtocolVersion::RESP3)
-                .connection_timeout(redis.deadline)
-                .response_timeout(redis.deadline)
-                .tcp_settings(tcp())
-                .push_sender(hear);
-            if let Some(tls) = &redis.tls {
-                builder = builder.tls(TlsMode::Secure).certs(certificates(tls)?);
-            }
-            Ok(Line::Cluster(
-                builder.build()?.get_async_connection().await?,
-            ))
-        }
+    if let Some(address) = at {
+        let config = config(redis, address).set_push_sender(hear);
+        let client = client(redis, address, Login::Redis)?;
+        let line = client.get_multiplexed_async_connection_with_config(&config);
+        return Ok(Line::Server(line.await?));
     }
+    let nodes: RedisResult<Vec<ConnectionInfo>> = redis
+        .members()
+        .map(|address| info(redis, &address, Login::Redis))
+        .collect();
+    let mut builder = ClusterClientBuilder::new(nodes?)
+        .use_protocol(ProtocolVersion::RESP3)
+        .connection_timeout(redis.deadline)
+        .response_timeout(redis.deadline)
+        .tcp_settings(tcp())
+        .push_sender(hear);
+    if let Some(tls) = &redis.tls {
+        builder = builder.tls(TlsMode::Secure).certs(certificates(tls)?);
+    }
+    Ok(Line::Cluster(
+        builder.build()?.get_async_connection().await?,
+    ))
 }
 
 /// With whose credentials a server is spoken to.

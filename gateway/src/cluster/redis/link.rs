@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use ::redis::{
-    ErrorKind, FromRedisValue, Pipeline, PushInfo, PushKind, RedisError, RedisResult,
-    Script, ScriptInvocation, Value,
+    ErrorKind, FromRedisValue, Pipeline, PushInfo, PushKind, RedisError, RedisResult, Script,
+    ScriptInvocation, Value,
 };
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
