@@ -152,7 +152,7 @@ both! {
         assert!(matches!(other, Appended::New(_)), "{other:?}");
         let made = Append { own_id: false, ..message("x", 2) };
         for _ in 0..2 {
-            let stored = log.append(&inbox(), &[made.clone()]).await.unwrap()[0];
+            let stored = log.append(&inbox(), std::slice::from_ref(&made)).await.unwrap()[0];
             assert!(matches!(stored, Appended::New(_)), "{stored:?}");
         }
     }
