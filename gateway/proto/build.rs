@@ -3,7 +3,11 @@
 use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["wsc/v1/wsc.proto", "wsc/cluster/v1/cluster.proto"];
+    let files = [
+        "wsc/v1/wsc.proto",
+        "wsc/v1/frame.proto",
+        "wsc/cluster/v1/cluster.proto",
+    ];
     for file in files {
         println!("cargo:rerun-if-changed={file}");
     }

@@ -30,6 +30,7 @@ use crate::api::{
 use crate::cluster::Cluster;
 use crate::delivery::Delivery;
 use crate::hub::{self, Hub, ShardContext, ShardThread};
+use crate::protocol::CodecError;
 use crate::security::{ApiKeyGuard, Sealer};
 use crate::service::{Event, EventFilterError, Service, Statistics};
 use crate::settings::{Secrets, Settings, SettingsError};
@@ -50,6 +51,9 @@ pub enum StartError {
     /// The configuration cannot be served.
     #[error("configuration")]
     Settings(#[from] SettingsError),
+    /// The application's codecs cannot be spoken.
+    #[error("codecs")]
+    Codecs(#[from] CodecError),
     /// A port cannot be had.
     #[error("listeners")]
     Bind(#[from] BindError),
@@ -129,6 +133,7 @@ impl Gateway {
         instruments.apply(&config.wsc.performance);
         let upgrades = UpgradeState {
             settings: live.clone(),
+            codecs: options.codecs()?,
             hub: hub.clone(),
             draining: refusing.clone(),
         };

@@ -100,6 +100,7 @@ impl Arguments {
             pages: dev.as_ref().map(Dev::pages),
             memory: None,
             extensions: Extensions::default(),
+            codecs: Vec::new(),
         };
         Ok(Resolved {
             config,

@@ -1,9 +1,10 @@
-//! What is said on the wire, as types: ids, targets, messages, error codes and disconnects, and the JSON codec.
+//! What is said on the wire, as types: ids, targets, messages, error codes and disconnects, and the codecs.
 //!
 //! Pure: nothing here waits, locks or knows a socket. Transports decode with it, sessions decide on its types, the API
 //! makes messages with it, and every encoded frame in the process was written by its codec.
 
-mod codec;
+pub mod codec;
+mod compression;
 mod control;
 mod disconnect;
 mod error_code;
@@ -12,10 +13,12 @@ pub mod json;
 mod message;
 mod parcel;
 mod position;
+pub mod proto;
 pub mod reference;
 mod resume;
 
-pub use codec::Codec;
+pub use codec::{Codec, CodecError, Codecs, FrameCodec, Payload, Written};
+pub use compression::Compression;
 pub use control::{Control, Told};
 pub use disconnect::Disconnect;
 pub use error_code::ErrorCode;

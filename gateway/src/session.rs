@@ -7,4 +7,6 @@ pub mod liveness;
 mod outbox;
 
 pub use cursors::{Cursors, Meet};
-pub use outbox::{Flushed, Frame, Limits, Outbox, OverflowPolicy, Pushed, QueuePool, TryWrite};
+pub use outbox::{
+    Flushed, Frame, Gather, Limits, Outbox, OverflowPolicy, Pushed, QueuePool, TryWrite,
+};

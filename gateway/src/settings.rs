@@ -8,7 +8,7 @@ mod secrets;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wsc_config::{Acceptance, GatewayConfig, SlowConsumerPolicy};
+use wsc_config::{Acceptance, GatewayConfig, PerformanceConfig, SlowConsumerPolicy};
 
 use crate::delivery::AckRules;
 use crate::protocol::Target;
@@ -97,6 +97,12 @@ pub struct Settings {
     pub transient_types: Vec<String>,
     /// How messages that ask for an acknowledgement are repeated; `None`: they are refused.
     pub acks: Option<AckRules>,
+    /// How hard messages are compressed for clients that offer permessage-deflate; `None`: not at all.
+    pub compression: Option<u8>,
+    /// Bytes a shard reads at once.
+    pub read_buffer: usize,
+    /// Bytes of small frames that go out in one write.
+    pub write_buffer: usize,
     /// Echo data frames instead of serving: for protocol suites.
     pub echo: bool,
 }
@@ -145,6 +151,9 @@ impl Settings {
             stores: wsc.delivery.acceptance != Acceptance::None,
             transient_types: wsc.delivery.transient_types.clone(),
             acks: AckRules::new(&wsc.ack),
+            compression: compression(&wsc.performance),
+            read_buffer: wsc.performance.read_buffer_size.len(),
+            write_buffer: wsc.performance.write_buffer_size.len(),
             echo: false,
         })
     }
@@ -172,6 +181,12 @@ impl Settings {
     pub fn overflow(&self, user_type: &str) -> OverflowPolicy {
         self.overflow.get(user_type).copied().unwrap_or_default()
     }
+}
+
+fn compression(performance: &PerformanceConfig) -> Option<u8> {
+    // 1 to 9, as the schema says.
+    let level = u8::try_from(performance.compression_level).unwrap_or(u8::MAX);
+    performance.enable_compression.then_some(level)
 }
 
 fn verifier(

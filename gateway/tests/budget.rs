@@ -80,6 +80,7 @@ impl Bench {
         drop(guard);
         let upgrades = UpgradeState {
             settings: Arc::new(arc_swap::ArcSwap::from(settings.clone())),
+            codecs: Arc::new(wsc_gateway::protocol::Codecs::new(&[]).unwrap()),
             hub: hub.clone(),
             draining: Arc::default(),
         };
@@ -240,6 +241,21 @@ fn a_delivery_costs_one_system_call_and_no_allocation_per_recipient() {
         "{} allocations for 200 recipients",
         info.count_total
     );
+}
+
+#[test]
+fn a_shard_reads_into_the_buffer_that_is_configured() {
+    let bench = Bench::new();
+    let room = || bench.shard.read_buffer().borrow().len();
+    assert_eq!(room(), 4096);
+    let sets = [
+        "wsc.security.enableAuth=false".to_owned(),
+        "wsc.performance.readBufferSize=64KiB".to_owned(),
+    ];
+    let config = GatewayConfig::load(None, [], &sets).unwrap();
+    let settings = Settings::resolve(&config, &Options::default().secrets, "bench").unwrap();
+    bench.shard.reload(Arc::new(settings));
+    assert_eq!(room(), 65_536);
 }
 
 #[test]

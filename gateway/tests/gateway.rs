@@ -20,6 +20,8 @@ mod redis;
 mod client;
 #[path = "gateway/sandbox.rs"]
 mod sandbox;
+#[path = "gateway/wire.rs"]
+mod wire;
 
 #[path = "gateway/cluster.rs"]
 mod cluster;
@@ -43,3 +45,5 @@ mod reload;
 mod sealing;
 #[path = "gateway/service.rs"]
 mod service;
+#[path = "gateway/transports.rs"]
+mod transports;

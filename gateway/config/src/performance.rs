@@ -15,13 +15,16 @@ pub struct PerformanceConfig {
     /// The most connections of a node. Beyond it the upgrade is refused with 503 and `Retry-After`.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_connections_per_node: u32,
-    /// The buffer that a shard reads into.
+    /// What a shard takes from a socket at once. One buffer serves all connections of a shard, so that an idle one has
+    /// none; a larger message is put together from several reads.
     #[schemars(transform = schema::between("512B", "16MiB"))]
     pub read_buffer_size: ByteSize,
-    /// The buffer that small frames are copied together in before they are written.
+    /// How much of what waits for a client goes out in one write. Frames up to 4 KiB are copied together in one buffer of
+    /// a shard, larger ones are written by themselves.
     #[schemars(transform = schema::between("512B", "16MiB"))]
     pub write_buffer_size: ByteSize,
-    /// Whether clients that offer permessage-deflate get it.
+    /// Whether clients that offer permessage-deflate get it. A message is compressed once for all its recipients, if it
+    /// has 256 bytes or more.
     pub enable_compression: bool,
     /// How hard messages are compressed: 1 is the fastest, 9 the smallest.
     #[schemars(range(min = 1, max = 9))]

@@ -13,7 +13,7 @@ use crate::cluster::{
     Address, Backend, ClusterParams, Password, RedisParams, RedisTls, Sentinels, Topology,
 };
 use crate::hub::MAX_SHARDS;
-use crate::protocol::NodeId;
+use crate::protocol::{CodecError, Codecs, FrameCodec, NodeId};
 use crate::security::{SealKeys, Sealer};
 use crate::service::Extensions;
 use crate::settings::{Secrets, Settings, SettingsError};
@@ -29,6 +29,8 @@ pub struct Options {
     pub secrets: Secrets,
     /// Threads that hold sessions; 0: one per core.
     pub shards: usize,
+    /// Forms of frames beside the gateway's own, each under its subprotocol.
+    pub codecs: Vec<&'static dyn FrameCodec>,
     /// Echo data frames instead of serving, for protocol suites.
     pub echo: bool,
     /// Further pages on the WebSocket listener.
@@ -51,6 +53,10 @@ impl Options {
     pub(super) fn seal_keys(&self, config: &GatewayConfig) -> Result<SealKeys, SettingsError> {
         self.secrets
             .seal_keys(config.wsc.security.enable_encryption)
+    }
+
+    pub(super) fn codecs(&self) -> Result<Arc<Codecs>, CodecError> {
+        Codecs::new(&self.codecs).map(Arc::new)
     }
 
     pub(super) fn pages(&self, upgrades: Router) -> Router {

@@ -25,6 +25,7 @@ use bytes::Bytes;
 use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use wsc_wire::Inflater;
 
 use super::command::SessionKey;
 use super::wheel::Wheel;
@@ -34,7 +35,7 @@ use crate::delivery::Delivery;
 use crate::protocol::{ErrorCode, SessionId, UserId};
 use crate::service::Service;
 use crate::session::liveness::{self, TICK, Tick};
-use crate::session::{Limits, QueuePool};
+use crate::session::{Gather, Limits, QueuePool};
 use crate::settings::Settings;
 use crate::telemetry::Instruments;
 use crate::transport::Connection;
@@ -74,14 +75,17 @@ pub struct Shard {
     dirty: RefCell<Vec<Rc<Connection>>>,
     dirty_waits: Notify,
     pool: RefCell<QueuePool>,
-    write_scratch: RefCell<Vec<u8>>,
+    write_scratch: RefCell<Gather>,
     read_buffer: RefCell<Box<[u8]>>,
+    inflater: RefCell<Inflater>,
     json_scratch: RefCell<Vec<u8>>,
     draining: Cell<bool>,
 }
 
-/// Bytes a shard reads at once. One buffer serves all its sessions: an idle one has none.
-const READ_BUFFER: usize = 64 * 1024;
+/// What a shard reads into. One buffer serves all its sessions: an idle one has none.
+fn room(size: usize) -> Box<[u8]> {
+    vec![0; size].into_boxed_slice()
+}
 
 impl Shard {
     /// An empty shard. Must be made on the thread that will run it.
@@ -90,6 +94,8 @@ impl Shard {
             id,
             settings: RefCell::new(Arc::clone(&context.settings)),
             limits: Cell::new(context.settings.outbox),
+            read_buffer: RefCell::new(room(context.settings.read_buffer)),
+            write_scratch: RefCell::new(Gather::new(context.settings.write_buffer)),
             context,
             began: Instant::now(),
             connections: RefCell::default(),
@@ -100,8 +106,7 @@ impl Shard {
             dirty: RefCell::default(),
             dirty_waits: Notify::new(),
             pool: RefCell::default(),
-            write_scratch: RefCell::default(),
-            read_buffer: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()),
+            inflater: RefCell::default(),
             json_scratch: RefCell::default(),
             draining: Cell::new(false),
         })
@@ -124,6 +129,9 @@ impl Shard {
 
     /// Goes by these settings from now on; nobody is disconnected.
     pub fn reload(&self, settings: Arc<Settings>) {
+        self.read_buffer.replace(room(settings.read_buffer));
+        self.write_scratch
+            .replace(Gather::new(settings.write_buffer));
         self.limits.set(settings.outbox);
         self.settings.replace(settings);
     }
@@ -131,6 +139,11 @@ impl Shard {
     /// The one buffer that sockets of this shard are read into. Never borrowed across an await.
     pub const fn read_buffer(&self) -> &RefCell<Box<[u8]>> {
         &self.read_buffer
+    }
+
+    /// What inflates the compressed messages of all its connections. Never borrowed across an await.
+    pub const fn inflater(&self) -> &RefCell<Inflater> {
+        &self.inflater
     }
 
     /// Whether sessions are being sent away.

@@ -10,6 +10,7 @@ use std::io::Write as _;
 use serde::de::{IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::codec::{FrameCodec, Payload, Written};
 use super::{
     Control, ErrorCode, GroupId, Message, MessageBody, Position, Priority, RawJson, Resume, Target,
     TicketId, UserId,
@@ -18,6 +19,31 @@ use crate::log::AckState;
 
 /// The WebSocket subprotocol of this codec.
 pub const SUBPROTOCOL: &str = "wsc.v1.json";
+
+/// The codec: the neutral form itself, in text frames.
+#[derive(Clone, Copy, Debug)]
+pub struct Json;
+
+impl FrameCodec for Json {
+    fn subprotocol(&self) -> &'static str {
+        SUBPROTOCOL
+    }
+
+    fn read<'a>(&self, payload: Payload<'a>) -> Result<Cow<'a, str>, Refusal> {
+        match payload {
+            Payload::Text(text) => Ok(Cow::Borrowed(text)),
+            Payload::Binary(_) => Err(Refusal {
+                code: ErrorCode::BadFrame,
+                message: format!("binary frames are not spoken in {SUBPROTOCOL}, send text"),
+                ref_id: None,
+            }),
+        }
+    }
+
+    fn write<'a>(&self, json: &'a [u8]) -> Written<'a> {
+        Written::Text(Cow::Borrowed(json))
+    }
+}
 
 /// Longest `id`, `reply_to`, `group` and `ticket_id` in bytes.
 const MAX_ID: usize = 128;
@@ -517,7 +543,7 @@ fn raw_field(name: &str, value: Option<&RawJson>, out: &mut Vec<u8>) {
     }
 }
 
-fn string(text: &str, out: &mut Vec<u8>) {
+pub(super) fn string(text: &str, out: &mut Vec<u8>) {
     write(&text, out);
 }
 

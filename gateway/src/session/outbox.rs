@@ -15,14 +15,29 @@ pub type Frame = Rc<Bytes>;
 
 /// A frame up to this many bytes is copied to go out together with others; a larger one is written by reference.
 const COPY_MAX: usize = 4 * 1024;
-/// Bytes gathered for one `send`.
-const GATHER_MAX: usize = 64 * 1024;
 /// Empty queues kept for reuse by a shard, and the most frames a kept queue has room for.
 const POOL_MAX: usize = 1024;
 const POOLED_CAPACITY_MAX: usize = 64;
 
 /// Queues without owners. A shard has one, so that an idle session owns none and a busy one allocates none.
 pub type QueuePool = Vec<VecDeque<Frame>>;
+
+/// What small frames are copied together in for one `send`, up to so many bytes. A shard has one.
+#[derive(Debug)]
+pub struct Gather {
+    bytes: Vec<u8>,
+    max: usize,
+}
+
+impl Gather {
+    /// At most `max` bytes go out in one `send`, unless a single frame is larger.
+    pub const fn new(max: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            max,
+        }
+    }
+}
 
 /// A socket that can be written to without waiting.
 pub trait TryWrite {
@@ -160,7 +175,7 @@ impl Outbox {
     pub fn flush(
         &mut self,
         io: &impl TryWrite,
-        scratch: &mut Vec<u8>,
+        scratch: &mut Gather,
         pool: &mut QueuePool,
     ) -> io::Result<Flushed> {
         let mut flushed = Flushed::default();
@@ -208,7 +223,7 @@ impl Outbox {
     }
 
     /// One system call: how much was offered, and what came of it.
-    fn write_some(&self, io: &impl TryWrite, scratch: &mut Vec<u8>) -> (usize, io::Result<usize>) {
+    fn write_some(&self, io: &impl TryWrite, scratch: &mut Gather) -> (usize, io::Result<usize>) {
         let Some(head) = self.queue.front() else {
             return (0, Ok(0));
         };
@@ -216,15 +231,19 @@ impl Outbox {
         if self.queue.len() == 1 || rest.len() > COPY_MAX {
             return (rest.len(), io.try_write(rest));
         }
-        scratch.clear();
-        scratch.extend_from_slice(rest);
+        let Gather { bytes, max } = scratch;
+        if rest.len() > *max {
+            return (rest.len(), io.try_write(rest));
+        }
+        bytes.clear();
+        bytes.extend_from_slice(rest);
         for frame in self.queue.iter().skip(1) {
-            if frame.len() > COPY_MAX || scratch.len() + frame.len() > GATHER_MAX {
+            if frame.len() > COPY_MAX || bytes.len() + frame.len() > *max {
                 break;
             }
-            scratch.extend_from_slice(frame);
+            bytes.extend_from_slice(frame);
         }
-        (scratch.len(), io.try_write(scratch))
+        (bytes.len(), io.try_write(bytes))
     }
 
     /// Takes written bytes off the front; how many frames they finished.

@@ -52,14 +52,15 @@ fn filled(policy: OverflowPolicy) -> (Outbox, Vec<Pushed>) {
 fn written(outbox: &mut Outbox) -> Vec<u8> {
     let io = socket(usize::MAX);
     outbox
-        .flush(&io, &mut Vec::new(), &mut Vec::new())
+        .flush(&io, &mut Gather::new(64 * 1024), &mut Vec::new())
         .expect("writes");
     io.written.into_inner()
 }
 
 #[test]
 fn many_small_frames_leave_in_one_write() {
-    let (mut outbox, mut scratch, mut pool) = (Outbox::default(), Vec::new(), Vec::new());
+    let (mut outbox, mut scratch, mut pool) =
+        (Outbox::default(), Gather::new(64 * 1024), Vec::new());
     for i in 0..8 {
         outbox.push(
             frame(i, 100),
@@ -87,7 +88,8 @@ fn many_small_frames_leave_in_one_write() {
 
 #[test]
 fn a_large_frame_is_not_copied() {
-    let (mut outbox, mut scratch, mut pool) = (Outbox::default(), Vec::new(), Vec::new());
+    let (mut outbox, mut scratch, mut pool) =
+        (Outbox::default(), Gather::new(64 * 1024), Vec::new());
     for len in [50_000, 10, 10] {
         outbox.push(
             frame(1, len),
@@ -102,12 +104,13 @@ fn a_large_frame_is_not_copied() {
     let flushed = outbox
         .flush(&socket(usize::MAX), &mut scratch, &mut pool)
         .expect("writes");
-    assert_eq!((flushed.writes, scratch.len()), (2, 20));
+    assert_eq!((flushed.writes, scratch.bytes.len()), (2, 20));
 }
 
 #[test]
 fn a_blocked_socket_keeps_the_rest_in_order() {
-    let (mut outbox, mut scratch, mut pool) = (Outbox::default(), Vec::new(), Vec::new());
+    let (mut outbox, mut scratch, mut pool) =
+        (Outbox::default(), Gather::new(64 * 1024), Vec::new());
     for i in 0..3 {
         outbox.push(frame(i, 10), LIMITS, OverflowPolicy::Disconnect, &mut pool);
     }
@@ -158,7 +161,8 @@ fn bytes_are_bounded_as_well_but_one_large_frame_may_wait_alone() {
 
 #[test]
 fn a_half_written_frame_is_never_dropped() {
-    let (mut outbox, mut scratch, mut pool) = (Outbox::default(), Vec::new(), Vec::new());
+    let (mut outbox, mut scratch, mut pool) =
+        (Outbox::default(), Gather::new(64 * 1024), Vec::new());
     outbox.push(frame(1, 10), LIMITS, OverflowPolicy::DropOldest, &mut pool);
     outbox.push(frame(2, 10), LIMITS, OverflowPolicy::DropOldest, &mut pool);
     outbox
@@ -174,7 +178,8 @@ fn a_half_written_frame_is_never_dropped() {
 
 #[test]
 fn an_empty_outbox_owns_no_heap_and_reuses_its_queue() {
-    let (mut outbox, mut scratch, mut pool) = (Outbox::default(), Vec::new(), Vec::new());
+    let (mut outbox, mut scratch, mut pool) =
+        (Outbox::default(), Gather::new(64 * 1024), Vec::new());
     outbox.push(frame(1, 10), LIMITS, OverflowPolicy::Disconnect, &mut pool);
     outbox
         .flush(&socket(usize::MAX), &mut scratch, &mut pool)
@@ -182,4 +187,23 @@ fn an_empty_outbox_owns_no_heap_and_reuses_its_queue() {
     assert_eq!((outbox.queue.capacity(), pool.len()), (0, 1));
     outbox.push(frame(1, 10), LIMITS, OverflowPolicy::Disconnect, &mut pool);
     assert!(pool.is_empty() && outbox.queue.capacity() > 0);
+}
+
+#[test]
+fn one_write_takes_no_more_than_the_write_buffer_holds() {
+    let (mut outbox, mut pool) = (Outbox::default(), Vec::new());
+    let limits = Limits {
+        messages: 8,
+        bytes: 800,
+    };
+    for i in 0..8 {
+        outbox.push(frame(i, 100), limits, OverflowPolicy::Disconnect, &mut pool);
+    }
+    let io = socket(usize::MAX);
+    let flushed = outbox
+        .flush(&io, &mut Gather::new(400), &mut pool)
+        .expect("writes");
+    assert_eq!((flushed.frames, flushed.writes), (8, 2));
+    let expected: Vec<u8> = (0..8).flat_map(|i| [i; 100]).collect();
+    assert_eq!(*io.written.borrow(), expected);
 }

@@ -11,8 +11,8 @@ use wsc_wire::{Decoder, Message, Opcode};
 
 use super::held;
 use crate::hub::{Later, Shard};
-use crate::protocol::json::{self, ClientFrame, Refusal};
-use crate::protocol::{Control, Disconnect, ErrorCode, LogId, Target};
+use crate::protocol::json::{ClientFrame, Refusal};
+use crate::protocol::{Control, Disconnect, ErrorCode, LogId, Payload, Target};
 use crate::security::Identity;
 use crate::service::{Fault, Severity};
 use crate::session::decide::{Decision, decide};
@@ -132,7 +132,13 @@ impl Reader {
             }
         }
         while !bytes.is_empty() && !self.dead {
-            match self.decoder.decode(bytes) {
+            let decoded = if connection.codec().inflates() {
+                let mut inflater = shard.inflater().borrow_mut();
+                self.decoder.decode_with(bytes, &mut inflater)
+            } else {
+                self.decoder.decode(bytes)
+            };
+            match decoded {
                 Ok(decoded) => {
                     let consumed = decoded.consumed;
                     match decoded.message {
@@ -185,28 +191,19 @@ fn answer_close(shard: &Shard, connection: &Rc<Connection>, code: Option<u16>) {
 fn take(shard: &Rc<Shard>, connection: &Rc<Connection>, message: &Message<'_>, later: &mut Later) {
     match message {
         Message::Text(text) if shard.settings().echo => {
-            echo(shard, connection, Opcode::Text, text.as_bytes());
+            let frame = connection.codec().frame(Opcode::Text, text.as_bytes());
+            shard.push(connection, Rc::new(frame));
         }
         Message::Binary(bytes) if shard.settings().echo => {
-            echo(shard, connection, Opcode::Binary, bytes);
+            let frame = connection.codec().frame(Opcode::Binary, bytes);
+            shard.push(connection, Rc::new(frame));
         }
-        Message::Text(text) => take_text(shard, connection, text, later),
-        Message::Binary(_) => {
-            let message = format!(
-                "binary frames are not spoken in {}, send text",
-                json::SUBPROTOCOL
-            );
-            refuse(
-                shard,
-                connection,
-                &Refusal {
-                    code: ErrorCode::BadFrame,
-                    message,
-                    ref_id: None,
-                },
-            );
+        Message::Text(text) => take_data(shard, connection, Payload::Text(text), later),
+        Message::Binary(bytes) => take_data(shard, connection, Payload::Binary(bytes), later),
+        Message::Ping(payload) => {
+            let pong = wsc_wire::encode(Opcode::Pong, payload);
+            shard.push(connection, Rc::new(pong));
         }
-        Message::Ping(payload) => echo(shard, connection, Opcode::Pong, payload),
         Message::Pong(_) => {
             let session = connection.session();
             let has = session.and_then(|session| session.cursors.borrow_mut().ponged());
@@ -218,8 +215,16 @@ fn take(shard: &Rc<Shard>, connection: &Rc<Connection>, message: &Message<'_>, l
     }
 }
 
-fn echo(shard: &Shard, connection: &Rc<Connection>, opcode: Opcode, payload: &[u8]) {
-    shard.push(connection, Rc::new(wsc_wire::encode(opcode, payload)));
+fn take_data(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    payload: Payload<'_>,
+    later: &mut Later,
+) {
+    match connection.codec().read(payload) {
+        Ok(text) => take_text(shard, connection, &text, later),
+        Err(refusal) => refuse(shard, connection, &refusal),
+    }
 }
 
 fn take_text(shard: &Rc<Shard>, connection: &Rc<Connection>, text: &str, later: &mut Later) {

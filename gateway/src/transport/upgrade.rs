@@ -11,8 +11,8 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::header::{
-    CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -20,8 +20,7 @@ use axum::routing::get;
 
 use super::refusal::Refused;
 use crate::hub::Hub;
-use crate::protocol::Resume;
-use crate::protocol::json::SUBPROTOCOL;
+use crate::protocol::{Codec, Codecs, Compression, Resume};
 use crate::security::{
     BEARER_SUBPROTOCOL, Identity, identity_from_query, subprotocols, token_from_request,
 };
@@ -34,6 +33,8 @@ pub struct Accepted {
     pub identity: Option<Identity>,
     /// Where the client says it was in the logs it followed.
     pub resume: Option<Resume>,
+    /// The form of its frames.
+    pub codec: Codec,
 }
 
 /// What the handler judges by.
@@ -41,6 +42,8 @@ pub struct Accepted {
 pub struct UpgradeState {
     /// Rules, as they are now.
     pub settings: Arc<ArcSwap<Settings>>,
+    /// The forms of frames that are spoken.
+    pub codecs: Arc<Codecs>,
     /// For the number of connections.
     pub hub: Arc<Hub>,
     /// The node is leaving.
@@ -63,7 +66,7 @@ async fn not_found() -> Response {
 
 async fn upgrade(State(state): State<UpgradeState>, uri: Uri, headers: HeaderMap) -> Response {
     match judge(&state, &uri, &headers) {
-        Ok((accepted, protocol)) => switch(&headers, accepted, protocol),
+        Ok((accepted, agreed)) => switch(&headers, accepted, &agreed),
         Err(refused) => refused.into_response(),
     }
 }
@@ -72,7 +75,7 @@ fn judge(
     state: &UpgradeState,
     uri: &Uri,
     headers: &HeaderMap,
-) -> Result<(Accepted, Option<&'static str>), Refused> {
+) -> Result<(Accepted, Agreed), Refused> {
     check_handshake(headers)?;
     let settings = state.settings.load();
     let origin = text(headers, ORIGIN).map_err(|()| Refused::Origin)?;
@@ -89,14 +92,18 @@ fn judge(
     if state.hub.connections() >= settings.max_connections {
         return Err(Refused::Full);
     }
-    let protocol = negotiate(headers)?;
-    Ok((
-        Accepted {
-            identity: identify(&settings, uri, headers)?,
-            resume: resume_from_query(uri)?,
-        },
+    let (codec, protocol) = negotiate(&state.codecs, headers)?;
+    let (compression, extensions) = compress(&settings, headers).unzip();
+    let accepted = Accepted {
+        identity: identify(&settings, uri, headers)?,
+        resume: resume_from_query(uri)?,
+        codec: codec.compressed(compression),
+    };
+    let agreed = Agreed {
         protocol,
-    ))
+        extensions,
+    };
+    Ok((accepted, agreed))
 }
 
 /// RFC 6455 §4.2.1.
@@ -121,21 +128,40 @@ fn check_handshake(headers: &HeaderMap) -> Result<(), Refused> {
     }
 }
 
-/// The subprotocol to answer with. None offered: JSON, unnamed. A token among the offers is not a protocol.
-fn negotiate(headers: &HeaderMap) -> Result<Option<&'static str>, Refused> {
+/// What was agreed on in the handshake, for its answer.
+struct Agreed {
+    protocol: Option<&'static str>,
+    extensions: Option<&'static str>,
+}
+
+/// The subprotocol to answer with, and its codec. None offered: JSON, unnamed. A token among the offers is not a
+/// protocol. The client's first that is spoken wins.
+fn negotiate(
+    codecs: &Codecs,
+    headers: &HeaderMap,
+) -> Result<(Codec, Option<&'static str>), Refused> {
     let mut offered = subprotocols(headers)
         .filter(|name| !name.starts_with(BEARER_SUBPROTOCOL))
         .peekable();
     if offered.peek().is_none() {
-        return Ok(None);
+        return Ok((Codec::default(), None));
     }
-    if offered.any(|name| name == SUBPROTOCOL) {
-        Ok(Some(SUBPROTOCOL))
-    } else {
-        Err(Refused::BadRequest(format!(
-            "Sec-WebSocket-Protocol: only {SUBPROTOCOL} is spoken here"
-        )))
+    match offered.find_map(|name| codecs.named(name)) {
+        Some(codec) => Ok((codec, Some(codec.subprotocol()))),
+        None => Err(Refused::BadRequest(format!(
+            "Sec-WebSocket-Protocol: none of these is offered: {}",
+            codecs.names()
+        ))),
     }
+}
+
+/// permessage-deflate, if it is on and the client offers it in a way that can be kept.
+fn compress(settings: &Settings, headers: &HeaderMap) -> Option<(Compression, &'static str)> {
+    let level = settings.compression?;
+    let offers = headers.get_all(SEC_WEBSOCKET_EXTENSIONS);
+    let offers = offers.iter().filter_map(|value| value.to_str().ok());
+    let agreed = wsc_wire::negotiate(offers)?;
+    Some((Compression::new(level, agreed.window), agreed.answer()))
 }
 
 fn identify(
@@ -172,7 +198,7 @@ fn resume_from_query(uri: &Uri) -> Result<Option<Resume>, Refused> {
     resume.map_err(|error| bad(error.to_string()))
 }
 
-fn switch(headers: &HeaderMap, accepted: Accepted, protocol: Option<&'static str>) -> Response {
+fn switch(headers: &HeaderMap, accepted: Accepted, agreed: &Agreed) -> Response {
     let key = headers
         .get(SEC_WEBSOCKET_KEY)
         .map(HeaderValue::as_bytes)
@@ -184,8 +210,12 @@ fn switch(headers: &HeaderMap, accepted: Accepted, protocol: Option<&'static str
     if let Ok(accept) = HeaderValue::from_bytes(wsc_wire::accept_key(key).as_ref()) {
         answer.insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
-    if let Some(protocol) = protocol {
+    if let Some(protocol) = agreed.protocol {
         answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+    }
+    if let Some(extensions) = agreed.extensions {
+        let extensions = HeaderValue::from_static(extensions);
+        answer.insert(SEC_WEBSOCKET_EXTENSIONS, extensions);
     }
     response.extensions_mut().insert(accepted);
     response

@@ -25,7 +25,6 @@ use super::open::{Opening, open};
 use super::upgrade::Accepted;
 use super::{Socket, reader};
 use crate::hub::Shard;
-use crate::protocol::Codec;
 
 /// The deadline of a handshake in a flood. Good clients need a fraction of it.
 const HURRY: Duration = Duration::from_secs(1);
@@ -137,7 +136,7 @@ async fn begin(shard: Rc<Shard>, upgrade: OnUpgrade, accepted: Accepted, peer: S
     let first = parts.read_buf.to_vec();
     drop(parts.read_buf);
     let socket = Socket::Tcp(parts.io.into_inner());
-    let connection = shard.enter(socket, Codec::Json, peer);
+    let connection = shard.enter(socket, accepted.codec, peer);
     if shard.is_draining() {
         shard.send_away(&connection);
     } else if shard.settings().echo {

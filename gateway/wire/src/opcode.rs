@@ -49,7 +49,7 @@ impl Opcode {
     }
 
     /// Control frames may stand between the fragments of a message, are short and are never fragmented (RFC 6455 5.5).
-    pub(crate) const fn is_control(self) -> bool {
+    pub const fn is_control(self) -> bool {
         match self {
             Self::Close | Self::Ping | Self::Pong => true,
             Self::Continuation | Self::Text | Self::Binary => false,
