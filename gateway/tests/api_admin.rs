@@ -108,7 +108,8 @@ async fn readyz_says_whether_and_why_not() {
 #[tokio::test]
 async fn status_is_what_the_operator_reads() {
     let expected = json!({"node": "chat-abc", "epoch": 17, "phase": "serving", "connections": 12, "users": 10,
-        "remaining": 0, "redis": "none", "peers": ["chat-def"]});
+        "remaining": 0, "redis": "none", "peers": ["chat-def"],
+        "reload": {"problems": [], "waiting_for_restart": []}});
     assert_eq!(port().get("/status").await, (200, expected));
 }
 

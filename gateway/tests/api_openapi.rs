@@ -35,10 +35,14 @@ fn the_openapi_document_is_3_1_and_names_every_route() {
         paths,
         [
             "/v1/broadcasts",
+            "/v1/broadcasts/log",
+            "/v1/groups/{group}/log",
             "/v1/messages",
             "/v1/sessions/{id}",
             "/v1/stats",
+            "/v1/tickets/{ticket}/log",
             "/v1/users/online",
+            "/v1/users/{user}/log",
             "/v1/users/{user}/sessions"
         ]
     );

@@ -27,7 +27,8 @@ async fn come_back(node: &Node, user: &str, resume: &Value) -> Client {
 }
 
 fn url_encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    let bytes: Vec<String> = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    bytes.concat()
 }
 
 #[tokio::test(flavor = "multi_thread")]

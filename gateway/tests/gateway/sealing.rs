@@ -84,8 +84,7 @@ async fn what_redis_sees(sets: &[&str]) -> String {
     monitor.kill().unwrap();
     monitor.wait().unwrap();
     reader.join().unwrap();
-    let seen = seen.lock().clone();
-    seen
+    seen.lock().clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]

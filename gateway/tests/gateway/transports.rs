@@ -119,7 +119,7 @@ async fn a_bad_frame_is_refused_by_name_and_the_session_goes_on(form: Form) {
             "data: expected an object",
         ),
         (
-            json!({"type": "t", "id": "c4", "to": "nobody"}),
+            json!({"type": "typing", "id": "c4", "to": "nobody"}),
             "offline",
             "nobody has no session",
         ),

@@ -72,9 +72,10 @@ impl Wire {
     }
 
     pub async fn connect_for(node: &Node, form: Form, token: &str) -> Self {
-        let offer = match form.deflated() {
-            true => "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n",
-            false => "",
+        let offer = if form.deflated() {
+            "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+        } else {
+            ""
         };
         let mut wire = Self::open(node, form, token, offer).await;
         match wire.hear().await {
@@ -136,9 +137,10 @@ impl Wire {
     }
 
     pub async fn send_payload(&mut self, opcode: Opcode, payload: &[u8]) {
-        let frame = match self.form.deflated() {
-            true => self.deflater.encode(opcode, payload),
-            false => wsc_wire::encode(opcode, payload),
+        let frame = if self.form.deflated() {
+            self.deflater.encode(opcode, payload)
+        } else {
+            wsc_wire::encode(opcode, payload)
         };
         self.send_bytes(&masked(&frame)).await;
     }
@@ -183,9 +185,10 @@ impl Wire {
             self.size = length;
             self.compressed += usize::from(frame[0] & 0x40 != 0);
             let mut masked = masked(&frame);
-            let next = match self.form.deflated() {
-                true => self.decoder.decode_with(&mut masked, &mut self.inflater),
-                false => self.decoder.decode(&mut masked),
+            let next = if self.form.deflated() {
+                self.decoder.decode_with(&mut masked, &mut self.inflater)
+            } else {
+                self.decoder.decode(&mut masked)
             };
             let pong = match next.unwrap().message.expect("a whole frame") {
                 Message::Text(text) => {
