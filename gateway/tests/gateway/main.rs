@@ -13,37 +13,23 @@
 
 // Other tests use the rest of it.
 #[allow(dead_code)]
-#[path = "support/redis.rs"]
+#[path = "../support/redis.rs"]
 mod redis;
 
-#[path = "gateway/client.rs"]
 mod client;
-#[path = "gateway/sandbox.rs"]
 mod sandbox;
-#[path = "gateway/wire.rs"]
 mod wire;
 
-#[path = "gateway/cluster.rs"]
 mod cluster;
-#[path = "gateway/conformance.rs"]
 mod conformance;
-#[path = "gateway/delivery.rs"]
 mod delivery;
-#[path = "gateway/drain.rs"]
 mod drain;
-#[path = "gateway/handshake.rs"]
 mod handshake;
-#[path = "gateway/limits.rs"]
+mod jwt;
 mod limits;
-#[path = "gateway/messages.rs"]
 mod messages;
-#[path = "gateway/outage.rs"]
 mod outage;
-#[path = "gateway/reload.rs"]
 mod reload;
-#[path = "gateway/sealing.rs"]
 mod sealing;
-#[path = "gateway/service.rs"]
 mod service;
-#[path = "gateway/transports.rs"]
 mod transports;

@@ -1,8 +1,5 @@
 //! The `OpenAPI` document: the committed copy is the served one, and it says what callers rely on.
 
-// Helpers of a test file are tests too.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
 use serde_json::{Value, json};
 
 #[test]

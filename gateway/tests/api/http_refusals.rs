@@ -1,25 +1,11 @@
 //! The HTTP API over real sockets: every way to be refused, and what it says.
 
-// Helpers of a test file are tests too.
-// Each test file uses its part of the support.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
-#[path = "api_support/http.rs"]
-mod http;
-#[path = "api_support/service.rs"]
-mod service;
-
 use std::time::Duration;
 
-use http::HttpApi;
+use super::support::http::HttpApi;
+use super::support::service::{Behaviour, KEY, MAX_BODY};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use service::{Behaviour, KEY, MAX_BODY};
 
 async fn send(api: &HttpApi, body: &str) -> (u16, Value) {
     api.call(Method::POST, "/v1/messages", body).await

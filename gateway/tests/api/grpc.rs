@@ -1,22 +1,9 @@
 //! The gRPC API over real sockets: what reaches the service and what comes back; health, reflection, the stop.
 
-// Helpers of a test file are tests too. Each test file uses its part of the support.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
-#[path = "api_support/grpc.rs"]
-mod grpc;
-#[path = "api_support/service.rs"]
-mod service;
-
 use std::time::Duration;
 
-use grpc::{GrpcApi, keyed, to_bob};
-use service::{Call, KEY};
+use super::support::grpc::{GrpcApi, keyed, to_bob};
+use super::support::service::{Call, KEY};
 use tokio::net::TcpStream;
 use tonic::{Code, Status};
 use tonic_health::pb::health_client::HealthClient;

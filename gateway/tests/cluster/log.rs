@@ -1,18 +1,5 @@
 //! What every log must do, run over memory and over a real Redis.
 
-#![allow(
-    missing_docs,
-    dead_code,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-
-#[path = "support/redis.rs"]
-mod redis;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +10,7 @@ use wsc_gateway::cluster::{Listener, RedisParams};
 use wsc_gateway::log::{AckState, Append, Appended, Gap, Log, MemoryLog, RedisLog, Retention};
 use wsc_gateway::protocol::{GroupId, LogId, NodeId, Position, UserId};
 
-use redis::RedisServer;
+use crate::support::redis::RedisServer;
 
 const RETENTION: Retention = Retention {
     age: Duration::from_secs(3600),

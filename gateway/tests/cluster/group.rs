@@ -1,29 +1,16 @@
 //! One suite for every store of groups: memory and Redis must not be told apart by it. Then what only Redis can get wrong: a
 //! join or leave that ends between two of its steps.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "support/cluster.rs"]
-#[macro_use]
-#[allow(dead_code, unused_macros, unreachable_pub, clippy::unused_async)]
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::nodes::user;
+use crate::support::redis::RedisServer;
+use crate::support::subject::{Mailbox, redis_node};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use support::nodes::user;
-use support::redis::RedisServer;
-use support::subject::{Mailbox, redis_node};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wsc_gateway::group::{

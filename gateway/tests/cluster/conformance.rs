@@ -1,25 +1,12 @@
 //! One suite for every implementation of the cluster's interfaces: memory and Redis must not be told apart by it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "support/cluster.rs"]
-#[macro_use]
-#[allow(dead_code, unused_macros, unreachable_pub, clippy::unused_async)]
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::nodes::{record, user, within};
+use crate::support::redis::RedisServer;
+use crate::support::subject::{Kind, LEASE, Mailbox, Subject, down, info, redis_node_with};
 use bytes::Bytes;
-use support::nodes::{record, user, within};
-use support::redis::RedisServer;
-use support::subject::{Kind, LEASE, Mailbox, Subject, down, info, redis_node_with};
 use tokio_util::sync::CancellationToken;
 use wsc_gateway::cluster::redis::{RedisDirectory, RedisRegistry};
 use wsc_gateway::cluster::{

@@ -1,23 +1,9 @@
 //! The HTTP API over real sockets: what reaches the service and what comes back.
 
-// Helpers of a test file are tests too.
-// Each test file uses its part of the support.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
-#[path = "api_support/http.rs"]
-mod http;
-#[path = "api_support/service.rs"]
-mod service;
-
-use http::HttpApi;
+use super::support::http::HttpApi;
+use super::support::service::Call;
 use reqwest::Method;
 use serde_json::{Value, json};
-use service::Call;
 
 async fn send(api: &HttpApi, body: &str) -> (u16, Value) {
     api.call(Method::POST, "/v1/messages", body).await

@@ -1,26 +1,13 @@
 //! Who counts as a node of the cluster, and what of its users is seen: crash, farewell, namesakes, overflow, passwords.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "support/cluster.rs"]
-#[macro_use]
-#[allow(dead_code, unused_macros, unreachable_pub, clippy::unused_async)]
-mod support;
-
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use support::ground::{Ground, TIMEOUT};
-use support::nodes::{Node, Recorder, params, within};
-use support::redis::RedisServer;
+use crate::support::ground::{Ground, TIMEOUT};
+use crate::support::nodes::{Node, Recorder, params, within};
+use crate::support::redis::RedisServer;
 use tokio::time::Instant;
 use wsc_gateway::cluster::routing::Policy;
 use wsc_gateway::cluster::{Backend, ClusterError, ClusterParams, Link, Password, RedisParams};

@@ -1,8 +1,5 @@
 //! `/metrics` as a scraper reads it: every line parses, every name is announced, no label comes from a user.
 
-// Helpers of a test file are tests too.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

@@ -1,10 +1,8 @@
 //! Tokens that must be refused, each with the reason that is given, and those that must not.
 
-// Helpers of a test file are tests too.
 #![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::needless_pass_by_value
+    clippy::needless_pass_by_value,
+    reason = "a test's `json!` is written where it is used"
 )]
 
 use std::time::Duration;

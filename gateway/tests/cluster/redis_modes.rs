@@ -1,26 +1,13 @@
 //! The kinds of Redis that a cluster of nodes can live in, each with real processes: TLS, a user with few rights, Sentinels
 //! and their failover, a Redis Cluster and a slot that moves, and how many connections a node holds.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "support/cluster.rs"]
-#[macro_use]
-#[allow(dead_code, unused_macros, unreachable_pub, clippy::unused_async)]
-mod support;
-
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::nodes::{Node, params, within};
+use crate::support::redis::{RedisServer, Scratch, free_port};
 use redis::{Pipeline, Script};
-use support::nodes::{Node, params, within};
-use support::redis::{RedisServer, Scratch, free_port};
 use tokio::time::Instant;
 use wsc_gateway::cluster::{
     Address, Backend, Link, Password, RedisParams, RedisTls, Sentinels, Topology,
@@ -137,7 +124,7 @@ async fn redis_by_tls_is_known_by_its_authority_and_name() {
 
 /// The line that `docs/operations.md` gives; documentation that locks out is worse than none.
 fn documented_user() -> Vec<String> {
-    let docs = include_str!("../../docs/operations.md");
+    let docs = include_str!("../../../docs/operations.md");
     let line = docs
         .lines()
         .find(|line| line.starts_with("ACL SETUSER wsc "));

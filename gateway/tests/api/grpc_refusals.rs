@@ -1,22 +1,9 @@
 //! The gRPC API over real sockets: every way to be refused, and what it says.
 
-// Helpers of a test file are tests too. Each test file uses its part of the support.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
-#[path = "api_support/grpc.rs"]
-mod grpc;
-#[path = "api_support/service.rs"]
-mod service;
-
 use std::time::Duration;
 
-use grpc::{GrpcApi, keyed, to_bob};
-use service::{Behaviour, KEY, MAX_BODY, rendered};
+use super::support::grpc::{GrpcApi, keyed, to_bob};
+use super::support::service::{Behaviour, KEY, MAX_BODY, rendered};
 use tonic::{Code, Request, Status};
 use wsc_gateway::api::Reflection;
 use wsc_proto::v1::kick_request::Target;

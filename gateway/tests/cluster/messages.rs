@@ -1,23 +1,10 @@
 //! Messages between several nodes in one process: who gets what, how often, and in which order.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "support/cluster.rs"]
-#[macro_use]
-#[allow(dead_code, unused_macros, unreachable_pub, clippy::unused_async)]
-mod support;
-
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::support::ground::{Ground, TIMEOUT};
+use crate::support::nodes::{Node, params, reporter, user, within};
 use bytes::Bytes;
-use support::ground::{Ground, TIMEOUT};
-use support::nodes::{Node, params, reporter, user, within};
 use wsc_gateway::cluster::{Backend, ClusterError, Forward, Link};
 
 over_both!(

@@ -1,8 +1,5 @@
 //! The admin port, over real sockets, also while the rest of the process is stuck.
 
-// Helpers of a test file are tests too.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
-
 use std::fmt;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};

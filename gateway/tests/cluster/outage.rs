@@ -1,25 +1,12 @@
 //! Redis dies, is wiped, falls silent, is not there yet: the cluster says so, loses no memory over it, and heals by itself.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "support/cluster.rs"]
-#[macro_use]
-#[allow(dead_code, unused_macros, unreachable_pub, clippy::unused_async)]
-mod support;
-
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use crate::support::nodes::{Node, params, user, within};
+use crate::support::proxy::Proxy;
+use crate::support::redis::RedisServer;
 use bytes::Bytes;
-use support::nodes::{Node, params, user, within};
-use support::proxy::Proxy;
-use support::redis::RedisServer;
 use tokio::time::Instant;
 use wsc_gateway::cluster::{Backend, ClusterError, Forward, Link, RedisParams};
 

@@ -1,0 +1,5 @@
+//! What the tests of the APIs share.
+
+pub(crate) mod grpc;
+pub(crate) mod http;
+pub(crate) mod service;
