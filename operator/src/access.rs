@@ -48,7 +48,7 @@ const PRUNED: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
 pub const TABLE: &[Access] = &[
     watched("", "configmaps", PRUNED),
     watched("", "persistentvolumeclaims", KEPT),
-    watched("", "pods", &["list", "watch"]),
+    watched("", "pods", &["list", "patch", "watch"]),
     watched("", "secrets", KEPT),
     watched("", "serviceaccounts", KEPT),
     watched("", "services", PRUNED),

@@ -63,7 +63,7 @@ impl Census {
     }
 
     /// Takes new numbers; says whether they are worth a look.
-    fn publish(&self, key: &(String, String), counts: Counts, now: Instant) -> bool {
+    pub fn publish(&self, key: &(String, String), counts: Counts, now: Instant) -> bool {
         let mut published = self.0.lock();
         // The first answer is always news, also when no pod gave one: until then the last status' numbers stand.
         if let Some(known) = published.get(key)

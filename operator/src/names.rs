@@ -24,6 +24,9 @@ pub const CONFIG_HASH: &str = "wsc.dev/config-hash";
 /// Annotation of every owned object: what was last applied, so that a field dropped from the desired state is noticed.
 pub const APPLIED_HASH: &str = "wsc.dev/applied-hash";
 
+/// Annotation of a pod: Kubernetes takes away the pods with the lowest first.
+pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
 /// Key of the configuration file in its `ConfigMap`.
 pub const CONFIG_FILE: &str = "gateway.yaml";
 

@@ -1,4 +1,4 @@
-//! Scaling out gives pods that share the cluster; scaling in drains the pods that go.
+//! Scaling out gives pods that share the cluster; scaling in drains the pods that go, the emptiest first.
 
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use wsc_e2e::resource::sample;
 use wsc_e2e::wait::until;
 
 const SOON: Duration = Duration::from_secs(10);
+/// The operator counts connections every ten seconds.
+const COUNTED_WITHIN: Duration = Duration::from_secs(30);
 /// Three pods that drain at once, each within its deadline, and their clients' return.
 const DRAINED_WITHIN: Duration = Duration::from_mins(1);
 /// RFC 6455: the service restarts.
@@ -32,11 +34,22 @@ async fn scaling_to_five_shares_the_cluster_and_scaling_to_two_drains_it() -> Re
             );
         }
         everyone_talks(&clients, "on five pods").await?;
+        let busy = pods.get(1..3).unwrap_or_default();
+        let mut guests = Vec::new();
+        for (n, pod) in busy.iter().enumerate() {
+            let who = Who::user(&format!("guest-{n}")).at(pod);
+            guests.push(ChatClient::connect(&gateway, who).await?);
+        }
+        await_counted(&gateway, busy, 2).await?;
 
         gateway
             .kubectl(&["scale", "wsg/chat", "--replicas=2"])
             .await?;
         let stay = await_pods(&gateway, 2).await?;
+        ensure!(
+            busy.iter().all(|pod| stay.contains(pod)),
+            "{busy:?} held the most connections, {stay:?} stayed"
+        );
         for (client, pod) in clients.iter().zip(&pods) {
             if stay.contains(pod) {
                 ensure!(
@@ -53,6 +66,28 @@ async fn scaling_to_five_shares_the_cluster_and_scaling_to_two_drains_it() -> Re
         gateway.await_mesh(2, READY_WITHIN).await?;
         Ok(())
     })
+    .await
+}
+
+/// The status says that each of these pods holds so many connections.
+async fn await_counted(gateway: &Gateway, pods: &[String], connections: u64) -> Result<()> {
+    until(
+        "the status to count connections",
+        COUNTED_WITHIN,
+        async || {
+            let status = gateway.get().await?.data["status"].clone();
+            let counted = |pod: &String| {
+                let of_pods = status["pods"].as_array();
+                of_pods.is_some_and(|all| {
+                    all.iter()
+                        .any(|found| found["name"] == **pod && found["connections"] == connections)
+                })
+            };
+            Ok(held(pods.iter().all(counted), || {
+                status["pods"].to_string()
+            }))
+        },
+    )
     .await
 }
 

@@ -64,10 +64,10 @@ pub struct PodCount {
 }
 
 impl PodCount {
-    /// A fresh answer.
-    pub const fn new(connections: i64, phase: Phase, redis: RedisLink) -> Self {
+    /// A fresh answer. What no pod can hold is cut, so that no sum over pods overflows.
+    pub fn new(connections: i64, phase: Phase, redis: RedisLink) -> Self {
         Self {
-            connections,
+            connections: connections.clamp(0, i64::from(i32::MAX)),
             phase,
             redis,
             missed: 0,

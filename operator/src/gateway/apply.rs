@@ -6,6 +6,7 @@
 //! others back, except those that would be wrong without it. May be cut off anywhere: the next run goes on.
 
 mod covers;
+mod deletion_cost;
 mod rollout;
 mod settled;
 mod volume;
@@ -247,6 +248,9 @@ impl Run<'_> {
                     || self.context.settled.knows(&place, &body, &live_body)
                 {
                     return Ok(());
+                }
+                if object.kind == Kind::Deployment && deletion_cost::shrinks(live, &body) {
+                    deletion_cost::tell_pods(self.desired, self.context).await;
                 }
                 // A namesake that came in between has another uid, and the API server refuses.
                 if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {

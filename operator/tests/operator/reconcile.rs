@@ -10,7 +10,7 @@ use kube::runtime::events::Reporter;
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 use wsc_operator::api::WebSocketGateway;
-use wsc_operator::census::Census;
+use wsc_operator::census::{Census, Counts, Phase, PodCount, RedisLink};
 use wsc_operator::context::Context;
 use wsc_operator::error::Error;
 use wsc_operator::gateway::reconcile;
@@ -637,4 +637,86 @@ async fn generated_keys_show_nowhere_but_in_their_secret_and_are_never_drawn_aga
     world.set_spec(json!({"replicas": 2, "wsc": {"distributed": {"enabled": true}}}));
     world.settle().await;
     assert_eq!(world.fake.get(&auth).unwrap()["data"], drawn);
+}
+
+/// A gateway pod with so many connections, as the census found it.
+fn pods_with(world: &World, connections: &[(&str, i64)]) {
+    let mut counts = Counts::default();
+    for (pod, held) in connections {
+        let body = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": pod, "namespace": "default", "labels": {
+                "app.kubernetes.io/managed-by": "wsc-operator", "app.kubernetes.io/component": "gateway",
+                "wsc.dev/gateway": "chat"}},
+        });
+        world
+            .fake
+            .put(&format!("/api/v1/namespaces/default/pods/{pod}"), body);
+        let count = PodCount::new(*held, Phase::Serving, RedisLink::Up);
+        counts.insert((*pod).to_owned(), count);
+    }
+    let key = ("default".to_owned(), "chat".to_owned());
+    world
+        .context
+        .census
+        .publish(&key, counts, tokio::time::Instant::now());
+}
+
+#[tokio::test]
+async fn before_a_scale_in_each_pod_is_told_what_it_costs_to_lose_it() {
+    let world = World::cluster();
+    world.settle().await;
+    pods_with(
+        &world,
+        &[("chat-a", 700), ("chat-b", 3), ("chat-c", i64::MAX)],
+    );
+    let distributed = json!({"distributed": {"enabled": true}});
+    world.set_spec(json!({"replicas": 2, "wsc": distributed}));
+    let mut told = writes(&world.reconcile().await);
+    let last = told
+        .iter()
+        .position(|line| line == "APPLY deployments/chat")
+        .unwrap();
+    let mut before: Vec<String> = told
+        .drain(..last)
+        .filter(|line| line.contains("pods/"))
+        .collect();
+    before.sort();
+    assert_eq!(
+        before,
+        [
+            "MERGE pods/chat-a",
+            "MERGE pods/chat-b",
+            "MERGE pods/chat-c"
+        ]
+    );
+    let costs = ["chat-a", "chat-b", "chat-c"].map(|pod| {
+        let pod = world
+            .fake
+            .get(&format!("/api/v1/namespaces/default/pods/{pod}"))
+            .unwrap();
+        pod["metadata"]["annotations"]["controller.kubernetes.io/pod-deletion-cost"].clone()
+    });
+    assert_eq!(costs, ["700", "3", "2147483647"]);
+
+    world.set_spec(json!({"replicas": 4, "wsc": distributed}));
+    let written = writes(&world.reconcile().await);
+    assert!(
+        written.iter().all(|line| !line.contains("pods/")),
+        "{written:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_pod_that_cannot_be_told_does_not_hold_up_a_scale_in() {
+    let world = World::cluster();
+    world.settle().await;
+    pods_with(&world, &[("chat-a", 1), ("chat-b", 2)]);
+    world.fake.fail("MERGE pods/chat-a", 404);
+    world.set_spec(json!({"replicas": 2, "wsc": {"distributed": {"enabled": true}}}));
+    let written = writes(&world.reconcile().await);
+    assert!(
+        written.contains(&"APPLY deployments/chat".to_owned()),
+        "{written:?}"
+    );
 }
