@@ -3,10 +3,13 @@
 //! Types only: what a field means for an object is decided in `gateway/validate` and `gateway/build`. Every field has a
 //! default that the API server fills in, and every bound is in the schema, so that what is admitted can be decoded.
 
+mod autoscaling;
 mod crd;
 mod disruption;
+mod ingress;
 mod listeners;
 mod managed_redis;
+mod network_policy;
 mod quantity;
 mod rules;
 mod scheduling;
@@ -14,10 +17,13 @@ mod service;
 mod status;
 mod workload;
 
+pub use autoscaling::AutoscalingSpec;
 pub use crd::{crd, crd_yaml};
 pub use disruption::DisruptionSpec;
+pub use ingress::IngressSpec;
 pub use listeners::{ADMIN_PORT, GrpcListener, HttpListener, ListenersSpec};
 pub use managed_redis::{ManagedRedisSpec, PersistenceSpec};
+pub use network_policy::NetworkPolicySpec;
 pub use quantity::{Quantity, ResourcesSpec};
 pub use scheduling::SchedulingSpec;
 pub use service::{ServiceSpec, ServiceType, TrafficPolicy};
@@ -104,6 +110,12 @@ pub struct WebSocketGatewaySpec {
     pub managed_redis: ManagedRedisSpec,
     /// How clients inside and outside the cluster reach the gateway.
     pub service: ServiceSpec,
+    /// The way in from outside over an Ingress controller.
+    pub ingress: IngressSpec,
+    /// Who may reach which port of the pods, and where the pods may go.
+    pub network_policy: NetworkPolicySpec,
+    /// The autoscaler that sets this resource's `replicas`.
+    pub autoscaling: AutoscalingSpec,
     /// How a gateway pod empties itself before it goes.
     pub drain: DrainConfig,
     /// How many gateway pods may be gone at a time when Kubernetes' nodes are emptied.
@@ -127,6 +139,9 @@ impl Default for WebSocketGatewaySpec {
             listeners: ListenersSpec::default(),
             managed_redis: ManagedRedisSpec::default(),
             service: ServiceSpec::default(),
+            ingress: IngressSpec::default(),
+            network_policy: NetworkPolicySpec::default(),
+            autoscaling: AutoscalingSpec::default(),
             drain: DrainConfig::default(),
             disruption: DisruptionSpec::default(),
             wsc: WscConfig::default(),

@@ -4,7 +4,9 @@
 //! is pruned; `access` and the watches follow the list.
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::ApiResource;
 use kube::{Resource, ResourceExt};
@@ -22,6 +24,10 @@ pub enum Kind {
     ConfigMap,
     /// Clients', peers' and Redis' addresses.
     Service,
+    /// Who may reach which port.
+    NetworkPolicy,
+    /// The way in from outside.
+    Ingress,
     /// Redis' volume.
     PersistentVolumeClaim,
     /// Redis.
@@ -30,18 +36,23 @@ pub enum Kind {
     PodDisruptionBudget,
     /// The gateways.
     Deployment,
+    /// What sets the resource's own number of replicas.
+    HorizontalPodAutoscaler,
 }
 
 impl Kind {
     /// Every kind, in the order of application: what others need comes first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::ServiceAccount,
         Self::ConfigMap,
         Self::Service,
+        Self::NetworkPolicy,
+        Self::Ingress,
         Self::PersistentVolumeClaim,
         Self::StatefulSet,
         Self::PodDisruptionBudget,
         Self::Deployment,
+        Self::HorizontalPodAutoscaler,
     ];
 
     /// Group, version and plural.
@@ -50,10 +61,13 @@ impl Kind {
             Self::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),
             Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
             Self::Service => ApiResource::erase::<Service>(&()),
+            Self::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
+            Self::Ingress => ApiResource::erase::<Ingress>(&()),
             Self::PersistentVolumeClaim => ApiResource::erase::<PersistentVolumeClaim>(&()),
             Self::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
             Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
             Self::Deployment => ApiResource::erase::<Deployment>(&()),
+            Self::HorizontalPodAutoscaler => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
         }
     }
 
@@ -63,10 +77,13 @@ impl Kind {
             Self::ServiceAccount => "ServiceAccount",
             Self::ConfigMap => "ConfigMap",
             Self::Service => "Service",
+            Self::NetworkPolicy => "NetworkPolicy",
+            Self::Ingress => "Ingress",
             Self::PersistentVolumeClaim => "PersistentVolumeClaim",
             Self::StatefulSet => "StatefulSet",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::Deployment => "Deployment",
+            Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
         }
     }
 
@@ -82,7 +99,13 @@ impl Kind {
     /// Volumes stay until the resource goes, so that a Redis that is switched off and on again finds its data.
     pub const fn is_pruned(self) -> bool {
         match self {
-            Self::ConfigMap | Self::Service | Self::StatefulSet | Self::PodDisruptionBudget => true,
+            Self::ConfigMap
+            | Self::Service
+            | Self::NetworkPolicy
+            | Self::Ingress
+            | Self::StatefulSet
+            | Self::PodDisruptionBudget
+            | Self::HorizontalPodAutoscaler => true,
             Self::ServiceAccount | Self::PersistentVolumeClaim | Self::Deployment => false,
         }
     }

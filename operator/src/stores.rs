@@ -32,15 +32,29 @@ pub struct Stores {
 impl Stores {
     /// The objects of one kind.
     pub fn owned(&self, kind: Kind) -> &Arc<Cache<DynamicObject>> {
-        let [account, config, service, volume, set, budget, deployment] = &self.owned;
+        let [
+            account,
+            config,
+            service,
+            policy,
+            ingress,
+            volume,
+            set,
+            budget,
+            deployment,
+            autoscaler,
+        ] = &self.owned;
         match kind {
             Kind::ServiceAccount => account,
             Kind::ConfigMap => config,
             Kind::Service => service,
+            Kind::NetworkPolicy => policy,
+            Kind::Ingress => ingress,
             Kind::PersistentVolumeClaim => volume,
             Kind::StatefulSet => set,
             Kind::PodDisruptionBudget => budget,
             Kind::Deployment => deployment,
+            Kind::HorizontalPodAutoscaler => autoscaler,
         }
     }
 

@@ -32,6 +32,11 @@ const SPEC: &[Rule] = &[
         path: ".wsc.distributed.nodeDiscovery",
     },
     Rule {
+        cel: "!self.autoscaling.enabled || self.autoscaling.maxReplicas <= 1 || self.wsc.distributed.enabled",
+        message: "more than one replica needs wsc.distributed.enabled: true",
+        path: ".autoscaling.maxReplicas",
+    },
+    Rule {
         cel: "self.listeners.http.port != self.listeners.grpc.port",
         message: "HTTP and gRPC need a port each",
         path: ".listeners.grpc.port",
@@ -95,6 +100,18 @@ const SERVICE: &[Rule] = &[
     },
 ];
 
+const INGRESS: &[Rule] = &[Rule {
+    cel: "self.hosts.all(host, host.matches('^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))",
+    message: "must be names such as chat.example.org or *.example.org",
+    path: ".hosts",
+}];
+
+const AUTOSCALING: &[Rule] = &[Rule {
+    cel: "self.minReplicas <= self.maxReplicas",
+    message: "must be at least minReplicas",
+    path: ".maxReplicas",
+}];
+
 const PERSISTENCE: &[Rule] = &[Rule {
     cel: "!self.enabled || !oldSelf.enabled || (has(self.storageClassName) ? self.storageClassName : '') == (has(oldSelf.storageClassName) ? oldSelf.storageClassName : '')",
     message: "the storage class of a volume cannot change",
@@ -112,6 +129,14 @@ pub(super) fn disruption(schema: &mut Schema) {
 
 pub(super) fn service(schema: &mut Schema) {
     attach(schema, SERVICE);
+}
+
+pub(super) fn ingress(schema: &mut Schema) {
+    attach(schema, INGRESS);
+}
+
+pub(super) fn autoscaling(schema: &mut Schema) {
+    attach(schema, AUTOSCALING);
 }
 
 pub(super) fn persistence(schema: &mut Schema) {

@@ -3,9 +3,12 @@
 //! One file per owned object. To add one: write its file, add it to [`build`], and add its kind to `owned::Kind` and its
 //! verbs to `access` if they are new; the compiler and the golden files ask for the rest.
 
+mod autoscaler;
 mod budget;
 mod config_map;
 mod deployment;
+mod ingress;
+mod network_policy;
 mod nodes_service;
 mod pod;
 mod redis_config;
@@ -54,6 +57,13 @@ pub fn build(input: &Validated) -> Result<Desired, Error> {
         Object::new(Kind::Service, &service::build(input))?,
         Object::new(Kind::Service, &nodes_service::build(input))?,
     ];
+    let policies = [network_policy::gateway(input), network_policy::redis(input)];
+    for policy in policies.iter().flatten() {
+        objects.push(Object::new(Kind::NetworkPolicy, policy)?);
+    }
+    if let Some(ingress) = ingress::build(input) {
+        objects.push(Object::new(Kind::Ingress, &ingress)?);
+    }
     if let Some(redis) = &input.redis {
         objects.push(Object::new(
             Kind::ConfigMap,
@@ -78,6 +88,9 @@ pub fn build(input: &Validated) -> Result<Desired, Error> {
         Kind::Deployment,
         &deployment::build(input, &hash),
     )?);
+    if let Some(autoscaler) = autoscaler::build(input) {
+        objects.push(Object::new(Kind::HorizontalPodAutoscaler, &autoscaler)?);
+    }
     Ok(Desired {
         gateway: input.names.gateway().to_owned(),
         namespace: input.namespace.clone(),

@@ -12,8 +12,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use super::dereference::Dereferenced;
 use crate::api::{
-    DisruptionSpec, PullPolicy, PullSecret, ResourcesSpec, SchedulingSpec, ServiceSpec,
-    WebSocketGatewaySpec,
+    AutoscalingSpec, DisruptionSpec, IngressSpec, NetworkPolicySpec, PullPolicy, PullSecret,
+    ResourcesSpec, SchedulingSpec, ServiceSpec, WebSocketGatewaySpec,
 };
 use crate::names::{Component, Names};
 
@@ -27,6 +27,8 @@ pub struct Defaults {
     pub gateway_image: String,
     /// The managed Redis' image.
     pub redis_image: String,
+    /// The operator's own namespace: from there it asks gateways how they are.
+    pub operator_namespace: String,
 }
 
 /// A resource that can be built.
@@ -50,6 +52,14 @@ pub struct Validated {
     pub redis: Option<ManagedRedis>,
     /// The Service of clients.
     pub service: ServiceSpec,
+    /// The Ingress.
+    pub ingress: IngressSpec,
+    /// The policies.
+    pub network_policy: NetworkPolicySpec,
+    /// From where the operator asks gateways how they are.
+    pub operator_namespace: String,
+    /// The autoscaler.
+    pub autoscaling: AutoscalingSpec,
     /// The budget.
     pub disruption: DisruptionSpec,
     /// Keys of the resource that this release does not act on.
@@ -159,6 +169,9 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
         listeners,
         managed_redis,
         service,
+        ingress,
+        network_policy,
+        autoscaling,
         drain,
         disruption,
         wsc,
@@ -193,6 +206,10 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
         secrets: secrets::plan(input)?,
         redis: ManagedRedis::plan(wsc, managed_redis, defaults),
         service: service.clone(),
+        ingress: ingress.clone(),
+        network_policy: network_policy.clone(),
+        operator_namespace: defaults.operator_namespace.clone(),
+        autoscaling: autoscaling.clone(),
         disruption: disruption.clone(),
     })
 }

@@ -100,6 +100,18 @@ fn wrong() -> Vec<(Value, &'static str)> {
             "spec.service.loadBalancerSourceRanges",
         ),
         (
+            json!({"ingress": {"hosts": ["chat.example.org", "Chat_1"]}}),
+            "spec.ingress.hosts",
+        ),
+        (
+            json!({"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}),
+            "spec.autoscaling.maxReplicas",
+        ),
+        (
+            json!({"autoscaling": {"enabled": true}}),
+            "spec.autoscaling.maxReplicas",
+        ),
+        (
             json!({"drain": {"window": "50s", "deadline": "10s"}}),
             "spec.drain.deadline",
         ),

@@ -22,6 +22,7 @@ pub fn defaults() -> Defaults {
     Defaults {
         gateway_image: "wsc-gateway:test".to_owned(),
         redis_image: "redis:test".to_owned(),
+        operator_namespace: "wsc-system".to_owned(),
     }
 }
 

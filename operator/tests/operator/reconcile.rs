@@ -352,6 +352,33 @@ async fn what_is_no_longer_wanted_goes_but_never_volumes_secrets_or_what_others_
 }
 
 #[tokio::test]
+async fn the_ways_in_and_the_autoscaler_come_and_go_with_their_switches() {
+    let spec = |enabled: bool| {
+        let switch = json!({"enabled": enabled});
+        json!({
+            "replicas": 3, "wsc": {"distributed": {"enabled": true}},
+            "ingress": switch, "networkPolicy": switch, "autoscaling": switch,
+        })
+    };
+    let world = World::new(spec(true));
+    world.settle().await;
+    world.fake.edit(DEPLOYMENT, |deployment| {
+        deployment["status"] = json!({"replicas": 3, "updatedReplicas": 3});
+    });
+    world.set_spec(spec(false));
+    assert_eq!(
+        deletions(&world.reconcile().await),
+        [
+            "DELETE networkpolicies/chat",
+            "DELETE networkpolicies/chat-redis",
+            "DELETE ingresses/chat",
+            "DELETE horizontalpodautoscalers/chat",
+        ]
+    );
+    world.settle().await;
+}
+
+#[tokio::test]
 async fn a_missing_secret_is_told_once_and_heals() {
     let reference =
         json!({"wsc": {"security": {"jwt": {"secretRef": {"name": "ours", "key": "signing"}}}}});

@@ -1,0 +1,155 @@
+//! The `NetworkPolicies` of gateway pods and of the managed Redis.
+//!
+//! Ports are named as the containers name them. Peers reach each other through Redis, so no port is open among them.
+
+use k8s_openapi::api::networking::v1::{
+    NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+    NetworkPolicyPort, NetworkPolicySpec as Rules,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::REDIS_PORT;
+use crate::api::NetworkPolicySpec;
+use crate::gateway::validate::Validated;
+use crate::names::Component;
+
+/// Where name servers listen.
+const DNS: i32 = 53;
+
+pub(super) fn gateway(input: &Validated) -> Option<NetworkPolicy> {
+    let NetworkPolicySpec {
+        enabled,
+        clients,
+        apis,
+        metrics,
+        egress,
+    } = &input.network_policy;
+    if !enabled {
+        return None;
+    }
+    let mut ingress = Vec::with_capacity(3);
+    if input.config.wsc.enabled {
+        ingress.push(from(clients.clone(), &["ws"]));
+    }
+    let apis = if apis.is_empty() {
+        vec![pods(LabelSelector::default())]
+    } else {
+        apis.clone()
+    };
+    ingress.push(from(apis, &["http", "grpc"]));
+    let mut watchers = vec![namespace(&input.operator_namespace)];
+    watchers.extend(metrics.iter().cloned());
+    ingress.push(from(watchers, &["admin"]));
+    let egress = egress.as_ref().map(|rules| {
+        let mut all = vec![names()];
+        if input.redis.is_some() {
+            all.push(to_redis(input));
+        }
+        all.extend(rules.iter().cloned());
+        all
+    });
+    Some(policy(input, Component::Gateway, (ingress, egress)))
+}
+
+/// Redis asks nothing of anybody, and only this gateway's pods ask it.
+pub(super) fn redis(input: &Validated) -> Option<NetworkPolicy> {
+    if !input.network_policy.enabled || input.redis.is_none() {
+        return None;
+    }
+    let gateways = LabelSelector {
+        match_labels: Some(input.names.selector(Component::Gateway)),
+        match_expressions: None,
+    };
+    let ingress = vec![from(vec![pods(gateways)], &["redis"])];
+    Some(policy(input, Component::Redis, (ingress, Some(Vec::new()))))
+}
+
+fn policy(
+    input: &Validated,
+    component: Component,
+    (ingress, egress): (
+        Vec<NetworkPolicyIngressRule>,
+        Option<Vec<NetworkPolicyEgressRule>>,
+    ),
+) -> NetworkPolicy {
+    let name = match component {
+        Component::Gateway => input.names.gateway().to_owned(),
+        Component::Redis => input.names.redis(),
+    };
+    let mut types = vec!["Ingress".to_owned()];
+    types.extend(egress.is_some().then(|| "Egress".to_owned()));
+    NetworkPolicy {
+        metadata: input.meta(&name, component),
+        spec: Some(Rules {
+            pod_selector: Some(LabelSelector {
+                match_labels: Some(input.names.selector(component)),
+                match_expressions: None,
+            }),
+            ingress: Some(ingress),
+            egress,
+            policy_types: Some(types),
+        }),
+    }
+}
+
+/// No peers: everyone.
+fn from(peers: Vec<NetworkPolicyPeer>, ports: &[&str]) -> NetworkPolicyIngressRule {
+    let ports = ports
+        .iter()
+        .map(|name| port(IntOrString::String((*name).to_owned()), "TCP"));
+    NetworkPolicyIngressRule {
+        from: (!peers.is_empty()).then_some(peers),
+        ports: Some(ports.collect()),
+    }
+}
+
+fn names() -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule {
+        to: None,
+        ports: Some(
+            ["UDP", "TCP"]
+                .map(|protocol| port(IntOrString::Int(DNS), protocol))
+                .into(),
+        ),
+    }
+}
+
+fn to_redis(input: &Validated) -> NetworkPolicyEgressRule {
+    let redis = LabelSelector {
+        match_labels: Some(input.names.selector(Component::Redis)),
+        match_expressions: None,
+    };
+    NetworkPolicyEgressRule {
+        to: Some(vec![pods(redis)]),
+        ports: Some(vec![port(IntOrString::Int(i32::from(REDIS_PORT)), "TCP")]),
+    }
+}
+
+fn port(port: IntOrString, protocol: &str) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        port: Some(port),
+        protocol: Some(protocol.to_owned()),
+        end_port: None,
+    }
+}
+
+/// Pods of the resource's namespace.
+fn pods(selector: LabelSelector) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        pod_selector: Some(selector),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+/// All pods of a namespace, by the label that the API server gives each.
+fn namespace(name: &str) -> NetworkPolicyPeer {
+    let label = ("kubernetes.io/metadata.name".to_owned(), name.to_owned());
+    NetworkPolicyPeer {
+        namespace_selector: Some(LabelSelector {
+            match_labels: Some([label].into()),
+            match_expressions: None,
+        }),
+        ..NetworkPolicyPeer::default()
+    }
+}
