@@ -31,6 +31,7 @@ pub mod service;
 pub mod session;
 pub mod settings;
 pub mod telemetry;
+pub mod ticket;
 pub mod transport;
 
 pub use app::Gateway;

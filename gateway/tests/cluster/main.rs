@@ -24,3 +24,4 @@ mod membership;
 mod messages;
 mod outage;
 mod redis_modes;
+mod tickets;

@@ -1,0 +1,31 @@
+//! Customer service: tickets, the agents they are given to, and the queues in which they wait.
+//!
+//! [`Desk`] is the whole of it as one pure value: a command, the time and the rules give a new state, events and due times,
+//! or a refusal that leaves everything as it was. Every node holds a copy; nothing but a commit of [`store`] makes a step
+//! real, and a commit succeeds only on the version that the step was worked out on. So there is one logic, in one place,
+//! and no two nodes can give a ticket to two agents.
+
+mod agent;
+mod clerk;
+mod command;
+mod desk;
+mod event;
+mod refusal;
+mod rules;
+mod skill;
+pub mod store;
+#[allow(clippy::module_inception)] // one noun a file, and this is the module's own
+mod ticket;
+
+pub use agent::{Agent, Availability};
+pub use clerk::{Bell, Clerk, ClerkStats, DeskError, Manual, News, clerk};
+pub use command::{Command, NewTicket, Party, TransferTo};
+pub use desk::{Changes, Desk, Field, Moment, QueueView, Reply};
+pub use event::{Event, PassedBecause, Record, Step};
+pub use refusal::Refusal;
+pub use rules::{Reminders, Rules};
+pub use skill::{Queue, Skill, SkillError};
+pub use ticket::{ClosedBecause, Offer, State, Ticket};
+
+/// Wall-clock time of the desk in Unix milliseconds: the store's clock, the same for all nodes.
+pub type Millis = u64;

@@ -1,0 +1,403 @@
+//! `Clerk`: the one task of a node that works on the desk. Everyone else holds a [`Bell`] and rings for it.
+//!
+//! It takes what has been asked for together: bring the copy up to date, do all of it, commit it at once. When another
+//! node was faster it undoes everything and begins again on the newer version, with a growing, jittered pause and not for
+//! ever. Only what was committed is answered and told, and whatever was committed is: a commit whose answer is lost is asked
+//! for again by its token until it is known what became of it, and an end in the middle of one waits for its answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::store::{Commit, DeskStore, Loaded, Version, Write};
+use super::{Command, Desk, Event, Field, Millis, Moment, Refusal, Reply, Rules};
+use crate::cluster::ClusterError;
+
+/// Orders that wait for the clerk. Whoever asks waits for room; what comes from sessions coming and going does not, and
+/// is made up for by the next look at who is there.
+const ORDERS: usize = 1024;
+
+/// Orders taken at once: what one commit can carry without keeping Redis from its other work.
+const BATCH: usize = 64;
+
+/// How long conflicts are tried again before the callers are told to come back.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The pause after the first conflict, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(40));
+
+/// Why something asked of the desk was not done.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DeskError {
+    /// It cannot be.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The store could not be reached; unless it refused, the step may have been made all the same.
+    #[error("the ticket desk cannot be reached")]
+    Store(#[source] ClusterError),
+    /// Other nodes were faster for too long, or too much is asked for.
+    #[error("the ticket desk is busy")]
+    Busy,
+    /// The gateway is ending.
+    #[error("the ticket desk is closed")]
+    Ended,
+}
+
+/// What is told of a commit, in the order of commits of this node.
+#[derive(Clone, Debug)]
+pub struct News {
+    /// The version that it made.
+    pub version: Version,
+    /// What happened.
+    pub events: Vec<Event>,
+}
+
+type Look = Box<dyn FnOnce(&Desk, Millis) + Send>;
+
+enum Order {
+    Do(Command, oneshot::Sender<Result<Reply, DeskError>>),
+    Look(Look, oneshot::Sender<DeskError>),
+}
+
+/// What a clerk goes by; a reload swaps it.
+#[derive(Clone, Debug)]
+pub struct Manual {
+    /// The rules.
+    pub rules: Rules,
+    /// How long closed tickets and records are kept.
+    pub keep: Millis,
+    /// Whether steps are recorded.
+    pub record: bool,
+}
+
+/// Counters of a node's clerk.
+#[derive(Debug, Default)]
+pub struct ClerkStats {
+    /// Commits.
+    pub commits: AtomicU64,
+    /// Commits that another node forestalled.
+    pub conflicts: AtomicU64,
+    /// Calls that the store failed.
+    pub failures: AtomicU64,
+    /// News of sessions for which there was no room.
+    pub dropped: AtomicU64,
+    /// Events for which there was no room on their way to those concerned.
+    pub untold: AtomicU64,
+    /// Commits whose answer was lost and that turned out to have been made.
+    pub found: AtomicU64,
+}
+
+/// The desk as the rest of the node sees it. Cheap to clone.
+#[derive(Clone)]
+pub struct Bell {
+    orders: mpsc::Sender<Order>,
+    store: Arc<dyn DeskStore>,
+    manual: Arc<ArcSwap<Manual>>,
+    stats: Arc<ClerkStats>,
+}
+
+/// See the module.
+pub struct Clerk {
+    orders: mpsc::Receiver<Order>,
+    store: Arc<dyn DeskStore>,
+    manual: Arc<ArcSwap<Manual>>,
+    stats: Arc<ClerkStats>,
+    news: mpsc::Sender<News>,
+    desk: Desk,
+    version: Version,
+    /// The commit of which it is not known whether it was made, and what is to be told if it was. Nothing else is begun
+    /// before that is known, so there is at most one.
+    unsettled: Option<(Commit, Vec<Event>)>,
+    ending: CancellationToken,
+}
+
+/// A clerk and the handle to it. What it tells goes to `news`, which it never waits for.
+pub fn clerk(store: Arc<dyn DeskStore>, manual: Manual, news: mpsc::Sender<News>) -> (Bell, Clerk) {
+    let (sender, orders) = mpsc::channel(ORDERS);
+    let manual = Arc::new(ArcSwap::from_pointee(manual));
+    let stats = Arc::<ClerkStats>::default();
+    let bell = Bell {
+        orders: sender,
+        store: store.clone(),
+        manual: manual.clone(),
+        stats: stats.clone(),
+    };
+    let clerk = Clerk {
+        orders,
+        store,
+        manual,
+        stats,
+        news,
+        desk: Desk::default(),
+        version: Version(0),
+        unsettled: None,
+        ending: CancellationToken::new(),
+    };
+    (bell, clerk)
+}
+
+impl Bell {
+    /// Has a command done.
+    pub async fn ask(&self, command: Command) -> Result<Reply, DeskError> {
+        let (answer, answered) = oneshot::channel();
+        let order = Order::Do(command, answer);
+        self.orders
+            .send(order)
+            .await
+            .map_err(|_| DeskError::Ended)?;
+        answered.await.map_err(|_| DeskError::Ended)?
+    }
+
+    /// Has a command done without waiting for it, or for room.
+    pub fn note(&self, command: Command) {
+        let order = Order::Do(command, oneshot::channel().0);
+        if self.orders.try_send(order).is_err() {
+            self.stats.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Looks at the desk as it is now.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Desk, Millis) -> T + Send + 'static,
+    ) -> Result<T, DeskError> {
+        let (answer, answered) = oneshot::channel();
+        let (fail, failed) = oneshot::channel();
+        let look = Box::new(move |desk: &Desk, now| {
+            // Whoever asked may have stopped waiting.
+            let _gone = answer.send(look(desk, now));
+        });
+        let order = Order::Look(look, fail);
+        self.orders
+            .send(order)
+            .await
+            .map_err(|_| DeskError::Ended)?;
+        match answered.await {
+            Ok(seen) => Ok(seen),
+            Err(_) => Err(failed.await.unwrap_or(DeskError::Ended)),
+        }
+    }
+
+    /// What else is kept.
+    pub fn store(&self) -> &Arc<dyn DeskStore> {
+        &self.store
+    }
+
+    /// What the clerk goes by.
+    pub fn manual(&self) -> Arc<Manual> {
+        self.manual.load_full()
+    }
+
+    /// Goes by this from now on, for what is open too.
+    pub fn go_by(&self, manual: Manual) {
+        self.manual.store(Arc::new(manual));
+        self.note(Command::Settle);
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> &ClerkStats {
+        &self.stats
+    }
+}
+
+impl Clerk {
+    /// Works until cancelled. What has been begun is brought to its end: a commit that nobody waits for any more may have
+    /// been made, and what was made must be told. The store's deadlines and [`PATIENCE`] bound that.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        self.ending = cancel.clone();
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let forgotten = self.unsettled.is_some();
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                () = sleep(PATIENCE), if forgotten => {
+                    // Still unknown: it is asked for again with the next orders, or next time.
+                    let _unknown = self.settle_forgotten().await;
+                }
+                taken = self.orders.recv_many(&mut batch, BATCH) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    self.serve(std::mem::take(&mut batch)).await;
+                }
+            }
+        }
+        let _unknown = self.settle_forgotten().await;
+    }
+
+    /// Finds out what became of the commit whose answer was lost.
+    async fn settle_forgotten(&mut self) -> Result<(), DeskError> {
+        let Some((commit, _)) = &self.unsettled else {
+            return Ok(());
+        };
+        let made = self.store.commit(commit).await;
+        let made = made.map_err(|error| self.failed(error))?;
+        let forgotten = self.unsettled.take();
+        if let (Some(version), Some((_, events))) = (made, forgotten) {
+            self.stats.found.fetch_add(1, Relaxed);
+            self.stats.commits.fetch_add(1, Relaxed);
+            self.tell(version, events);
+        }
+        Ok(())
+    }
+
+    async fn serve(&mut self, orders: Vec<Order>) {
+        let (mut commands, mut answers, mut looks) = (Vec::new(), Vec::new(), Vec::new());
+        for order in orders {
+            match order {
+                Order::Do(command, answer) => {
+                    commands.push(command);
+                    answers.push(answer);
+                }
+                Order::Look(look, fail) => looks.push((look, fail)),
+            }
+        }
+        match self.settle(&commands, &mut looks).await {
+            Ok(replies) => {
+                for (answer, reply) in answers.into_iter().zip(replies) {
+                    let _gone = answer.send(reply.map_err(DeskError::Refused));
+                }
+            }
+            Err(error) => {
+                for answer in answers {
+                    let _gone = answer.send(Err(error.clone()));
+                }
+                for (_, fail) in looks {
+                    let _gone = fail.send(error.clone());
+                }
+            }
+        }
+    }
+
+    /// Brings all of it into one commit.
+    async fn settle(
+        &mut self,
+        commands: &[Command],
+        looks: &mut Vec<(Look, oneshot::Sender<DeskError>)>,
+    ) -> Result<Vec<Result<Reply, Refusal>>, DeskError> {
+        let begun = Instant::now();
+        let mut pause = PAUSE.0;
+        self.settle_forgotten().await?;
+        loop {
+            let loaded = self.store.load(self.version).await;
+            let now = self.take(&loaded.map_err(|error| self.failed(error))?);
+            for (look, _) in looks.drain(..) {
+                look(&self.desk, now);
+            }
+            let manual = self.manual.load_full();
+            let replies = self.work(commands, now, &manual.rules);
+            if self.desk.changes().is_empty() {
+                self.desk.take_changes();
+                return Ok(replies);
+            }
+            let commit = self.write(&manual);
+            if let Some(version) = self.commit(commit, begun + PATIENCE).await? {
+                self.version = version;
+                self.stats.commits.fetch_add(1, Relaxed);
+                let changes = self.desk.take_changes();
+                self.tell(version, changes.events);
+                return Ok(replies);
+            }
+            self.desk.undo();
+            self.stats.conflicts.fetch_add(1, Relaxed);
+            if begun.elapsed() > PATIENCE {
+                return Err(DeskError::Busy);
+            }
+            sleep(pause.mul_f64(rand::random_range(0.0..1.0))).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// Makes it real, asking again as long as it is not known whether it is. If it stays unknown, the step is undone here
+    /// and remembered.
+    async fn commit(
+        &mut self,
+        commit: Commit,
+        until: Instant,
+    ) -> Result<Option<Version>, DeskError> {
+        let mut pause = PAUSE.1;
+        loop {
+            let error = match self.store.commit(&commit).await {
+                Ok(made) => return Ok(made),
+                Err(error) => self.failed(error),
+            };
+            // Whoever ends waits for the answer, not for a store that is away.
+            if Instant::now() > until || self.ending.is_cancelled() {
+                let events = self.desk.changes().events.clone();
+                self.desk.undo();
+                self.unsettled = Some((commit, events));
+                return Err(error);
+            }
+            sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+            pause *= 2;
+        }
+    }
+
+    fn work(
+        &mut self,
+        commands: &[Command],
+        now: Millis,
+        rules: &Rules,
+    ) -> Vec<Result<Reply, Refusal>> {
+        let roll = rand::random();
+        let moment = Moment { now, roll };
+        let desk = &mut self.desk;
+        let work = commands
+            .iter()
+            .map(|command| desk.apply(command, moment, rules));
+        work.collect()
+    }
+
+    fn take(&mut self, loaded: &Loaded) -> Millis {
+        if loaded.whole {
+            self.desk = Desk::default();
+        }
+        for (field, text) in &loaded.fields {
+            self.desk.read(field, text.as_deref());
+        }
+        self.version = loaded.version;
+        loaded.now
+    }
+
+    fn write(&self, manual: &Manual) -> Commit {
+        let changes = self.desk.changes();
+        let write = |field: &Field| {
+            let written = self.desk.write(field, &manual.rules);
+            let (text, due) = written.map_or((None, None), |(text, due)| (Some(text), due));
+            Write {
+                field: field.clone(),
+                text,
+                due,
+            }
+        };
+        let records = changes.events.iter().filter(|_| manual.record);
+        Commit {
+            token: rand::random(),
+            based_on: self.version,
+            writes: changes.fields().map(write).collect(),
+            records: records.filter_map(Event::record).collect(),
+            closed: changes.closed.clone(),
+            keep: manual.keep,
+        }
+    }
+
+    fn tell(&self, version: Version, events: Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
+        let lost = events.len() as u64;
+        if self.news.try_send(News { version, events }).is_err() {
+            self.stats.untold.fetch_add(lost, Relaxed);
+        }
+    }
+
+    fn failed(&self, error: ClusterError) -> DeskError {
+        self.stats.failures.fetch_add(1, Relaxed);
+        DeskError::Store(error)
+    }
+}

@@ -1,0 +1,329 @@
+//! `RedisDesk`: the desk in Redis, everything under the tag `t` and so in one slot.
+//!
+//! | name | type | holds |
+//! |---|---|---|
+//! | `version` | string | the version |
+//! | `desk` | hash | field → its text |
+//! | `changed` | sorted set | field → the version that changed it last, gone ones too |
+//! | `history` | sorted set | the last versions; whoever stands on an older one loads everything |
+//! | `due` | sorted set | field → when its time comes |
+//! | `heard` | sorted set | ticket → when something was said last |
+//! | `done` | sorted set | the tokens of the last commits → the version each made |
+//! | `closed` | sorted set | tickets that are over → when |
+//! | `closed:<ticket>` | string, expires | a ticket that is over |
+//! | `records:<ticket>` | stream, expires after the end | what happened |
+//!
+//! Times are Redis' own. A version is Redis' clock in microseconds, or one more than the last: it never comes twice.
+
+use std::sync::{Arc, LazyLock};
+
+use ::redis::{Pipeline, Script};
+use futures_util::future::BoxFuture;
+
+use super::{Commit, DeskStore, Due, HISTORY, Loaded, MAX_RECORDS, Version};
+use crate::cluster::ClusterError;
+use crate::cluster::redis::RedisLink;
+use crate::protocol::TicketId;
+use crate::ticket::{Field, Millis, Record, Ticket};
+
+/// The tag of all keys.
+const TAG: &str = "t";
+
+/// KEYS version, desk, changed, history · ARGV since. Returns {version, ms, whole, {field, text or '', …}}.
+static LOAD: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local version = redis.call('GET', KEYS[1]) or '0'
+if version == ARGV[1] then return {version, now, 0, {}} end
+if ARGV[1] == '0' or not redis.call('ZSCORE', KEYS[4], ARGV[1]) then
+  return {version, now, 1, redis.call('HGETALL', KEYS[2])}
+end
+local told = {}
+for _, field in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. ARGV[1], '+inf')) do
+  told[#told + 1] = field
+  told[#told + 1] = redis.call('HGET', KEYS[2], field) or ''
+end
+return {version, now, 0, told}
+",
+    )
+});
+
+/// KEYS version, desk, changed, history, due, heard, closed, done, then one for each record and each closed ticket two (the
+/// ticket, its records) · ARGV based on, keep ms, most records, history, numbers of fields, records and closed tickets,
+/// token, then field, text or '', due or '' for each field; json for each record; id, json for each closed ticket.
+/// Returns the new version, or '0' if the store has moved on: then nothing was touched. A token that is known is answered
+/// with what it made.
+static COMMIT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local made = redis.call('ZSCORE', KEYS[8], ARGV[8])
+if made then return string.format('%.0f', tonumber(made)) end
+local version = redis.call('GET', KEYS[1]) or '0'
+if version ~= ARGV[1] then return '0' end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local next = time[1] * 1000000 + time[2]
+if next <= tonumber(version) then next = tonumber(version) + 1 end
+next = string.format('%.0f', next)
+local keep = tonumber(ARGV[2])
+local key, at = 9, 9
+for _ = 1, tonumber(ARGV[5]) do
+  local field, text, due = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  if text == '' then
+    redis.call('HDEL', KEYS[2], field)
+    if string.sub(field, 1, 2) == 't:' then redis.call('ZREM', KEYS[6], string.sub(field, 3)) end
+  else
+    redis.call('HSET', KEYS[2], field, text)
+  end
+  if due == '' then redis.call('ZREM', KEYS[5], field) else redis.call('ZADD', KEYS[5], due, field) end
+  redis.call('ZADD', KEYS[3], next, field)
+  at = at + 3
+end
+for _ = 1, tonumber(ARGV[6]) do
+  redis.call('XADD', KEYS[key], 'MAXLEN', '~', ARGV[3], '*', 'r', ARGV[at])
+  key, at = key + 1, at + 1
+end
+for _ = 1, tonumber(ARGV[7]) do
+  redis.call('SET', KEYS[key], ARGV[at + 1], 'PX', keep)
+  redis.call('PEXPIRE', KEYS[key + 1], keep)
+  redis.call('ZADD', KEYS[7], now, ARGV[at])
+  key, at = key + 2, at + 2
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', '(' .. string.format('%.0f', now - keep))
+redis.call('ZADD', KEYS[4], next, next)
+redis.call('ZADD', KEYS[8], next, ARGV[8])
+redis.call('ZREMRANGEBYRANK', KEYS[8], 0, -tonumber(ARGV[4]) - 1)
+local over = redis.call('ZCARD', KEYS[4]) - tonumber(ARGV[4])
+if over > 0 then
+  redis.call('ZREMRANGEBYRANK', KEYS[4], 0, over - 1)
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', redis.call('ZRANGE', KEYS[4], 0, 0)[1])
+end
+redis.call('SET', KEYS[1], next)
+return next
+",
+    )
+});
+
+/// KEYS due, heard · ARGV most. Returns {field, the last message's time or '', …}.
+static DUE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local told = {}
+for _, field in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])) do
+  told[#told + 1] = field
+  told[#told + 1] = redis.call('ZSCORE', KEYS[2], string.sub(field, 3)) or ''
+end
+return told
+",
+    )
+});
+
+/// KEYS desk, heard · ARGV field, ticket.
+static HEARD: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[2], string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)), ARGV[2])
+return 1
+",
+    )
+});
+
+/// See the module.
+#[derive(Debug)]
+pub struct RedisDesk {
+    link: Arc<RedisLink>,
+}
+
+impl RedisDesk {
+    /// Over this link.
+    pub fn new(link: Arc<RedisLink>) -> Self {
+        Self { link }
+    }
+
+    fn key(&self, name: &str) -> String {
+        self.link.key(TAG, name)
+    }
+
+    async fn load(&self, since: Version) -> Result<Loaded, ClusterError> {
+        let script = &LOAD;
+        let mut call = script.key(self.key("version"));
+        call.key(self.key("desk"))
+            .key(self.key("changed"))
+            .key(self.key("history"))
+            .arg(since.0);
+        let (version, now, whole, told): (u64, Millis, u8, Vec<String>) =
+            self.link.run("ticket load", &call).await?;
+        Ok(Loaded {
+            version: Version(version),
+            now,
+            whole: whole == 1,
+            fields: pairs(&told)
+                .filter_map(|(field, text)| {
+                    let text = (!text.is_empty()).then(|| text.to_owned());
+                    Some((Field::parse(field)?, text))
+                })
+                .collect(),
+        })
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<Option<Version>, ClusterError> {
+        let script = &COMMIT;
+        let mut call = script.key(self.key("version"));
+        for name in [
+            "desk", "changed", "history", "due", "heard", "closed", "done",
+        ] {
+            call.key(self.key(name));
+        }
+        call.arg(commit.based_on.0)
+            .arg(commit.keep.max(1))
+            .arg(MAX_RECORDS)
+            .arg(HISTORY)
+            .arg(commit.writes.len())
+            .arg(commit.records.len())
+            .arg(commit.closed.len())
+            .arg(commit.token);
+        for write in &commit.writes {
+            let due = write.due.map(|due| due.to_string());
+            call.arg(write.field.to_string())
+                .arg(write.text.as_deref().unwrap_or_default())
+                .arg(due.unwrap_or_default());
+        }
+        for record in &commit.records {
+            call.key(self.key(&format!("records:{}", record.ticket)))
+                .arg(json(record));
+        }
+        for ticket in &commit.closed {
+            call.key(self.key(&format!("closed:{}", ticket.id)))
+                .key(self.key(&format!("records:{}", ticket.id)))
+                .arg(ticket.id.as_str())
+                .arg(json(ticket));
+        }
+        let version: u64 = self.link.run("ticket commit", &call).await?;
+        Ok((version > 0).then_some(Version(version)))
+    }
+
+    async fn due(&self, most: usize) -> Result<Vec<Due>, ClusterError> {
+        let script = &DUE;
+        let mut call = script.key(self.key("due"));
+        call.key(self.key("heard")).arg(most);
+        let told: Vec<String> = self.link.run("ticket due", &call).await?;
+        let due = pairs(&told).filter_map(|(field, heard)| {
+            Some(Due {
+                field: Field::parse(field)?,
+                heard: heard.parse().ok(),
+            })
+        });
+        Ok(due.collect())
+    }
+
+    async fn heard(&self, ticket: &TicketId) -> Result<(), ClusterError> {
+        let script = &HEARD;
+        let mut call = script.key(self.key("desk"));
+        call.key(self.key("heard"))
+            .arg(Field::Ticket(ticket.clone()).to_string())
+            .arg(ticket.as_str());
+        self.link.run("ticket heard", &call).await
+    }
+
+    async fn closed(&self, ids: &[String]) -> Result<Vec<Ticket>, ClusterError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = Pipeline::new();
+        let get = pipeline.cmd("MGET");
+        for id in ids {
+            get.arg(self.key(&format!("closed:{id}")));
+        }
+        let (texts,): (Vec<Option<String>>,) = self.link.query("ticket closed", &pipeline).await?;
+        let read = |text: Option<String>| serde_json::from_str(&text?).ok();
+        Ok(texts.into_iter().filter_map(read).collect())
+    }
+
+    async fn closed_page(&self, skip: usize, most: usize) -> Result<Vec<Ticket>, ClusterError> {
+        let mut pipeline = Pipeline::new();
+        pipeline
+            .cmd("ZREVRANGE")
+            .arg(self.key("closed"))
+            .arg(skip)
+            .arg(skip.saturating_add(most).saturating_sub(1));
+        let (ids,): (Vec<String>,) = self.link.query("ticket closed", &pipeline).await?;
+        self.closed(&ids).await
+    }
+
+    async fn records(&self, ticket: &TicketId) -> Result<Vec<Record>, ClusterError> {
+        let mut pipeline = Pipeline::new();
+        pipeline
+            .cmd("XRANGE")
+            .arg(self.key(&format!("records:{ticket}")))
+            .arg("-")
+            .arg("+");
+        let (entries,): (Vec<(String, Vec<String>)>,) =
+            self.link.query("ticket records", &pipeline).await?;
+        let read = |(_, entry): (String, Vec<String>)| serde_json::from_str(entry.get(1)?).ok();
+        Ok(entries.into_iter().filter_map(read).collect())
+    }
+}
+
+/// Strings, numbers and maps with string keys: nothing that JSON could refuse.
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn pairs(told: &[String]) -> impl Iterator<Item = (&str, &str)> {
+    told.chunks_exact(2).filter_map(|pair| match pair {
+        [field, text] => Some((field.as_str(), text.as_str())),
+        _ => None,
+    })
+}
+
+impl DeskStore for RedisDesk {
+    fn load(&self, since: Version) -> BoxFuture<'_, Result<Loaded, ClusterError>> {
+        Box::pin(self.load(since))
+    }
+
+    fn commit<'a>(
+        &'a self,
+        commit: &'a Commit,
+    ) -> BoxFuture<'a, Result<Option<Version>, ClusterError>> {
+        Box::pin(self.commit(commit))
+    }
+
+    fn due(&self, most: usize) -> BoxFuture<'_, Result<Vec<Due>, ClusterError>> {
+        Box::pin(self.due(most))
+    }
+
+    fn heard<'a>(&'a self, ticket: &'a TicketId) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(self.heard(ticket))
+    }
+
+    fn closed<'a>(
+        &'a self,
+        ticket: &'a TicketId,
+    ) -> BoxFuture<'a, Result<Option<Ticket>, ClusterError>> {
+        Box::pin(async move {
+            let found = self.closed(&[ticket.to_string()]).await?;
+            Ok(found.into_iter().next())
+        })
+    }
+
+    fn closed_page(
+        &self,
+        skip: usize,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<Ticket>, ClusterError>> {
+        Box::pin(self.closed_page(skip, most))
+    }
+
+    fn records<'a>(
+        &'a self,
+        ticket: &'a TicketId,
+    ) -> BoxFuture<'a, Result<Vec<Record>, ClusterError>> {
+        Box::pin(self.records(ticket))
+    }
+}
