@@ -250,7 +250,7 @@ async fn what_a_wedged_link_lost_is_read_from_the_log() {
     assert_eq!(bob.hear().await, "m1");
     redis.kill();
     eventually("the loss of redis is noticed", || async {
-        one.status().await["link"] != "up"
+        one.status().await["redis"] != "up"
     })
     .await;
     alice
