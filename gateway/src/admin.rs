@@ -150,7 +150,7 @@ impl Admin {
         let serve = move || {
             runtime.block_on(async move {
                 match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => serve_http(listener, admin_router(source), stop).await,
+                    Ok(listener) => serve_http(listener, admin_router(source), None, stop).await,
                     Err(error) => tracing::error!(%error, "the admin port cannot be served"),
                 }
             });

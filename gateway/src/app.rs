@@ -29,12 +29,14 @@ use crate::api::{
 };
 use crate::cluster::Cluster;
 use crate::delivery::Delivery;
-use crate::hub::{self, Hub, ShardContext, ShardThread};
+use crate::hub::{self, Hub, ShardContext, ShardInbox, ShardThread};
+use crate::jwks::JwksKeeper;
 use crate::protocol::CodecError;
-use crate::security::{ApiKeyGuard, Sealer};
+use crate::security::{ApiKeyGuard, FetchedKeys, Sealer};
 use crate::service::{Event, EventFilterError, Service, Statistics};
 use crate::settings::{Secrets, Settings, SettingsError};
 use crate::telemetry::{BuildInfo, Instruments, Metrics};
+use crate::tls::TlsListeners;
 use crate::transport::{UpgradeState, accept_forever, upgrade_router};
 
 use listeners::Listeners;
@@ -76,7 +78,10 @@ pub struct Gateway {
     started: GatewayConfig,
     options: Options,
     secrets: ArcSwap<Secrets>,
+    /// The keys of tokens, where they are fetched.
+    fetched: Option<Arc<FetchedKeys>>,
     guard: ApiKeyGuard,
+    tls: TlsListeners,
     sealer: Arc<Sealer>,
     instruments: Instruments,
     reloaded: Arc<ArcSwap<ReloadStatus>>,
@@ -107,9 +112,14 @@ impl Gateway {
         mut options: Options,
     ) -> Result<Arc<Self>, StartError> {
         let extensions = std::mem::take(&mut options.extensions);
-        let settings = Arc::new(options.settings(&config)?);
+        let jwks = options.jwks(&config).map_err(SettingsError::from)?;
+        let fetched = jwks.as_ref().map(JwksKeeper::keys);
+        let settings = options.settings(&config, &options.secrets, fetched.clone())?;
+        let settings = Arc::new(settings);
         let live = Arc::new(ArcSwap::from(settings.clone()));
         let guard = ApiKeyGuard::new(options.secrets.api_keys()?);
+        let instruments = Instruments::default();
+        let tls = options.tls(&config, &instruments)?;
         let sealer = Sealer::new(options.seal_keys(&config)?);
         let listeners = Listeners::bind(&config)?;
         let addresses = listeners.addresses();
@@ -129,10 +139,13 @@ impl Gateway {
             &running,
         );
         let refusing = Arc::new(AtomicBool::new(false));
-        let instruments = Instruments::default();
         instruments.apply(&config.wsc.performance);
+        if let Some(jwks) = jwks {
+            tasks.spawn(jwks.run(instruments.clone(), running.child_token()));
+        }
         let upgrades = UpgradeState {
             settings: live.clone(),
+            instruments: instruments.clone(),
             codecs: options.codecs()?,
             hub: hub.clone(),
             draining: refusing.clone(),
@@ -143,35 +156,28 @@ impl Gateway {
             delivery: delivery.clone(),
             settings: settings.clone(),
             instruments: instruments.clone(),
+            tls: tls.ws.clone(),
             upgrades: options.pages(middleware.around(upgrade_router(upgrades))),
             service: service.clone(),
         };
-        let shards = inboxes.into_iter();
-        let shards = shards.map(|inbox| hub::spawn(inbox, context.clone(), running.child_token()));
-        let shards = shards
-            .collect::<Result<_, _>>()
-            .map_err(StartError::Thread)?;
+        let shards = start_shards(inboxes, &context, &running)?;
         let calls: Arc<dyn MessageService> = Arc::new(NodeApi::new(
             (hub.clone(), cluster.clone()),
             delivery.clone(),
             live.clone(),
         ));
         outbound.connect(calls.clone());
-        let api = ApiContext {
-            service: calls,
-            guard: guard.clone(),
-            instruments: instruments.clone(),
-            max_body_bytes: config.wsc.security.max_message_size.len(),
-            deadline: API_DEADLINE,
-        };
+        let api = api_context(&config, (calls, guard.clone()), &instruments);
         let (grpc, health) = api::grpc_routes(api.clone(), reflection(&config)).await?;
         let gateway = Arc::new(Self {
             addresses,
             config: ArcSwap::from_pointee(config.clone()),
             started: config,
             secrets: ArcSwap::from_pointee(options.secrets.clone()),
+            fetched,
             options,
             guard,
+            tls,
             sealer,
             instruments: instruments.clone(),
             reloaded: Arc::default(),
@@ -219,9 +225,15 @@ impl Gateway {
         self.tasks.spawn(api::serve_http(
             listeners.http,
             api::http_router(api),
+            self.tls.http.clone(),
             self.serving.clone(),
         ));
-        let serving = api::serve_grpc(listeners.grpc, grpc, self.serving.clone());
+        let serving = api::serve_grpc(
+            listeners.grpc,
+            grpc,
+            self.tls.grpc.clone(),
+            self.serving.clone(),
+        );
         self.tasks.spawn(async move {
             if let Err(error) = serving.await {
                 tracing::error!(%error, "the gRPC API has ended");
@@ -268,6 +280,30 @@ impl Gateway {
     /// Resolves when somebody asked for a drain on the admin port.
     pub async fn drain_requested(&self) {
         self.drain_requested.notified().await;
+    }
+}
+
+fn start_shards(
+    inboxes: Vec<ShardInbox>,
+    context: &ShardContext,
+    running: &CancellationToken,
+) -> Result<Vec<ShardThread>, StartError> {
+    let shards = inboxes.into_iter();
+    let shards = shards.map(|inbox| hub::spawn(inbox, context.clone(), running.child_token()));
+    shards.collect::<Result<_, _>>().map_err(StartError::Thread)
+}
+
+fn api_context(
+    config: &GatewayConfig,
+    (service, guard): (Arc<dyn MessageService>, ApiKeyGuard),
+    instruments: &Instruments,
+) -> ApiContext {
+    ApiContext {
+        service,
+        guard,
+        instruments: instruments.clone(),
+        max_body_bytes: config.wsc.security.max_message_size.len(),
+        deadline: API_DEADLINE,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The binary's arguments, and what follows from them before anything runs.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
@@ -8,7 +9,7 @@ use wsc_config::GatewayConfig;
 
 use crate::app::Options;
 use crate::dev::{self, Dev};
-use crate::security::{JwtSettings, TokenVerifier};
+use crate::security::{JwtSettings, KeySet, Keys, TokenVerifier};
 use crate::service::Extensions;
 use crate::settings::Secrets;
 use crate::telemetry::{LogHandle, LogSettings, init_logs};
@@ -143,11 +144,12 @@ impl Arguments {
     }
 }
 
+/// Who makes tokens: always by `jwt-key`, wherever the gateway itself finds the keys that it checks them with.
 fn verifier(config: &GatewayConfig, secrets: &Secrets) -> anyhow::Result<TokenVerifier> {
-    let key = secrets
-        .jwt_key
-        .as_ref()
-        .context("no jwt-key: give --secrets-dir")?;
-    let settings = JwtSettings::from_config(&config.wsc.security, key.as_bytes());
-    TokenVerifier::new(settings).context("jwt-key")
+    let security = &config.wsc.security;
+    let key = secrets.jwt_key.as_ref();
+    let key = key.context("no jwt-key: give --secrets-dir")?;
+    let keys = KeySet::one(security.jwt.algorithm, key)?;
+    let settings = JwtSettings::from_config(security);
+    Ok(TokenVerifier::new(settings, Keys::Fixed(Arc::new(keys))))
 }

@@ -24,6 +24,7 @@ pub mod delivery;
 pub mod dev;
 pub mod group;
 pub mod hub;
+pub mod jwks;
 pub mod log;
 pub mod protocol;
 pub mod security;
@@ -32,6 +33,7 @@ pub mod session;
 pub mod settings;
 pub mod telemetry;
 pub mod ticket;
+pub mod tls;
 pub mod transport;
 
 pub use app::Gateway;

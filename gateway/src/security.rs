@@ -7,10 +7,13 @@
 mod api_key;
 mod claims;
 mod credentials;
+mod fetched_keys;
 mod identity;
 mod jwt;
+mod key_set;
 mod origin;
 mod sealer;
+mod token_error;
 
 pub use api_key::{ApiKey, ApiKeyError, ApiKeyGuard};
 pub use claims::NewToken;
@@ -18,7 +21,10 @@ pub use credentials::{
     BEARER_SUBPROTOCOL, BearerToken, CredentialError, QueryToken, identity_from_query,
     subprotocols, token_from_request,
 };
+pub use fetched_keys::{FetchedKeys, Round};
 pub use identity::{Identity, Scopes};
-pub use jwt::{JwtSettings, KeyError, MIN_KEY_BYTES, TokenError, TokenVerifier};
+pub use jwt::{JwtSettings, Keys, TokenVerifier};
+pub use key_set::{KeyError, KeySet};
 pub use origin::OriginPolicy;
 pub use sealer::{OpenError, SealKey, SealKeyError, SealKeys, Sealer};
+pub use token_error::TokenError;

@@ -6,18 +6,22 @@
 mod secrets;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use wsc_config::{Acceptance, GatewayConfig, PerformanceConfig, SlowConsumerPolicy};
 
 use crate::delivery::AckRules;
+use crate::jwks::FetchError;
 use crate::protocol::Target;
 use crate::security::{
-    ApiKeyError, JwtSettings, KeyError, OriginPolicy, QueryToken, SealKeyError, TokenVerifier,
+    ApiKeyError, FetchedKeys, JwtSettings, KeyError, Keys, OriginPolicy, QueryToken, SealKeyError,
+    TokenVerifier,
 };
 use crate::session::decide::Offered;
 use crate::session::liveness::{Patience, ticks};
 use crate::session::{Limits, OverflowPolicy};
+use crate::tls::TlsError;
 
 pub use secrets::Secrets;
 
@@ -38,12 +42,18 @@ pub enum SettingsError {
     /// Authentication is on and there is no key to check tokens with.
     #[error("wsc.security.enableAuth: no jwt-key in the secrets directory")]
     NoKey,
-    /// The key cannot be used.
-    #[error("jwt-key")]
+    /// A key of tokens cannot be used.
+    #[error("keys of tokens")]
     Key(#[source] KeyError),
+    /// The keys of tokens cannot be fetched from where they should be.
+    #[error("keys of tokens")]
+    Jwks(#[from] FetchError),
     /// The API key cannot be used.
     #[error("api-key")]
     ApiKey(#[source] ApiKeyError),
+    /// A listener cannot speak TLS.
+    #[error("TLS")]
+    Tls(#[from] TlsError),
     /// Sealing is on and there is no key.
     #[error("wsc.security.enableEncryption: no encryption-key in the secrets directory")]
     NoSealKey,
@@ -108,11 +118,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Resolves the configuration of a node of this name.
+    /// Resolves the configuration of a node of this name. `fetched`: the keys of tokens, where somebody fetches them.
     pub fn resolve(
         config: &GatewayConfig,
         secrets: &Secrets,
         node: &str,
+        fetched: Option<Arc<FetchedKeys>>,
     ) -> Result<Self, SettingsError> {
         let wsc = &config.wsc;
         let security = &wsc.security;
@@ -122,7 +133,7 @@ impl Settings {
             node: node.to_owned(),
             path: wsc.path.clone(),
             origins: OriginPolicy::new(&wsc.websocket_origins),
-            verifier: verifier(config, secrets)?,
+            verifier: verifier(config, secrets, fetched)?,
             user_types: security.allowed_user_types.clone(),
             query_token: if security.allow_query_token {
                 QueryToken::Allowed
@@ -192,15 +203,18 @@ fn compression(performance: &PerformanceConfig) -> Option<u8> {
 fn verifier(
     config: &GatewayConfig,
     secrets: &Secrets,
+    fetched: Option<Arc<FetchedKeys>>,
 ) -> Result<Option<TokenVerifier>, SettingsError> {
     let security = &config.wsc.security;
     if !security.enable_auth {
         return Ok(None);
     }
-    let key = secrets.jwt_key.as_ref().ok_or(SettingsError::NoKey)?;
-    TokenVerifier::new(JwtSettings::from_config(security, key.as_bytes()))
-        .map(Some)
-        .map_err(SettingsError::Key)
+    let keys = match fetched {
+        Some(fetched) => Keys::Fetched(fetched),
+        None => Keys::Fixed(Arc::new(secrets.token_keys(security.jwt.algorithm)?)),
+    };
+    let settings = JwtSettings::from_config(security);
+    Ok(Some(TokenVerifier::new(settings, keys)))
 }
 
 fn overflow(policy: SlowConsumerPolicy) -> OverflowPolicy {

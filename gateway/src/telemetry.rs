@@ -12,5 +12,6 @@ mod slow;
 pub use collector::{MetricsSource, NodeState};
 pub use logs::{LogError, LogHandle, LogSettings, init_logs};
 pub use metrics::{
-    ApiCall, ApiKind, ApiMethod, ApiOutcome, BuildInfo, Instruments, Metrics, ReloadOutcome,
+    ApiCall, ApiKind, ApiMethod, ApiOutcome, BuildInfo, FetchOutcome, Instruments, Listener,
+    Metrics, ReloadOutcome,
 };

@@ -9,6 +9,7 @@ pub mod open;
 mod reader;
 mod refusal;
 mod socket;
+mod tls_socket;
 mod upgrade;
 pub mod ws;
 
@@ -16,4 +17,5 @@ pub use acceptor::accept_forever;
 pub use connection::{Connection, Session};
 pub use held::Held;
 pub use socket::Socket;
+pub use tls_socket::TlsSocket;
 pub use upgrade::{Accepted, UpgradeState, upgrade_router};

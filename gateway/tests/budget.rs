@@ -43,6 +43,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    fn with(tls: Option<Arc<wsc_gateway::tls::ListenerTls>>) -> Self {
         let elsewhere = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -50,8 +54,9 @@ impl Bench {
             .unwrap();
         let config =
             GatewayConfig::load(None, [], &["wsc.security.enableAuth=false".to_owned()]).unwrap();
-        let settings =
-            Arc::new(Settings::resolve(&config, &Options::default().secrets, "bench").unwrap());
+        let settings = Arc::new(
+            Settings::resolve(&config, &Options::default().secrets, "bench", None).unwrap(),
+        );
         let (hub, _inboxes) = Hub::new(1);
         let params = ClusterParams {
             node: NodeId::new("bench"),
@@ -80,6 +85,7 @@ impl Bench {
         drop(guard);
         let upgrades = UpgradeState {
             settings: Arc::new(arc_swap::ArcSwap::from(settings.clone())),
+            instruments: Instruments::default(),
             codecs: Arc::new(wsc_gateway::protocol::Codecs::new(&[]).unwrap()),
             hub: hub.clone(),
             draining: Arc::default(),
@@ -97,6 +103,7 @@ impl Bench {
             settings,
             instruments,
             upgrades: upgrade_router(upgrades),
+            tls,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -147,6 +154,33 @@ impl Bench {
         }
     }
 
+    /// Connects so many users by TLS. Each client is a thread of its own, whose allocations do not count.
+    fn connect_by_tls(
+        &mut self,
+        certificate: &rustls::pki_types::CertificateDer<'static>,
+        count: u64,
+    ) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        for _ in 0..count {
+            let user = self.clients.len();
+            let certificate = certificate.clone();
+            let client = std::thread::spawn(move || greet_by_tls(address, &certificate, user));
+            let (socket, peer) = listener.accept().unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let pending = self.shard.handle().unwrap().pending();
+            pending.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.runtime
+                .block_on(async { ws::accept(&self.shard, socket, peer) });
+            self.runtime.block_on(async {
+                while !client.is_finished() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            });
+            self.clients.push(client.join().unwrap());
+        }
+    }
+
     /// Runs the shard until the condition holds.
     fn turn_until(&self, condition: impl Fn(&Shard) -> bool) {
         self.runtime.block_on(async {
@@ -171,6 +205,42 @@ impl Bench {
         });
         self.turn_until(|shard| shard.context().hub.stats().messages_sent >= wanted);
     }
+}
+
+/// A client that connects by TLS, reads its welcome and then only keeps the socket.
+fn greet_by_tls(
+    address: std::net::SocketAddr,
+    certificate: &rustls::pki_types::CertificateDer<'static>,
+    user: usize,
+) -> TcpStream {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let socket = TcpStream::connect(address).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let mut client = rustls::StreamOwned::new(session, socket);
+    let request = format!(
+        "GET /ws?user_id=user-{user} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    client.write_all(request.as_bytes()).unwrap();
+    let mut heard = Vec::new();
+    let mut piece = [0; 2048];
+    while !heard.ends_with(b"}}") {
+        let read = client.read(&mut piece).unwrap();
+        assert!(read > 0, "closed");
+        heard.extend_from_slice(&piece[..read]);
+    }
+    client.sock
 }
 
 fn read_welcome(client: &mut TcpStream) {
@@ -209,6 +279,38 @@ fn an_idle_session_stays_within_three_kibibytes() {
     println!("an idle session holds {each} bytes");
     assert!(each <= 3 * 1024, "an idle session holds {each} bytes");
     assert!(each >= 300, "{each} bytes: the count missed the sessions");
+}
+
+#[test]
+fn an_idle_session_by_tls_stays_within_eleven_kibibytes() {
+    const BY_TLS: u64 = 200;
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let files = [
+        ("tls.crt".to_owned(), made.cert.pem()),
+        ("tls.key".to_owned(), made.signing_key.serialize_pem()),
+    ];
+    let config = wsc_config::TlsConfig::default().with_ws(true);
+    let pairs = wsc_gateway::tls::TlsPairs::resolve(&config, &files.into()).unwrap();
+    let tls = wsc_gateway::tls::TlsListeners::new(pairs, &Instruments::default());
+    let mut bench = Bench::with(tls.ws);
+    // Enough that the cache of sessions to be resumed is full: it is one for all.
+    bench.connect_by_tls(made.cert.der(), 300);
+    let info = counted(|| bench.connect_by_tls(made.cert.der(), BY_TLS));
+    let each = info.bytes_current / i64::try_from(BY_TLS).unwrap();
+    println!("an idle session by TLS holds {each} bytes");
+    assert!(
+        each <= 11 * 1024,
+        "an idle session by TLS holds {each} bytes"
+    );
+    assert!(each >= 4096, "{each} bytes: the count missed the sessions");
+    let before = bench.shard.context().hub.stats();
+    bench.deliver(&[message()]);
+    let after = bench.shard.context().hub.stats();
+    assert_eq!(
+        after.writes - before.writes,
+        bench.clients.len() as u64,
+        "a message costs one write of the socket"
+    );
 }
 
 #[test]
@@ -253,7 +355,7 @@ fn a_shard_reads_into_the_buffer_that_is_configured() {
         "wsc.performance.readBufferSize=64KiB".to_owned(),
     ];
     let config = GatewayConfig::load(None, [], &sets).unwrap();
-    let settings = Settings::resolve(&config, &Options::default().secrets, "bench").unwrap();
+    let settings = Settings::resolve(&config, &Options::default().secrets, "bench", None).unwrap();
     bench.shard.reload(Arc::new(settings));
     assert_eq!(room(), 65_536);
 }

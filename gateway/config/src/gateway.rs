@@ -13,7 +13,8 @@ use crate::check::check;
 use crate::load::{ConfigError, Layers};
 use crate::problems::Problems;
 use crate::{
-    AdminConfig, DrainConfig, GrpcConfig, HttpConfig, LogConfig, NodeDiscovery, WscConfig, schema,
+    AdminConfig, DrainConfig, GrpcConfig, HttpConfig, LogConfig, NodeDiscovery, TlsConfig,
+    WscConfig, schema,
 };
 
 /// Everything a gateway is told.
@@ -30,6 +31,8 @@ pub struct GatewayConfig {
     pub grpc: GrpcConfig,
     /// Health, metrics and drain.
     pub admin: AdminConfig,
+    /// Which listeners speak TLS.
+    pub tls: TlsConfig,
     /// The log.
     pub log: LogConfig,
     /// How a node goes.

@@ -60,8 +60,13 @@ pub struct SecurityConfig {
     pub message_rate_limit: MessageRateLimitConfig,
     /// Which tokens are believed.
     pub jwt: JwtConfig,
-    /// The Secret with the key of the HTTP and gRPC API. Absent: the operator makes one; in a file, `api-key` of the
-    /// secrets directory.
+    /// The Secret with the key that contents are sealed with: 32 bytes in base64 or hexadecimal. Beside the key named, its
+    /// `-next` and `-previous` open contents too. Absent: the operator makes one; in a file, `encryption-key` of the secrets
+    /// directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption_key_secret_ref: Option<SecretKeyRef>,
+    /// The Secret with the key of the HTTP and gRPC API. Beside the key named, its `-next` and
+    /// `-previous` are taken too. Absent: the operator makes one; in a file, `api-key` of the secrets directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key_secret_ref: Option<SecretKeyRef>,
     /// Whether a token may come as `?access_token=`. It then shows in the logs of every proxy on the way.
@@ -85,6 +90,7 @@ impl SecurityConfig {
                 ),
             );
         }
+        self.jwt.rules(&join(at, "jwt"), problems);
     }
 }
 
@@ -105,6 +111,7 @@ impl Default for SecurityConfig {
             login_lock_duration: Seconds::from_secs(300),
             message_rate_limit: MessageRateLimitConfig::default(),
             jwt: JwtConfig::default(),
+            encryption_key_secret_ref: None,
             api_key_secret_ref: None,
             allow_query_token: false,
             handshake_timeout: Seconds::from_secs(10),

@@ -119,6 +119,15 @@ fn right() -> Vec<Value> {
         security(json!({"enableIpWhitelist": true, "whitelistIps": ["10.0.0.0/8", "::1"]})),
         security(json!({"blockedIps": ["192.0.2.1", "2001:db8::/32", "0.0.0.0/0"]})),
         security(json!({"jwt": {"leeway": 0}})),
+        security(
+            json!({"jwt": {"algorithm": "RS256", "jwks": {"url": "https://id.example/jwks.json"}}}),
+        ),
+        security(
+            json!({"jwt": {"algorithm": "EdDSA", "jwks": {"url": "http://[::1]:8080/k", "allowHttp": true}}}),
+        ),
+        security(
+            json!({"jwt": {"algorithm": "HS512", "jwks": {"secretRef": {"name": "keys", "key": "jwks"}}}}),
+        ),
         redis(json!({"host": "redis", "db": 3})),
         redis(json!({"host": "redis", "cluster": {"enabled": true}})),
         redis(
@@ -185,6 +194,10 @@ fn wrong_by_itself() -> Vec<(Value, &'static str)> {
             "wsc.security.jwt.leeway",
         ),
         (
+            security(json!({"jwt": {"jwks": {"cooldown": 0}}})),
+            "wsc.security.jwt.jwks.cooldown",
+        ),
+        (
             security(json!({"messageRateLimit": {"window": "0s"}})),
             "wsc.security.messageRateLimit.window",
         ),
@@ -236,6 +249,31 @@ fn wrong_together() -> Vec<(Value, &'static str)> {
         (
             security(json!({"enableIpWhitelist": true})),
             "wsc.security.whitelistIps",
+        ),
+        (
+            security(json!({"jwt": {"jwks": {"url": "https://id.example/k"}}})),
+            "wsc.security.jwt.jwks.url",
+        ),
+        (
+            security(
+                json!({"jwt": {"algorithm": "ES256", "jwks": {"url": "http://id.example/k"}}}),
+            ),
+            "wsc.security.jwt.jwks.url",
+        ),
+        (
+            security(json!({"jwt": {
+                "algorithm": "ES256",
+                "secretRef": {"name": "a", "key": "b"},
+                "jwks": {"url": "https://id.example/k"},
+            }})),
+            "wsc.security.jwt.secretRef",
+        ),
+        (
+            security(json!({"jwt": {
+                "algorithm": "ES256",
+                "jwks": {"url": "https://id.example/k", "secretRef": {"name": "a", "key": "b"}},
+            }})),
+            "wsc.security.jwt.jwks.secretRef",
         ),
         (
             redis(json!({"host": "redis", "cluster": {"enabled": true}, "db": 1})),

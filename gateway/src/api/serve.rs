@@ -17,6 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::tls::{ListenerTls, MaybeTls};
+
 /// Connections at a time. Backends keep a few each; more wait in the kernel's queue.
 pub(super) const MAX_CONNECTIONS: usize = 1024;
 /// From the first byte waited for to the last byte of the headers; also how long an idle connection is kept.
@@ -31,10 +33,16 @@ pub(super) const MAX_AGE: Duration = Duration::from_mins(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until cancelled, then lets running requests end.
-pub async fn serve_http(listener: TcpListener, router: Router, cancel: CancellationToken) {
+pub async fn serve_http(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Arc<ListenerTls>>,
+    cancel: CancellationToken,
+) {
     let tracker = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     while let Some((socket, permit)) = next(&listener, &permits, &cancel).await {
+        let socket = MaybeTls::new(socket, tls.as_ref());
         tracker.spawn(connection(socket, router.clone(), cancel.clone(), permit));
     }
     drop(listener);
@@ -83,7 +91,7 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 }
 
 async fn connection(
-    socket: TcpStream,
+    socket: MaybeTls,
     router: Router,
     cancel: CancellationToken,
     _permit: OwnedSemaphorePermit,

@@ -13,10 +13,13 @@ use crate::cluster::{
     Address, Backend, ClusterParams, Password, RedisParams, RedisTls, Sentinels, Topology,
 };
 use crate::hub::MAX_SHARDS;
+use crate::jwks::{FetchError, JwksKeeper};
 use crate::protocol::{CodecError, Codecs, FrameCodec, NodeId};
-use crate::security::{SealKeys, Sealer};
+use crate::security::{FetchedKeys, SealKeys, Sealer};
 use crate::service::Extensions;
 use crate::settings::{Secrets, Settings, SettingsError};
+use crate::telemetry::Instruments;
+use crate::tls::{TlsListeners, TlsPairs};
 
 /// The particulars of one process.
 #[derive(Default)]
@@ -42,12 +45,36 @@ pub struct Options {
 }
 
 impl Options {
-    pub(super) fn settings(&self, config: &GatewayConfig) -> Result<Settings, SettingsError> {
-        let settings = Settings::resolve(config, &self.secrets, &self.node)?;
+    pub(super) fn settings(
+        &self,
+        config: &GatewayConfig,
+        secrets: &Secrets,
+        fetched: Option<Arc<FetchedKeys>>,
+    ) -> Result<Settings, SettingsError> {
+        let settings = Settings::resolve(config, secrets, &self.node, fetched)?;
         Ok(Settings {
             echo: self.echo,
             ..settings
         })
+    }
+
+    /// What the listeners show to begin with.
+    pub(super) fn tls(
+        &self,
+        config: &GatewayConfig,
+        instruments: &Instruments,
+    ) -> Result<TlsListeners, SettingsError> {
+        let pairs = TlsPairs::resolve(&config.tls, &self.secrets.tls)?;
+        Ok(TlsListeners::new(pairs, instruments))
+    }
+
+    /// Who fetches the keys of tokens, if they are fetched.
+    pub(super) fn jwks(&self, config: &GatewayConfig) -> Result<Option<JwksKeeper>, FetchError> {
+        let security = &config.wsc.security;
+        if !security.enable_auth {
+            return Ok(None);
+        }
+        JwksKeeper::new(&security.jwt, self.secrets.jwt_jwks_ca.as_deref())
     }
 
     pub(super) fn seal_keys(&self, config: &GatewayConfig) -> Result<SealKeys, SettingsError> {

@@ -6,8 +6,9 @@ use wsc_config::{Changes, GatewayConfig};
 
 use super::Gateway;
 use crate::admin::ReloadStatus;
-use crate::settings::{Secrets, Settings, SettingsError};
+use crate::settings::{Secrets, SettingsError};
 use crate::telemetry::ReloadOutcome;
+use crate::tls::TlsPairs;
 
 impl Gateway {
     /// Goes by another configuration from now on. What needs a new process is told, and stays as it was until then.
@@ -25,16 +26,16 @@ impl Gateway {
         let waiting = self.started.changes(&config).restart;
         let config = self.started.with_live_of(&config);
         // Everything that can be refused comes first: what follows cannot fail half-way.
-        let settings = Settings {
-            echo: self.options.echo,
-            ..Settings::resolve(&config, &secrets, &self.options.node)?
-        };
+        let fetched = self.fetched.clone();
+        let settings = self.options.settings(&config, &secrets, fetched)?;
+        let pairs = TlsPairs::resolve(&config.tls, &secrets.tls)?;
         let api_keys = secrets.api_keys()?;
         let seal_keys = secrets.seal_keys(config.wsc.security.enable_encryption)?;
         let settings = Arc::new(settings);
         self.settings.store(settings.clone());
         self.secrets.store(secrets);
         self.guard.replace(api_keys);
+        self.tls.replace(pairs);
         self.sealer.replace(seal_keys);
         self.instruments.apply(&config.wsc.performance);
         let live = self.config().changes(&config).live;

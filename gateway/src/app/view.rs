@@ -13,6 +13,7 @@ use super::Gateway;
 use crate::admin::{AdminSource, NodeStatus, Phase, Readiness, RedisState, ReloadStatus};
 use crate::cluster::{Cluster, ClusterStats, Link};
 use crate::hub::{Hub, StatsSnapshot};
+use crate::security::FetchedKeys;
 use crate::telemetry::{Instruments, Metrics, MetricsSource, NodeState};
 
 /// A shard whose timer has not turned for so long is stuck.
@@ -27,6 +28,7 @@ pub(super) struct View {
     metrics: OnceLock<Metrics>,
     instruments: Instruments,
     reloaded: Arc<ArcSwap<ReloadStatus>>,
+    fetched: Option<Arc<FetchedKeys>>,
     pulses: Mutex<Vec<(u64, Instant)>>,
 }
 
@@ -46,6 +48,7 @@ impl View {
             metrics: OnceLock::new(),
             instruments: gateway.instruments.clone(),
             reloaded: gateway.reloaded.clone(),
+            fetched: gateway.fetched.clone(),
             pulses: Mutex::new(pulses),
         }
     }
@@ -83,7 +86,12 @@ impl AdminSource for View {
     fn readiness(&self) -> Readiness {
         let (phase, redis) = (*self.phase.borrow(), self.redis());
         let fenced = self.cluster.status().fenced.is_some();
-        let ready = phase == Phase::Serving && redis != RedisState::Down && !fenced;
+        // Who could judge no token has no use for clients: the pods from before a rollout still know the last keys.
+        let judges = self
+            .fetched
+            .as_ref()
+            .is_none_or(|keys| keys.current().is_some());
+        let ready = phase == Phase::Serving && redis != RedisState::Down && !fenced && judges;
         Readiness {
             ready,
             phase,

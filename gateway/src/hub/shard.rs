@@ -38,6 +38,7 @@ use crate::session::liveness::{self, TICK, Tick};
 use crate::session::{Gather, Limits, QueuePool};
 use crate::settings::Settings;
 use crate::telemetry::Instruments;
+use crate::tls::ListenerTls;
 use crate::transport::Connection;
 
 /// What every shard of a node shares.
@@ -55,6 +56,8 @@ pub struct ShardContext {
     pub instruments: Instruments,
     /// Answers upgrade requests.
     pub upgrades: Router,
+    /// What the listener shows, if it speaks TLS.
+    pub tls: Option<Arc<ListenerTls>>,
     /// What the application added.
     pub service: Arc<Service>,
 }

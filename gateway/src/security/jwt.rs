@@ -1,8 +1,9 @@
 //! `TokenVerifier`: a token's text becomes an [`Identity`], or a reason to refuse it.
 //!
-//! The algorithm and the key come from the configuration; what a token says about either is compared, never followed
-//! (`jwk`, `jku`, `x5u` and `kid` are not even looked at). The signature is checked before any claim is parsed. Times are
-//! judged here against one reading of the wall clock. No error, and nothing printed, carries any part of a token or key.
+//! The algorithm and the keys come from the configuration; what a token says about either is compared, never followed: its
+//! `kid` picks among the keys that are there, `jwk`, `jku` and `x5u` are not even looked at. The signature is checked before
+//! any claim is parsed. Times are judged here against one reading of the wall clock. No error, and nothing printed, carries
+//! any part of a token or key.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -10,29 +11,25 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use wsc_config::{JwtAlgorithm, SecurityConfig};
 
 use super::claims::{Claims, MintedClaims, NewToken};
-use super::{Identity, Scopes};
+use super::key_set::library;
+use super::token_error::MAX_TOKEN_BYTES;
+use super::{FetchedKeys, Identity, KeySet, Scopes, TokenError};
 use crate::protocol::UserId;
 
-/// RFC 7518 §3.2: a key for HS256 has at least the size of the hash.
-pub const MIN_KEY_BYTES: usize = 32;
-/// The longest token that is looked at.
-const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// The longest device name.
 const MAX_DEVICE_BYTES: usize = 128;
 /// The user type of a token that names none.
 const DEFAULT_USER_TYPE: &str = "customer";
 
-/// What tokens are judged by.
-#[derive(Clone)]
+/// What tokens are judged by, beside the keys.
+#[derive(Clone, Debug)]
 pub struct JwtSettings {
     /// The one algorithm that is accepted.
     pub algorithm: JwtAlgorithm,
-    /// The key, at least [`MIN_KEY_BYTES`].
-    pub key: Arc<[u8]>,
     /// What `iss` must be, if anything.
     pub issuer: Option<String>,
     /// What `aud` must contain, if anything.
@@ -46,11 +43,10 @@ pub struct JwtSettings {
 }
 
 impl JwtSettings {
-    /// As configured, with the key that the configuration refers to.
-    pub fn from_config(config: &SecurityConfig, key: &[u8]) -> Self {
+    /// As configured.
+    pub fn from_config(config: &SecurityConfig) -> Self {
         Self {
             algorithm: config.jwt.algorithm,
-            key: key.into(),
             issuer: config.jwt.issuer.clone(),
             audience: config.jwt.audience.clone(),
             leeway: config.jwt.leeway.get(),
@@ -60,94 +56,18 @@ impl JwtSettings {
     }
 }
 
-/// A key that tokens cannot be judged by.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
-    /// Shorter than the algorithm needs.
-    #[error(
-        "jwt-key has {bytes} bytes, {algorithm} needs at least {MIN_KEY_BYTES} (RFC 7518 section 3.2)"
-    )]
-    Short {
-        /// Its length.
-        bytes: usize,
-        /// The configured algorithm.
-        algorithm: JwtAlgorithm,
-    },
+/// Where a verifier finds its keys.
+#[derive(Clone)]
+pub enum Keys {
+    /// They are these.
+    Fixed(Arc<KeySet>),
+    /// Somebody fetches them.
+    Fetched(Arc<FetchedKeys>),
 }
 
-/// Why a token is refused. The text is for the client and holds nothing of the token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum TokenError {
-    /// More bytes than anyone needs.
-    #[error("the token is longer than {MAX_TOKEN_BYTES} bytes")]
-    TooLong,
-    /// Not a JWT, or a claim has the wrong type or occurs twice.
-    #[error("the token is not a well-formed JWT")]
-    Malformed,
-    /// Signed by another algorithm, or by none.
-    #[error("the token is not signed by the algorithm this gateway requires")]
-    Algorithm,
-    /// The header demands an extension (`crit`) that is not known here.
-    #[error("the token's header demands an extension this gateway does not know")]
-    Critical,
-    /// Not signed by the configured key.
-    #[error("the token's signature is wrong")]
-    Signature,
-    /// No `exp`.
-    #[error("the token has no expiry (claim exp)")]
-    NoExpiry,
-    /// `exp` is past.
-    #[error("the token has expired")]
-    Expired,
-    /// `nbf` or `iat` is in the future.
-    #[error("the token is not valid yet (claim nbf or iat)")]
-    NotYetValid,
-    /// It is good for longer than tokens may be here.
-    #[error("the token lives longer than this gateway allows")]
-    LivesTooLong,
-    /// `iss` is another, or missing.
-    #[error("the token is from another issuer (claim iss)")]
-    Issuer,
-    /// `aud` does not name this service, or is missing.
-    #[error("the token is for another audience (claim aud)")]
-    Audience,
-    /// `sub` cannot be a user id.
-    #[error("the token's subject is missing, empty, too long or not printable (claim sub)")]
-    Subject,
-    /// `user_type` is not let in.
-    #[error("the token's user type is not allowed (claim user_type)")]
-    UserType,
-    /// `device` is empty or too long.
-    #[error("the token's device is empty, too long or not printable (claim device)")]
-    Device,
-}
-
-impl TokenError {
-    /// The word for metrics and logs.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::TooLong => "too_long",
-            Self::Malformed => "malformed",
-            Self::Algorithm => "algorithm",
-            Self::Critical => "critical",
-            Self::Signature => "signature",
-            Self::NoExpiry => "no_expiry",
-            Self::Expired => "expired",
-            Self::NotYetValid => "not_yet_valid",
-            Self::LivesTooLong => "lives_too_long",
-            Self::Issuer => "issuer",
-            Self::Audience => "audience",
-            Self::Subject => "subject",
-            Self::UserType => "user_type",
-            Self::Device => "device",
-        }
-    }
-}
-
-/// Judges tokens, and makes them with the same key.
+/// Judges tokens, and makes them if one of its keys can sign.
 pub struct TokenVerifier {
-    decoding: DecodingKey,
-    encoding: EncodingKey,
+    keys: Keys,
     validation: Validation,
     user_types: Vec<Arc<str>>,
     issuer: Option<String>,
@@ -157,33 +77,37 @@ pub struct TokenVerifier {
 }
 
 impl TokenVerifier {
-    /// Refuses a key that is too short for its algorithm.
-    pub fn new(settings: JwtSettings) -> Result<Self, KeyError> {
-        let algorithm = match settings.algorithm {
-            JwtAlgorithm::Hs256 => Algorithm::HS256,
-        };
-        if settings.key.len() < MIN_KEY_BYTES {
-            return Err(KeyError::Short {
-                bytes: settings.key.len(),
-                algorithm: settings.algorithm,
-            });
-        }
+    /// Judges by these settings and keys, which are for the same algorithm.
+    pub fn new(settings: JwtSettings, keys: Keys) -> Self {
         let user_types = settings.allowed_user_types.iter();
-        Ok(Self {
-            decoding: DecodingKey::from_secret(&settings.key),
-            encoding: EncodingKey::from_secret(&settings.key),
-            validation: signature_only(algorithm),
+        Self {
+            keys,
+            validation: signature_only(library(settings.algorithm)),
             user_types: user_types.map(|kind| Arc::from(kind.as_str())).collect(),
             issuer: settings.issuer,
             audience: settings.audience,
             leeway: settings.leeway.as_secs(),
             max_lifetime: settings.max_lifetime.as_secs(),
-        })
+        }
     }
 
     /// Judges a token now.
     pub fn verify(&self, token: &str) -> Result<Identity, TokenError> {
         self.verify_at(token, now())
+    }
+
+    /// The same, but a key that is not known is looked for where keys are fetched from, if that was not just done.
+    pub async fn verify_anew(&self, token: &str) -> Result<Identity, TokenError> {
+        let seen = self.key_set();
+        let judged = self.verify(token);
+        match (&judged, &self.keys) {
+            (Err(TokenError::UnknownKey | TokenError::NoKeys), Keys::Fetched(keys))
+                if keys.renewed(seen.as_ref()).await =>
+            {
+                self.verify(token)
+            }
+            _ => judged,
+        }
     }
 
     /// Judges a token at a time, in Unix seconds.
@@ -198,11 +122,37 @@ impl TokenVerifier {
         if header.crit.is_some() {
             return Err(TokenError::Critical);
         }
-        let decoded = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation);
-        let claims = decoded.map_err(|error| body_error(&error))?.claims;
+        let claims = self.claims(token, header.kid.as_deref())?;
         let over = self.judge_times(&claims, now)?;
         self.judge_parties(&claims)?;
         self.identity(&claims, over)
+    }
+
+    /// The claims, once one of the keys that the token may be signed by has signed it.
+    fn claims(&self, token: &str, kid: Option<&str>) -> Result<Claims, TokenError> {
+        let keys = self.key_set().ok_or(TokenError::NoKeys)?;
+        let mut judged = Err(TokenError::Signature);
+        for key in keys.candidates(kid)? {
+            judged = self.signed_by(token, key);
+            if judged.as_ref().err() != Some(&TokenError::Signature) {
+                break;
+            }
+        }
+        judged
+    }
+
+    fn signed_by(&self, token: &str, key: &DecodingKey) -> Result<Claims, TokenError> {
+        let decoded = jsonwebtoken::decode::<Claims>(token, key, &self.validation);
+        decoded
+            .map(|decoded| decoded.claims)
+            .map_err(|error| body_error(&error))
+    }
+
+    fn key_set(&self) -> Option<Arc<KeySet>> {
+        match &self.keys {
+            Keys::Fixed(keys) => Some(Arc::clone(keys)),
+            Keys::Fetched(keys) => keys.current(),
+        }
     }
 
     /// Makes a token that [`TokenVerifier::verify`] takes.
@@ -212,6 +162,8 @@ impl TokenVerifier {
 
     /// Makes a token at a time, in Unix seconds.
     pub fn mint_at(&self, token: &NewToken, now: u64) -> Result<String, TokenError> {
+        let keys = self.key_set().ok_or(TokenError::NoKeys)?;
+        let signing = keys.signing().ok_or(TokenError::CannotSign)?;
         let lifetime = token.lifetime.as_secs();
         if lifetime > self.max_lifetime {
             return Err(TokenError::LivesTooLong);
@@ -231,7 +183,7 @@ impl TokenVerifier {
         let [algorithm] = self.validation.algorithms[..] else {
             return Err(TokenError::Algorithm);
         };
-        jsonwebtoken::encode(&Header::new(algorithm), &claims, &self.encoding)
+        jsonwebtoken::encode(&Header::new(algorithm), &claims, signing)
             .map_err(|_| TokenError::Malformed)
     }
 

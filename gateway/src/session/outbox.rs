@@ -43,6 +43,11 @@ impl Gather {
 pub trait TryWrite {
     /// Writes what fits; `WouldBlock` when nothing does.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Writes what an earlier call took and could not write yet; false when some of it still waits.
+    fn settle(&self) -> io::Result<bool> {
+        Ok(true)
+    }
 }
 
 /// The bounds of an outbox.
@@ -178,7 +183,10 @@ impl Outbox {
         scratch: &mut Gather,
         pool: &mut QueuePool,
     ) -> io::Result<Flushed> {
-        let mut flushed = Flushed::default();
+        let mut flushed = Flushed {
+            blocked: !io.settle()?,
+            ..Flushed::default()
+        };
         while !self.queue.is_empty() && !flushed.blocked {
             let (wanted, result) = self.write_some(io, scratch);
             flushed.writes += 1;
@@ -198,6 +206,8 @@ impl Outbox {
         if self.queue.is_empty() {
             self.release(pool);
         }
+        // What the socket took but did not write is waited for like what it did not take.
+        flushed.blocked |= !io.settle()?;
         Ok(flushed)
     }
 

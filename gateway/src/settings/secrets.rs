@@ -8,8 +8,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use wsc_config::JwtAlgorithm;
+
 use super::SettingsError;
-use crate::security::{ApiKey, SealKey, SealKeys};
+use crate::security::{ApiKey, KeySet, SealKey, SealKeys};
 
 /// No secret is longer: a wrong mount must not fill the memory.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -25,6 +27,10 @@ pub struct Secrets {
     /// `jwt-key-NAME`: further keys of tokens, by name. `previous` and `next` are keys without a `kid`, any other name is
     /// the `kid` of the tokens it signed.
     pub jwt_keys: BTreeMap<String, String>,
+    /// `jwt-jwks`: the keys of tokens as a set, instead of `jwt-key`.
+    pub jwt_jwks: Option<String>,
+    /// `jwt-jwks-ca`: what the server's certificate is judged by that keys of tokens are fetched from.
+    pub jwt_jwks_ca: Option<String>,
     /// `api-key`: what backends show.
     pub api_key: Option<String>,
     /// `api-key-NAME`: what they may show as well, while a key is being replaced.
@@ -35,6 +41,9 @@ pub struct Secrets {
     pub encryption_keys: BTreeMap<String, String>,
     /// `redis-password`: for Redis.
     pub redis_password: Option<String>,
+    /// Certificates (`tls.crt`) and keys (`tls.key`) of listeners by file name, each also with `ws-`, `http-` or `grpc-`
+    /// before it.
+    pub tls: BTreeMap<String, String>,
     /// `redis-ca`: what Redis' certificate is judged by.
     pub redis_ca: Option<String>,
 }
@@ -62,9 +71,13 @@ impl Secrets {
         };
         let (jwt_keys, api_keys) = (named("jwt-key-"), named("api-key-"));
         let encryption_keys = named("encryption-key-");
+        let tls = files.extract_if(.., |name, _| is_tls(name)).collect();
         Ok(Self {
+            tls,
             jwt_key: files.remove("jwt-key"),
             jwt_keys,
+            jwt_jwks: files.remove("jwt-jwks"),
+            jwt_jwks_ca: files.remove("jwt-jwks-ca"),
             api_key: files.remove("api-key"),
             api_keys,
             encryption_key: files.remove("encryption-key"),
@@ -72,6 +85,16 @@ impl Secrets {
             redis_password: files.remove("redis-password"),
             redis_ca: files.remove("redis-ca"),
         })
+    }
+
+    /// The keys that tokens are judged by: those of the set, or `jwt-key` and those beside it.
+    pub fn token_keys(&self, algorithm: JwtAlgorithm) -> Result<KeySet, SettingsError> {
+        let keys = match (&self.jwt_jwks, &self.jwt_key) {
+            (Some(set), _) => KeySet::jwks_of_use(algorithm, "jwt-jwks", set.as_bytes()),
+            (None, Some(key)) => KeySet::files(algorithm, key, &self.jwt_keys),
+            (None, None) => return Err(SettingsError::NoKey),
+        };
+        keys.map_err(SettingsError::Key)
     }
 
     /// The keys of which backends must show one.
@@ -113,8 +136,15 @@ impl Secrets {
 /// The files of the directory that may be secrets of ours. The kubelet's own begin with two dots.
 fn names(dir: &Path) -> io::Result<Vec<String>> {
     let known = |name: &str| {
-        let prefixes = ["jwt-key", "api-key", "encryption-key", "redis-password"];
-        prefixes.iter().any(|prefix| name.starts_with(prefix))
+        let prefixes = [
+            "jwt-key",
+            "jwt-jwks",
+            "api-key",
+            "encryption-key",
+            "redis-password",
+            "redis-ca",
+        ];
+        is_tls(name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
     };
     let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -126,6 +156,12 @@ fn names(dir: &Path) -> io::Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
+}
+
+fn is_tls(name: &str) -> bool {
+    let mut listeners = ["ws-", "http-", "grpc-"].iter();
+    let own = listeners.find_map(|listener| name.strip_prefix(listener));
+    matches!(own.unwrap_or(name), "tls.crt" | "tls.key")
 }
 
 fn text(path: &Path) -> io::Result<String> {
@@ -160,7 +196,11 @@ mod tests {
             ("api-key-previous", "d"),
             ("encryption-key", "e"),
             ("..data", "no secret"),
-            ("tls.crt", "another's"),
+            ("jwt-jwks", "{}"),
+            ("redis-ca", "f"),
+            ("tls.crt", "g"),
+            ("ws-tls.key", "h"),
+            ("ca.crt", "another's"),
         ] {
             fs::write(dir.join(name), text).unwrap();
         }
@@ -177,6 +217,9 @@ mod tests {
             jwt_keys: named(&[("previous", "b"), ("2026", "c\n")]),
             api_keys: named(&[("previous", "d")]),
             encryption_key: Some("e".to_owned()),
+            jwt_jwks: Some("{}".to_owned()),
+            redis_ca: Some("f".to_owned()),
+            tls: named(&[("tls.crt", "g"), ("ws-tls.key", "h")]),
             ..Secrets::default()
         };
         assert!(secrets == expected);

@@ -30,6 +30,9 @@ pub(super) const FANOUT: &str = "wsc_broadcast_fanout_duration_seconds";
 pub(super) const SLOW: &str = "wsc_slow_operations";
 pub(super) const RELOADS: &str = "wsc_config_reloads";
 pub(super) const RELOAD_OK: &str = "wsc_config_last_reload_successful";
+pub(super) const KEY_FETCHES: &str = "wsc_token_key_fetches";
+pub(super) const TOKENS_REFUSED: &str = "wsc_tokens_refused";
+pub(super) const TLS_FAILED: &str = "wsc_tls_handshakes_failed";
 pub(super) const MEMORY: &str = "wsc_process_resident_memory_bytes";
 pub(super) const DESCRIPTORS: &str = "wsc_process_open_fds";
 
@@ -160,6 +163,47 @@ label! {
     }
 }
 
+label! {
+    /// What became of a fetch of the keys of tokens.
+    FetchOutcome {
+        /// They are known.
+        Ok = "ok",
+        /// Those that were known stay.
+        Failed = "failed",
+    }
+}
+
+/// The label of a fetch of the keys of tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Fetch {
+    outcome: FetchOutcome,
+}
+
+label! {
+    /// Which listener.
+    Listener {
+        /// WebSocket.
+        Ws = "ws",
+        /// The HTTP API.
+        Http = "http",
+        /// The gRPC API.
+        Grpc = "grpc",
+    }
+}
+
+/// The label of a handshake of TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Handshake {
+    listener: Listener,
+}
+
+/// The label of a refused token: one of [`TokenError::label`](crate::security::TokenError::label) or
+/// [`CredentialError::label`](crate::security::CredentialError::label).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenRefusal {
+    reason: &'static str,
+}
+
 /// The label of a change of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reload {
@@ -185,6 +229,9 @@ pub struct Instruments {
     fanout: Histogram,
     reloads: Family<Reload, Counter>,
     reload_ok: Gauge,
+    fetches: Family<Fetch, Counter>,
+    tokens_refused: Family<TokenRefusal, Counter>,
+    tls_failed: Family<Handshake, Counter>,
     collects: Arc<AtomicBool>,
     slow: Arc<SlowLog>,
     sampled: Arc<Sampled>,
@@ -198,6 +245,9 @@ impl Default for Instruments {
             fanout: seconds(),
             reloads: Family::default(),
             reload_ok: Gauge::default(),
+            fetches: Family::default(),
+            tokens_refused: Family::default(),
+            tls_failed: Family::default(),
             collects: Arc::new(AtomicBool::new(true)),
             slow: Arc::default(),
             sampled: Arc::default(),
@@ -233,6 +283,23 @@ impl Instruments {
         self.reloads.get_or_create(&Reload { outcome }).inc();
         self.reload_ok
             .set(i64::from(outcome == ReloadOutcome::Applied));
+    }
+
+    /// One fetch of the keys of tokens.
+    pub fn keys_fetched(&self, outcome: FetchOutcome) {
+        self.fetches.get_or_create(&Fetch { outcome }).inc();
+    }
+
+    /// One token, or what should have been one, that was refused; `reason` is one of their errors' labels.
+    pub fn token_refused(&self, reason: &'static str) {
+        let refusal = TokenRefusal { reason };
+        self.tokens_refused.get_or_create(&refusal).inc();
+    }
+
+    /// What counts this listener's handshakes of TLS that came to nothing.
+    pub fn tls_failures(&self, listener: Listener) -> Counter {
+        let handshake = Handshake { listener };
+        self.tls_failed.get_or_create(&handshake).clone()
     }
 
     /// Goes by this configuration from now on.
@@ -296,6 +363,12 @@ impl Metrics {
         instruments.reload_ok.set(1);
         let reload_ok = "Whether the gateway goes by what its files say now";
         registry.register(RELOAD_OK, reload_ok, instruments.reload_ok.clone());
+        let fetches = "Fetches of the keys of tokens (wsc.security.jwt.jwks.url)";
+        registry.register(KEY_FETCHES, fetches, instruments.fetches.clone());
+        let refused = "Tokens of clients that were refused, by reason";
+        registry.register(TOKENS_REFUSED, refused, instruments.tokens_refused.clone());
+        let tls = "Handshakes of TLS that came to nothing, by listener";
+        registry.register(TLS_FAILED, tls, instruments.tls_failed.clone());
         let sampled = instruments.sampled.clone();
         let memory = "Memory of the process, read once in wsc.performance.metricsInterval";
         registry.register(MEMORY, memory, sampled.memory.clone());

@@ -53,7 +53,8 @@ pub(super) async fn take(
     };
     match decide(&frame, identity, shard.settings().offered()) {
         Decision::Authenticate(auth) => {
-            if let Some(identity) = reader::authenticate(shard, connection, auth.token()) {
+            let identity = reader::authenticate(shard, connection, auth.token()).await;
+            if let Some(identity) = identity {
                 let resume = auth.resume.clone();
                 open(shard, connection, Opening { identity, resume }).await;
             }

@@ -13,7 +13,7 @@ use super::held;
 use crate::hub::{Later, Shard};
 use crate::protocol::json::{ClientFrame, Refusal};
 use crate::protocol::{Control, Disconnect, ErrorCode, LogId, Payload, Target};
-use crate::security::Identity;
+use crate::security::{Identity, TokenError};
 use crate::service::{Fault, Severity};
 use crate::session::decide::{Decision, decide};
 use crate::session::liveness::CLOSE_PATIENCE;
@@ -286,25 +286,28 @@ pub(super) fn act(
 }
 
 /// Who the token says it is; otherwise the connection is closed.
-pub(super) fn authenticate(
+pub(super) async fn authenticate(
     shard: &Shard,
     connection: &Rc<Connection>,
     token: &str,
 ) -> Option<Identity> {
     let settings = shard.settings();
-    let verified = settings
-        .verifier
-        .as_ref()
-        .map(|verifier| verifier.verify(token));
-    match verified {
-        Some(Ok(identity)) => return Some(identity),
-        Some(Err(error)) => {
-            tracing::debug!(peer = %connection.peer(), reason = error.label(), "token refused");
-            shard.close(connection, Disconnect::Unauthenticated);
-        }
-        // Without a verifier every connection has its identity from the handshake.
-        None => shard.close(connection, Disconnect::Internal),
-    }
+    // Without a verifier every connection has its identity from the handshake.
+    let Some(verifier) = &settings.verifier else {
+        shard.close(connection, Disconnect::Internal);
+        return None;
+    };
+    let error = match verifier.verify_anew(token).await {
+        Ok(identity) => return Some(identity),
+        Err(error) => error,
+    };
+    tracing::debug!(peer = %connection.peer(), reason = error.label(), "token refused");
+    shard.context().instruments.token_refused(error.label());
+    let why = match error {
+        TokenError::NoKeys => Disconnect::Unavailable,
+        _ => Disconnect::Unauthenticated,
+    };
+    shard.close(connection, why);
     None
 }
 

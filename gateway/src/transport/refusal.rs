@@ -15,6 +15,9 @@ pub(super) enum Refused {
     /// The token is missing where it cannot come later, or refused.
     #[error("{0}")]
     Unauthenticated(String),
+    /// The keys that tokens are judged by are not known yet.
+    #[error("this gateway could not read the keys of tokens yet, try again later")]
+    NoKeys,
     /// The origin is not allowed.
     #[error("this origin is not allowed to connect")]
     Origin,
@@ -37,7 +40,7 @@ impl Refused {
             Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Self::Origin => StatusCode::FORBIDDEN,
-            Self::Full | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full | Self::Draining | Self::NoKeys => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -46,6 +49,7 @@ impl Refused {
             Self::BadRequest(_) => "bad_request",
             Self::Version => "websocket_version",
             Self::Unauthenticated(_) => "unauthenticated",
+            Self::NoKeys => "no_keys",
             Self::Origin => "origin",
             Self::Full => "full",
             Self::Draining => "draining",
@@ -59,7 +63,9 @@ impl IntoResponse for Refused {
         let mut response = (self.status(), axum::Json(body)).into_response();
         let headers = response.headers_mut();
         match self {
-            Self::Full | Self::Draining => _ = headers.insert(header::RETRY_AFTER, RETRY_AFTER),
+            Self::Full | Self::Draining | Self::NoKeys => {
+                _ = headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            }
             Self::Version => {
                 headers.insert(
                     header::SEC_WEBSOCKET_VERSION,

@@ -6,16 +6,19 @@ use std::net::Shutdown;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use super::tls_socket::TlsSocket;
 use crate::session::TryWrite;
 
 /// `MSG_NOSIGNAL`: a closed peer is an error, not a signal.
-const NO_SIGNAL: i32 = 0x4000;
+pub(super) const NO_SIGNAL: i32 = 0x4000;
 
 /// See the module.
 #[derive(Debug)]
 pub enum Socket {
     /// A plain TCP connection.
     Tcp(TcpStream),
+    /// One by TLS; behind a pointer, so that plain ones stay small.
+    Tls(Box<TlsSocket>),
 }
 
 impl Socket {
@@ -23,6 +26,7 @@ impl Socket {
     pub async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => socket.readable().await,
+            Self::Tls(socket) => socket.readable().await,
         }
     }
 
@@ -30,6 +34,7 @@ impl Socket {
     pub async fn writable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => socket.writable().await,
+            Self::Tls(socket) => socket.writable().await,
         }
     }
 
@@ -37,6 +42,7 @@ impl Socket {
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => read_tcp(socket, buffer),
+            Self::Tls(socket) => socket.try_read(buffer),
         }
     }
 
@@ -45,6 +51,7 @@ impl Socket {
         match self {
             // An error means the socket is cut already.
             Self::Tcp(socket) => drop(socket2::SockRef::from(socket).shutdown(Shutdown::Both)),
+            Self::Tls(socket) => socket.cut(),
         }
     }
 }
@@ -53,11 +60,19 @@ impl TryWrite for Socket {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => write_tcp(socket, bytes),
+            Self::Tls(socket) => socket.try_write(bytes),
+        }
+    }
+
+    fn settle(&self) -> io::Result<bool> {
+        match self {
+            Self::Tcp(_) => Ok(true),
+            Self::Tls(socket) => socket.settle(),
         }
     }
 }
 
-fn read_tcp(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) fn read_tcp(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     let mut outcome = None;
     let tried = socket.try_io(Interest::READABLE, || {
         let read = io::Read::read(&mut &*socket2::SockRef::from(socket), buffer)?;

@@ -22,9 +22,10 @@ use super::refusal::Refused;
 use crate::hub::Hub;
 use crate::protocol::{Codec, Codecs, Compression, Resume};
 use crate::security::{
-    BEARER_SUBPROTOCOL, Identity, identity_from_query, subprotocols, token_from_request,
+    BEARER_SUBPROTOCOL, Identity, TokenError, identity_from_query, subprotocols, token_from_request,
 };
 use crate::settings::Settings;
+use crate::telemetry::Instruments;
 
 /// What was agreed in the handshake; an extension of the answer 101.
 #[derive(Clone, Debug)]
@@ -42,6 +43,8 @@ pub struct Accepted {
 pub struct UpgradeState {
     /// Rules, as they are now.
     pub settings: Arc<ArcSwap<Settings>>,
+    /// Counts refused tokens.
+    pub instruments: Instruments,
     /// The forms of frames that are spoken.
     pub codecs: Arc<Codecs>,
     /// For the number of connections.
@@ -65,19 +68,19 @@ async fn not_found() -> Response {
 }
 
 async fn upgrade(State(state): State<UpgradeState>, uri: Uri, headers: HeaderMap) -> Response {
-    match judge(&state, &uri, &headers) {
+    match judge(&state, &uri, &headers).await {
         Ok((accepted, agreed)) => switch(&headers, accepted, &agreed),
         Err(refused) => refused.into_response(),
     }
 }
 
-fn judge(
+async fn judge(
     state: &UpgradeState,
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<(Accepted, Agreed), Refused> {
     check_handshake(headers)?;
-    let settings = state.settings.load();
+    let settings = state.settings.load_full();
     let origin = text(headers, ORIGIN).map_err(|()| Refused::Origin)?;
     if !settings
         .origins
@@ -95,7 +98,7 @@ fn judge(
     let (codec, protocol) = negotiate(&state.codecs, headers)?;
     let (compression, extensions) = compress(&settings, headers).unzip();
     let accepted = Accepted {
-        identity: identify(&settings, uri, headers)?,
+        identity: identify(state, &settings, (uri, headers)).await?,
         resume: resume_from_query(uri)?,
         codec: codec.compressed(compression),
     };
@@ -164,10 +167,10 @@ fn compress(settings: &Settings, headers: &HeaderMap) -> Option<(Compression, &'
     Some((Compression::new(level, agreed.window), agreed.answer()))
 }
 
-fn identify(
+async fn identify(
+    state: &UpgradeState,
     settings: &Settings,
-    uri: &Uri,
-    headers: &HeaderMap,
+    (uri, headers): (&Uri, &HeaderMap),
 ) -> Result<Option<Identity>, Refused> {
     if settings.echo {
         return Ok(None);
@@ -178,12 +181,19 @@ fn identify(
             .map(Some)
             .map_err(|error| Refused::BadRequest(error.to_string()));
     };
-    let token = token_from_request(headers, uri, settings.query_token)
-        .map_err(|error| Refused::Unauthenticated(error.to_string()))?;
-    let identity = token
-        .map(|token| verifier.verify(token.as_str()))
-        .transpose();
-    identity.map_err(|error| Refused::Unauthenticated(error.to_string()))
+    let token = token_from_request(headers, uri, settings.query_token).map_err(|error| {
+        state.instruments.token_refused(error.label());
+        Refused::Unauthenticated(error.to_string())
+    })?;
+    let Some(token) = token else { return Ok(None) };
+    let judged = verifier.verify_anew(token.as_str()).await;
+    judged.map(Some).map_err(|error| {
+        state.instruments.token_refused(error.label());
+        match error {
+            TokenError::NoKeys => Refused::NoKeys,
+            error => Refused::Unauthenticated(error.to_string()),
+        }
+    })
 }
 
 /// `resume` of the query: a JSON object, percent-encoded.

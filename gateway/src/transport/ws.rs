@@ -14,14 +14,17 @@ use axum::http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
 use super::acceptor::PENDING_MAX;
 use super::open::{Opening, open};
+use super::tls_socket::TlsSocket;
 use super::upgrade::Accepted;
 use super::{Socket, reader};
 use crate::hub::Shard;
@@ -86,8 +89,24 @@ async fn handshake(
 ) -> anyhow::Result<()> {
     let socket = TcpStream::from_std(socket)?;
     socket.set_nodelay(true)?;
+    let Some(tls) = &shard.context().tls else {
+        return serve(&shard, socket, (peer, began)).await;
+    };
+    match tls.acceptor().accept(socket).await {
+        Ok(socket) => serve(&shard, socket, (peer, began)).await,
+        Err(error) => {
+            tls.failed();
+            Err(error.into())
+        }
+    }
+}
+
+async fn serve<S>(shard: &Rc<Shard>, socket: S, from: (SocketAddr, Instant)) -> anyhow::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let router = shard.context().upgrades.clone();
-    let service = service_fn(|request| answer(&shard, router.clone(), request, (peer, began)));
+    let service = service_fn(|request| answer(shard, router.clone(), request, from));
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(shard.settings().handshake_timeout)
@@ -124,18 +143,26 @@ async fn answer(
     Ok(response)
 }
 
+/// The raw socket, and what hyper read beyond the request: a copy, since its own buffer would stay as long as the connection.
+fn take_back(upgraded: Upgraded) -> Option<(Socket, Vec<u8>)> {
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => return Some((Socket::Tcp(parts.io.into_inner()), parts.read_buf.to_vec())),
+        Err(upgraded) => upgraded,
+    };
+    let parts = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
+    let (socket, session) = parts.io.into_inner().into_inner();
+    let socket = TlsSocket::new(socket, session);
+    Some((Socket::Tls(Box::new(socket)), parts.read_buf.to_vec()))
+}
+
 /// From the answered handshake to the session.
 async fn begin(shard: Rc<Shard>, upgrade: OnUpgrade, accepted: Accepted, peer: SocketAddr) {
     // An error means the client left before its answer was written.
     let Ok(upgraded) = upgrade.await else { return };
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    let Some((socket, first)) = take_back(upgraded) else {
         tracing::error!("the upgraded socket is not the one that was served");
         return;
     };
-    // A copy of what little there is: hyper's own buffer would stay as long as the connection.
-    let first = parts.read_buf.to_vec();
-    drop(parts.read_buf);
-    let socket = Socket::Tcp(parts.io.into_inner());
     let connection = shard.enter(socket, accepted.codec, peer);
     if shard.is_draining() {
         shard.send_away(&connection);

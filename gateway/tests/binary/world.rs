@@ -16,7 +16,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use tokio_util::sync::CancellationToken;
 use wsc_config::GatewayConfig;
 use wsc_gateway::protocol::UserId;
-use wsc_gateway::security::{JwtSettings, NewToken, Scopes, TokenVerifier};
+use wsc_gateway::security::{JwtSettings, KeySet, Keys, NewToken, Scopes, TokenVerifier};
 
 use crate::history::{History, Report};
 use crate::process::{Ports, Process};
@@ -84,7 +84,8 @@ fn encoded(text: &str) -> String {
 
 fn token(user: &str) -> String {
     let config = GatewayConfig::default();
-    let settings = JwtSettings::from_config(&config.wsc.security, KEY.as_bytes());
+    let security = &config.wsc.security;
+    let keys = KeySet::one(security.jwt.algorithm, KEY).unwrap();
     let token = NewToken {
         user: UserId::new(user).unwrap(),
         user_type: "customer".into(),
@@ -92,7 +93,9 @@ fn token(user: &str) -> String {
         device: None,
         lifetime: Duration::from_mins(30),
     };
-    TokenVerifier::new(settings).unwrap().mint(&token).unwrap()
+    let settings = JwtSettings::from_config(security);
+    let verifier = TokenVerifier::new(settings, Keys::Fixed(Arc::new(keys)));
+    verifier.mint(&token).unwrap()
 }
 
 /// A port that no other gateway of this process was given.

@@ -5,13 +5,16 @@
     reason = "a test's `json!` is written where it is used"
 )]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, crypto::sign};
 use serde_json::{Value, json};
 use wsc_config::JwtAlgorithm;
 use wsc_gateway::protocol::UserId;
-use wsc_gateway::security::{JwtSettings, KeyError, NewToken, Scopes, TokenError, TokenVerifier};
+use wsc_gateway::security::{
+    JwtSettings, KeyError, KeySet, Keys, NewToken, Scopes, TokenError, TokenVerifier,
+};
 
 const NOW: u64 = 1_800_000_000;
 const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
@@ -19,7 +22,6 @@ const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
 fn settings() -> JwtSettings {
     JwtSettings {
         algorithm: JwtAlgorithm::Hs256,
-        key: KEY.into(),
         issuer: None,
         audience: None,
         leeway: Duration::from_mins(1),
@@ -28,8 +30,14 @@ fn settings() -> JwtSettings {
     }
 }
 
+fn judge(settings: JwtSettings) -> TokenVerifier {
+    let key = std::str::from_utf8(KEY).unwrap();
+    let keys = KeySet::one(settings.algorithm, key).unwrap();
+    TokenVerifier::new(settings, Keys::Fixed(Arc::new(keys)))
+}
+
 fn verifier() -> TokenVerifier {
-    TokenVerifier::new(settings()).unwrap()
+    judge(settings())
 }
 
 fn base64url(bytes: &[u8]) -> String {
@@ -295,12 +303,11 @@ fn who_and_as_what_is_checked() {
 
 #[test]
 fn issuer_and_audience_are_required_where_they_are_configured() {
-    let strict = TokenVerifier::new(JwtSettings {
+    let strict = judge(JwtSettings {
         issuer: Some("https://id.example.com".to_owned()),
         audience: Some("chat".to_owned()),
         ..settings()
-    })
-    .unwrap();
+    });
     let iss = "https://id.example.com";
     let table = [
         (json!({"iss": iss, "aud": "chat"}), None),
@@ -330,16 +337,16 @@ fn issuer_and_audience_are_required_where_they_are_configured() {
 
 #[test]
 fn a_key_shorter_than_its_hash_is_refused() {
-    let short = JwtSettings {
-        key: KEY[..31].into(),
-        ..settings()
-    };
-    let error = TokenVerifier::new(short).unwrap_err();
+    let error = KeySet::one(JwtAlgorithm::Hs256, &"x".repeat(31))
+        .err()
+        .unwrap();
     assert_eq!(
         error,
         KeyError::Short {
+            name: "jwt-key".to_owned(),
             bytes: 31,
-            algorithm: JwtAlgorithm::Hs256
+            algorithm: JwtAlgorithm::Hs256,
+            min: 32,
         }
     );
     assert!(error.to_string().contains("31 bytes") && error.to_string().contains("32"));
@@ -347,12 +354,11 @@ fn a_key_shorter_than_its_hash_is_refused() {
 
 #[test]
 fn a_minted_token_is_taken_until_it_is_over() {
-    let verifier = TokenVerifier::new(JwtSettings {
+    let verifier = judge(JwtSettings {
         issuer: Some("wsc".to_owned()),
         audience: Some("chat".to_owned()),
         ..settings()
-    })
-    .unwrap();
+    });
     let mut wanted = NewToken {
         user: UserId::new("bob").unwrap(),
         user_type: "agent".to_owned(),

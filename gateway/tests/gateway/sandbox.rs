@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 use wsc_config::GatewayConfig;
 use wsc_gateway::app::{Gateway, Options};
 use wsc_gateway::protocol::UserId;
-use wsc_gateway::security::{JwtSettings, NewToken, Scopes, TokenVerifier};
+use wsc_gateway::security::{JwtSettings, KeySet, Keys, NewToken, Scopes, TokenVerifier};
 use wsc_gateway::settings::Secrets;
 use wsc_proto::v1::wsc_service_client::WscServiceClient;
 
@@ -188,11 +188,9 @@ pub fn token(user: &str, scopes: Scopes) -> String {
 
 pub fn token_for(user: &str, scopes: Scopes, lifetime: Duration) -> String {
     let config = config(&[]);
-    let verifier = TokenVerifier::new(JwtSettings::from_config(
-        &config.wsc.security,
-        KEY.as_bytes(),
-    ))
-    .unwrap();
+    let keys = KeySet::one(config.wsc.security.jwt.algorithm, KEY).unwrap();
+    let settings = JwtSettings::from_config(&config.wsc.security);
+    let verifier = TokenVerifier::new(settings, Keys::Fixed(Arc::new(keys)));
     let user = UserId::new(user).unwrap();
     verifier
         .mint(&NewToken {

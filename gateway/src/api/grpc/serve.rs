@@ -14,6 +14,7 @@ use tonic::transport::Server;
 
 use super::super::serve::{GRACE, MAX_AGE, MAX_CONNECTIONS, accept};
 use super::socket::Socket;
+use crate::tls::ListenerTls;
 
 /// Calls at a time on one connection; more wait at the client.
 const MAX_STREAMS: u32 = 256;
@@ -34,6 +35,7 @@ const PREFACE_DEADLINE: Duration = Duration::from_secs(10);
 pub async fn serve_grpc(
     listener: TcpListener,
     routes: Routes,
+    tls: Option<Arc<ListenerTls>>,
     cancel: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let serving = Server::builder()
@@ -46,7 +48,7 @@ pub async fn serve_grpc(
         .max_connection_age(MAX_AGE)
         .max_connection_age_grace(GRACE)
         .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming(listener), cancel.cancelled());
+        .serve_with_incoming_shutdown(incoming(listener, tls), cancel.cancelled());
     let too_long = async {
         cancel.cancelled().await;
         tokio::time::sleep(GRACE).await;
@@ -57,11 +59,15 @@ pub async fn serve_grpc(
     }
 }
 
-fn incoming(listener: TcpListener) -> impl Stream<Item = Result<Socket, Infallible>> {
+fn incoming(
+    listener: TcpListener,
+    tls: Option<Arc<ListenerTls>>,
+) -> impl Stream<Item = Result<Socket, Infallible>> {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    unfold((listener, permits), |(listener, permits)| async {
+    unfold((listener, permits, tls), |(listener, permits, tls)| async {
         let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
-        let socket = Socket::new(accept(&listener).await, permit, PREFACE_DEADLINE);
-        Some((Ok(socket), (listener, permits)))
+        let socket = accept(&listener).await;
+        let socket = Socket::new(socket, tls.as_ref(), permit, PREFACE_DEADLINE);
+        Some((Ok(socket), (listener, permits, tls)))
     })
 }

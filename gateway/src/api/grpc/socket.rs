@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,22 +16,31 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use crate::tls::{ListenerTls, MaybeTls};
+
 /// The client's connection preface (RFC 9113 §3.4).
 const PREFACE_BYTES: usize = 24;
 
 /// A connection and its place among the allowed ones.
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: MaybeTls,
+    info: TcpConnectInfo,
     /// What is left to wait for, and until when; nothing once the preface is here.
     preface: Option<(usize, Pin<Box<Sleep>>)>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Socket {
-    /// The preface must be here within `deadline`.
-    pub(super) fn new(stream: TcpStream, permit: OwnedSemaphorePermit, deadline: Duration) -> Self {
+    /// The preface must be here within `deadline`, the handshake of TLS before it included.
+    pub(super) fn new(
+        socket: TcpStream,
+        tls: Option<&Arc<ListenerTls>>,
+        permit: OwnedSemaphorePermit,
+        deadline: Duration,
+    ) -> Self {
         Self {
-            stream,
+            info: socket.connect_info(),
+            stream: MaybeTls::new(socket, tls),
             preface: Some((PREFACE_BYTES, Box::pin(tokio::time::sleep(deadline)))),
             _permit: permit,
         }
@@ -99,14 +109,12 @@ impl Connected for Socket {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+        self.info.clone()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
     use tokio::sync::Semaphore;
@@ -119,7 +127,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (accepted, peer) = tokio::join!(listener.accept(), TcpStream::connect(address));
         let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-        let socket = Socket::new(accepted.unwrap().0, permit, Duration::from_millis(20));
+        let socket = Socket::new(accepted.unwrap().0, None, permit, Duration::from_millis(20));
         (socket, peer.unwrap())
     }
 

@@ -45,7 +45,7 @@ impl GrpcApi {
         let (routes, health) = grpc_routes(context, reflection).await.unwrap();
         let cancel = CancellationToken::new();
         let mut server = JoinSet::new();
-        server.spawn(serve_grpc(listener, routes, cancel.clone()));
+        server.spawn(serve_grpc(listener, routes, None, cancel.clone()));
         Self {
             address,
             recorder,

@@ -37,7 +37,12 @@ impl HttpApi {
         let instruments = context.instruments.clone();
         let cancel = CancellationToken::new();
         let mut server = JoinSet::new();
-        server.spawn(serve_http(listener, http_router(context), cancel.clone()));
+        server.spawn(serve_http(
+            listener,
+            http_router(context),
+            None,
+            cancel.clone(),
+        ));
         Self {
             address,
             recorder,

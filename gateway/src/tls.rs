@@ -1,0 +1,13 @@
+//! TLS of the listeners: what a listener shows, from files that change while it listens.
+//!
+//! Certificates and keys come from the secrets directory as texts; nothing here reads a file or opens a socket. A new pair
+//! holds for connections that begin from then on; those that are there go on with what they began with. Called by the
+//! composition root, by `transport` for WebSocket and by `api` for HTTP and gRPC.
+
+mod listener;
+mod pair;
+mod stream;
+
+pub use listener::{ListenerTls, TlsListeners};
+pub use pair::{TlsError, TlsPairs};
+pub use stream::MaybeTls;
