@@ -21,7 +21,9 @@ pub use autoscaling::AutoscalingSpec;
 pub use crd::{crd, crd_yaml};
 pub use disruption::DisruptionSpec;
 pub use ingress::IngressSpec;
-pub use listeners::{ADMIN_PORT, GrpcListener, HttpListener, ListenersSpec};
+pub use listeners::{
+    ADMIN_PORT, GrpcListener, HttpListener, ListenerTls, ListenersSpec, WsListener,
+};
 pub use managed_redis::{ManagedRedisSpec, PersistenceSpec};
 pub use network_policy::NetworkPolicySpec;
 pub use quantity::{Quantity, ResourcesSpec};

@@ -33,6 +33,18 @@ pub const CONFIG_FILE: &str = "gateway.yaml";
 /// Key of the generated JWT key; also its file name in the pod.
 pub const JWT_KEY: &str = "jwt-key";
 
+/// The keys of tokens as a set, as the gateway looks for it.
+pub const JWT_JWKS: &str = "jwt-jwks";
+
+/// The authority that the certificate of the server of that set is judged by, as the gateway looks for it.
+pub const JWT_JWKS_CA: &str = "jwt-jwks-ca";
+
+/// Key of the generated key that contents are sealed with; also its file name in the pod.
+pub const ENCRYPTION_KEY: &str = "encryption-key";
+
+/// What is behind the name of a key that follows another, and of one that was followed, in Secrets and in the pod.
+pub const ROTATION: [&str; 2] = ["-next", "-previous"];
+
 /// Key of the generated API key; also its file name in the pod.
 pub const API_KEY: &str = "api-key";
 

@@ -22,6 +22,48 @@ pub struct KeyFact {
     pub len: usize,
     /// A digest of the value.
     pub digest: [u8; 32],
+    /// What it looks like.
+    pub form: Form,
+}
+
+/// What the value of a key looks like. Whether it really is that is for the gateway to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A PEM that begins with a certificate.
+    Certificate,
+    /// A PEM that begins with a public key.
+    PublicKey,
+    /// A PEM that begins with a private key.
+    PrivateKey,
+    /// A JWKS.
+    KeySet,
+    /// Anything else.
+    Other,
+}
+
+impl Form {
+    fn of(value: &[u8]) -> Self {
+        let text = value.trim_ascii();
+        let Some(label) = text.strip_prefix(b"-----BEGIN ") else {
+            return if is_key_set(text) {
+                Self::KeySet
+            } else {
+                Self::Other
+            };
+        };
+        let label = label.split(|byte| *byte == b'-').next().unwrap_or_default();
+        match label {
+            b"CERTIFICATE" => Self::Certificate,
+            _ if label.ends_with(b"PUBLIC KEY") => Self::PublicKey,
+            _ if label.ends_with(b"PRIVATE KEY") => Self::PrivateKey,
+            _ => Self::Other,
+        }
+    }
+}
+
+fn is_key_set(text: &[u8]) -> bool {
+    let parsed = serde_json::from_slice::<serde_json::Value>(text);
+    parsed.is_ok_and(|set| set.get("keys").is_some_and(serde_json::Value::is_array))
 }
 
 impl fmt::Debug for KeyFact {
@@ -117,6 +159,7 @@ pub fn fact(value: &[u8]) -> KeyFact {
     KeyFact {
         len: trimmed.len(),
         digest: Sha256::digest(trimmed).into(),
+        form: Form::of(trimmed),
     }
 }
 
@@ -136,21 +179,24 @@ pub struct FreshKeys {
     pub api: String,
     /// For `redis-password`.
     pub redis: String,
+    /// For `encryption-key`.
+    pub encryption: String,
 }
 
 impl FreshKeys {
-    /// Draws 256 bits each from the thread's CSPRNG, which the operating system seeds.
+    /// Draws 256 bits each, and 512 for tokens by the longest hash, from the thread's CSPRNG, which the operating system seeds.
     pub fn draw() -> Self {
         let mut rng = rand::rng();
-        let mut key = || {
-            let mut bytes = [0_u8; 32];
+        let mut key = |len: usize| {
+            let mut bytes = vec![0_u8; len];
             rng.fill_bytes(&mut bytes);
             URL_SAFE_NO_PAD.encode(bytes)
         };
         Self {
-            jwt: key(),
-            api: key(),
-            redis: key(),
+            jwt: key(64),
+            api: key(32),
+            redis: key(32),
+            encryption: key(32),
         }
     }
 }
@@ -185,7 +231,7 @@ mod tests {
         let (one, two) = (FreshKeys::draw(), FreshKeys::draw());
         assert_ne!(one.jwt, two.jwt);
         assert_ne!(one.jwt, one.api);
-        assert_eq!(one.jwt.len(), 43);
+        assert_eq!((one.jwt.len(), one.encryption.len()), (86, 43));
         assert!(!format!("{one:?}").contains(&one.jwt));
     }
 }

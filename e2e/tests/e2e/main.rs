@@ -9,6 +9,7 @@ mod operator_down;
 mod pod_killed;
 mod ready;
 mod redis_killed;
+mod rotation;
 mod scaling;
 mod steady;
 mod wrong_resources;

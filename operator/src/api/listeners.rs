@@ -1,7 +1,7 @@
-//! `ListenersSpec`: the ports of the HTTP and gRPC APIs.
+//! `ListenersSpec`: TLS of all listeners, and the ports of the HTTP and gRPC APIs.
 //!
-//! WebSocket's port and path are `wsc.nodePort` and `wsc.path`; the admin port is fixed, since only the kubelet, the
-//! operator and a monitoring system speak to it.
+//! WebSocket's port and path are `wsc.nodePort` and `wsc.path`; the admin port is fixed and speaks no TLS, since only the
+//! kubelet, the operator and a monitoring system speak to it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,14 +9,25 @@ use serde::{Deserialize, Serialize};
 /// The port of health, metrics and drain.
 pub const ADMIN_PORT: u16 = 9100;
 
-/// The ports of the HTTP and gRPC APIs.
+/// TLS of all listeners, and the ports of the HTTP and gRPC APIs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ListenersSpec {
+    /// WebSocket.
+    pub ws: WsListener,
     /// The HTTP API.
     pub http: HttpListener,
     /// The gRPC API.
     pub grpc: GrpcListener,
+}
+
+/// WebSocket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WsListener {
+    /// Has the listener speak TLS (`wss`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
 }
 
 /// The HTTP API.
@@ -27,6 +38,9 @@ pub struct HttpListener {
     /// The port, of the pods and of the Service.
     #[schemars(range(min = 1024, max = 65_535))]
     pub port: u16,
+    /// Has the listener speak TLS (`https`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
 }
 
 /// The gRPC API.
@@ -39,11 +53,45 @@ pub struct GrpcListener {
     pub port: u16,
     /// Whether clients can ask which services and methods there are.
     pub reflection: bool,
+    /// Has the listener speak TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+}
+
+/// What a listener shows. A changed Secret reaches running pods and closes no connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerTls {
+    /// The Secret, of type `kubernetes.io/tls`, with the certificate chain as `tls.crt` and its key as `tls.key`.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
+    )]
+    pub secret_name: String,
+}
+
+impl ListenersSpec {
+    /// The Secret of each listener that speaks TLS, and the key of the resource that names it.
+    pub fn tls(&self) -> impl Iterator<Item = (&'static str, &'static str, &str)> {
+        let Self { ws, http, grpc } = self;
+        let all = [
+            ("ws", "spec.listeners.ws.tls.secretName", &ws.tls),
+            ("http", "spec.listeners.http.tls.secretName", &http.tls),
+            ("grpc", "spec.listeners.grpc.tls.secretName", &grpc.tls),
+        ];
+        all.into_iter().filter_map(|(listener, path, tls)| {
+            let tls = tls.as_ref()?;
+            Some((listener, path, tls.secret_name.as_str()))
+        })
+    }
 }
 
 impl Default for HttpListener {
     fn default() -> Self {
-        Self { port: 8080 }
+        Self {
+            port: 8080,
+            tls: None,
+        }
     }
 }
 
@@ -52,6 +100,7 @@ impl Default for GrpcListener {
         Self {
             port: 9090,
             reflection: false,
+            tls: None,
         }
     }
 }

@@ -74,6 +74,11 @@ const SPEC: &[Rule] = &[
         message: "needs wsc.redis.host: the managed Redis has the default user only",
         path: ".wsc.redis.username",
     },
+    Rule {
+        cel: "!self.wsc.security.enableAuth || self.wsc.security.jwt.algorithm.startsWith('HS') || has(self.wsc.security.jwt.secretRef) || has(self.wsc.security.jwt.jwks.secretRef) || self.wsc.security.jwt.jwks.url != ''",
+        message: "needs wsc.security.jwt.secretRef or wsc.security.jwt.jwks: only a shared key can be drawn",
+        path: ".wsc.security.jwt.algorithm",
+    },
 ];
 
 const DISRUPTION: &[Rule] = &[Rule {

@@ -50,7 +50,9 @@ pub struct Desired {
 /// Builds every object.
 pub fn build(input: &Validated) -> Result<Desired, Error> {
     let file = config_map::file(input)?;
-    let hash = crate::digest::of_parts([file.as_bytes(), input.secrets.digest.as_bytes()]);
+    // Only what a running gateway cannot take over: the rest reaches it through its files.
+    let fixed = input.config.fixed().to_string();
+    let hash = crate::digest::of_parts([fixed.as_bytes(), input.secrets.digest.as_bytes()]);
     let mut objects = vec![
         Object::new(Kind::ServiceAccount, &service_account::build(input))?,
         Object::new(Kind::ConfigMap, &config_map::build(input, file))?,

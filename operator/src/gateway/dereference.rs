@@ -75,6 +75,9 @@ pub fn secret_names(gateway: &WebSocketGateway) -> BTreeSet<String> {
     let wsc = &gateway.spec.wsc;
     let referred = [
         &wsc.security.jwt.secret_ref,
+        &wsc.security.jwt.jwks.secret_ref,
+        &wsc.security.jwt.jwks.ca_secret_ref,
+        &wsc.security.encryption_key_secret_ref,
         &wsc.security.api_key_secret_ref,
         &wsc.redis.password_secret_ref,
         &wsc.redis.tls.ca_secret_ref,
@@ -84,6 +87,8 @@ pub fn secret_names(gateway: &WebSocketGateway) -> BTreeSet<String> {
         .flatten()
         .map(|reference| reference.name.clone())
         .collect();
+    let listeners = gateway.spec.listeners.tls();
+    found.extend(listeners.map(|(_, _, secret)| secret.to_owned()));
     found.insert(names.auth());
     if RedisMode::of(wsc) == RedisMode::Managed {
         found.insert(names.redis());

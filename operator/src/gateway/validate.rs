@@ -5,6 +5,7 @@
 //! with a `Rejection`, which becomes a condition.
 
 mod config;
+mod fit;
 mod redis;
 mod secrets;
 
@@ -18,7 +19,7 @@ use crate::api::{
 use crate::names::{Component, Names};
 
 pub use redis::{ManagedRedis, RedisMode};
-pub use secrets::{GeneratedSecret, KeySource, SecretPlan};
+pub use secrets::{GeneratedSecret, KeySource, Mounted, SecretPlan};
 
 /// What the operator was started with and a resource may leave out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +117,18 @@ pub enum Rejection {
         /// The least length.
         min: usize,
     },
+    /// A key of a Secret is something else than what is needed.
+    #[error("{path}: key {key} of Secret {name} is no {wanted}")]
+    SecretKeyUnfit {
+        /// The key of the resource.
+        path: &'static str,
+        /// The Secret.
+        name: String,
+        /// The key.
+        key: String,
+        /// What is needed.
+        wanted: &'static str,
+    },
     /// An object of the same name belongs to somebody else.
     #[error("{object} exists and does not belong to this resource: rename one of the two")]
     NameTaken {
@@ -134,6 +147,7 @@ impl Rejection {
             Self::SecretMissing { .. } => "SecretMissing",
             Self::SecretKeyMissing { .. } => "SecretKeyMissing",
             Self::SecretKeyTooShort { .. } => "SecretKeyTooShort",
+            Self::SecretKeyUnfit { .. } => "SecretKeyUnfit",
             Self::NameTaken { .. } => "NameTaken",
             Self::InvalidConfiguration(_) => "InvalidConfiguration",
         }

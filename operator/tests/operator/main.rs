@@ -17,4 +17,5 @@ mod leader;
 mod pipeline;
 mod rbac;
 mod reconcile;
+mod rollout;
 mod status;

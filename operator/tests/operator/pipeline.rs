@@ -50,9 +50,10 @@ fn dereferenced(gateway: WebSocketGateway, secrets: &[Secret]) -> Dereferenced {
             .map(|secret| (secret.name_any(), SecretFacts::of(secret)))
             .collect::<BTreeMap<_, _>>(),
         fresh: FreshKeys {
-            jwt: key("J"),
+            jwt: "J".repeat(86),
             api: key("A"),
             redis: key("R"),
+            encryption: key("E"),
         },
         live: Live::default(),
         gateway: Arc::new(gateway),

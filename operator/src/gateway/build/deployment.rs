@@ -1,7 +1,8 @@
 //! The gateways.
 //!
 //! Rollouts surge first and never take a pod away before its successor is ready; the grace period leaves room for the
-//! whole drain. The pod template carries the hash of configuration and keys, so that a change of either rolls out.
+//! whole drain. The pod template carries the hash of what a running gateway cannot take over, so that a change of that
+//! rolls out; other changes of configuration and keys reach running pods through their files.
 
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
@@ -16,10 +17,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::pod;
 use crate::api::{PullPolicy, SchedulingSpec};
-use crate::gateway::validate::{KeySource, Validated};
-use crate::names::{
-    API_KEY, CONFIG_FILE, CONFIG_HASH, Component, JWT_KEY, REDIS_CA, REDIS_PASSWORD,
-};
+use crate::gateway::validate::{Mounted, Validated};
+use crate::names::{CONFIG_FILE, CONFIG_HASH, Component, ROTATION};
 
 /// What the process may take beyond its own deadline before the kubelet kills it.
 const GRACE_MARGIN_SECONDS: u64 = 10;
@@ -179,41 +178,49 @@ fn config_volume(input: &Validated) -> Volume {
     }
 }
 
-/// Keys from up to four Secrets under the names that the gateway looks for.
+/// Keys from several Secrets under the names that the gateway looks for.
 fn secrets_volume(input: &Validated) -> Volume {
-    let secrets = &input.secrets;
-    let mut sources = vec![
-        projection(&secrets.jwt, JWT_KEY),
-        projection(&secrets.api, API_KEY),
-    ];
-    sources.extend(
-        secrets
-            .redis
-            .as_ref()
-            .map(|source| projection(source, REDIS_PASSWORD)),
-    );
-    sources.extend(
-        secrets
-            .redis_ca
-            .as_ref()
-            .map(|source| projection(source, REDIS_CA)),
-    );
+    let sources = input.secrets.mounted.iter().flat_map(projections);
     Volume {
         name: "secrets".to_owned(),
         projected: Some(ProjectedVolumeSource {
             default_mode: Some(0o440),
-            sources: Some(sources),
+            sources: Some(sources.collect()),
         }),
         ..Volume::default()
     }
 }
 
-fn projection(source: &KeySource, file: &str) -> VolumeProjection {
+/// A key, and those beside it where it can be replaced: they may come and go without a rollout.
+fn projections(mounted: &Mounted) -> Vec<VolumeProjection> {
+    let Mounted {
+        source,
+        file,
+        rotates,
+    } = mounted;
+    let mut all = vec![projection(
+        &source.secret,
+        vec![key_to_path(&source.key, file)],
+        None,
+    )];
+    if *rotates {
+        let beside = ROTATION.map(|suffix| {
+            key_to_path(
+                &format!("{}{suffix}", source.key),
+                &format!("{file}{suffix}"),
+            )
+        });
+        all.push(projection(&source.secret, beside.into(), Some(true)));
+    }
+    all
+}
+
+fn projection(secret: &str, items: Vec<KeyToPath>, optional: Option<bool>) -> VolumeProjection {
     VolumeProjection {
         secret: Some(SecretProjection {
-            name: source.secret.clone(),
-            items: Some(vec![key_to_path(&source.key, file)]),
-            optional: None,
+            name: secret.to_owned(),
+            items: Some(items),
+            optional,
         }),
         ..VolumeProjection::default()
     }

@@ -17,6 +17,9 @@ const NGINX_TIMEOUTS: [&str; 2] = [
     "nginx.ingress.kubernetes.io/proxy-send-timeout",
 ];
 
+/// How ingress-nginx speaks to pods; it speaks in the clear unless told.
+const NGINX_PROTOCOL: &str = "nginx.ingress.kubernetes.io/backend-protocol";
+
 pub(super) fn build(input: &Validated) -> Option<Ingress> {
     let IngressSpec {
         enabled,
@@ -57,6 +60,9 @@ fn with_timeouts(input: &Validated, given: &BTreeMap<String, String>) -> BTreeMa
     let mut all: BTreeMap<String, String> = NGINX_TIMEOUTS
         .map(|key| (key.to_owned(), quiet.clone()))
         .into();
+    if input.config.tls.ws {
+        all.insert(NGINX_PROTOCOL.to_owned(), "HTTPS".to_owned());
+    }
     all.extend(
         given
             .iter()

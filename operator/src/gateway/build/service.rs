@@ -37,10 +37,21 @@ pub(super) fn ports(input: &Validated) -> Vec<ServicePort> {
     let config = &input.config;
     let mut ports = Vec::with_capacity(3);
     if config.wsc.enabled {
-        ports.push(port("ws", config.wsc.node_port, "kubernetes.io/ws"));
+        let protocol = if config.tls.ws {
+            "kubernetes.io/wss"
+        } else {
+            "kubernetes.io/ws"
+        };
+        ports.push(port("ws", config.wsc.node_port, protocol));
     }
-    ports.push(port("http", config.http.port, "http"));
-    ports.push(port("grpc", config.grpc.port, "kubernetes.io/h2c"));
+    let http = if config.tls.http { "https" } else { "http" };
+    let grpc = if config.tls.grpc {
+        "https"
+    } else {
+        "kubernetes.io/h2c"
+    };
+    ports.push(port("http", config.http.port, http));
+    ports.push(port("grpc", config.grpc.port, grpc));
     ports
 }
 

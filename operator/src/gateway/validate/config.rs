@@ -2,7 +2,7 @@
 
 use wsc_config::{
     AdminConfig, DrainConfig, GatewayConfig, GatewayMeta, GrpcConfig, HttpConfig, LogConfig,
-    LogFormat, LogLevel, WscConfig,
+    LogFormat, LogLevel, TlsConfig, WscConfig,
 };
 
 use super::{RedisMode, Rejection};
@@ -27,7 +27,7 @@ pub(super) fn resolve(parts: &Parts<'_>) -> Result<GatewayConfig, Rejection> {
         version,
         environment,
     } = parts.identity;
-    let ListenersSpec { http, grpc } = parts.listeners;
+    let ListenersSpec { ws, http, grpc } = parts.listeners;
     let mut wsc = parts.wsc.clone();
     if RedisMode::of(&wsc) == RedisMode::Managed {
         // The short name is found on the first try of a pod's resolver.
@@ -60,6 +60,11 @@ pub(super) fn resolve(parts: &Parts<'_>) -> Result<GatewayConfig, Rejection> {
             port: crate::api::ADMIN_PORT,
             ..AdminConfig::default()
         },
+        tls: TlsConfig {
+            ws: ws.tls.is_some(),
+            http: http.tls.is_some(),
+            grpc: grpc.tls.is_some(),
+        },
         log: LogConfig {
             level: parts.log_level,
             format: LogFormat::Json,
@@ -67,11 +72,6 @@ pub(super) fn resolve(parts: &Parts<'_>) -> Result<GatewayConfig, Rejection> {
         drain: parts.drain.clone(),
         wsc,
     };
-    if config.wsc.security.enable_encryption {
-        // A gateway with this key and without an encryption-key does not start, and no pod is given one yet.
-        let why = "wsc.security.enableEncryption: the operator gives pods no encryption-key yet";
-        return Err(Rejection::InvalidConfiguration(why.to_owned()));
-    }
     let checked = config.validate().and_then(|()| config.servable());
     checked.map_err(|problems| {
         let each: Vec<String> = problems.iter().map(ToString::to_string).collect();

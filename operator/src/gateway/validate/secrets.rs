@@ -1,16 +1,21 @@
-//! Where each key comes from, which Secrets must be made, and one digest over all keys.
+//! Where each key comes from, what it must be, which Secrets must be made, and one digest over what a running gateway
+//! cannot take over.
 
 use std::collections::BTreeMap;
 
-use wsc_config::SecretKeyRef;
+use wsc_config::{SecretKeyRef, WscConfig};
 
+use super::fit::{Fit, Unfit};
 use super::{RedisMode, Rejection};
 use crate::gateway::dereference::Dereferenced;
-use crate::names::{API_KEY, JWT_KEY, REDIS_AUTH, REDIS_CA, REDIS_PASSWORD};
-use crate::secrets::{SecretFacts, fact, redis_line};
+use crate::names::{
+    API_KEY, ENCRYPTION_KEY, JWT_JWKS, JWT_JWKS_CA, JWT_KEY, REDIS_AUTH, REDIS_CA, REDIS_PASSWORD,
+    ROTATION,
+};
+use crate::secrets::{KeyFact, SecretFacts, fact, redis_line};
 
-/// RFC 7518, 3.2: an HS256 key is at least as long as the hash.
-const MIN_JWT_KEY: usize = 32;
+/// 32 bytes in base64 without padding; in hexadecimal there are 64 digits.
+const MIN_ENCRYPTION_KEY: usize = 43;
 /// What the gateway takes as an API key, at least.
 const MIN_API_KEY: usize = 16;
 
@@ -45,21 +50,28 @@ impl std::fmt::Debug for GeneratedSecret {
     }
 }
 
+/// A key that a gateway pod gets as a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// Where it is.
+    pub source: KeySource,
+    /// What the file is called.
+    pub file: String,
+    /// Whether keys of the same name with `-next` and `-previous` behind it are files as well, if they are there.
+    pub rotates: bool,
+}
+
 /// Where keys come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretPlan {
-    /// The key of tokens.
-    pub jwt: KeySource,
-    /// The key of the HTTP and gRPC APIs.
-    pub api: KeySource,
+    /// What a gateway pod gets.
+    pub mounted: Vec<Mounted>,
     /// Redis' password, if it has one.
     pub redis: Option<KeySource>,
-    /// What Redis' certificate is judged by, if not by the public authorities.
-    pub redis_ca: Option<KeySource>,
     /// Secrets to make or to complete.
     pub generate: Vec<GeneratedSecret>,
-    /// Changes when any key does. The JWT key is always part of what is hashed, so that nobody can find a weak password
-    /// by trying until the published digest fits.
+    /// Changes when a key does that a running gateway cannot take over. Nothing a person may have thought of is in it, so
+    /// that nobody can find it by trying until the published digest fits.
     pub digest: String,
     /// Changes when the managed Redis' own password does; it is drawn, so its digest tells nothing.
     pub redis_digest: Option<String>,
@@ -69,91 +81,229 @@ pub(super) fn plan(input: &Dereferenced) -> Result<SecretPlan, Rejection> {
     let mut planner = Planner {
         input,
         generate: Vec::new(),
+        mounted: Vec::new(),
         parts: Vec::new(),
     };
-    let wsc = &input.gateway.spec.wsc;
-    let (auth, redis_name) = (input.names.auth(), input.names.redis());
-    let fresh = &input.fresh;
-    // Not when both are given: a user's own Secret may then have this very name.
-    if wsc.security.jwt.secret_ref.is_none() || wsc.security.api_key_secret_ref.is_none() {
-        // Both keys, so that a reference given later and taken back finds the old key again.
-        planner.generate(
-            &auth,
-            &[(JWT_KEY, fresh.jwt.clone()), (API_KEY, fresh.api.clone())],
-        )?;
-    }
-    let jwt = planner.key(&Wanted {
-        path: "spec.wsc.security.jwt.secretRef",
-        reference: wsc.security.jwt.secret_ref.as_ref(),
-        generated: (&auth, JWT_KEY),
-        min: MIN_JWT_KEY,
-    })?;
-    let api = planner.key(&Wanted {
-        path: "spec.wsc.security.apiKeySecretRef",
-        reference: wsc.security.api_key_secret_ref.as_ref(),
-        generated: (&auth, API_KEY),
-        min: MIN_API_KEY,
-    })?;
-    let redis_wanted = Wanted {
-        path: "spec.wsc.redis.passwordSecretRef",
-        reference: wsc.redis.password_secret_ref.as_ref(),
-        generated: (&redis_name, REDIS_PASSWORD),
-        min: 1,
-    };
-    let redis = match (RedisMode::of(wsc), &wsc.redis.password_secret_ref) {
-        (RedisMode::None, _) | (RedisMode::External, None) => None,
-        (RedisMode::External, Some(_)) => Some(planner.key(&redis_wanted)?),
-        (RedisMode::Managed, _) => {
-            let line = redis_line(fresh.redis.as_bytes());
-            planner.generate(
-                &redis_name,
-                &[(REDIS_PASSWORD, fresh.redis.clone()), (REDIS_AUTH, line)],
-            )?;
-            Some(planner.key(&Wanted {
-                reference: None,
-                ..redis_wanted
-            })?)
-        }
-    };
-    let redis_digest = (RedisMode::of(wsc) == RedisMode::Managed)
-        .then(|| planner.parts.last())
-        .flatten()
-        .map(|part| crate::digest::of_parts([part.as_slice()]));
-    let redis_ca = match &wsc.redis.tls.ca_secret_ref {
-        Some(reference) if wsc.redis.tls.enabled => Some(planner.key(&Wanted {
-            path: "spec.wsc.redis.tls.caSecretRef",
-            reference: Some(reference),
-            generated: (&reference.name, REDIS_CA),
-            min: 1,
-        })?),
-        Some(_) | None => None,
-    };
+    planner.generate_auth()?;
+    planner.tokens()?;
+    planner.api()?;
+    planner.encryption()?;
+    let (redis, redis_digest) = planner.redis()?;
+    planner.listeners()?;
     Ok(SecretPlan {
-        jwt,
-        api,
+        mounted: planner.mounted,
         redis,
-        redis_ca,
         redis_digest,
-        digest: crate::digest::of_parts(planner.parts.iter().map(<[u8; 32]>::as_slice)),
+        digest: crate::digest::of_parts(planner.parts.iter().map(Vec::as_slice)),
         generate: planner.generate,
     })
 }
 
 /// One key that the gateway needs.
+#[derive(Clone, Copy)]
 struct Wanted<'a> {
     path: &'static str,
-    reference: Option<&'a SecretKeyRef>,
-    generated: (&'a str, &'static str),
-    min: usize,
+    source: (&'a str, &'a str),
+    fit: Fit,
 }
 
 struct Planner<'a> {
     input: &'a Dereferenced,
     generate: Vec<GeneratedSecret>,
-    parts: Vec<[u8; 32]>,
+    mounted: Vec<Mounted>,
+    /// What a change of needs a new process.
+    parts: Vec<Vec<u8>>,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    fn wsc(&self) -> &'a WscConfig {
+        &self.input.gateway.spec.wsc
+    }
+
+    /// Plans the Secret with drawn keys. Not when all are given: a user's own Secret may then have this very name.
+    fn generate_auth(&mut self) -> Result<(), Rejection> {
+        let (security, fresh) = (&self.wsc().security, &self.input.fresh);
+        let jwt = &security.jwt;
+        let draws_jwt = jwt.secret_ref.is_none()
+            && !jwt.jwks.is_configured()
+            && jwt.algorithm.shared_key_bytes().is_some();
+        let draws_seal = security.enable_encryption && security.encryption_key_secret_ref.is_none();
+        if !draws_jwt && !draws_seal && security.api_key_secret_ref.is_some() {
+            return Ok(());
+        }
+        // Both keys, so that a reference given later and taken back finds the old key again.
+        let mut keys = vec![(JWT_KEY, fresh.jwt.clone()), (API_KEY, fresh.api.clone())];
+        if draws_seal {
+            keys.push((ENCRYPTION_KEY, fresh.encryption.clone()));
+        }
+        self.generate(&self.input.names.auth(), &keys)
+    }
+
+    /// The keys of tokens: a key, a set, or the authority of who publishes one.
+    fn tokens(&mut self) -> Result<(), Rejection> {
+        let jwt = &self.wsc().security.jwt;
+        let auth = self.input.names.auth();
+        if !jwt.jwks.url.is_empty() {
+            let Some(reference) = &jwt.jwks.ca_secret_ref else {
+                return Ok(());
+            };
+            let ca = self.key(&Wanted {
+                path: "spec.wsc.security.jwt.jwks.caSecretRef",
+                source: named(reference),
+                fit: Fit::Certificates,
+            })?;
+            self.mount_once(ca, JWT_JWKS_CA);
+            return Ok(());
+        }
+        if let Some(reference) = &jwt.jwks.secret_ref {
+            let set = self.key(&Wanted {
+                path: "spec.wsc.security.jwt.jwks.secretRef",
+                source: named(reference),
+                fit: Fit::Set,
+            })?;
+            self.mount(set, JWT_JWKS, false);
+            return Ok(());
+        }
+        let source = match (&jwt.secret_ref, jwt.algorithm.shared_key_bytes()) {
+            (Some(reference), _) => named(reference),
+            (None, Some(_)) => (auth.as_str(), JWT_KEY),
+            // Without authentication nobody needs a key, and with it the API server has refused this.
+            (None, None) => return Ok(()),
+        };
+        let shared = jwt.algorithm.shared_key_bytes();
+        self.rotating(
+            &Wanted {
+                path: "spec.wsc.security.jwt.secretRef",
+                source,
+                fit: shared.map_or(Fit::Key, Fit::Shared),
+            },
+            JWT_KEY,
+        )
+    }
+
+    fn api(&mut self) -> Result<(), Rejection> {
+        let auth = self.input.names.auth();
+        let reference = self.wsc().security.api_key_secret_ref.as_ref();
+        self.rotating(
+            &Wanted {
+                path: "spec.wsc.security.apiKeySecretRef",
+                source: reference.map_or((&auth, API_KEY), named),
+                fit: Fit::Shared(MIN_API_KEY),
+            },
+            API_KEY,
+        )
+    }
+
+    fn encryption(&mut self) -> Result<(), Rejection> {
+        let security = &self.wsc().security;
+        let auth = self.input.names.auth();
+        let reference = security.encryption_key_secret_ref.as_ref();
+        if !security.enable_encryption && reference.is_none() {
+            return Ok(());
+        }
+        self.rotating(
+            &Wanted {
+                path: "spec.wsc.security.encryptionKeySecretRef",
+                source: reference.map_or((&auth, ENCRYPTION_KEY), named),
+                fit: Fit::Shared(MIN_ENCRYPTION_KEY),
+            },
+            ENCRYPTION_KEY,
+        )
+    }
+
+    /// Redis' password and what its certificate is judged by: a running gateway keeps to those it began with.
+    fn redis(&mut self) -> Result<(Option<KeySource>, Option<String>), Rejection> {
+        let (wsc, name) = (self.wsc(), self.input.names.redis());
+        let path = "spec.wsc.redis.passwordSecretRef";
+        let fit = Fit::Shared(1);
+        let mut digest = None;
+        let password = match (RedisMode::of(wsc), &wsc.redis.password_secret_ref) {
+            (RedisMode::None, _) | (RedisMode::External, None) => None,
+            (RedisMode::External, Some(reference)) => {
+                let source = named(reference);
+                let key = self.key(&Wanted { path, source, fit })?;
+                // Somebody may have thought of it: the version tells of a change, and nothing of the password.
+                let facts = self.input.secrets.get(source.0);
+                let version = facts.and_then(|facts| facts.version.clone());
+                self.parts.push(version.unwrap_or_default().into_bytes());
+                Some(key)
+            }
+            (RedisMode::Managed, _) => {
+                let fresh = self.input.fresh.redis.clone();
+                let line = redis_line(fresh.as_bytes());
+                self.generate(&name, &[(REDIS_PASSWORD, fresh), (REDIS_AUTH, line)])?;
+                let source = (name.as_str(), REDIS_PASSWORD);
+                let wanted = Wanted { path, source, fit };
+                let key = self.key(&wanted)?;
+                let part = self.found(&wanted, REDIS_PASSWORD)?.digest;
+                digest = Some(crate::digest::of_parts([part.as_slice()]));
+                self.parts.push(part.into());
+                Some(key)
+            }
+        };
+        if let Some(key) = &password {
+            self.mount(key.clone(), REDIS_PASSWORD, false);
+        }
+        if let Some(reference) = &wsc.redis.tls.ca_secret_ref
+            && wsc.redis.tls.enabled
+        {
+            let ca = self.key(&Wanted {
+                path: "spec.wsc.redis.tls.caSecretRef",
+                source: named(reference),
+                fit: Fit::Certificates,
+            })?;
+            self.mount_once(ca, REDIS_CA);
+        }
+        Ok((password, digest))
+    }
+
+    /// Certificates and keys of the listeners that speak TLS.
+    fn listeners(&mut self) -> Result<(), Rejection> {
+        let input = self.input;
+        for (listener, path, secret) in input.gateway.spec.listeners.tls() {
+            for (key, fit) in [("tls.crt", Fit::Certificates), ("tls.key", Fit::Private)] {
+                let source = (secret, key);
+                let found = self.key(&Wanted { path, source, fit })?;
+                self.mount(found, &format!("{listener}-{key}"), false);
+            }
+        }
+        Ok(())
+    }
+
+    fn mount(&mut self, source: KeySource, file: &str, rotates: bool) {
+        let file = file.to_owned();
+        self.mounted.push(Mounted {
+            source,
+            file,
+            rotates,
+        });
+    }
+
+    /// The same for what is public and read once, when the process starts.
+    fn mount_once(&mut self, source: KeySource, file: &str) {
+        let facts = self.input.secrets.get(&source.secret);
+        let digest = facts.and_then(|facts| Some(facts.keys.get(&source.key)?.digest));
+        self.parts.push(digest.map(Vec::from).unwrap_or_default());
+        self.mount(source, file, false);
+    }
+
+    /// A key, and what is beside it while it is being replaced.
+    fn rotating(&mut self, wanted: &Wanted<'_>, file: &str) -> Result<(), Rejection> {
+        let source = self.key(wanted)?;
+        for suffix in ROTATION {
+            let beside = format!("{}{suffix}", wanted.source.1);
+            let facts = self.input.secrets.get(wanted.source.0);
+            if usable(facts, &beside).is_some() {
+                self.key(&Wanted {
+                    source: (wanted.source.0, &beside),
+                    ..*wanted
+                })?;
+            }
+        }
+        self.mount(source, file, true);
+        Ok(())
+    }
+
     /// Plans a Secret with drawn keys. Keys that are there are kept whatever they hold.
     ///
     /// Redis' two carry one password: they are drawn together, or the line is made from the password that is there.
@@ -193,69 +343,54 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Finds a key, among those referred to or those just planned.
-    fn key(&mut self, wanted: &Wanted<'_>) -> Result<KeySource, Rejection> {
-        let Wanted {
-            path,
-            reference,
-            generated,
-            min,
-        } = *wanted;
-        let (name, key) =
-            reference.map_or(generated, |given| (given.name.as_str(), given.key.as_str()));
-        let drawn = self
-            .generate
-            .iter()
-            .find(|secret| secret.name == name)
-            .and_then(|secret| secret.missing.get(key))
-            .map(|value| fact(value.as_bytes()));
-        let found = match drawn {
-            Some(fact) => fact,
-            None => self.existing(path, name, key)?,
-        };
-        if found.len < min {
-            return Err(Rejection::SecretKeyTooShort {
+    /// Finds a key, among those referred to or those just planned, and judges it.
+    fn key(&self, wanted: &Wanted<'_>) -> Result<KeySource, Rejection> {
+        let (path, (name, key)) = (wanted.path, wanted.source);
+        let found = self.found(wanted, key)?;
+        let (name, key) = (name.to_owned(), key.to_owned());
+        match wanted.fit.judge(&found) {
+            None => Ok(KeySource { secret: name, key }),
+            Some(Unfit::Short(min)) => Err(Rejection::SecretKeyTooShort {
                 path,
-                name: name.to_owned(),
-                key: key.to_owned(),
+                name,
+                key,
                 len: found.len,
                 min,
-            });
+            }),
+            Some(Unfit::Form(wanted)) => Err(Rejection::SecretKeyUnfit {
+                path,
+                name,
+                key,
+                wanted,
+            }),
         }
-        self.parts.push(found.digest);
-        Ok(KeySource {
-            secret: name.to_owned(),
+    }
+
+    fn found(&self, wanted: &Wanted<'_>, key: &str) -> Result<KeyFact, Rejection> {
+        let (path, name) = (wanted.path, wanted.source.0);
+        let planned = self.generate.iter().find(|secret| secret.name == name);
+        if let Some(value) = planned.and_then(|secret| secret.missing.get(key)) {
+            return Ok(fact(value.as_bytes()));
+        }
+        let facts = self.input.secrets.get(name);
+        let facts = facts.ok_or_else(|| Rejection::SecretMissing {
+            path,
+            name: name.to_owned(),
+        })?;
+        let found = facts.keys.get(key).cloned();
+        found.ok_or_else(|| Rejection::SecretKeyMissing {
+            path,
+            name: name.to_owned(),
             key: key.to_owned(),
         })
     }
+}
 
-    fn existing(
-        &self,
-        path: &'static str,
-        name: &str,
-        key: &str,
-    ) -> Result<crate::secrets::KeyFact, Rejection> {
-        let facts = self
-            .input
-            .secrets
-            .get(name)
-            .ok_or_else(|| Rejection::SecretMissing {
-                path,
-                name: name.to_owned(),
-            })?;
-        facts
-            .keys
-            .get(key)
-            .cloned()
-            .ok_or_else(|| Rejection::SecretKeyMissing {
-                path,
-                name: name.to_owned(),
-                key: key.to_owned(),
-            })
-    }
+fn named(reference: &SecretKeyRef) -> (&str, &str) {
+    (&reference.name, &reference.key)
 }
 
 /// A key that is there and not empty.
-fn usable<'a>(facts: Option<&'a SecretFacts>, key: &str) -> Option<&'a crate::secrets::KeyFact> {
+fn usable<'a>(facts: Option<&'a SecretFacts>, key: &str) -> Option<&'a KeyFact> {
     facts?.keys.get(key).filter(|fact| fact.len > 0)
 }

@@ -1,0 +1,97 @@
+//! What rolls the pods, and what reaches running ones through their files instead.
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::{Value, json};
+
+use crate::cel::admit;
+use crate::pipeline::desired;
+
+fn gateway(wsc: &Value) -> Value {
+    json!({
+        "apiVersion": "wsc.dev/v1alpha1",
+        "kind": "WebSocketGateway",
+        "metadata": {"name": "chat", "namespace": "default"},
+        "spec": {
+            "listeners": {"ws": {"tls": {"secretName": "ours"}}},
+            "wsc": wsc,
+        },
+    })
+}
+
+fn wsc(more: Value) -> Value {
+    let key = |key: &str| json!({"name": "ours", "key": key});
+    let mut wsc = json!({
+        "redis": {"host": "redis", "passwordSecretRef": {"name": "redis", "key": "password"}},
+        "security": {
+            "enableEncryption": true,
+            "encryptionKeySecretRef": key("seal"),
+            "apiKeySecretRef": key("api"),
+            "jwt": {"secretRef": key("jwt")},
+        },
+    });
+    for (name, value) in more.as_object().unwrap() {
+        wsc[name] = value.clone();
+    }
+    wsc
+}
+
+fn secret(name: &str, version: &str, keys: &[(&str, &str)]) -> Secret {
+    let mut secret = Secret::default();
+    secret.metadata.name = Some(name.to_owned());
+    secret.metadata.namespace = Some("default".to_owned());
+    secret.metadata.resource_version = Some(version.to_owned());
+    let data = keys.iter().map(|(key, value)| {
+        let value = ByteString(value.as_bytes().to_vec());
+        ((*key).to_owned(), value)
+    });
+    secret.data = Some(data.collect());
+    secret
+}
+
+/// Everything that can change while a gateway runs, in one Secret.
+fn ours(letter: &str) -> Secret {
+    let key = letter.repeat(43);
+    let pem = |label: &str| format!("-----BEGIN {label}-----\n{letter}\n-----END {label}-----\n");
+    let keys = [
+        ("jwt", key.as_str()),
+        ("jwt-next", &key),
+        ("api", &key),
+        ("seal", &key),
+        ("tls.crt", &pem("CERTIFICATE")),
+        ("tls.key", &pem("PRIVATE KEY")),
+    ];
+    secret("ours", letter, &keys)
+}
+
+fn deployment(wsc: &Value, secrets: &[Secret]) -> Value {
+    let built = desired(admit(gateway(wsc)), secrets).unwrap();
+    let objects = built.objects.iter().map(|object| object.body.clone());
+    let mut deployments = objects.filter(|body| body["kind"] == "Deployment");
+    deployments.next().unwrap()
+}
+
+#[test]
+fn only_what_a_running_gateway_cannot_take_over_rolls_the_pods() {
+    let redis = |version, password| secret("redis", version, &[("password", password)]);
+    let before = deployment(&wsc(json!({})), &[ours("a"), redis("1", "p")]);
+
+    let rotated = deployment(&wsc(json!({})), &[ours("b"), redis("1", "p")]);
+    assert_eq!(before, rotated, "keys and certificates are read again");
+    let live = wsc(json!({"websocketOrigins": ["https://a.example"], "outboxBytes": "2MiB"}));
+    assert_eq!(before, deployment(&live, &[ours("a"), redis("1", "p")]));
+
+    let password = deployment(&wsc(json!({})), &[ours("a"), redis("2", "q")]);
+    assert_ne!(before, password, "Redis' password is used from the start");
+    let fixed = wsc(json!({"path": "/other"}));
+    assert_ne!(before, deployment(&fixed, &[ours("a"), redis("1", "p")]));
+}
+
+#[test]
+fn no_password_can_be_found_from_what_is_published() {
+    let with = |password| {
+        let redis = secret("redis", "1", &[("password", password)]);
+        deployment(&wsc(json!({})), &[ours("a"), redis])
+    };
+    assert_eq!(with("guess"), with("truth"));
+}
