@@ -7,6 +7,7 @@
 
 mod drain;
 mod listeners;
+mod local;
 mod options;
 mod reload;
 mod view;
@@ -27,10 +28,11 @@ use crate::admin::{Admin, Phase, ReloadStatus};
 use crate::api::{
     self, ApiContext, GrpcHealth, MessageService, NodeApi, Reflection, ReflectionError,
 };
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterParams};
 use crate::delivery::Delivery;
 use crate::hub::{self, Hub, ShardContext, ShardInbox, ShardThread};
 use crate::jwks::JwksKeeper;
+use crate::presence::PresenceDesk;
 use crate::protocol::CodecError;
 use crate::security::{ApiKeyGuard, FetchedKeys, Sealer};
 use crate::service::{Event, EventFilterError, Service, Statistics};
@@ -41,6 +43,7 @@ use crate::transport::{UpgradeState, accept_forever, upgrade_router};
 
 use listeners::Listeners;
 pub use listeners::{Addresses, BindError};
+use local::Local;
 pub use options::Options;
 use view::View;
 
@@ -131,13 +134,11 @@ impl Gateway {
         let service = Service::start(extensions, &tasks, &running.child_token());
         service.emit_now(Event::INITIALIZE, &options.node);
         let params = options.cluster_params(&config, addresses, &sealer);
-        let cluster = Cluster::start(params, hub.clone(), &tasks, running.child_token());
-        let delivery = Delivery::start(
-            &config.wsc,
-            (hub.clone(), cluster.clone()),
-            &tasks,
-            &running,
-        );
+        let Shared {
+            cluster,
+            presence,
+            delivery,
+        } = share(&config, params, (&hub, &service), (&tasks, &running));
         let refusing = Arc::new(AtomicBool::new(false));
         instruments.apply(&config.wsc.performance);
         if let Some(jwks) = jwks {
@@ -159,6 +160,7 @@ impl Gateway {
             tls: tls.ws.clone(),
             upgrades: options.pages(middleware.around(upgrade_router(upgrades))),
             service: service.clone(),
+            presence,
         };
         let shards = start_shards(inboxes, &context, &running)?;
         let calls: Arc<dyn MessageService> = Arc::new(NodeApi::new(
@@ -280,6 +282,29 @@ impl Gateway {
     /// Resolves when somebody asked for a drain on the admin port.
     pub async fn drain_requested(&self) {
         self.drain_requested.notified().await;
+    }
+}
+
+/// What this node shares with others.
+struct Shared {
+    cluster: Cluster,
+    presence: PresenceDesk,
+    delivery: Delivery,
+}
+
+fn share(
+    config: &GatewayConfig,
+    params: ClusterParams,
+    (hub, service): (&Arc<Hub>, &Arc<Service>),
+    (tasks, running): (&TaskTracker, &CancellationToken),
+) -> Shared {
+    let local = Local::of(hub, service);
+    let cluster = Cluster::start(params, local, tasks, running.child_token());
+    let ground = (hub.clone(), cluster.clone());
+    Shared {
+        presence: PresenceDesk::start(ground.clone(), service.clone(), tasks, running),
+        delivery: Delivery::start(&config.wsc, ground, tasks, running),
+        cluster,
     }
 }
 

@@ -17,6 +17,7 @@ pub mod memory;
 mod node;
 mod offices;
 mod params;
+mod presence;
 mod reaper;
 pub mod redis;
 mod returns;
@@ -32,6 +33,7 @@ pub use node::Cluster;
 pub use params::{
     Address, Backend, ClusterParams, Password, RedisParams, RedisTls, Sentinels, Topology,
 };
+pub use presence::{Place, PlaceError, Presence, PresenceBook};
 pub use shared::View;
 pub use status::{ClusterStats, ClusterStatus, Link};
 

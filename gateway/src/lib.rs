@@ -26,6 +26,7 @@ pub mod group;
 pub mod hub;
 pub mod jwks;
 pub mod log;
+pub mod presence;
 pub mod protocol;
 pub mod security;
 pub mod service;

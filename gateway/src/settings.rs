@@ -101,6 +101,8 @@ pub struct Settings {
     pub outbox: Limits,
     /// What a full outbox means, by user type.
     pub overflow: BTreeMap<String, OverflowPolicy>,
+    /// The most users that a session may watch; 0: none.
+    pub max_watched: usize,
     /// Whether messages are stored at all.
     pub stores: bool,
     /// Types of messages that are not stored.
@@ -159,6 +161,7 @@ impl Settings {
                 .iter()
                 .map(|(kind, policy)| (kind.clone(), overflow(*policy)))
                 .collect(),
+            max_watched: wsc.presence.max_watched as usize,
             stores: wsc.delivery.acceptance != Acceptance::None,
             transient_types: wsc.delivery.transient_types.clone(),
             acks: AckRules::new(&wsc.ack),

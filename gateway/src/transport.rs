@@ -11,6 +11,7 @@ mod refusal;
 mod socket;
 mod tls_socket;
 mod upgrade;
+mod watching;
 pub mod ws;
 
 pub use acceptor::accept_forever;

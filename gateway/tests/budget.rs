@@ -68,6 +68,7 @@ impl Bench {
             health_check_interval: Duration::from_secs(10),
             routing: Policy::default(),
             balance: Balance::default(),
+            offline_delay: Duration::from_secs(5),
         };
         let guard = elsewhere.enter();
         let cluster = Cluster::start(
@@ -91,12 +92,22 @@ impl Bench {
             draining: Arc::default(),
         };
         let instruments = Instruments::default();
+        let service = wsc_gateway::service::Service::start(
+            wsc_gateway::service::Extensions::default(),
+            &TaskTracker::new(),
+            &CancellationToken::new(),
+        );
+        let guard = elsewhere.enter();
+        let presence = wsc_gateway::presence::PresenceDesk::start(
+            (hub.clone(), cluster.clone()),
+            service.clone(),
+            &TaskTracker::new(),
+            &CancellationToken::new(),
+        );
+        drop(guard);
         let context = ShardContext {
-            service: wsc_gateway::service::Service::start(
-                wsc_gateway::service::Extensions::default(),
-                &tokio_util::task::TaskTracker::new(),
-                &CancellationToken::new(),
-            ),
+            service,
+            presence,
             hub,
             cluster,
             delivery,

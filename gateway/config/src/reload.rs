@@ -23,6 +23,7 @@ const LIVE: &[&str] = &[
     "wsc.outboxBytes",
     "wsc.slowConsumerPolicy",
     "wsc.websocketOrigins",
+    "wsc.presence.maxWatched",
     "wsc.performance.maxConnectionsPerNode",
     "wsc.performance.enableMetrics",
     "wsc.performance.metricsInterval",

@@ -69,6 +69,8 @@ pub(crate) const KEYS: &[(&str, Since)] = &[
     ("wsc.delivery.transientTypes", NOW2),
     ("wsc.record.enabled", NOW2),
     ("wsc.record.ttl", NOW2),
+    ("wsc.presence.offlineDelay", NOW2),
+    ("wsc.presence.maxWatched", NOW2),
     ("wsc.sse.path", NEXT),
     ("wsc.sse.heartbeat", NEXT),
     ("wsc.sse.timeout", NEXT),

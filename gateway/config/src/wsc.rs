@@ -16,7 +16,7 @@ use crate::problems::Problems;
 use crate::schema::{self, Rule, bytes, kib, seconds};
 use crate::{
     AckConfig, ByteSize, DeliveryConfig, DistributedConfig, GroupConfig, Origin, PerformanceConfig,
-    RecordConfig, RedisConfig, Seconds, SecurityConfig, SseConfig, TicketConfig,
+    PresenceConfig, RecordConfig, RedisConfig, Seconds, SecurityConfig, SseConfig, TicketConfig,
 };
 
 closed! {
@@ -132,6 +132,8 @@ pub struct WscConfig {
     pub delivery: DeliveryConfig,
     /// Records of messages.
     pub record: RecordConfig,
+    /// Who is online.
+    pub presence: PresenceConfig,
     /// Server-Sent Events.
     pub sse: SseConfig,
     /// Several nodes as one service.
@@ -248,6 +250,7 @@ impl Default for WscConfig {
             ack: AckConfig::default(),
             delivery: DeliveryConfig::default(),
             record: RecordConfig::default(),
+            presence: PresenceConfig::default(),
             sse: SseConfig::default(),
             distributed: DistributedConfig::default(),
             redis: RedisConfig::default(),

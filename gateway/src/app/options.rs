@@ -128,6 +128,7 @@ impl Options {
             } else {
                 Balance::Even
             },
+            offline_delay: config.wsc.presence.offline_delay.into(),
         }
     }
 

@@ -8,13 +8,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::memory::{
-    MemoryAssignments, MemoryBroker, MemoryDirectory, MemoryRegistry, MemoryStore,
+    MemoryAssignments, MemoryBroker, MemoryDirectory, MemoryPresence, MemoryRegistry, MemoryStore,
 };
 use super::redis::{
-    Opening, RedisAssignments, RedisBroker, RedisDirectory, RedisLink, RedisRegistry,
+    Opening, RedisAssignments, RedisBroker, RedisDirectory, RedisLink, RedisPresence, RedisRegistry,
 };
 use super::shared::Shared;
-use super::{Assignments, Backend, Broker, ClusterParams, Directory, NodeRegistry};
+use super::{Assignments, Backend, Broker, ClusterParams, Directory, NodeRegistry, PresenceBook};
 
 /// Takes envelopes as they arrive. Called by the connection's own task: it must not wait.
 pub trait Listener: Send + Sync + 'static {
@@ -26,6 +26,7 @@ pub trait Listener: Send + Sync + 'static {
 pub(super) struct Backing {
     pub(super) registry: Arc<dyn NodeRegistry>,
     pub(super) directory: Arc<dyn Directory>,
+    pub(super) presence: Arc<dyn PresenceBook>,
     pub(super) broker: Arc<dyn Broker>,
     pub(super) assignments: Arc<dyn Assignments>,
     /// The link below them, if there is one.
@@ -69,7 +70,12 @@ impl Backing {
                         link.clone(),
                         params.lease(),
                     )),
-                    directory: Arc::new(RedisDirectory::new(link.clone())),
+                    directory: Arc::new(
+                        RedisDirectory::new(link.clone()).offline_after(params.offline_delay),
+                    ),
+                    presence: Arc::new(
+                        RedisPresence::new(link.clone()).offline_after(params.offline_delay),
+                    ),
                     broker: Arc::new(RedisBroker::new(link.clone())),
                     assignments: Arc::new(RedisAssignments::new(link.clone())),
                     redis: Some(link),
@@ -96,7 +102,12 @@ impl Backing {
                 store.clone(),
                 params.lease(),
             )),
-            directory: Arc::new(MemoryDirectory::new(store.clone())),
+            directory: Arc::new(
+                MemoryDirectory::new(store.clone()).offline_after(params.offline_delay),
+            ),
+            presence: Arc::new(
+                MemoryPresence::new(store.clone()).offline_after(params.offline_delay),
+            ),
             broker: Arc::new(MemoryBroker::new(store.clone())),
             assignments: Arc::new(MemoryAssignments::new(store.clone())),
             redis: None,

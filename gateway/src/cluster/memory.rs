@@ -12,11 +12,13 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 pub use self::directory::MemoryDirectory;
+pub use self::presence::MemoryPresence;
 use super::assignments::{Assignments, Holder};
 use super::{Broker, Claim, ClusterError, Destination, Listener, NodeInfo, NodeRegistry};
 use crate::protocol::{Epoch, NodeId};
 
 mod directory;
+mod presence;
 
 /// What several nodes in one process share.
 #[derive(Default)]
@@ -30,6 +32,7 @@ struct State {
     attached: u64,
     work: HashMap<String, Holder>,
     book: directory::Book,
+    roll: presence::Roll,
 }
 
 struct Lease {

@@ -26,7 +26,7 @@ use super::wire::Wire;
 use super::writer::{Changes, WriterParts, writer};
 use super::{
     Backend, ClusterError, ClusterParams, ClusterStats, ClusterStatus, Forward, LocalNode,
-    NodeInfo, OnlinePage, SessionChange, SessionRecord,
+    NodeInfo, OnlinePage, PresenceBook, SessionChange, SessionRecord,
 };
 use crate::protocol::{Epoch, NodeId, UserId};
 
@@ -89,6 +89,7 @@ impl Cluster {
             local: local.clone(),
             directory: backing.directory.clone(),
             broker: backing.broker.clone(),
+            presence: backing.presence.clone(),
             orders: orders_taken,
         };
         let (changes, writer) = writer(shared.clone(), parts);
@@ -220,6 +221,11 @@ impl Cluster {
     /// The sessions of a user on any live node, oldest first.
     pub async fn sessions_of(&self, user: &UserId) -> Result<Vec<SessionRecord>, ClusterError> {
         self.0.backing.directory.sessions_of(user).await
+    }
+
+    /// Who is online and what changed.
+    pub fn presence(&self) -> &dyn PresenceBook {
+        &*self.0.backing.presence
     }
 
     /// The link to Redis, for whoever keeps more there than the cluster does: scripts and pipelines under its deadline, over

@@ -31,6 +31,8 @@ pub struct ClusterParams {
     pub routing: Policy,
     /// Whether that pick is weighed by load.
     pub balance: Balance,
+    /// How long a user may have no session before they are offline.
+    pub offline_delay: Duration,
 }
 
 impl ClusterParams {
@@ -270,6 +272,7 @@ mod tests {
             health_check_interval: Duration::from_secs(10),
             routing: Policy::Hash,
             balance: Balance::ByLoad,
+            offline_delay: Duration::from_secs(5),
         };
         assert!(params.lease() + params.look() < params.node_timeout);
         assert!(params.renewal() * 3 <= params.lease());

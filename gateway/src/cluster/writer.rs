@@ -5,6 +5,7 @@
 //! hub holds, which is right whatever was missed. Only the writer writes, so a replacement and changes never cross; a
 //! replacement under way gives way to a newer order, a farewell and the end.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -18,7 +19,9 @@ use super::backoff::backoff;
 use super::canary::describe;
 use super::shared::Shared;
 use super::status::bump;
-use super::{Broker, ClusterError, Destination, Directory, LocalNode, SessionChange, envelope};
+use super::{
+    Broker, ClusterError, Destination, Directory, LocalNode, PresenceBook, SessionChange, envelope,
+};
 use crate::protocol::UserId;
 
 /// Changes that may wait. A rollout of 10,000 sessions makes 20,000; past the bound a replacement is cheaper anyway.
@@ -32,6 +35,10 @@ const MOVED: usize = 1_000;
 
 /// The pause before what was missed is made good by a replacement, doubled by each that fails.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Users whose end was missed who are remembered until the replacement: past that, who is gone is found by what Redis
+/// still has of them, which is all of them unless it lost its data meanwhile.
+const ENDED: usize = 65_536;
 
 /// The longest such pause.
 const RETRY_MAX: Duration = Duration::from_secs(30);
@@ -79,7 +86,10 @@ pub(super) struct Writer {
     local: Arc<dyn LocalNode>,
     directory: Arc<dyn Directory>,
     broker: Arc<dyn Broker>,
+    presence: Arc<dyn PresenceBook>,
     changes: mpsc::Receiver<SessionChange>,
+    /// Users of whom a session ended without the directory being told.
+    ended: HashSet<UserId>,
     overflow: Arc<Notify>,
     orders: mpsc::Receiver<Order>,
     state: State,
@@ -109,6 +119,7 @@ pub(super) struct WriterParts {
     pub(super) local: Arc<dyn LocalNode>,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) broker: Arc<dyn Broker>,
+    pub(super) presence: Arc<dyn PresenceBook>,
     pub(super) orders: mpsc::Receiver<Order>,
 }
 
@@ -124,6 +135,7 @@ pub(super) fn writer(shared: Arc<Shared>, parts: WriterParts) -> (Changes, Write
         local,
         directory,
         broker,
+        presence,
         orders,
     } = parts;
     (
@@ -133,7 +145,9 @@ pub(super) fn writer(shared: Arc<Shared>, parts: WriterParts) -> (Changes, Write
             local,
             directory,
             broker,
+            presence,
             changes,
+            ended: HashSet::new(),
             overflow,
             orders,
             state: State::Waiting,
@@ -187,6 +201,7 @@ impl Writer {
 
     async fn write(&mut self, batch: &[SessionChange]) {
         if !matches!(self.state, State::Synced) || self.shared.view().fenced.is_some() {
+            self.remember(batch);
             return;
         }
         let identity = &self.shared.identity;
@@ -203,6 +218,7 @@ impl Writer {
                 error = describe(&error),
                 "session changes could not be written, the directory will be replaced"
             );
+            self.remember(batch);
             self.state = State::Missed(Instant::now() + backoff(RETRY, RETRY_MAX, self.failures));
         }
     }
@@ -221,6 +237,8 @@ impl Writer {
             local: self.local.clone(),
             directory: self.directory.clone(),
             broker: self.broker.clone(),
+            presence: self.presence.clone(),
+            ended: self.ended.iter().cloned().collect(),
         };
         self.running = Some(Running {
             replaced: Box::pin(replacement.run()),
@@ -233,6 +251,7 @@ impl Writer {
         self.state = match &replaced {
             Ok(()) => {
                 self.failures = 0;
+                self.ended.clear();
                 State::Synced
             }
             Err(ClusterError::Disconnected | ClusterError::Fenced { .. }) => State::Waiting,
@@ -272,8 +291,19 @@ impl Writer {
     }
 
     fn drain(&mut self) {
-        while self.changes.try_recv().is_ok() {
+        while let Ok(change) = self.changes.try_recv() {
             self.shared.stats.directory_queue.fetch_sub(1, Relaxed);
+            self.remember(&[change]);
+        }
+    }
+
+    fn remember(&mut self, missed: &[SessionChange]) {
+        for change in missed {
+            if let SessionChange::Down { user, .. } = change
+                && self.ended.len() < ENDED
+            {
+                self.ended.insert(user.clone());
+            }
         }
     }
 }
@@ -296,6 +326,8 @@ struct Replacement {
     local: Arc<dyn LocalNode>,
     directory: Arc<dyn Directory>,
     broker: Arc<dyn Broker>,
+    presence: Arc<dyn PresenceBook>,
+    ended: Vec<UserId>,
 }
 
 impl Replacement {
@@ -307,6 +339,7 @@ impl Replacement {
         self.directory
             .replace(&identity.node, identity.epoch(), sessions)
             .await?;
+        self.presence.depart(&self.ended).await?;
         bump(&self.shared.stats.resyncs);
         // Who cached anything about this node's users must forget it.
         self.broker

@@ -11,7 +11,7 @@ use crate::protocol::{Position, SessionId, Told, UserId};
 use crate::settings::Settings;
 
 /// A session within its shard. The generation tells a slot's tenants apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionKey {
     /// The slot.
     pub slot: u32,

@@ -32,6 +32,7 @@ use super::wheel::Wheel;
 use super::{Hub, ShardHandle, ShardId, ShardStats};
 use crate::cluster::Cluster;
 use crate::delivery::Delivery;
+use crate::presence::PresenceDesk;
 use crate::protocol::{ErrorCode, SessionId, UserId};
 use crate::service::Service;
 use crate::session::liveness::{self, TICK, Tick};
@@ -60,6 +61,8 @@ pub struct ShardContext {
     pub tls: Option<Arc<ListenerTls>>,
     /// What the application added.
     pub service: Arc<Service>,
+    /// Who is online, for those who watch.
+    pub presence: PresenceDesk,
 }
 
 /// The sessions of one thread.

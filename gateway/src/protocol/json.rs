@@ -67,7 +67,7 @@ const CONTROL_TYPES: [&str; 14] = [
     "records",
 ];
 /// What the types of commands begin with; no message can have these either.
-const CALL_PREFIXES: [&str; 3] = ["group.", "ticket.", "agent."];
+const CALL_PREFIXES: [&str; 4] = ["group.", "ticket.", "agent.", "presence."];
 
 /// Why a frame was not taken: what an `error` frame tells its sender.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -135,7 +135,8 @@ struct Inbox {
     inbox: Position,
 }
 
-/// A command that is neither a message nor the connection's own business: `group.*`, `ticket.*` and `agent.*`.
+/// A command that is neither a message nor the connection's own business: `group.*`, `ticket.*`, `agent.*` and
+/// `presence.*`.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
     /// Which.
@@ -246,6 +247,11 @@ impl<'a> ClientFrame<'a> {
             })),
             kind => self.send(id, kind),
         }
+    }
+
+    /// The client's own id for it.
+    pub fn id(&self) -> Option<&str> {
+        self.0.id.as_ref().map(|id| id.0.as_ref())
     }
 
     /// A refusal that refers to this frame.
@@ -378,7 +384,7 @@ pub fn check_body(body: &MessageBody<'_>) -> Result<(), (&'static str, String)> 
 
 /// Whether a type belongs to the protocol.
 fn is_control(kind: &str) -> bool {
-    CONTROL_TYPES.contains(&kind) || kind.starts_with("presence.") || is_call(kind)
+    CONTROL_TYPES.contains(&kind) || is_call(kind)
 }
 
 fn is_call(kind: &str) -> bool {

@@ -47,12 +47,16 @@ impl Scopes {
     /// Making and joining any group.
     pub const GROUPS: Self = Self(1 << 3);
 
+    /// Watching who is online.
+    pub const PRESENCE: Self = Self(1 << 4);
+
     /// Every scope with its word.
-    pub const WORDS: [(&'static str, Self); 4] = [
+    pub const WORDS: [(&'static str, Self); 5] = [
         ("broadcast", Self::BROADCAST),
         ("admin", Self::ADMIN),
         ("observe", Self::OBSERVE),
         ("groups", Self::GROUPS),
+        ("presence", Self::PRESENCE),
     ];
 
     /// Reads the claim `scope`: words separated by spaces. Words of other services are passed over.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::cluster::SessionRecord;
 use crate::protocol::{Epoch, NodeId, SessionId, UserId};
 
 /// What an application notes about a session when it connects; every later call carries it.
@@ -46,6 +47,24 @@ pub struct ClientInfo {
 pub struct Client(Arc<ClientInfo>);
 
 impl Client {
+    /// What the directory knows of a session that another node held.
+    pub fn of_record(record: &SessionRecord) -> Self {
+        let transports = ["ws", "sse", "grpc"];
+        let transport = transports.iter().find(|known| **known == record.transport);
+        Self::new(ClientInfo {
+            session: record.session,
+            user: record.user.clone(),
+            user_type: record.user_type.as_str().into(),
+            device: record.device.as_deref().map(Into::into),
+            transport: transport.copied().unwrap_or("ws"),
+            node: record.node.clone(),
+            epoch: record.epoch,
+            address: None,
+            connected_at: record.connected_at,
+            attributes: Attributes::new(),
+        })
+    }
+
     /// Shares it.
     pub fn new(info: ClientInfo) -> Self {
         Self(Arc::new(info))

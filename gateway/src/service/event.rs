@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::Client;
 use crate::hub::unix_millis;
 
 /// One event. Whoever hears of it twice knows it by its id.
@@ -51,6 +52,14 @@ impl Event {
 
     /// Families whose members are listed where they come from.
     pub const OPEN: [&'static str; 2] = ["group.", "ticket."];
+
+    /// Something that happened once to a session: whoever tells of it, its id is the same.
+    pub fn of_session(name: &str, client: &Client, data: Value) -> Self {
+        Self {
+            id: format!("{}/{name}", client.session),
+            ..Self::now(name, Some(client.user.as_str()), data)
+        }
+    }
 
     /// Something that happens now.
     pub fn now(name: &str, subject: Option<&str>, data: Value) -> Self {

@@ -13,6 +13,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// What is worth waiting for waits so long for room: half of what one item may take.
+const ROOM: Duration = Duration::from_secs(5);
+
 /// The bounds of a lane.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -99,6 +102,15 @@ impl<T: Send + 'static> Lane<T> {
         // Counted first, so that the worker never takes away what is not there yet.
         self.stats.depth.fetch_add(1, Relaxed);
         if self.queue.try_send(item).is_err() {
+            self.stats.depth.fetch_sub(1, Relaxed);
+            self.stats.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The same, but waits for room for a while.
+    pub(super) async fn offer_patiently(&self, item: T) {
+        self.stats.depth.fetch_add(1, Relaxed);
+        if self.queue.send_timeout(item, ROOM).await.is_err() {
             self.stats.depth.fetch_sub(1, Relaxed);
             self.stats.dropped.fetch_add(1, Relaxed);
         }

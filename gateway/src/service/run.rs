@@ -17,10 +17,14 @@ use super::{
     Attributes, Client, Event, EventFilter, Extensions, Fault, Gatekeeper, Incoming, Interceptor,
     LaneStats, Next, Rejection, Sent, Severity, Verdict,
 };
+use crate::cluster::SessionRecord;
 use crate::protocol::Disconnect;
 
 /// What all callbacks and interceptors may take for one client or one message. Hooks have shorter deadlines of their own.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why a session ended whose node is dead.
+const NODE_LOST: &str = "node_lost";
 
 /// What extensions decided, for metrics.
 #[derive(Debug, Default)]
@@ -208,11 +212,7 @@ impl Service {
     /// A session began.
     pub fn client_connected(&self, client: &Client) {
         if self.wants(Event::CONNECTED) {
-            self.emit(&Event::now(
-                Event::CONNECTED,
-                Some(client.user.as_str()),
-                json(client),
-            ));
+            self.emit(&Event::of_session(Event::CONNECTED, client, json(client)));
         }
     }
 
@@ -222,15 +222,25 @@ impl Service {
             lane.offer((client.clone(), why));
         }
         if self.wants(Event::DISCONNECTED) {
-            let mut data = json(client);
-            if let Some(fields) = data.as_object_mut() {
-                fields.insert("reason".to_owned(), why.label().into());
+            self.emit(&disconnected(client, why.label()));
+        }
+    }
+
+    /// Sessions ended with the node that held them, and this node has to tell. Waits for room, within bounds: a node's
+    /// sessions end all at once.
+    pub async fn clients_lost(&self, sessions: &[SessionRecord]) {
+        if !self.hears_clients() {
+            return;
+        }
+        for record in sessions {
+            let client = Client::of_record(record);
+            if let Some(lane) = &self.disconnected {
+                let lost = (client.clone(), Disconnect::ConnectionLost);
+                lane.offer_patiently(lost).await;
             }
-            self.emit(&Event::now(
-                Event::DISCONNECTED,
-                Some(client.user.as_str()),
-                data,
-            ));
+            if self.wants(Event::DISCONNECTED) {
+                self.emit_patiently(&disconnected(&client, NODE_LOST)).await;
+            }
         }
     }
 
@@ -274,6 +284,17 @@ impl Service {
         }
     }
 
+    /// Something happened that should not be missed: waits for room, within bounds.
+    pub async fn emit_patiently(&self, event: &Event) {
+        for (_, _, lane) in self
+            .events
+            .iter()
+            .filter(|(filter, ..)| filter.wants(&event.name))
+        {
+            lane.offer_patiently(event.clone()).await;
+        }
+    }
+
     /// What extensions decided.
     pub const fn stats(&self) -> &ServiceStats {
         &self.stats
@@ -297,6 +318,14 @@ impl Service {
             .map(|(_, name, lane)| (name.as_str(), lane.stats()));
         fixed.into_iter().flatten().chain(events).collect()
     }
+}
+
+fn disconnected(client: &Client, reason: &str) -> Event {
+    let mut data = json(client);
+    if let Some(fields) = data.as_object_mut() {
+        fields.insert("reason".to_owned(), reason.into());
+    }
+    Event::of_session(Event::DISCONNECTED, client, data)
 }
 
 fn json(client: &Client) -> serde_json::Value {

@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::open::{Opening, open};
-use super::{extended, reader};
+use super::{extended, reader, watching};
 use crate::hub::{Later, Shard};
 use crate::log::AckState;
-use crate::protocol::ErrorCode;
 use crate::protocol::json::ClientFrame;
+use crate::protocol::{Control, ErrorCode, RawJson};
 use crate::session::decide::{Decision, decide};
 use crate::transport::Connection;
 
@@ -63,6 +63,10 @@ pub(super) async fn take(
             connection.good_frame();
             acknowledge(shard, connection, (&id, state), &frame).await;
         }
+        Decision::Call(call) if call.kind.starts_with("presence.") => {
+            let answer = watching::call(shard, connection, &call).await;
+            answered(shard, connection, answer, &frame);
+        }
         Decision::Call(call) => {
             let message = format!("{}: nothing here takes this command", call.kind);
             reader::refuse(
@@ -75,6 +79,26 @@ pub(super) async fn take(
             extended::take(shard, connection, (target, body), text.len(), later).await;
         }
         now => reader::act(shard, connection, now, text.len(), later),
+    }
+}
+
+/// Answers a command.
+fn answered(
+    shard: &Shard,
+    connection: &Rc<Connection>,
+    answer: Result<Box<RawJson>, (ErrorCode, String)>,
+    frame: &ClientFrame<'_>,
+) {
+    match answer {
+        Ok(data) => {
+            connection.good_frame();
+            let ref_id = frame.id();
+            let data = &data;
+            shard.say(connection, &Control::Result { ref_id, data });
+        }
+        Err((code, message)) => {
+            reader::refuse(shard, connection, &frame.refuse(code, message));
+        }
     }
 }
 

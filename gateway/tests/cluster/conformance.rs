@@ -323,7 +323,7 @@ async fn reaping_removes_the_dead_and_spares_the_living(s: Subject) {
     assert_eq!(holders, [alive, b]);
     if let Kind::Redis(server, _) = &s.kind {
         assert_eq!(
-            server.cli(&["--raw", "keys", "*u0003*"]),
+            server.cli(&["--raw", "keys", "*user:u0003*"]),
             "",
             "nothing is left of a reaped user"
         );

@@ -23,5 +23,6 @@ mod log;
 mod membership;
 mod messages;
 mod outage;
+mod presence;
 mod redis_modes;
 mod tickets;

@@ -45,7 +45,8 @@ async fn a_crashed_node_is_gone_from_every_view_within_the_node_timeout(ground: 
     let took = start.elapsed();
     assert!(took <= TIMEOUT + Duration::from_millis(200), "{took:?}");
     if let Some(server) = &ground.server {
-        assert_eq!(server.cli(&["keys", "*bob*"]), "");
+        assert_eq!(server.cli(&["keys", "*user:bob"]), "");
+        assert_eq!(server.cli(&["keys", "*at:bob"]), "");
     }
 }
 
@@ -197,7 +198,8 @@ async fn leftovers_of_nodes_that_died_unseen_are_reaped(ground: Ground) {
     })
     .await;
     if let Some(server) = &ground.server {
-        assert_eq!(server.cli(&["keys", "*bob*"]), "");
+        assert_eq!(server.cli(&["keys", "*user:bob"]), "");
+        assert_eq!(server.cli(&["keys", "*at:bob"]), "");
     }
 }
 

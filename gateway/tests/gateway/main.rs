@@ -16,6 +16,11 @@
 #[path = "../support/redis.rs"]
 mod redis;
 
+// And of this.
+#[allow(dead_code)]
+#[path = "../support/nodes.rs"]
+mod nodes;
+
 mod client;
 mod sandbox;
 mod wire;
@@ -32,6 +37,7 @@ mod keys;
 mod limits;
 mod messages;
 mod outage;
+mod presence;
 mod reload;
 mod sealing;
 mod service;

@@ -27,6 +27,7 @@ const CHANGES: &[(&str, &str)] = &[
     ("wsc.outboxBytes", "2MiB"),
     ("wsc.slowConsumerPolicy", "{customer: dropOldest}"),
     ("wsc.websocketOrigins", "https://app.example.com"),
+    ("wsc.presence.maxWatched", "1"),
     ("wsc.performance.maxConnectionsPerNode", "1001"),
     ("wsc.performance.enableMetrics", "false"),
     ("wsc.performance.metricsInterval", "30s"),

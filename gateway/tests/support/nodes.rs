@@ -143,6 +143,7 @@ pub(crate) fn params(name: &str, backend: &Backend, node_timeout: Duration) -> C
         health_check_interval: Duration::from_millis(500),
         routing: Policy::Hash,
         balance: Balance::ByLoad,
+        offline_delay: Duration::from_millis(200),
     }
 }
 

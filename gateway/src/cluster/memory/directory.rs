@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use super::{MemoryStore, State};
+use crate::cluster::presence::OFFLINE_DELAY;
 use crate::cluster::{ClusterError, Directory, Left, OnlinePage, SessionChange, SessionRecord};
 use crate::protocol::{Epoch, NodeId, SessionId, UserId};
 
@@ -74,15 +76,37 @@ impl Book {
         }
     }
 
-    fn clear(&mut self, holder: &Holder) {
-        for user in self.holders.remove(holder).unwrap_or_default() {
-            self.forget(holder, &user);
+    /// Who had sessions of this holder.
+    fn clear(&mut self, holder: &Holder) -> HashSet<UserId> {
+        let users = self.holders.remove(holder).unwrap_or_default();
+        for user in &users {
+            self.forget(holder, user);
         }
+        users
+    }
+
+    /// Whether anybody has an entry of this user.
+    pub(super) fn has(&self, user: &UserId) -> bool {
+        self.users.contains_key(user)
     }
 }
 
 impl State {
-    fn apply(&mut self, holder: &Holder, changes: &[SessionChange]) -> Vec<UserId> {
+    /// What the roll is told of a user whose entries of one holder came or went.
+    fn note(&mut self, user: &UserId, delay: Duration) {
+        if self.book.has(user) {
+            self.roll.arrive(user);
+        } else {
+            self.roll.depart(user, delay);
+        }
+    }
+
+    fn apply(
+        &mut self,
+        holder: &Holder,
+        changes: &[SessionChange],
+        delay: Duration,
+    ) -> Vec<UserId> {
         let mut moved = Vec::new();
         for change in changes {
             let (user, turned) = match change {
@@ -92,6 +116,7 @@ impl State {
                 }
             };
             if turned {
+                self.note(user, delay);
                 moved.push(user.clone());
             }
         }
@@ -165,12 +190,23 @@ impl State {
 #[derive(Debug)]
 pub struct MemoryDirectory {
     store: Arc<MemoryStore>,
+    delay: Duration,
 }
 
 impl MemoryDirectory {
     /// Over this store.
     pub fn new(store: Arc<MemoryStore>) -> Self {
-        Self { store }
+        Self {
+            store,
+            delay: OFFLINE_DELAY,
+        }
+    }
+
+    /// Who is nowhere for so long is offline.
+    #[must_use]
+    pub fn offline_after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
     }
 }
 
@@ -181,7 +217,10 @@ impl Directory for MemoryDirectory {
         epoch: Epoch,
         changes: &'a [SessionChange],
     ) -> BoxFuture<'a, Result<Vec<UserId>, ClusterError>> {
-        Box::pin(async move { Ok(self.store.0.lock().apply(&(node.clone(), epoch), changes)) })
+        Box::pin(async move {
+            let holder = (node.clone(), epoch);
+            Ok(self.store.0.lock().apply(&holder, changes, self.delay))
+        })
     }
 
     fn replace<'a>(
@@ -193,9 +232,13 @@ impl Directory for MemoryDirectory {
         Box::pin(async move {
             let holder = (node.clone(), epoch);
             let mut state = self.store.0.lock();
-            state.book.clear(&holder);
+            let mut users = state.book.clear(&holder);
             for record in &sessions {
                 state.book.up(&holder, record);
+                users.insert(record.user.clone());
+            }
+            for user in &users {
+                state.note(user, self.delay);
             }
             Ok(())
         })
@@ -252,7 +295,9 @@ impl Directory for MemoryDirectory {
         Box::pin(async move {
             let mut state = self.store.0.lock();
             if !state.is_live(node, epoch) {
-                state.book.clear(&(node.clone(), epoch));
+                for user in state.book.clear(&(node.clone(), epoch)) {
+                    state.note(&user, self.delay);
+                }
             }
             Ok(())
         })

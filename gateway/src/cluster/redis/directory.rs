@@ -14,6 +14,7 @@ use super::keys::{field_holder, holder, parse_holder, session_text};
 use super::scripts::{APPLY, PLACE, REAP};
 use crate::cluster::backoff::backoff;
 use crate::cluster::canary::describe;
+use crate::cluster::presence::OFFLINE_DELAY;
 use crate::cluster::{ClusterError, Directory, Left, OnlinePage, SessionChange, SessionRecord};
 use crate::protocol::{Epoch, NodeId, SessionId, UserId};
 
@@ -34,12 +35,24 @@ type Holder = (NodeId, Epoch);
 #[derive(Debug)]
 pub struct RedisDirectory {
     link: Arc<RedisLink>,
+    /// How long a user may be nowhere before they are offline, in milliseconds.
+    delay: u64,
 }
 
 impl RedisDirectory {
     /// Over this link.
     pub fn new(link: Arc<RedisLink>) -> Self {
-        Self { link }
+        Self {
+            link,
+            delay: millis(OFFLINE_DELAY),
+        }
+    }
+
+    /// Who is nowhere for so long is offline.
+    #[must_use]
+    pub fn offline_after(mut self, delay: Duration) -> Self {
+        self.delay = millis(delay);
+        self
     }
 
     /// One user whose entry cannot be written, whatever somebody put there, must not keep the others from being found: a
@@ -79,7 +92,10 @@ impl RedisDirectory {
         let mut call = script.key(keys.online());
         call.key(keys.holders())
             .key(keys.users(&holder))
-            .arg(&holder);
+            .key(keys.leaving())
+            .key(keys.changes())
+            .arg(&holder)
+            .arg(self.delay);
         let mut numbers: HashMap<&UserId, usize> = HashMap::new();
         for change in changes {
             let (sign, user, session, json) = match change {
@@ -90,7 +106,9 @@ impl RedisDirectory {
             };
             let next = numbers.len();
             let number = *numbers.entry(user).or_insert_with(|| {
-                call.key(keys.user(user)).key(keys.at(user));
+                call.key(keys.user(user))
+                    .key(keys.at(user))
+                    .key(keys.presence(user));
                 next
             });
             call.arg(sign)
@@ -178,9 +196,16 @@ impl RedisDirectory {
         let keys = &self.link.keys;
         let script = &PLACE;
         let mut call = script.key(keys.online());
-        call.key(keys.holders()).key(keys.users(holder)).arg(holder);
+        call.key(keys.holders())
+            .key(keys.users(holder))
+            .key(keys.leaving())
+            .key(keys.changes())
+            .arg(holder)
+            .arg(self.delay);
         for (user, sessions) in users {
-            call.key(keys.user(user)).key(keys.at(user));
+            call.key(keys.user(user))
+                .key(keys.at(user))
+                .key(keys.presence(user));
             call.arg(user.as_str()).arg(sessions.len());
             for (session, json) in sessions {
                 call.arg(session_text(*session)).arg(json);
@@ -366,11 +391,14 @@ impl RedisDirectory {
             let mut call = script.key(keys.online());
             call.key(keys.holders())
                 .key(keys.users(&holder))
+                .key(keys.leaving())
+                .key(keys.changes())
                 .key(keys.lease(node));
-            call.arg(&holder).arg(epoch.0);
+            call.arg(&holder).arg(self.delay).arg(epoch.0);
             for user in chunk {
                 call.key(keys.user(user))
                     .key(keys.at(user))
+                    .key(keys.presence(user))
                     .arg(user.as_str());
             }
             let is_dead: bool = self.link.run("reap", &call).await?;
@@ -380,6 +408,10 @@ impl RedisDirectory {
         }
         Ok(())
     }
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Whether it is what lies under some user's key that was refused, and not the whole write.

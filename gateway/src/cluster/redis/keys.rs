@@ -10,6 +10,10 @@
 //! | `users:<holder>` | sorted set | users of that holder |
 //! | `holders` | set | holders with entries, live or not |
 //! | `online` | sorted set | users with entries |
+//! | `presence:<user>` | string, expires when offline | `1` or `0` and the generation of the last change |
+//! | `leaving` | sorted set | users without entries, by the time from which on they are offline |
+//! | `changes` | stream | who came and went |
+//! | `mark:<reader>` | string, expires late | up to where that reader has passed the changes on |
 //!
 //! A holder is `<epoch>@<node>`. Before each name stands `<prefix>{<cluster>}:`. Channels carry the number of the database
 //! too, since pub/sub knows no databases. What other modules keep stands under a tag of its own, `<prefix>{<cluster>:<tag>}:`,
@@ -77,6 +81,22 @@ impl Keys {
         format!("{}online", self.base)
     }
 
+    pub(super) fn presence(&self, user: &UserId) -> String {
+        format!("{}presence:{user}", self.base)
+    }
+
+    pub(super) fn leaving(&self) -> String {
+        format!("{}leaving", self.base)
+    }
+
+    pub(super) fn changes(&self) -> String {
+        format!("{}changes", self.base)
+    }
+
+    pub(super) fn mark(&self, reader: &str) -> String {
+        format!("{}mark:{reader}", self.base)
+    }
+
     pub(super) fn channel(&self, node: &NodeId) -> String {
         format!("{}{}:to:{node}", self.base, self.db)
     }
@@ -118,6 +138,8 @@ mod tests {
             keys.lease(&node),
             keys.user(&user),
             keys.at(&user),
+            keys.presence(&user),
+            keys.changes(),
             keys.users("1@n"),
         ] {
             assert!(key.starts_with("wsc:{chat}:"), "{key}");

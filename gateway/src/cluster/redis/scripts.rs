@@ -102,38 +102,86 @@ return ARGV[1]
     )
 });
 
-/// KEYS online, holders, users of the holder, then `user` and `at` of each user · ARGV holder, then five per change:
-/// `+` or `-`, the user's number from 0, the user, the session, the record (empty for `-`).
-/// Returns the users whose first session came or last one went.
-pub(super) static APPLY: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+/// How many changes of presence are kept for whoever reads them.
+pub(super) const CHANGES: usize = 65_536;
+
+/// How long it is remembered that a user is offline: their next coming has a larger generation all the same, by the clock.
+const OFFLINE_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// What decides who comes and goes. Expects `leaving` and `changes`, two keys, and `delay`, in milliseconds, as locals of
+/// the script. A generation is made as an epoch is: the larger of the clock in microseconds and the last one plus one.
+fn presence() -> String {
+    format!(
         r"
-local holder, moved = ARGV[1], {}
+local function clock()
+  local now = redis.call('TIME')
+  return tonumber(now[1]) * 1000000 + tonumber(now[2])
+end
+local function turn(state, user, online)
+  local old = redis.pcall('GET', state)
+  local was, generation = '', clock()
+  if type(old) == 'string' then
+    was = string.sub(old, 1, 1)
+    generation = math.max(generation, (tonumber(string.sub(old, 3)) or 0) + 1)
+  end
+  if was == online then return end
+  generation = string.format('%.0f', generation)
+  redis.call('SET', state, online .. ' ' .. generation)
+  if online == '0' then redis.call('PEXPIRE', state, {OFFLINE_MS}) end
+  redis.call('XADD', changes, 'MAXLEN', '~', {CHANGES}, '*', 'u', user, 'o', online, 'g', generation)
+end
+local function arrive(state, user)
+  redis.call('ZREM', leaving, user)
+  turn(state, user, '1')
+end
+local function depart(user)
+  redis.call('ZADD', leaving, string.format('%.0f', math.floor(clock() / 1000) + delay), user)
+end
+"
+    )
+}
+
+/// KEYS online, holders, users of the holder, leaving, changes, then `user`, `at` and `presence` of each user · ARGV
+/// holder, the delay before a user is offline, then five per change: `+` or `-`, the user's number from 0, the user, the
+/// session, the record (empty for `-`). Returns the users whose first session came or last one went.
+pub(super) static APPLY: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(&format!(
+        r"
+local leaving, changes, delay = KEYS[4], KEYS[5], tonumber(ARGV[2])
+{presence}
+local holder, moved = ARGV[1], {{}}
 redis.call('SADD', KEYS[2], holder)
-for i = 2, #ARGV, 5 do
-  local sessions, at = KEYS[4 + 2 * ARGV[i + 1]], KEYS[5 + 2 * ARGV[i + 1]]
+for i = 3, #ARGV, 5 do
+  local key = 6 + 3 * ARGV[i + 1]
+  local sessions, at, state = KEYS[key], KEYS[key + 1], KEYS[key + 2]
   local user, field = ARGV[i + 2], ARGV[i + 3] .. ' ' .. holder
   if ARGV[i] == '+' then
     if redis.call('HSET', sessions, field, ARGV[i + 4]) == 1 and redis.call('HINCRBY', at, holder, 1) == 1 then
       redis.call('ZADD', KEYS[3], 0, user)
       redis.call('ZADD', KEYS[1], 0, user)
+      arrive(state, user)
       moved[#moved + 1] = user
     end
   elseif redis.call('HDEL', sessions, field) == 1 and redis.call('HINCRBY', at, holder, -1) <= 0 then
     redis.call('HDEL', at, holder)
     redis.call('ZREM', KEYS[3], user)
-    if redis.call('EXISTS', at) == 0 then redis.call('ZREM', KEYS[1], user) end
+    if redis.call('EXISTS', at) == 0 then
+      redis.call('ZREM', KEYS[1], user)
+      depart(user)
+    end
     moved[#moved + 1] = user
   end
 end
 return moved
 ",
-    )
+        presence = presence()
+    ))
 });
 
 /// What `PLACE` and `REAP` share: gives a user exactly these sessions of the holder. A session's text has 36 bytes.
 const PLACE_ONE: &str = r"
-local function place(holder, sessions, at, user, first, count)
+local function place(holder, key, user, first, count)
+  local sessions, at, state = KEYS[key], KEYS[key + 1], KEYS[key + 2]
   for _, field in ipairs(redis.call('HKEYS', sessions)) do
     if string.sub(field, 38) == holder then redis.call('HDEL', sessions, field) end
   end
@@ -145,10 +193,14 @@ local function place(holder, sessions, at, user, first, count)
     redis.call('HSET', at, holder, placed)
     redis.call('ZADD', KEYS[3], 0, user)
     redis.call('ZADD', KEYS[1], 0, user)
+    arrive(state, user)
   else
     redis.call('HDEL', at, holder)
     redis.call('ZREM', KEYS[3], user)
-    if redis.call('EXISTS', at) == 0 then redis.call('ZREM', KEYS[1], user) end
+    if redis.call('EXISTS', at) == 0 then
+      redis.call('ZREM', KEYS[1], user)
+      depart(user)
+    end
   end
 end
 local function settle(holder)
@@ -160,34 +212,95 @@ local function settle(holder)
 end
 ";
 
-/// KEYS as in `APPLY` · ARGV holder, then per user: the user, how many sessions, and each session with its record.
+/// KEYS as in `APPLY` · ARGV holder, the delay, then per user: the user, how many sessions, and each session with its
+/// record.
 pub(super) static PLACE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(&format!(
-        r"{PLACE_ONE}
-local i, key = 2, 4
+        r"
+local leaving, changes, delay = KEYS[4], KEYS[5], tonumber(ARGV[2])
+{presence}{PLACE_ONE}
+local i, key = 3, 6
 while i <= #ARGV do
   local count = tonumber(ARGV[i + 1])
-  place(ARGV[1], KEYS[key], KEYS[key + 1], ARGV[i], i + 2, count)
-  i, key = i + 2 + 2 * count, key + 2
+  place(ARGV[1], key, ARGV[i], i + 2, count)
+  i, key = i + 2 + 2 * count, key + 3
 end
 settle(ARGV[1])
 return 0
-"
+",
+        presence = presence()
     ))
 });
 
-/// KEYS online, holders, users of the holder, lease of its node, then `user` and `at` of each user · ARGV holder, its
-/// epoch, then the users. Returns 0 if the holder's lease lives: then nothing was touched.
+/// KEYS online, holders, users of the holder, leaving, changes, lease of its node, then `user`, `at` and `presence` of each
+/// user · ARGV holder, the delay, its epoch, then the users. Returns 0 if the holder's lease lives: then nothing was
+/// touched.
 pub(super) static REAP: LazyLock<Script> = LazyLock::new(|| {
     Script::new(&format!(
-        r#"{PLACE_ONE}
-local lease = redis.call('GET', KEYS[4])
-if lease and string.match(lease, '"epoch":(%d+)') == ARGV[2] then return 0 end
-for i = 3, #ARGV do
-  place(ARGV[1], KEYS[2 * i - 1], KEYS[2 * i], ARGV[i], 1, 0)
+        r#"
+local leaving, changes, delay = KEYS[4], KEYS[5], tonumber(ARGV[2])
+{presence}{PLACE_ONE}
+local lease = redis.call('GET', KEYS[6])
+if lease and string.match(lease, '"epoch":(%d+)') == ARGV[3] then return 0 end
+for i = 4, #ARGV do
+  place(ARGV[1], 3 * i - 5, ARGV[i], 1, 0)
 end
 settle(ARGV[1])
 return 1
-"#
+"#,
+        presence = presence()
+    ))
+});
+
+/// KEYS leaving · ARGV how many at most. Returns {the milliseconds until somebody's pause may be over, users whose is}.
+pub(super) static DUE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local now = redis.call('TIME')
+now = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
+local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+local pause = -1
+if first[2] then pause = math.max(0, tonumber(first[2]) - now) end
+return {pause, due}
+",
+    )
+});
+
+/// KEYS leaving, changes, then `at` and `presence` of each user · ARGV users. Those whose pause is over are offline unless
+/// they have a session by now. A dead node's entries count until they are reaped, which makes the user leave anew.
+pub(super) static SETTLE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(&format!(
+        r"
+local leaving, changes, delay = KEYS[1], KEYS[2], 0
+{presence}
+local now = clock() / 1000
+for i = 1, #ARGV do
+  local at, state = KEYS[1 + 2 * i], KEYS[2 + 2 * i]
+  local score = redis.call('ZSCORE', leaving, ARGV[i])
+  if score and tonumber(score) <= now then
+    redis.call('ZREM', leaving, ARGV[i])
+    if redis.call('EXISTS', at) == 0 then turn(state, ARGV[i], '0') end
+  end
+end
+return 0
+",
+        presence = presence()
+    ))
+});
+
+/// KEYS leaving, changes, then `at` of each user · ARGV the delay, then users who have left a node without Redis being told
+/// at the time. Who has no session now leaves.
+pub(super) static DEPART: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(&format!(
+        r"
+local leaving, changes, delay = KEYS[1], KEYS[2], tonumber(ARGV[1])
+{presence}
+for i = 2, #ARGV do
+  if redis.call('EXISTS', KEYS[1 + i]) == 0 then depart(ARGV[i]) end
+end
+return 0
+",
+        presence = presence()
     ))
 });

@@ -123,6 +123,7 @@ impl Shard {
             stats.count_disconnect(why);
         });
         self.forget(connection);
+        self.context.presence.forget((self.id, connection.key()));
         if let Some(client) = connection.client() {
             self.context.service.client_disconnected(client, why);
         }
