@@ -62,6 +62,11 @@ impl Api {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    /// Makes it so.
+    pub(crate) async fn put(&self, path: &str) -> Result<Value, Failure> {
+        self.call(Method::PUT, path, None).await
+    }
+
     /// Ends.
     pub(crate) async fn delete(&self, path: &str) -> Result<Value, Failure> {
         self.call(Method::DELETE, path, None).await

@@ -4,6 +4,7 @@ use crate::arguments::{Arguments, Command};
 use crate::{Failure, import};
 
 pub(crate) mod drain;
+pub(crate) mod groups;
 pub(crate) mod kick;
 pub(crate) mod send;
 pub(crate) mod sessions;
@@ -23,6 +24,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Send(command) => send::run(&command, &connection, output).await,
         Command::Tail(command) => tail::run(&command, &connection, output).await,
         Command::Sessions(command) => sessions::run(&command, &connection, output).await,
+        Command::Groups(command) => groups::run(&command, &connection, output).await,
         Command::Kick(command) => kick::run(&command, &connection, output).await,
         Command::Stats(_) => stats::run(&connection, output).await,
         Command::Drain(command) => drain::run(&command, &connection, output).await,

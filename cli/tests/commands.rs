@@ -231,6 +231,46 @@ fn frames_are_printed_as_they_came_when_asked_for() {
 }
 
 #[test]
+fn groups_are_made_filled_sent_to_and_ended() {
+    let ground = Ground::new(
+        "groups",
+        &["wsc.group.enabled=true", "wsc.group.maxGroupSize=3"],
+    );
+    let made = ground.json(&["groups", "create", "room/7", "--owner", "ann"]);
+    assert_eq!(
+        (&made["id"], &made["owner"]),
+        (&"room/7".into(), &"ann".into())
+    );
+    let added = ground.json(&["groups", "add", "room/7", "alice", "bob"]);
+    assert_eq!(added["members"][1]["user_id"], "bob");
+    let mut tail = ground.tail("alice", &["--count", "1"]);
+    let sent = ground.json(&["groups", "send", "room/7", "--type", "notice", "hello"]);
+    assert_eq!(sent["local_sessions"], 1, "{sent}");
+    assert_eq!(tail.line(), "notice system -> room/7  hello");
+    let members = ground.json(&["groups", "members", "room/7"]);
+    assert_eq!(members["members"][0]["user_id"], "alice");
+    let page = ground.json(&["groups", "members", "room/7", "--limit", "1"]);
+    assert_eq!(page["members"].as_array().map(Vec::len), Some(1));
+    assert!(page["next_cursor"].is_string(), "{page}");
+    let table = ground.wscctl(&["groups", "list", "bob"]).output().unwrap();
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(
+        table.starts_with("ID") && table.contains("room/7"),
+        "{table}"
+    );
+    assert_eq!(
+        ground.json(&["groups", "remove", "room/7", "bob"])["removed"][0],
+        "bob"
+    );
+    assert_eq!(ground.json(&["groups", "show", "room/7"])["members"], 1);
+    ground.fails(&["groups", "remove", "room/7", "bob"], 3);
+    let said = ground.fails(&["groups", "create", "room/7"], 1);
+    assert!(said.contains("exists already"), "{said}");
+    ground.json(&["groups", "disband", "room/7"]);
+    ground.fails(&["groups", "show", "room/7"], 3);
+}
+
+#[test]
 fn who_is_online_is_listed_and_sent_away_and_does_not_come_back() {
     let ground = Ground::new("kick", &[]);
     let mut tail = ground.tail("alice", &[]);

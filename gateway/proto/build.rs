@@ -5,6 +5,7 @@ use prost::Message as _;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "wsc/v1/wsc.proto",
+        "wsc/v1/group.proto",
         "wsc/v1/frame.proto",
         "wsc/cluster/v1/cluster.proto",
     ];

@@ -1,9 +1,11 @@
-//! The API for backends: HTTP with an `OpenAPI` document and gRPC, two skins of one [`MessageService`].
+//! The API for backends: HTTP with an `OpenAPI` document and gRPC, two skins of one [`MessageService`] and, for groups,
+//! [`GroupCalls`].
 //!
 //! A skin authenticates, checks what its wire form allows, calls the service and writes the answer; it decides nothing.
 
 mod calls;
 mod fault;
+mod groups;
 mod grpc;
 mod http;
 mod node;
@@ -11,6 +13,7 @@ mod serve;
 mod service;
 
 pub use calls::ApiContext;
+pub use groups::{GroupCallError, GroupCalls, GroupSendOutcome};
 pub use grpc::{GrpcHealth, Reflection, ReflectionError, grpc_routes, serve_grpc};
 pub use http::{http_router, openapi_json};
 pub use node::NodeApi;

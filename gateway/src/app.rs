@@ -25,11 +25,10 @@ use tonic::service::Routes;
 use wsc_config::GatewayConfig;
 
 use crate::admin::{Admin, Phase, ReloadStatus};
-use crate::api::{
-    self, ApiContext, GrpcHealth, MessageService, NodeApi, Reflection, ReflectionError,
-};
+use crate::api::{self, ApiContext, GrpcHealth, NodeApi, Reflection, ReflectionError};
 use crate::cluster::{Cluster, ClusterParams};
 use crate::delivery::Delivery;
+use crate::group::Groups;
 use crate::hub::{self, Hub, ShardContext, ShardInbox, ShardThread};
 use crate::jwks::JwksKeeper;
 use crate::presence::PresenceDesk;
@@ -91,6 +90,7 @@ pub struct Gateway {
     settings: Arc<ArcSwap<Settings>>,
     hub: Arc<Hub>,
     cluster: Cluster,
+    groups: Groups,
     service: Arc<Service>,
     phase: watch::Sender<Phase>,
     /// Handshakes under way when the acceptor ended are refused.
@@ -138,7 +138,8 @@ impl Gateway {
             cluster,
             presence,
             delivery,
-        } = share(&config, params, (&hub, &service), (&tasks, &running));
+            groups,
+        } = share(&config, params, (&hub, &service), &live, (&tasks, &running));
         let refusing = Arc::new(AtomicBool::new(false));
         instruments.apply(&config.wsc.performance);
         if let Some(jwks) = jwks {
@@ -155,6 +156,7 @@ impl Gateway {
             hub: hub.clone(),
             cluster: cluster.clone(),
             delivery: delivery.clone(),
+            groups: groups.clone(),
             settings: settings.clone(),
             instruments: instruments.clone(),
             tls: tls.ws.clone(),
@@ -163,11 +165,7 @@ impl Gateway {
             presence,
         };
         let shards = start_shards(inboxes, &context, &running)?;
-        let calls: Arc<dyn MessageService> = Arc::new(NodeApi::new(
-            (hub.clone(), cluster.clone()),
-            delivery.clone(),
-            live.clone(),
-        ));
+        let calls = node_api(&context, &live);
         outbound.connect(calls.clone());
         let api = api_context(&config, (calls, guard.clone()), &instruments);
         let (grpc, health) = api::grpc_routes(api.clone(), reflection(&config)).await?;
@@ -186,6 +184,7 @@ impl Gateway {
             settings: live,
             hub,
             cluster,
+            groups,
             service,
             phase: watch::Sender::new(Phase::Starting),
             refusing,
@@ -290,20 +289,30 @@ struct Shared {
     cluster: Cluster,
     presence: PresenceDesk,
     delivery: Delivery,
+    groups: Groups,
 }
 
 fn share(
     config: &GatewayConfig,
     params: ClusterParams,
     (hub, service): (&Arc<Hub>, &Arc<Service>),
+    live: &Arc<ArcSwap<Settings>>,
     (tasks, running): (&TaskTracker, &CancellationToken),
 ) -> Shared {
     let local = Local::of(hub, service);
     let cluster = Cluster::start(params, local, tasks, running.child_token());
     let ground = (hub.clone(), cluster.clone());
+    let delivery = Delivery::start(&config.wsc, ground.clone(), tasks, running);
+    let groups = Groups::start(
+        (hub.clone(), cluster.clone(), delivery.clone()),
+        service.clone(),
+        live.clone(),
+        (tasks, running),
+    );
     Shared {
-        presence: PresenceDesk::start(ground.clone(), service.clone(), tasks, running),
-        delivery: Delivery::start(&config.wsc, ground, tasks, running),
+        presence: PresenceDesk::start(ground, service.clone(), tasks, running),
+        delivery,
+        groups,
         cluster,
     }
 }
@@ -318,13 +327,29 @@ fn start_shards(
     shards.collect::<Result<_, _>>().map_err(StartError::Thread)
 }
 
+fn node_api(context: &ShardContext, live: &Arc<ArcSwap<Settings>>) -> Arc<NodeApi> {
+    let ShardContext {
+        hub,
+        cluster,
+        delivery,
+        groups,
+        ..
+    } = context.clone();
+    Arc::new(NodeApi::new(
+        (hub, cluster),
+        (delivery, groups),
+        live.clone(),
+    ))
+}
+
 fn api_context(
     config: &GatewayConfig,
-    (service, guard): (Arc<dyn MessageService>, ApiKeyGuard),
+    (calls, guard): (Arc<NodeApi>, ApiKeyGuard),
     instruments: &Instruments,
 ) -> ApiContext {
     ApiContext {
-        service,
+        service: calls.clone(),
+        groups: calls,
         guard,
         instruments: instruments.clone(),
         max_body_bytes: config.wsc.security.max_message_size.len(),

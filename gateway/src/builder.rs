@@ -15,8 +15,8 @@ use wsc_config::GatewayConfig;
 use crate::app::{Gateway, Options, StartError};
 use crate::protocol::Disconnect;
 use crate::service::{
-    Client, Event, EventFilterError, Fault, Gatekeeper, Incoming, Interceptor, Outbound, Rejection,
-    Sent,
+    Client, Doorkeeper, Event, EventFilterError, Fault, Gatekeeper, Incoming, Interceptor,
+    Outbound, Rejection, Sent,
 };
 
 /// A gateway that is being put together.
@@ -155,6 +155,12 @@ impl GatewayBuilder {
     /// Adds someone who decides about clients that connect, and may note attributes about them.
     pub fn use_gatekeeper(mut self, gatekeeper: impl Gatekeeper) -> Self {
         self.options.extensions.use_gatekeeper(gatekeeper);
+        self
+    }
+
+    /// Adds someone who decides about clients that want to join groups of which their tokens say nothing.
+    pub fn use_doorkeeper(mut self, doorkeeper: impl Doorkeeper) -> Self {
+        self.options.extensions.use_doorkeeper(doorkeeper);
         self
     }
 

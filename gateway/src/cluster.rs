@@ -12,6 +12,7 @@ mod canary;
 mod courier;
 mod envelope;
 mod inbound;
+mod interest;
 mod keeper;
 pub mod memory;
 mod node;
@@ -29,6 +30,7 @@ mod writer;
 
 pub use assignments::{Assignments, Holder};
 pub use backend::Listener;
+pub use interest::Interest;
 pub use node::Cluster;
 pub use params::{
     Address, Backend, ClusterParams, Password, RedisParams, RedisTls, Sentinels, Topology,
@@ -40,7 +42,8 @@ pub use status::{ClusterStats, ClusterStatus, Link};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{Epoch, NodeId, Parcel, SessionId, UserId};
+use crate::group::Change;
+use crate::protocol::{Epoch, GroupId, NodeId, Parcel, SessionId, UserId};
 
 /// What failed on the way to another node. Local delivery never depends on it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -332,6 +335,10 @@ pub trait LocalNode: Send + Sync + 'static {
     fn deliver<'a>(&'a self, users: &'a [UserId], parcel: Parcel) -> BoxFuture<'a, Vec<usize>>;
     /// Puts the message into the outbox of every session here.
     fn broadcast(&self, parcel: Parcel) -> BoxFuture<'_, usize>;
+    /// Puts the message into the outbox of every session of the group's members here; how many that were.
+    fn deliver_group<'a>(&'a self, group: &'a GroupId, parcel: Parcel) -> BoxFuture<'a, usize>;
+    /// Hears that somebody came into a group or went. Called where it arrives: must not wait.
+    fn group_changed(&self, change: Change);
     /// Has all sessions of a user here ended; does not wait until they have.
     fn kick_user<'a>(&'a self, user: &'a UserId, reason: &'a str) -> BoxFuture<'a, ()>;
     /// Has one session ended, if it is here; does not wait until it has.
@@ -366,6 +373,22 @@ pub enum Forward {
     Broadcast {
         /// The message.
         parcel: Parcel,
+        /// Told the outcome.
+        report: ForwardReport,
+    },
+    /// To every session of the group's members on other nodes; the report has one count.
+    Group {
+        /// The group.
+        group: GroupId,
+        /// The message.
+        parcel: Parcel,
+        /// Told the outcome.
+        report: ForwardReport,
+    },
+    /// Somebody came into a group or went: every other node is to know; the report has one count.
+    GroupChanged {
+        /// What happened.
+        change: Change,
         /// Told the outcome.
         report: ForwardReport,
     },

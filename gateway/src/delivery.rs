@@ -26,7 +26,7 @@ use wsc_config::{Acceptance, WscConfig};
 use crate::cluster::{Cluster, ClusterError, ForwardReport};
 use crate::hub::{Hub, unix_millis};
 use crate::log::{AckState, Append, Log, MemoryLog, RedisLog, Retention};
-use crate::protocol::{LogId, Parcel, Position, UserId};
+use crate::protocol::{GroupId, LogId, Parcel, Position, UserId};
 
 use audit::Audit;
 use clerk::{Clerk, Job};
@@ -42,6 +42,8 @@ const QUEUE_KIB: u32 = 64 << 10;
 pub enum Route {
     /// Every session of these users.
     Users(Vec<UserId>),
+    /// Every session of the group's members.
+    Group(GroupId),
     /// Every session.
     All,
 }

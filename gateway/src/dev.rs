@@ -14,6 +14,7 @@ use uuid::Uuid;
 use wsc_config::{GatewayConfig, LogFormat};
 
 use crate::app::Addresses;
+use crate::group::GroupPatterns;
 use crate::protocol::UserId;
 use crate::security::{NewToken, Scopes, TokenError, TokenVerifier};
 use crate::settings::Secrets;
@@ -115,6 +116,7 @@ fn token(verifier: &TokenVerifier, user: &str) -> Result<String, TokenError> {
         user,
         user_type,
         scopes: Scopes::BROADCAST,
+        groups: GroupPatterns::default(),
         device: None,
         lifetime: Duration::from_hours(1),
     })

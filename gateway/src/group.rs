@@ -3,16 +3,25 @@
 //! A group's set of members is the truth. A user's list of groups is a claim that lies elsewhere (another slot of a Redis
 //! Cluster): it holds at least the groups that the user is in, since it is written before a join and cleared after a leave, and
 //! what it holds too much, after a crash between two steps, is put right when it is next read. [`GroupStore`] keeps both;
-//! [`rules`] says who may do what. Nothing here knows a socket.
+//! [`rules`] says who may do what. [`Groups`] serves them: it is what sessions and the API call. Nothing here knows a socket.
 
+mod change;
+mod groups;
 mod memory;
 mod pattern;
 mod redis;
 pub mod rules;
+mod settings;
+mod stats;
+mod steward;
 
+pub use change::{Change, What};
+pub use groups::{Groups, Membership};
 pub use memory::MemoryGroups;
 pub use pattern::{GroupPatterns, PatternError};
 pub use redis::RedisGroups;
+pub use settings::GroupSettings;
+pub use stats::GroupStats;
 
 use std::fmt;
 
@@ -20,7 +29,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::ClusterError;
-use crate::protocol::{GroupId, UserId};
+use crate::protocol::{ErrorCode, GroupId, UserId};
 
 /// When a membership began or ended, comparable within one group: larger is newer. A late leave therefore cannot undo a
 /// newer join, nor a late join a newer leave.
@@ -29,6 +38,13 @@ use crate::protocol::{GroupId, UserId};
 )]
 #[serde(transparent)]
 pub struct Generation(pub u64);
+
+impl Generation {
+    /// When it was given, by the clock of the store: Unix time in milliseconds.
+    pub const fn millis(self) -> u64 {
+        self.0 / 1000
+    }
+}
 
 impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,6 +103,8 @@ pub struct Joined {
     pub generation: Generation,
     /// Whether the user was none before.
     pub is_new: bool,
+    /// Whether the group was made on the way.
+    pub founded: bool,
 }
 
 /// How a leave went.
@@ -165,6 +183,34 @@ pub enum GroupError {
     /// The store could not be asked, or did not say what became of it.
     #[error("groups cannot be reached: {0}")]
     Store(#[from] ClusterError),
+}
+
+impl GroupError {
+    /// What a client is told.
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Missing(_) => ErrorCode::NotFound,
+            Self::Exists(_) => ErrorCode::Exists,
+            Self::Full { .. } | Self::TooMany { .. } => ErrorCode::LimitReached,
+            Self::NotMember { .. } => ErrorCode::Forbidden,
+            Self::Limited { .. } => ErrorCode::RateLimited,
+            Self::Store(ClusterError::Busy) => ErrorCode::Busy,
+            Self::Store(_) => ErrorCode::Unavailable,
+        }
+    }
+
+    /// When it may be tried again, where that is known: in so many milliseconds.
+    pub const fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::Limited { retry_after_ms, .. } => Some(*retry_after_ms),
+            Self::Missing(_)
+            | Self::Exists(_)
+            | Self::Full { .. }
+            | Self::TooMany { .. }
+            | Self::NotMember { .. }
+            | Self::Store(_) => None,
+        }
+    }
 }
 
 /// Where groups are kept.

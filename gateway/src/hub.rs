@@ -5,8 +5,11 @@
 
 mod command;
 mod drain;
+mod group_index;
+mod groups;
 mod local_node;
 mod outgoing;
+mod roster;
 mod shard;
 mod stats;
 mod thread;
@@ -28,7 +31,10 @@ use crate::settings::Settings;
 
 pub use command::{Command, KickWhom, Recipients, SessionKey};
 pub use drain::DrainPlan;
+pub use group_index::GroupIndex;
+pub use groups::HubGroups;
 pub use outgoing::Outgoing;
+pub use roster::{Asked, Learnt, Roster, Stay};
 pub use shard::{Later, Shard, ShardContext, unix_millis};
 pub use stats::{REFUSED, ShardStats, StatsSnapshot};
 pub use thread::{ShardThread, spawn};
@@ -74,6 +80,7 @@ impl ShardHandle {
 pub struct Hub {
     shards: Box<[ShardHandle]>,
     users: UserIndex,
+    groups: HubGroups,
     user_types: Mutex<BTreeMap<Arc<str>, u64>>,
     /// What backends send; nobody's shard.
     api: ShardStats,
@@ -110,6 +117,7 @@ impl Hub {
             Arc::new(Self {
                 shards,
                 users: UserIndex::new(),
+                groups: HubGroups::default(),
                 user_types: Mutex::default(),
                 api: ShardStats::default(),
             }),
@@ -125,6 +133,11 @@ impl Hub {
     /// Which shards a user is on.
     pub const fn users(&self) -> &UserIndex {
         &self.users
+    }
+
+    /// What this node knows of groups.
+    pub const fn groups(&self) -> &HubGroups {
+        &self.groups
     }
 
     /// Sessions by user type; the types are those that the configuration allows.

@@ -7,6 +7,7 @@
 
 mod callbacks;
 mod client;
+mod doorkeeper;
 mod event;
 mod extensions;
 mod fault;
@@ -20,6 +21,7 @@ mod run;
 mod stats;
 
 pub use client::{Attributes, Client, ClientInfo};
+pub use doorkeeper::Doorkeeper;
 pub use event::{Event, EventFilter, EventFilterError};
 pub use extensions::{Extensions, MiddlewareStack};
 pub use fault::{Fault, Severity};

@@ -12,6 +12,7 @@ use std::time::Duration;
 use wsc_config::{Acceptance, GatewayConfig, PerformanceConfig, SlowConsumerPolicy};
 
 use crate::delivery::AckRules;
+use crate::group::GroupSettings;
 use crate::jwks::FetchError;
 use crate::protocol::Target;
 use crate::security::{
@@ -107,6 +108,8 @@ pub struct Settings {
     pub stores: bool,
     /// Types of messages that are not stored.
     pub transient_types: Vec<String>,
+    /// What there may be of groups.
+    pub groups: GroupSettings,
     /// How messages that ask for an acknowledgement are repeated; `None`: they are refused.
     pub acks: Option<AckRules>,
     /// How hard messages are compressed for clients that offer permessage-deflate; `None`: not at all.
@@ -164,6 +167,7 @@ impl Settings {
             max_watched: wsc.presence.max_watched as usize,
             stores: wsc.delivery.acceptance != Acceptance::None,
             transient_types: wsc.delivery.transient_types.clone(),
+            groups: GroupSettings::new(&wsc.group),
             acks: AckRules::new(&wsc.ack),
             compression: compression(&wsc.performance),
             read_buffer: wsc.performance.read_buffer_size.len(),
@@ -177,7 +181,14 @@ impl Settings {
         Offered {
             stores: self.stores,
             acks: self.acks.is_some(),
+            groups: self.groups.rules.enabled,
+            group_records: self.groups.records,
         }
+    }
+
+    /// Whether messages to groups are kept.
+    pub const fn keeps_groups(&self) -> bool {
+        self.stores && self.groups.records
     }
 
     /// Whether a message of this type is stored; `asked`: what its sender said about it.
@@ -188,7 +199,13 @@ impl Settings {
             }
             Target::Broadcast | Target::Application => false,
         };
-        self.stores && asked.unwrap_or(usual)
+        let may = match target {
+            Target::Group(_) => self.keeps_groups(),
+            Target::User(_) | Target::Ticket(_) | Target::Broadcast | Target::Application => {
+                self.stores
+            }
+        };
+        may && asked.unwrap_or(usual)
     }
 
     /// What a full outbox means for this user type.

@@ -4,6 +4,7 @@
 mod acceptor;
 mod connection;
 mod extended;
+mod groups;
 mod held;
 pub mod open;
 mod reader;

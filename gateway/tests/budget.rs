@@ -23,6 +23,7 @@ use wsc_gateway::app::Options;
 use wsc_gateway::cluster::routing::{Balance, Policy};
 use wsc_gateway::cluster::{Backend, Cluster, ClusterParams};
 use wsc_gateway::delivery::Delivery;
+use wsc_gateway::group::Groups;
 use wsc_gateway::hub::{Hub, Outgoing, Recipients, Shard, ShardContext};
 use wsc_gateway::protocol::NodeId;
 use wsc_gateway::settings::Settings;
@@ -83,6 +84,23 @@ impl Bench {
             &TaskTracker::new(),
             &CancellationToken::new(),
         );
+        let service = wsc_gateway::service::Service::start(
+            wsc_gateway::service::Extensions::default(),
+            &tokio_util::task::TaskTracker::new(),
+            &CancellationToken::new(),
+        );
+        let groups = Groups::start(
+            (hub.clone(), cluster.clone(), delivery.clone()),
+            service.clone(),
+            Arc::new(arc_swap::ArcSwap::from(settings.clone())),
+            (&TaskTracker::new(), &CancellationToken::new()),
+        );
+        let presence = wsc_gateway::presence::PresenceDesk::start(
+            (hub.clone(), cluster.clone()),
+            service.clone(),
+            &TaskTracker::new(),
+            &CancellationToken::new(),
+        );
         drop(guard);
         let upgrades = UpgradeState {
             settings: Arc::new(arc_swap::ArcSwap::from(settings.clone())),
@@ -92,25 +110,13 @@ impl Bench {
             draining: Arc::default(),
         };
         let instruments = Instruments::default();
-        let service = wsc_gateway::service::Service::start(
-            wsc_gateway::service::Extensions::default(),
-            &TaskTracker::new(),
-            &CancellationToken::new(),
-        );
-        let guard = elsewhere.enter();
-        let presence = wsc_gateway::presence::PresenceDesk::start(
-            (hub.clone(), cluster.clone()),
-            service.clone(),
-            &TaskTracker::new(),
-            &CancellationToken::new(),
-        );
-        drop(guard);
         let context = ShardContext {
             service,
             presence,
             hub,
             cluster,
             delivery,
+            groups,
             settings,
             instruments,
             upgrades: upgrade_router(upgrades),

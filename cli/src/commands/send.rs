@@ -21,14 +21,21 @@ Examples:
   wscctl send --to alice --type order.shipped --data '{\"order\":17}'
   echo '[1,2,3]' | wscctl send --broadcast --json-content -")]
 pub struct SendCommand {
-    /// The content: text, or `-` for standard input.
-    content: Option<String>,
     /// A user it is for; as often as needed.
     #[arg(long, value_name = "USER", required_unless_present = "broadcast")]
     to: Vec<String>,
     /// For everyone.
     #[arg(long, conflicts_with = "to")]
     broadcast: bool,
+    #[command(flatten)]
+    message: Content,
+}
+
+/// What a message carries, wherever it goes.
+#[derive(Debug, Args)]
+pub(crate) struct Content {
+    /// The content: text, or `-` for standard input.
+    content: Option<String>,
     /// The message's type, as recipients see it.
     #[arg(long = "type", default_value = "text")]
     kind: String,
@@ -67,7 +74,7 @@ pub(crate) async fn run(
     format: Format,
 ) -> Result<(), Failure> {
     let api = Api::new(connection)?;
-    let mut body = command.body()?;
+    let mut body = command.message.body()?;
     if command.broadcast {
         let answer = api.post("/v1/broadcasts", &body.into()).await?;
         return Ok(print(format, &answer, Table::fields)?);
@@ -96,8 +103,9 @@ fn fields(items: Option<&Value>) -> Vec<String> {
     names
 }
 
-impl SendCommand {
-    fn body(&self) -> Result<Map<String, Value>, Failure> {
+impl Content {
+    /// The message as the API takes it.
+    pub(crate) fn body(&self) -> Result<Map<String, Value>, Failure> {
         let priority = self.priority.and_then(|priority| {
             priority
                 .to_possible_value()

@@ -13,8 +13,9 @@ use futures_util::FutureExt;
 use serde_json::value::RawValue;
 
 use super::fault::{Fault, FaultCode};
+use super::groups::GroupCalls;
 use super::service::{LogFrom, LogQuery, MessageService};
-use crate::protocol::{Disconnect, Position, UserId};
+use crate::protocol::{Disconnect, GroupId, Position, UserId};
 use crate::security::ApiKeyGuard;
 use crate::telemetry::{ApiCall, ApiKind, ApiMethod, ApiOutcome, Instruments};
 
@@ -32,6 +33,8 @@ const MAX_REASON_BYTES: usize = 123;
 pub struct ApiContext {
     /// Does the work.
     pub service: Arc<dyn MessageService>,
+    /// Does what concerns groups.
+    pub groups: Arc<dyn GroupCalls>,
     /// Judges the callers.
     pub guard: ApiKeyGuard,
     /// Counts the calls.
@@ -116,6 +119,11 @@ pub(super) fn recipients(to: &[String]) -> Result<Vec<UserId>, Fault> {
 /// A user id from a path or a field.
 pub(super) fn user(field: &str, id: &str) -> Result<UserId, Fault> {
     UserId::new(id).map_err(|error| Fault::field(field, error.to_string()))
+}
+
+/// A group id from a path or a field.
+pub(super) fn group(field: &str, id: &str) -> Result<GroupId, Fault> {
+    GroupId::new(id).map_err(|error| Fault::field(field, error.to_string()))
 }
 
 /// `data` is an object, or nothing.

@@ -22,6 +22,14 @@ pub(super) enum FaultCode {
     NotFound,
     /// The path has no such method.
     MethodNotAllowed,
+    /// What the call is about does not exist.
+    Missing,
+    /// What the call would make exists.
+    Exists,
+    /// There may be no more of it.
+    LimitReached,
+    /// The feature is off in this gateway's configuration.
+    NotSupported,
     /// The body is larger than this gateway takes.
     TooLarge,
     /// The body is not said to be JSON.
@@ -44,6 +52,10 @@ impl FaultCode {
             Self::Unauthenticated => "unauthenticated",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::Missing => "missing",
+            Self::Exists => "exists",
+            Self::LimitReached => "limit_reached",
+            Self::NotSupported => "not_supported",
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::Busy => "busy",
@@ -57,7 +69,9 @@ impl FaultCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::Missing => StatusCode::NOT_FOUND,
+            Self::Exists | Self::LimitReached => StatusCode::CONFLICT,
+            Self::NotSupported => StatusCode::NOT_IMPLEMENTED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -71,7 +85,10 @@ impl FaultCode {
         match self {
             Self::BadRequest | Self::UnsupportedMediaType => Code::InvalidArgument,
             Self::Unauthenticated => Code::Unauthenticated,
-            Self::NotFound | Self::MethodNotAllowed => Code::Unimplemented,
+            Self::NotFound | Self::MethodNotAllowed | Self::NotSupported => Code::Unimplemented,
+            Self::Missing => Code::NotFound,
+            Self::Exists => Code::AlreadyExists,
+            Self::LimitReached => Code::FailedPrecondition,
             Self::TooLarge | Self::Busy => Code::ResourceExhausted,
             Self::Unavailable => Code::Unavailable,
             Self::Deadline => Code::DeadlineExceeded,
@@ -84,6 +101,10 @@ impl FaultCode {
             Self::BadRequest
             | Self::NotFound
             | Self::MethodNotAllowed
+            | Self::Missing
+            | Self::Exists
+            | Self::LimitReached
+            | Self::NotSupported
             | Self::TooLarge
             | Self::UnsupportedMediaType => ApiOutcome::Invalid,
             Self::Unauthenticated => ApiOutcome::Unauthenticated,

@@ -1,9 +1,10 @@
-//! The gRPC skin: `wsc.v1.WscService`, `grpc.health.v1.Health`, and reflection where it is asked for.
+//! The gRPC skin: `wsc.v1.WscService`, `wsc.v1.GroupService`, `grpc.health.v1.Health`, and reflection where it is asked for.
 //!
 //! The key is judged on the headers of a call, before its message is read. Health needs no key: probes have none.
 //! Limits of HTTP/2 and of connections are in `serve`, the meaning of each call in `service`.
 
 mod convert;
+mod groups;
 mod guard;
 mod serve;
 mod service;
@@ -14,11 +15,13 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
+use wsc_proto::v1::group_service_server::GroupServiceServer;
 use wsc_proto::v1::wsc_service_server::WscServiceServer;
 
 pub use serve::serve_grpc;
 
 use super::calls::ApiContext;
+use groups::GrpcGroups;
 use service::GrpcApi;
 
 /// Whether callers can ask which services and methods there are.
@@ -52,7 +55,12 @@ impl GrpcHealth {
 
     async fn set(&self, status: ServingStatus) {
         // The empty name stands for the whole server.
-        for service in ["", <WscServiceServer<GrpcApi> as NamedService>::NAME] {
+        let names = [
+            "",
+            <WscServiceServer<GrpcApi> as NamedService>::NAME,
+            <GroupServiceServer<GrpcGroups> as NamedService>::NAME,
+        ];
+        for service in names {
             self.0.set_service_status(service, status).await;
         }
     }
@@ -65,7 +73,10 @@ pub async fn grpc_routes(
 ) -> Result<(Routes, GrpcHealth), ReflectionError> {
     let service = WscServiceServer::new(GrpcApi::new(context.clone()))
         .max_decoding_message_size(context.max_body_bytes);
+    let groups = GroupServiceServer::new(GrpcGroups::new(context.clone()))
+        .max_decoding_message_size(context.max_body_bytes);
     let guarded = Routes::new(service)
+        .add_service(groups)
         .into_axum_router()
         .layer(from_fn_with_state(context, guard::judge));
     let (reporter, health_service) = health_reporter();

@@ -6,6 +6,7 @@
 mod answer;
 mod body;
 mod error;
+mod groups;
 mod logs;
 mod messages;
 mod openapi;
@@ -13,7 +14,7 @@ mod sessions;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 
 pub use openapi::openapi_json;
 
@@ -29,7 +30,19 @@ pub fn http_router(context: ApiContext) -> Router {
         .route("/v1/broadcasts", post(messages::broadcast))
         .route("/v1/broadcasts/log", get(logs::broadcasts))
         .route("/v1/users/{user}/log", get(logs::inbox))
+        .route("/v1/groups", post(groups::create))
+        .route(
+            "/v1/groups/{group}",
+            get(groups::get).delete(groups::disband),
+        )
+        .route("/v1/groups/{group}/members", get(groups::members))
+        .route(
+            "/v1/groups/{group}/members/{user}",
+            put(groups::add).delete(groups::remove),
+        )
+        .route("/v1/groups/{group}/messages", post(groups::send))
         .route("/v1/groups/{group}/log", get(logs::group))
+        .route("/v1/users/{user}/groups", get(groups::of_user))
         .route("/v1/tickets/{ticket}/log", get(logs::ticket))
         .route("/v1/users/online", get(sessions::online))
         .route(

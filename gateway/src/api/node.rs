@@ -1,5 +1,7 @@
 //! The calls of the API, done by this node: local sessions through the hub, others through the cluster.
 
+mod groups;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -16,6 +18,7 @@ use super::{
 };
 use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport, NodeInfo, SessionRecord};
 use crate::delivery::{Accepted, Delivery, Route, Submission, awaited};
+use crate::group::Groups;
 use crate::hub::{Hub, KickWhom, Outgoing, unix_millis};
 use crate::log::{Append, Entry, Record};
 use crate::protocol::{LogId, Message, MessageBody, Position, Sender, Target, UserId, json};
@@ -32,6 +35,7 @@ pub struct NodeApi {
     hub: Arc<Hub>,
     cluster: Cluster,
     delivery: Delivery,
+    groups: Groups,
     settings: Arc<ArcSwap<Settings>>,
     seq: AtomicU64,
 }
@@ -42,13 +46,14 @@ impl NodeApi {
     /// The API of this node.
     pub fn new(
         (hub, cluster): (Arc<Hub>, Cluster),
-        delivery: Delivery,
+        (delivery, groups): (Delivery, Groups),
         settings: Arc<ArcSwap<Settings>>,
     ) -> Self {
         Self {
             hub,
             cluster,
             delivery,
+            groups,
             settings,
             seq: AtomicU64::new(0),
         }

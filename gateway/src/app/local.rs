@@ -5,8 +5,9 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::cluster::{LocalNode, SessionRecord};
+use crate::group::Change;
 use crate::hub::Hub;
-use crate::protocol::{Parcel, SessionId, UserId};
+use crate::protocol::{GroupId, Parcel, SessionId, UserId};
 use crate::service::Service;
 
 /// See the module.
@@ -31,6 +32,14 @@ impl LocalNode for Local {
 
     fn broadcast(&self, parcel: Parcel) -> BoxFuture<'_, usize> {
         LocalNode::broadcast(&*self.hub, parcel)
+    }
+
+    fn deliver_group<'a>(&'a self, group: &'a GroupId, parcel: Parcel) -> BoxFuture<'a, usize> {
+        LocalNode::deliver_group(&*self.hub, group, parcel)
+    }
+
+    fn group_changed(&self, change: Change) {
+        self.hub.group_changed(change);
     }
 
     fn kick_user<'a>(&'a self, user: &'a UserId, reason: &'a str) -> BoxFuture<'a, ()> {

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use super::Gateway;
 use crate::admin::{AdminSource, NodeStatus, Phase, Readiness, RedisState, ReloadStatus};
 use crate::cluster::{Cluster, ClusterStats, Link};
+use crate::group::{GroupStats, Groups};
 use crate::hub::{Hub, StatsSnapshot};
 use crate::security::FetchedKeys;
 use crate::telemetry::{Instruments, Metrics, MetricsSource, NodeState};
@@ -23,6 +24,7 @@ const STUCK: Duration = Duration::from_secs(10);
 pub(super) struct View {
     hub: Arc<Hub>,
     cluster: Cluster,
+    groups: Groups,
     phase: watch::Receiver<Phase>,
     drain_requested: Arc<Notify>,
     metrics: OnceLock<Metrics>,
@@ -43,6 +45,7 @@ impl View {
         Self {
             hub: gateway.hub.clone(),
             cluster: gateway.cluster.clone(),
+            groups: gateway.groups.clone(),
             phase: gateway.phase(),
             drain_requested: gateway.drain_requested.clone(),
             metrics: OnceLock::new(),
@@ -156,5 +159,11 @@ impl MetricsSource for View {
 
     fn cluster(&self) -> Option<&ClusterStats> {
         (self.redis() != RedisState::None).then(|| self.cluster.stats())
+    }
+
+    fn groups(&self) -> Option<(u64, &GroupStats)> {
+        let enabled = self.groups.settings().rules.enabled;
+        let local = self.hub.groups().index().len() as u64;
+        enabled.then_some((local, self.groups.stats()))
     }
 }

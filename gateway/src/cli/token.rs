@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use wsc_config::GatewayConfig;
 
+use crate::group::GroupPatterns;
 use crate::protocol::UserId;
 use crate::security::{NewToken, Scopes};
 use crate::settings::Secrets;
@@ -19,9 +20,12 @@ pub struct TokenArguments {
     /// The user's type, one of wsc.security.allowedUserTypes.
     #[arg(long = "type", default_value = "customer")]
     user_type: String,
-    /// What the user may do beyond sending to users, separated by spaces: broadcast, admin, observe.
+    /// What the user may do beyond sending to users, separated by spaces: broadcast, groups, admin, observe.
     #[arg(long, default_value = "")]
     scope: String,
+    /// A group the user may join, or a pattern of groups, such as room-*; may be given more than once.
+    #[arg(long = "group", value_name = "PATTERN")]
+    groups: Vec<String>,
     /// How long it is good for (30s, 1h); the most is wsc.security.tokenExpiration, which is the default.
     #[arg(long)]
     ttl: Option<wsc_config::Seconds>,
@@ -42,6 +46,7 @@ impl TokenArguments {
             user: UserId::new(&self.user).context("--user")?,
             user_type: self.user_type.clone(),
             scopes: Scopes::parse(&self.scope),
+            groups: GroupPatterns::new(&self.groups).context("--group")?,
             device: self.device.clone(),
             lifetime,
         };

@@ -8,13 +8,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::memory::{
-    MemoryAssignments, MemoryBroker, MemoryDirectory, MemoryPresence, MemoryRegistry, MemoryStore,
+    MemoryAssignments, MemoryBroker, MemoryDirectory, MemoryInterest, MemoryPresence,
+    MemoryRegistry, MemoryStore,
 };
 use super::redis::{
-    Opening, RedisAssignments, RedisBroker, RedisDirectory, RedisLink, RedisPresence, RedisRegistry,
+    Opening, RedisAssignments, RedisBroker, RedisDirectory, RedisInterest, RedisLink,
+    RedisPresence, RedisRegistry,
 };
 use super::shared::Shared;
-use super::{Assignments, Backend, Broker, ClusterParams, Directory, NodeRegistry, PresenceBook};
+use super::{
+    Assignments, Backend, Broker, ClusterParams, Directory, Interest, NodeRegistry, PresenceBook,
+};
 
 /// Takes envelopes as they arrive. Called by the connection's own task: it must not wait.
 pub trait Listener: Send + Sync + 'static {
@@ -29,6 +33,7 @@ pub(super) struct Backing {
     pub(super) presence: Arc<dyn PresenceBook>,
     pub(super) broker: Arc<dyn Broker>,
     pub(super) assignments: Arc<dyn Assignments>,
+    pub(super) interest: Arc<dyn Interest>,
     /// The link below them, if there is one.
     pub(super) redis: Option<Arc<RedisLink>>,
 }
@@ -78,6 +83,7 @@ impl Backing {
                     ),
                     broker: Arc::new(RedisBroker::new(link.clone())),
                     assignments: Arc::new(RedisAssignments::new(link.clone())),
+                    interest: Arc::new(RedisInterest::new(link.clone())),
                     redis: Some(link),
                 }
             }
@@ -110,6 +116,7 @@ impl Backing {
             ),
             broker: Arc::new(MemoryBroker::new(store.clone())),
             assignments: Arc::new(MemoryAssignments::new(store.clone())),
+            interest: Arc::new(MemoryInterest::new(store.clone())),
             redis: None,
         }
     }

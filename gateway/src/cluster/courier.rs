@@ -4,18 +4,19 @@
 //! between any sender and any recipient is the order in which work was handed in. While the link is down everything
 //! fails at once; nothing piles up. The plan of a batch is pure and lives in `plan`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use futures_util::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use self::plan::Plan;
+use self::plan::{Holding, Known, Plan};
 use super::shared::Shared;
-use super::{Broker, ClusterError, Directory, Forward};
-use crate::protocol::{NodeId, UserId};
+use super::{Broker, ClusterError, Directory, Forward, Interest};
+use crate::protocol::{GroupId, NodeId, UserId};
 
 mod plan;
 
@@ -45,13 +46,14 @@ struct Job {
 pub(super) struct Courier {
     shared: Arc<Shared>,
     directory: Arc<dyn Directory>,
+    interest: Arc<dyn Interest>,
     broker: Arc<dyn Broker>,
     queue: mpsc::Receiver<Job>,
 }
 
 pub(super) fn courier(
     shared: Arc<Shared>,
-    directory: Arc<dyn Directory>,
+    (directory, interest): (Arc<dyn Directory>, Arc<dyn Interest>),
     broker: Arc<dyn Broker>,
 ) -> (Counter, Courier) {
     let (sender, queue) = mpsc::channel(QUEUE);
@@ -66,6 +68,7 @@ pub(super) fn courier(
         Courier {
             shared,
             directory,
+            interest,
             broker,
             queue,
         },
@@ -140,24 +143,33 @@ impl Courier {
         let (work, _rooms): (Vec<Forward>, Vec<OwnedSemaphorePermit>) =
             batch.into_iter().map(|job| (job.work, job.room)).unzip();
         let users = work.iter().flat_map(Forward::users).cloned().collect();
+        let groups = work.iter().filter_map(Forward::group).cloned().collect();
+        let groups = self.holders(groups).await;
         match self.look_up(users).await {
-            Ok(nodes) => {
-                self.publish(Plan::make(&self.shared.identity, work, &nodes))
-                    .await;
-            }
+            Ok(users) => self.publish(work, Known { users, groups }).await,
             Err(error) => {
-                // What goes to all nodes does not depend on where anyone is.
-                let (lost, to_all): (Vec<Forward>, Vec<Forward>) = work
+                // What goes to all nodes, or to those of a group, does not depend on where anyone is.
+                let (lost, others): (Vec<Forward>, Vec<Forward>) = work
                     .into_iter()
                     .partition(|work| matches!(work, Forward::Users { .. }));
                 for work in lost {
                     fail(&self.shared, work, error.clone());
                 }
-                let nowhere = HashMap::new();
-                self.publish(Plan::make(&self.shared.identity, to_all, &nowhere))
-                    .await;
+                let users = HashMap::new();
+                self.publish(others, Known { users, groups }).await;
             }
         }
+    }
+
+    /// The nodes that get the messages of the groups in this batch, asked each time: no event tells of their changes.
+    async fn holders(&self, groups: HashSet<GroupId>) -> HashMap<GroupId, Vec<Holding>> {
+        let own = &self.shared.identity.node;
+        let asked = groups.into_iter().map(async |group| {
+            let mut nodes = self.interest.holders(&group).await.ok()?;
+            nodes.retain(|(node, _)| node != own);
+            Some((group, nodes))
+        });
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
     /// Where everybody in this batch is, from the cache or in one lookup.
@@ -208,7 +220,16 @@ impl Courier {
         Ok(known)
     }
 
-    async fn publish(&self, mut plan: Plan) {
+    async fn publish(&self, work: Vec<Forward>, known: Known) {
+        // Whose nodes could not be asked for is in the group's log all the same.
+        let (work, lost): (Vec<Forward>, Vec<Forward>) = work.into_iter().partition(|work| {
+            let group = work.group();
+            group.is_none_or(|group| known.groups.contains_key(group))
+        });
+        for work in lost {
+            fail(&self.shared, work, ClusterError::Disconnected);
+        }
+        let mut plan = Plan::make(&self.shared.identity, work, &known);
         let envelopes = std::mem::take(&mut plan.envelopes);
         let received = if envelopes.is_empty() {
             Ok(Vec::new())
@@ -217,7 +238,7 @@ impl Courier {
         };
         match received {
             Ok(received) => {
-                let outcome = plan.report(&received);
+                let outcome = plan.report(&received, &known);
                 self.shared
                     .stats
                     .forwarded
@@ -226,6 +247,11 @@ impl Courier {
                     // A node that no longer listens is gone or cut off: do not believe what was cached of it.
                     self.shared.cache.moved(outcome.nobody_there);
                     self.shared.suspicion.notify_one();
+                }
+                for (group, node, number) in outcome.deaf {
+                    // It asks anew when it is back.
+                    self.shared.suspicion.notify_one();
+                    let _later = self.interest.release(&node, &group, number).await;
                 }
             }
             Err(error) => {
@@ -245,7 +271,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::cluster::memory::{MemoryDirectory, MemoryStore};
+    use crate::cluster::memory::{MemoryDirectory, MemoryInterest, MemoryStore};
     use crate::cluster::shared::{Identity, Reach};
     use crate::cluster::wire::Wire;
     use crate::cluster::{
@@ -269,11 +295,10 @@ mod tests {
         let identity = Identity::new(NodeId::new("me"), String::new(), Epoch(1));
         let shared = Shared::new(identity, Arc::new(Wire::always_up()), Reach::Network);
         shared.establish(1);
-        courier(
-            Arc::new(shared),
-            Arc::new(MemoryDirectory::new(MemoryStore::new())),
-            Arc::new(Stuck),
-        )
+        let store = MemoryStore::new();
+        let directory = Arc::new(MemoryDirectory::new(store.clone()));
+        let interest = Arc::new(MemoryInterest::new(store));
+        courier(Arc::new(shared), (directory, interest), Arc::new(Stuck))
     }
 
     type Told = oneshot::Receiver<Result<Vec<usize>, ClusterError>>;

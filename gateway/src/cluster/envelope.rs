@@ -5,16 +5,21 @@ use bytes::Bytes;
 use prost::Message as _;
 use wsc_proto::cluster::envelope::Body;
 use wsc_proto::cluster::kick::Target;
-use wsc_proto::cluster::{self, Deliver, Envelope, Kick, Membership, Moved};
+use wsc_proto::cluster::{
+    self, Deliver, Envelope, GroupChange, Kick, Membership, Moved, group_change,
+};
 
 use super::shared::Identity;
-use crate::protocol::{Epoch, Mark, NodeId, Parcel, Position, SessionId, UserId};
+use crate::group::{Change, Generation, What};
+use crate::protocol::{Epoch, GroupId, Mark, NodeId, Parcel, Position, SessionId, UserId};
 
 /// What a peer wants of this node, ready to be done in order.
 #[derive(Debug)]
 pub(super) enum Task {
     /// To every session of these users here.
     Deliver(Vec<UserId>, Parcel, Trip),
+    /// To every session of the group's members here.
+    Group(GroupId, Parcel),
     /// To every session here.
     Broadcast(Parcel),
     /// End a user's sessions.
@@ -45,6 +50,8 @@ pub(super) enum Content {
     Moved(Vec<UserId>),
     /// None of these users is where this message was sent.
     Returned(Vec<UserId>, Parcel),
+    /// Somebody came into a group or went.
+    GroupChange(Change),
 }
 
 /// An envelope that could be read.
@@ -67,14 +74,17 @@ pub(super) fn open(bytes: Bytes) -> Option<Opened> {
 
 fn content(body: Body) -> Option<Content> {
     Some(match body {
-        Body::Deliver(deliver) => {
+        Body::Deliver(mut deliver) => {
             let trip = if deliver.again {
                 Trip::Again
             } else {
                 Trip::First
             };
+            let group = std::mem::take(&mut deliver.group);
             let (users, parcel) = unpack(deliver)?;
-            Content::Task(if users.is_empty() {
+            Content::Task(if !group.is_empty() {
+                Task::Group(GroupId::new(&group).ok()?, parcel)
+            } else if users.is_empty() {
                 Task::Broadcast(parcel)
             } else {
                 Task::Deliver(users, parcel, trip)
@@ -91,7 +101,48 @@ fn content(body: Body) -> Option<Content> {
             let (users, parcel) = unpack(returned)?;
             Content::Returned(users, parcel)
         }
+        Body::GroupChange(change) => Content::GroupChange(read_change(change)?),
     })
+}
+
+fn read_change(change: GroupChange) -> Option<Change> {
+    let what = match change.what? {
+        group_change::What::Joined(joined) => What::Joined {
+            user: UserId::new(&joined.user).ok()?,
+            from: joined.placed.then_some(Position {
+                epoch: joined.epoch,
+                offset: joined.offset,
+            }),
+        },
+        group_change::What::Left(user) => What::Left(UserId::new(&user).ok()?),
+        group_change::What::Disbanded(group_change::Disbanded {}) => What::Disbanded,
+    };
+    Some(Change {
+        group: GroupId::new(&change.group).ok()?,
+        generation: Generation(change.generation),
+        what,
+    })
+}
+
+fn write_change(change: &Change) -> GroupChange {
+    let what = match &change.what {
+        What::Joined { user, from } => {
+            let at = from.unwrap_or_default();
+            group_change::What::Joined(group_change::Joined {
+                user: user.to_string(),
+                placed: from.is_some(),
+                epoch: at.epoch,
+                offset: at.offset,
+            })
+        }
+        What::Left(user) => group_change::What::Left(user.to_string()),
+        What::Disbanded => group_change::What::Disbanded(group_change::Disbanded {}),
+    };
+    GroupChange {
+        group: change.group.to_string(),
+        generation: change.generation.0,
+        what: Some(what),
+    }
 }
 
 fn unpack(deliver: Deliver) -> Option<(Vec<UserId>, Parcel)> {
@@ -160,7 +211,22 @@ fn pack<'a>(users: impl IntoIterator<Item = &'a UserId>, parcel: &Parcel, trip: 
         json: parcel.json.clone(),
         mark: parcel.mark.as_ref().map(write_mark),
         again: trip == Trip::Again,
+        group: String::new(),
     }
+}
+
+/// A message to the sessions of a group's members. It does not come back: who is not there is no member there.
+pub(super) fn deliver_group(from: &Identity, group: &GroupId, parcel: &Parcel) -> Bytes {
+    let deliver = Deliver {
+        group: group.to_string(),
+        ..pack([], parcel, Trip::Again)
+    };
+    seal(from, Body::Deliver(deliver))
+}
+
+/// Somebody came into a group or went.
+pub(super) fn group_change(from: &Identity, change: &Change) -> Bytes {
+    seal(from, Body::GroupChange(write_change(change)))
 }
 
 /// A message back to who sent it.
@@ -218,6 +284,33 @@ mod tests {
         assert!(
             matches!(opened.content, Content::Task(Task::Deliver(users, _, Trip::First)) if users == [user])
         );
+    }
+
+    #[test]
+    fn a_change_of_a_group_is_read_back_as_it_was() {
+        let me = Identity::new(NodeId::new("a"), String::new(), Epoch(7));
+        let user = UserId::new("bob").unwrap();
+        let from = Some(Position::default());
+        for what in [
+            What::Joined {
+                user: user.clone(),
+                from,
+            },
+            What::Joined {
+                user: user.clone(),
+                from: None,
+            },
+            What::Left(user),
+            What::Disbanded,
+        ] {
+            let change = Change {
+                group: GroupId::new("g").unwrap(),
+                generation: Generation(5),
+                what,
+            };
+            let opened = open(group_change(&me, &change)).unwrap();
+            assert!(matches!(opened.content, Content::GroupChange(read) if read == change));
+        }
     }
 
     #[test]

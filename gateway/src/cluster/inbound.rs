@@ -34,6 +34,7 @@ pub(super) struct Inbound {
     queue: mpsc::Sender<Arrived>,
     bytes: Arc<AtomicUsize>,
     desk: ReturnDesk,
+    local: Arc<dyn LocalNode>,
 }
 
 pub(super) struct Arrived {
@@ -59,7 +60,7 @@ pub(super) fn inbound(
     let (sender, receiver) = mpsc::channel(QUEUE + KICKS);
     let bytes = Arc::new(AtomicUsize::new(0));
     let hand = Hand {
-        local,
+        local: local.clone(),
         queue: receiver,
         bytes: bytes.clone(),
         shared: shared.clone(),
@@ -71,6 +72,7 @@ pub(super) fn inbound(
             queue: sender,
             bytes,
             desk,
+            local,
         },
         hand,
     )
@@ -127,6 +129,8 @@ impl Inbound {
                 self.shared.look.notify_one();
             }
             Content::Moved(users) => self.shared.cache.moved(users),
+            // A membership must not be lost with what finds no room; it takes effect here.
+            Content::GroupChange(change) => self.local.group_changed(change),
             Content::Task(_) | Content::Returned(..) if view.fenced.is_some() => {
                 bump(&self.shared.stats.stale);
             }
@@ -183,6 +187,10 @@ impl Hand {
                     self.desk.hand_in(Return::Back(from, not_here, parcel));
                 }
             }
+            Task::Group(group, parcel) => {
+                // Nobody here: they left a moment ago, or have yet to be known.
+                let _sessions = self.local.deliver_group(&group, parcel).await;
+            }
             Task::Broadcast(parcel) => drop(self.local.broadcast(parcel).await),
             Task::KickUser(user, reason) => self.local.kick_user(&user, &reason).await,
             Task::KickSession(session, reason) => self.local.kick_session(session, &reason).await,
@@ -199,7 +207,8 @@ mod tests {
     use crate::cluster::shared::{Identity, Reach};
     use crate::cluster::wire::Wire;
     use crate::cluster::{NodeInfo, SessionRecord};
-    use crate::protocol::{Epoch, Parcel, SessionId};
+    use crate::group::Change;
+    use crate::protocol::{Epoch, GroupId, Parcel, SessionId};
 
     struct Deaf;
 
@@ -210,6 +219,10 @@ mod tests {
         fn broadcast(&self, _: Parcel) -> BoxFuture<'_, usize> {
             Box::pin(async { 0 })
         }
+        fn deliver_group<'a>(&'a self, _: &'a GroupId, _: Parcel) -> BoxFuture<'a, usize> {
+            Box::pin(async { 0 })
+        }
+        fn group_changed(&self, _: Change) {}
         fn kick_user<'a>(&'a self, _: &'a UserId, _: &'a str) -> BoxFuture<'a, ()> {
             Box::pin(async {})
         }

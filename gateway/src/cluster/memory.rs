@@ -12,12 +12,14 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 pub use self::directory::MemoryDirectory;
+pub use self::interest::MemoryInterest;
 pub use self::presence::MemoryPresence;
 use super::assignments::{Assignments, Holder};
 use super::{Broker, Claim, ClusterError, Destination, Listener, NodeInfo, NodeRegistry};
-use crate::protocol::{Epoch, NodeId};
+use crate::protocol::{Epoch, GroupId, NodeId};
 
 mod directory;
+mod interest;
 mod presence;
 
 /// What several nodes in one process share.
@@ -33,6 +35,7 @@ struct State {
     work: HashMap<String, Holder>,
     book: directory::Book,
     roll: presence::Roll,
+    interest: HashMap<GroupId, BTreeMap<NodeId, u64>>,
 }
 
 struct Lease {

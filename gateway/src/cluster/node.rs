@@ -28,7 +28,7 @@ use super::{
     Backend, ClusterError, ClusterParams, ClusterStats, ClusterStatus, Forward, LocalNode,
     NodeInfo, OnlinePage, PresenceBook, SessionChange, SessionRecord,
 };
-use crate::protocol::{Epoch, NodeId, UserId};
+use crate::protocol::{Epoch, GroupId, NodeId, UserId};
 
 /// See the module.
 #[derive(Clone)]
@@ -95,7 +95,7 @@ impl Cluster {
         let (changes, writer) = writer(shared.clone(), parts);
         let (counter, courier) = courier(
             shared.clone(),
-            backing.directory.clone(),
+            (backing.directory.clone(), backing.interest.clone()),
             backing.broker.clone(),
         );
         let keeper = Keeper {
@@ -226,6 +226,18 @@ impl Cluster {
     /// Who is online and what changed.
     pub fn presence(&self) -> &dyn PresenceBook {
         &*self.0.backing.presence
+    }
+
+    /// From now on messages to the group come to this node, too. The number grows with each call for a group.
+    pub async fn hold_group(&self, group: &GroupId, number: u64) -> Result<(), ClusterError> {
+        let node = &self.0.shared.identity.node;
+        self.0.backing.interest.hold(node, group, number).await
+    }
+
+    /// They no longer do, unless they were asked for anew since.
+    pub async fn release_group(&self, group: &GroupId, number: u64) -> Result<(), ClusterError> {
+        let node = &self.0.shared.identity.node;
+        self.0.backing.interest.release(node, group, number).await
     }
 
     /// The link to Redis, for whoever keeps more there than the cluster does: scripts and pipelines under its deadline, over

@@ -1,4 +1,4 @@
-//! Compares how far sessions have come with where their inboxes end, so that nothing waits unseen.
+//! Compares how far sessions have come with where their inboxes and the logs of their groups end, so that nothing waits unseen.
 //!
 //! What is sent between nodes is at most once: a wedged subscription, a full queue or a lookup a moment too early lose it.
 //! The log has it. Looked at regularly, and at once when the link to the cluster is back.
@@ -47,6 +47,7 @@ impl Audit {
     }
 
     async fn look(&self) {
+        self.look_at_groups().await;
         for users in self.hub.users().all().chunks(ROUND) {
             let logs: Vec<LogId> = users.iter().cloned().map(LogId::Inbox).collect();
             match self.log.heads(&logs).await {
@@ -57,6 +58,25 @@ impl Audit {
                 }
                 Err(error) => {
                     return tracing::debug!(%error, "the ends of inboxes cannot be read now");
+                }
+            }
+        }
+    }
+
+    async fn look_at_groups(&self) {
+        let groups = self.hub.groups().index().all();
+        let groups: Vec<LogId> = groups.into_iter().map(|(id, _)| LogId::Group(id)).collect();
+        for logs in groups.chunks(ROUND) {
+            match self.log.heads(logs).await {
+                Ok(heads) => {
+                    for (log, head) in logs.iter().zip(heads) {
+                        if let LogId::Group(group) = log {
+                            self.hub.group_reaches(group, head).await;
+                        }
+                    }
+                }
+                Err(error) => {
+                    return tracing::debug!(%error, "the ends of groups' logs cannot be read now");
                 }
             }
         }

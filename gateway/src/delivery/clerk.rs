@@ -167,6 +167,7 @@ impl Clerk {
 fn here(hub: &Hub, route: &Route) -> usize {
     match route {
         Route::Users(users) => users.iter().map(|user| hub.users().find(user).1).sum(),
+        Route::Group(group) => hub.groups().index().find(group, None).1,
         Route::All => hub.sessions_total(),
     }
 }
@@ -174,6 +175,7 @@ fn here(hub: &Hub, route: &Route) -> usize {
 async fn deliver_here(hub: &Hub, route: &Route, message: &Outgoing) -> usize {
     match route {
         Route::Users(users) => hub.deliver(users, message).await.into_iter().sum(),
+        Route::Group(group) => hub.deliver_group(group, message).await,
         Route::All => hub.broadcast(message).await,
     }
 }
@@ -189,6 +191,11 @@ pub(super) async fn hand_over(
     let forward = match route {
         Route::Users(users) => Forward::Users {
             users: users.clone(),
+            parcel,
+            report,
+        },
+        Route::Group(group) => Forward::Group {
+            group: group.clone(),
             parcel,
             report,
         },

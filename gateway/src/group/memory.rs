@@ -118,6 +118,7 @@ impl State {
             return Ok(Joined {
                 generation: *generation,
                 is_new: false,
+                founded: false,
             });
         }
         if existing.map_or(0, |kept| kept.members.len()) >= bounds.group_size as usize {
@@ -126,6 +127,7 @@ impl State {
                 limit: bounds.group_size,
             });
         }
+        let founded = existing.is_none();
         let generation = self.next();
         let life = match entry {
             Entry::Existing | Entry::MakeIfMissing => Life::UntilEmpty,
@@ -140,6 +142,7 @@ impl State {
         Ok(Joined {
             generation,
             is_new: true,
+            founded,
         })
     }
 

@@ -175,15 +175,13 @@ impl RedisGroups {
             .arg(entry)
             .arg(limit);
         let (what, generation): (String, String) = self.link.run("group join", &call).await?;
-        let joined = |is_new| {
-            Ok(Joined {
-                generation: Generation(generation.parse().unwrap_or_default()),
-                is_new,
-            })
+        let joined = Joined {
+            generation: Generation(generation.parse().unwrap_or_default()),
+            is_new: what != "member",
+            founded: what == "founded",
         };
         match what.as_str() {
-            "joined" => joined(true),
-            "member" => joined(false),
+            "joined" | "founded" | "member" => Ok(joined),
             "exists" => Err(GroupError::Exists(group.clone())),
             "full" => Err(GroupError::Full {
                 group: group.clone(),

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{DrainPlan, Outgoing};
 use crate::cluster::SessionRecord;
-use crate::protocol::{Position, SessionId, Told, UserId};
+use crate::protocol::{GroupId, Position, SessionId, Told, UserId};
 use crate::settings::Settings;
 
 /// A session within its shard. The generation tells a slot's tenants apart.
@@ -26,6 +26,8 @@ pub enum Recipients {
     All,
     /// Every session of a user.
     User(UserId),
+    /// Every session of a group's members.
+    Group(GroupId),
     /// One session, if it is still there.
     Session(SessionKey),
 }
@@ -53,6 +55,10 @@ pub enum Command {
     },
     /// The inbox of a user reaches this far: sessions that are behind read it.
     Reaches(UserId, Position),
+    /// The log of a group reaches this far: sessions that are behind read it.
+    GroupReaches(GroupId, Position),
+    /// The user's sessions enter or leave the group, as the roster says.
+    Regroup(UserId, GroupId),
     /// Tell one session something that no other hears.
     Tell(SessionKey, Told),
     /// Go by these settings from now on.

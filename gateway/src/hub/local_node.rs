@@ -4,7 +4,8 @@ use futures_util::future::BoxFuture;
 
 use super::{Hub, KickWhom, Outgoing};
 use crate::cluster::{LocalNode, SessionRecord};
-use crate::protocol::{Parcel, SessionId, UserId};
+use crate::group::Change;
+use crate::protocol::{GroupId, Parcel, SessionId, UserId};
 
 impl LocalNode for Hub {
     fn deliver<'a>(&'a self, users: &'a [UserId], parcel: Parcel) -> BoxFuture<'a, Vec<usize>> {
@@ -15,6 +16,15 @@ impl LocalNode for Hub {
     fn broadcast(&self, parcel: Parcel) -> BoxFuture<'_, usize> {
         let message = Outgoing::new(parcel);
         Box::pin(async move { self.broadcast(&message).await })
+    }
+
+    fn deliver_group<'a>(&'a self, group: &'a GroupId, parcel: Parcel) -> BoxFuture<'a, usize> {
+        let message = Outgoing::new(parcel);
+        Box::pin(async move { self.deliver_group(group, &message).await })
+    }
+
+    fn group_changed(&self, change: Change) {
+        self.groups().hear(change);
     }
 
     fn kick_user<'a>(&'a self, user: &'a UserId, reason: &'a str) -> BoxFuture<'a, ()> {

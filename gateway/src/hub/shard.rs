@@ -8,6 +8,7 @@ mod awaiting;
 mod catch_up;
 mod close;
 mod deliver;
+mod groups;
 mod members;
 mod publish;
 
@@ -32,8 +33,9 @@ use super::wheel::Wheel;
 use super::{Hub, ShardHandle, ShardId, ShardStats};
 use crate::cluster::Cluster;
 use crate::delivery::Delivery;
+use crate::group::Groups;
 use crate::presence::PresenceDesk;
-use crate::protocol::{ErrorCode, SessionId, UserId};
+use crate::protocol::{ErrorCode, GroupId, SessionId, UserId};
 use crate::service::Service;
 use crate::session::liveness::{self, TICK, Tick};
 use crate::session::{Gather, Limits, QueuePool};
@@ -51,6 +53,8 @@ pub struct ShardContext {
     pub cluster: Cluster,
     /// Stores messages and delivers them.
     pub delivery: Delivery,
+    /// Who is in which group.
+    pub groups: Groups,
     /// What sessions go by to begin with; [`Shard::settings`] is what they go by now.
     pub settings: Arc<Settings>,
     /// Live instruments.
@@ -76,6 +80,8 @@ pub struct Shard {
     connections: RefCell<Slab<Rc<Connection>>>,
     generation: Cell<u32>,
     users: RefCell<HashMap<UserId, Vec<u32>>>,
+    /// Members' sessions, by group.
+    groups: RefCell<HashMap<GroupId, Vec<u32>>>,
     by_id: RefCell<HashMap<SessionId, u32>>,
     wheel: RefCell<Wheel<SessionKey>>,
     dirty: RefCell<Vec<Rc<Connection>>>,
@@ -107,6 +113,7 @@ impl Shard {
             connections: RefCell::default(),
             generation: Cell::new(0),
             users: RefCell::default(),
+            groups: RefCell::default(),
             by_id: RefCell::default(),
             wheel: RefCell::new(Wheel::new()),
             dirty: RefCell::default(),

@@ -86,6 +86,8 @@ fn apply(shard: &Rc<Shard>, command: Command) {
         Command::Accept(socket, peer) => ws::accept(shard, socket, peer),
         Command::Deliver { to, message } => shard.deliver(&to, &message),
         Command::Reaches(user, head) => shard.reaches(&user, head),
+        Command::GroupReaches(group, head) => shard.group_reaches(&group, head),
+        Command::Regroup(user, group) => shard.regroup(&user, &group),
         Command::Tell(key, told) => shard.tell(key, &told),
         Command::Reload(settings) => shard.reload(settings),
         Command::Kick {

@@ -29,6 +29,12 @@ impl ShardSet {
     pub fn iter(self) -> impl Iterator<Item = ShardId> {
         (0..64).filter(move |shard| self.0 >> shard & 1 == 1)
     }
+
+    /// The shards in either.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 impl FromIterator<ShardId> for ShardSet {

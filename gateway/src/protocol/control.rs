@@ -12,6 +12,13 @@ pub enum Control<'a> {
     Pong(Option<&'a str>),
     /// A frame was not taken.
     Error(&'a Refusal),
+    /// A frame was not taken now.
+    Limited {
+        /// Why.
+        refusal: &'a Refusal,
+        /// When the next is, in milliseconds.
+        retry_after_ms: u64,
+    },
     /// Come back after so many milliseconds.
     Reconnect {
         /// Why.

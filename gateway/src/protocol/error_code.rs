@@ -19,11 +19,19 @@ pub enum ErrorCode {
     Busy,
     /// The application refused it.
     Rejected,
+    /// What the frame is about does not exist.
+    NotFound,
+    /// What the frame would make exists.
+    Exists,
+    /// There may be no more of it.
+    LimitReached,
+    /// Too much in too short a time.
+    RateLimited,
 }
 
 impl ErrorCode {
     /// Every code, for the generated table and for metrics.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::BadFrame,
         Self::BadTarget,
         Self::Forbidden,
@@ -32,6 +40,10 @@ impl ErrorCode {
         Self::Unavailable,
         Self::Busy,
         Self::Rejected,
+        Self::NotFound,
+        Self::Exists,
+        Self::LimitReached,
+        Self::RateLimited,
     ];
 
     /// The word on the wire and in metrics.
@@ -45,6 +57,10 @@ impl ErrorCode {
             Self::Unavailable => "unavailable",
             Self::Busy => "busy",
             Self::Rejected => "rejected",
+            Self::NotFound => "not_found",
+            Self::Exists => "exists",
+            Self::LimitReached => "limit_reached",
+            Self::RateLimited => "rate_limited",
         }
     }
 
@@ -63,6 +79,14 @@ impl ErrorCode {
             }
             Self::Busy => "a queue is full; the message was not taken, try again later",
             Self::Rejected => "the application did not take the message; the words are its own",
+            Self::NotFound => "there is no such group",
+            Self::Exists => "there is such a group already",
+            Self::LimitReached => {
+                "the group has its most members, or the user its most groups; the message names the key"
+            }
+            Self::RateLimited => {
+                "too many messages; `retry_after_ms` of the frame says when the next is taken"
+            }
         }
     }
 }

@@ -475,7 +475,11 @@ pub fn control(control: &Control<'_>) -> Vec<u8> {
     match control {
         Control::Welcome(welcome) => with_data("welcome", None, welcome),
         Control::Pong(id) => bare("pong", "id", *id),
-        Control::Error(refusal) => error(refusal),
+        Control::Error(refusal) => error(refusal, None),
+        Control::Limited {
+            refusal,
+            retry_after_ms,
+        } => error(refusal, Some(*retry_after_ms)),
         Control::Reconnect { reason, after_ms } => with_data(
             "reconnect",
             None,
@@ -501,13 +505,16 @@ struct Kicked<'a> {
     reason: &'a str,
 }
 
-fn error(refusal: &Refusal) -> Vec<u8> {
+fn error(refusal: &Refusal, retry_after_ms: Option<u64>) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     out.extend_from_slice(b"{\"type\":\"error\"");
     field("code", refusal.code.as_str(), &mut out);
     field("message", &refusal.message, &mut out);
     if let Some(ref_id) = &refusal.ref_id {
         field("ref", ref_id, &mut out);
+    }
+    if let Some(millis) = retry_after_ms {
+        put(&mut out, format_args!(",\"retry_after_ms\":{millis}"));
     }
     out.push(b'}');
     out

@@ -10,6 +10,7 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::Scopes;
+use crate::group::GroupPatterns;
 use crate::protocol::UserId;
 
 /// A token to be made; the issuer, the audience and the times are added by the verifier that makes it.
@@ -21,6 +22,8 @@ pub struct NewToken {
     pub user_type: String,
     /// What the user may do.
     pub scopes: Scopes,
+    /// The groups that the user may join.
+    pub groups: GroupPatterns,
     /// The device, if the token is for one.
     pub device: Option<String>,
     /// How long the token is good for.
@@ -42,6 +45,7 @@ pub(super) struct Claims {
     pub(super) aud: Audience,
     pub(super) user_type: Option<String>,
     pub(super) scope: Option<String>,
+    pub(super) groups: Option<Vec<String>>,
     pub(super) device: Option<String>,
 }
 
@@ -58,6 +62,8 @@ pub(super) struct MintedClaims<'a> {
     pub(super) user_type: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub(super) scope: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) groups: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) device: Option<&'a str>,
 }

@@ -139,6 +139,7 @@ pub fn identity_from_query(
         device: None,
         expires: None,
         scopes: Scopes::NONE,
+        groups: None,
     })
 }
 

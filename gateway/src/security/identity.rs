@@ -1,11 +1,12 @@
 //! `Identity`: who a session is, as a verified token says it.
 //!
-//! Held once per connection, so it is small (64 bytes inline at most, tested) and cheap to clone. Made by the token
+//! Held once per connection, so it is small (72 bytes inline at most, tested) and cheap to clone. Made by the token
 //! verifier, or from the query when authentication is off; never from anything else a client says.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use crate::group::GroupPatterns;
 use crate::protocol::UserId;
 
 /// Who a session is.
@@ -21,6 +22,8 @@ pub struct Identity {
     pub expires: Option<NonZeroU64>,
     /// What the user may do beyond sending to others.
     pub scopes: Scopes,
+    /// The groups that the user may join; `None`: the token names none.
+    pub groups: Option<Arc<GroupPatterns>>,
 }
 
 impl Identity {
@@ -98,7 +101,7 @@ mod tests {
 
     #[test]
     fn an_identity_stays_within_its_budget() {
-        assert!(size_of::<Identity>() <= 64, "{}", size_of::<Identity>());
+        assert!(size_of::<Identity>() <= 72, "{}", size_of::<Identity>());
     }
 
     #[test]

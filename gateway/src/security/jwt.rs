@@ -18,6 +18,7 @@ use super::claims::{Claims, MintedClaims, NewToken};
 use super::key_set::library;
 use super::token_error::MAX_TOKEN_BYTES;
 use super::{FetchedKeys, Identity, KeySet, Scopes, TokenError};
+use crate::group::GroupPatterns;
 use crate::protocol::UserId;
 
 /// The longest device name.
@@ -178,6 +179,7 @@ impl TokenVerifier {
             aud: self.audience.as_deref(),
             user_type: &token.user_type,
             scope: &scope,
+            groups: token.groups.iter().collect(),
             device: token.device.as_deref(),
         };
         let [algorithm] = self.validation.algorithms[..] else {
@@ -230,6 +232,7 @@ impl TokenVerifier {
             device: claims.device.as_deref().map(device).transpose()?,
             expires: Some(over),
             scopes: Scopes::parse(claims.scope.as_deref().unwrap_or_default()),
+            groups: claims.groups.as_deref().map(groups).transpose()?.flatten(),
         })
     }
 
@@ -249,6 +252,11 @@ impl fmt::Debug for TokenVerifier {
 fn device(name: &str) -> Result<Arc<str>, TokenError> {
     let sound = (1..=MAX_DEVICE_BYTES).contains(&name.len()) && !name.chars().any(char::is_control);
     sound.then(|| name.into()).ok_or(TokenError::Device)
+}
+
+fn groups(patterns: &[String]) -> Result<Option<Arc<GroupPatterns>>, TokenError> {
+    let patterns = GroupPatterns::new(patterns).map_err(|_| TokenError::Groups)?;
+    Ok((!patterns.is_empty()).then(|| Arc::new(patterns)))
 }
 
 /// The library judges the signature and the algorithm; the claims are judged here, with one clock.

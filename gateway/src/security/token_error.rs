@@ -61,6 +61,9 @@ pub enum TokenError {
     /// `device` is empty or too long.
     #[error("the token's device is empty, too long or not printable (claim device)")]
     Device,
+    /// `groups` has too many patterns, or one that matches nothing.
+    #[error("the token's groups are too many, or one is empty or too long (claim groups)")]
+    Groups,
 }
 
 impl TokenError {
@@ -85,6 +88,7 @@ impl TokenError {
             Self::Subject => "subject",
             Self::UserType => "user_type",
             Self::Device => "device",
+            Self::Groups => "groups",
         }
     }
 }

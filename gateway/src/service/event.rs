@@ -39,8 +39,17 @@ impl Event {
     /// A user's last session anywhere is gone.
     pub const OFFLINE: &'static str = "user.offline";
 
-    /// The names that the gateway itself uses; names of groups and tickets begin with [`Event::OPEN`].
-    pub const NAMES: [&'static str; 7] = [
+    /// A group was made.
+    pub const GROUP_CREATED: &'static str = "group.created";
+    /// A group ended, by word or with its last member.
+    pub const GROUP_DISBANDED: &'static str = "group.disbanded";
+    /// A user became a member of a group.
+    pub const GROUP_JOINED: &'static str = "group.joined";
+    /// A user is no member of a group any more.
+    pub const GROUP_LEFT: &'static str = "group.left";
+
+    /// The names that the gateway itself uses; names of tickets begin with [`Event::OPEN`].
+    pub const NAMES: [&'static str; 11] = [
         Self::INITIALIZE,
         Self::STARTED,
         Self::STOPPED,
@@ -48,10 +57,14 @@ impl Event {
         Self::DISCONNECTED,
         Self::ONLINE,
         Self::OFFLINE,
+        Self::GROUP_CREATED,
+        Self::GROUP_DISBANDED,
+        Self::GROUP_JOINED,
+        Self::GROUP_LEFT,
     ];
 
     /// Families whose members are listed where they come from.
-    pub const OPEN: [&'static str; 2] = ["group.", "ticket."];
+    pub const OPEN: [&'static str; 1] = ["ticket."];
 
     /// Something that happened once to a session: whoever tells of it, its id is the same.
     pub fn of_session(name: &str, client: &Client, data: Value) -> Self {
@@ -137,6 +150,7 @@ mod tests {
         assert!(!filter("client.*").wants("user.online"));
         assert!(filter("*").wants("ticket.opened"));
         assert!(filter("group.joined").wants("group.joined"));
+        assert!(filter("group.*").wants("group.disbanded"));
         assert!(filter("ticket.*").wants("ticket.closed"));
     }
 
@@ -149,6 +163,7 @@ mod tests {
             "clients.*",
             "c*",
             "group.",
+            "group.renamed",
             "client.connected*",
         ] {
             assert_eq!(

@@ -13,8 +13,8 @@ use tower::{Layer, Service};
 
 use super::callbacks::Chain;
 use super::{
-    Client, Event, EventFilter, EventFilterError, Fault, Gatekeeper, Incoming, Interceptor,
-    Outbound, Rejection, Sent,
+    Client, Doorkeeper, Event, EventFilter, EventFilterError, Fault, Gatekeeper, Incoming,
+    Interceptor, Outbound, Rejection, Sent,
 };
 use crate::protocol::Disconnect;
 
@@ -32,6 +32,7 @@ pub struct Extensions {
     interceptors: Vec<Arc<dyn Interceptor>>,
     pub(super) events: Vec<(EventFilter, String, OnEvent)>,
     gatekeepers: Vec<Arc<dyn Gatekeeper>>,
+    doorkeepers: Vec<Arc<dyn Doorkeeper>>,
     middleware: MiddlewareStack,
     outbound: Outbound,
 }
@@ -129,6 +130,16 @@ impl Extensions {
         self.gatekeepers.push(gatekeeper);
     }
 
+    /// Adds someone who decides about clients that want to join groups.
+    pub fn use_doorkeeper(&mut self, doorkeeper: impl Doorkeeper) {
+        self.use_shared_doorkeeper(Arc::new(doorkeeper));
+    }
+
+    /// Adds a doorkeeper that somebody else holds too.
+    pub fn use_shared_doorkeeper(&mut self, doorkeeper: Arc<dyn Doorkeeper>) {
+        self.doorkeepers.push(doorkeeper);
+    }
+
     /// How extensions send once the gateway runs.
     pub fn outbound(&self) -> Outbound {
         self.outbound.clone()
@@ -159,6 +170,13 @@ impl Extensions {
     /// The gatekeepers, in the order they are asked.
     pub(super) fn gatekeepers(&self) -> Vec<Arc<dyn Gatekeeper>> {
         let mut all = self.gatekeepers.clone();
+        all.sort_by_key(|one| one.order());
+        all
+    }
+
+    /// The doorkeepers, in the order they are asked.
+    pub(super) fn doorkeepers(&self) -> Vec<Arc<dyn Doorkeeper>> {
+        let mut all = self.doorkeepers.clone();
         all.sort_by_key(|one| one.order());
         all
     }

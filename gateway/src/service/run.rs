@@ -14,11 +14,12 @@ use tokio_util::task::TaskTracker;
 use super::callbacks::Chain;
 use super::lane::{Handler, Lane};
 use super::{
-    Attributes, Client, Event, EventFilter, Extensions, Fault, Gatekeeper, Incoming, Interceptor,
-    LaneStats, Next, Rejection, Sent, Severity, Verdict,
+    Attributes, Client, Doorkeeper, Event, EventFilter, Extensions, Fault, Gatekeeper, Incoming,
+    Interceptor, LaneStats, Next, Rejection, Sent, Severity, Verdict,
 };
 use crate::cluster::SessionRecord;
-use crate::protocol::Disconnect;
+use crate::group::rules::Verdict as Admission;
+use crate::protocol::{Disconnect, GroupId};
 
 /// What all callbacks and interceptors may take for one client or one message. Hooks have shorter deadlines of their own.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,6 +45,7 @@ pub struct Service {
     connected: Chain<Client, Rejection>,
     received: Chain<(Client, Arc<Incoming>), Rejection>,
     gatekeepers: Vec<Arc<dyn Gatekeeper>>,
+    doorkeepers: Vec<Arc<dyn Doorkeeper>>,
     interceptors: Vec<Arc<dyn Interceptor>>,
     disconnected: Option<Lane<(Client, Disconnect)>>,
     sent: Option<Lane<Sent>>,
@@ -77,6 +79,7 @@ impl Service {
     ) -> Arc<Self> {
         let interceptors = extensions.interceptors();
         let gatekeepers = extensions.gatekeepers();
+        let doorkeepers = extensions.doorkeepers();
         let Extensions {
             connected,
             received,
@@ -96,6 +99,7 @@ impl Service {
             connected,
             received,
             gatekeepers,
+            doorkeepers,
             interceptors,
             disconnected: lane("on_client_disconnect", disconnected, tasks, cancel),
             sent: lane("on_message_sent", sent, tasks, cancel),
@@ -116,10 +120,16 @@ impl Service {
         !self.received.is_empty() || !self.interceptors.is_empty()
     }
 
+    /// Whether anyone wants to decide about clients that join groups.
+    pub fn decides_joins(&self) -> bool {
+        !self.doorkeepers.is_empty()
+    }
+
     /// Whether anything at all is registered that concerns clients: without, connections keep no [`Client`].
     pub fn concerns_clients(&self) -> bool {
         self.decides_clients()
             || self.decides_messages()
+            || self.decides_joins()
             || self.hears_sent()
             || self.hears_clients()
             || self.faults.is_some()
@@ -164,6 +174,20 @@ impl Service {
             attributes.extend(gatekeeper.admit(client).await?);
         }
         Ok(attributes)
+    }
+
+    /// Asks whether a client may join a group of which its token says nothing.
+    pub async fn join(&self, client: &Client, group: &GroupId) -> Result<Admission, Rejection> {
+        let asking = async {
+            for doorkeeper in &self.doorkeepers {
+                match doorkeeper.join(client, group).await? {
+                    Admission::Unasked => {}
+                    decided => return Ok(decided),
+                }
+            }
+            Ok(Admission::Unasked)
+        };
+        self.decide(client, asking).await
     }
 
     /// Asks what becomes of a message: callbacks first, then the interceptors.

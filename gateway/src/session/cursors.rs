@@ -112,6 +112,11 @@ impl Cursors {
         !std::mem::replace(&mut cursor.reading, true)
     }
 
+    /// Follows a log from this place, unless the session has a place in it.
+    pub fn start(&mut self, log: &LogId, at: Position) {
+        self.cursor(log).at.get_or_insert(at);
+    }
+
     /// Begins to read a log after this place; `None`: after wherever the session is. `false`: it is being read.
     pub fn begin(&mut self, log: &LogId, after: Option<Position>) -> bool {
         let cursor = self.cursor(log);

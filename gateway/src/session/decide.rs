@@ -30,11 +30,17 @@ pub enum Decision<'a> {
 
 /// What this gateway's configuration offers to sessions.
 #[derive(Clone, Copy, Debug, Default)]
+// Each is a switch of the configuration and none excludes another.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Offered {
     /// Messages are stored.
     pub stores: bool,
     /// Messages are sent again until they are acknowledged.
     pub acks: bool,
+    /// There are groups.
+    pub groups: bool,
+    /// Messages to groups are stored, where messages are.
+    pub group_records: bool,
 }
 
 /// Decides about one frame. `identity` is `None` until the connection has authenticated.
@@ -70,8 +76,8 @@ pub fn decide<'a>(
         }
         (Command::Position(position), Some(_)) => Decision::Remember(position),
         (Command::Send { target, body }, Some(identity)) => {
-            let allowed =
-                allowed(&target, identity).and_then(|()| possible(&target, &body, offered));
+            let allowed = allowed(&target, identity, offered)
+                .and_then(|()| possible(&target, &body, offered));
             match allowed {
                 Ok(()) => Decision::Publish(target, body),
                 Err((code, message)) => Decision::Refuse(frame.refuse(code, message.into())),
@@ -91,6 +97,11 @@ pub fn possible(
         (Some(true), _) if !offered.stores => {
             not_supported("durable: nothing is stored here (wsc.delivery.acceptance)")
         }
+        (Some(true), _) if matches!(target, Target::Group(_)) && !offered.group_records => {
+            not_supported(
+                "durable: messages to groups are not kept here (wsc.group.enableMessageRecord)",
+            )
+        }
         (_, true) if !offered.acks => {
             not_supported("require_ack: acknowledgements are off (wsc.ack.enabled)")
         }
@@ -108,7 +119,11 @@ pub fn possible(
     }
 }
 
-fn allowed(target: &Target, identity: &Identity) -> Result<(), (ErrorCode, &'static str)> {
+fn allowed(
+    target: &Target,
+    identity: &Identity,
+    offered: Offered,
+) -> Result<(), (ErrorCode, &'static str)> {
     match target {
         // Whether an application listens is not for the session to know.
         Target::User(_) | Target::Application => Ok(()),
@@ -117,6 +132,8 @@ fn allowed(target: &Target, identity: &Identity) -> Result<(), (ErrorCode, &'sta
             ErrorCode::Forbidden,
             "broadcast: the token's scope lacks \"broadcast\"",
         )),
+        // Whether the sender is a member, the store knows.
+        Target::Group(_) if offered.groups => Ok(()),
         Target::Group(_) => Err((
             ErrorCode::NotSupported,
             "group: groups are off (wsc.group.enabled)",
@@ -141,6 +158,7 @@ mod tests {
             device: None,
             expires: None,
             scopes,
+            groups: None,
         }
     }
 

@@ -17,6 +17,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::metrics as name;
 use crate::cluster::ClusterStats;
+use crate::group::GroupStats;
 use crate::hub::StatsSnapshot;
 
 /// What the process is doing, as gauges of 0 and 1.
@@ -40,6 +41,10 @@ pub trait MetricsSource: Send + Sync + 'static {
     fn hub(&self) -> StatsSnapshot;
     /// Counts between nodes; `None`: the gateway runs alone.
     fn cluster(&self) -> Option<&ClusterStats>;
+    /// Groups with members here, and counts of what was done about groups; `None`: there are none.
+    fn groups(&self) -> Option<(u64, &GroupStats)> {
+        None
+    }
 }
 
 /// Reads a [`MetricsSource`] at each scrape.
@@ -56,6 +61,9 @@ impl Collector for SourceCollector {
         let mut writer = Writer(encoder);
         writer.state(self.0.state())?;
         writer.hub(&self.0.hub())?;
+        if let Some((local, stats)) = self.0.groups() {
+            writer.groups(local, stats)?;
+        }
         match self.0.cluster() {
             Some(cluster) => writer.cluster(cluster),
             None => Ok(()),
@@ -199,6 +207,28 @@ impl Writer<'_> {
             "outcome",
             returned.into_iter(),
         )
+    }
+
+    fn groups(&mut self, local: u64, stats: &GroupStats) -> fmt::Result {
+        self.gauge(name::GROUPS_LOCAL, "Groups with members here", local)?;
+        let changes = [
+            ("created", &stats.created),
+            ("disbanded", &stats.disbanded),
+            ("joined", &stats.joined),
+            ("left", &stats.left),
+        ];
+        let changes = changes.map(|(what, count)| (what, count.load(Relaxed)));
+        let help = "Changes of groups that this node made";
+        self.counters(name::GROUPS_CHANGES, help, "change", changes.into_iter())?;
+        let help = "Commands and messages about groups that were not taken, by reason";
+        self.counters(name::GROUPS_REFUSED, help, "reason", stats.refusals())?;
+        let [done, failed] = &stats.reads;
+        let reads = [("ok", done), ("failed", failed)];
+        let reads = reads.map(|(outcome, count)| (outcome, count.load(Relaxed)));
+        let help = "Times the groups of a user with a session here were read";
+        self.counters(name::GROUPS_READS, help, "outcome", reads.into_iter())?;
+        let help = "Joins and leaves that members were not told of, since there were too many";
+        self.counter(name::GROUPS_UNTOLD, help, stats.untold.load(Relaxed))
     }
 
     fn link(&mut self, cluster: &ClusterStats) -> fmt::Result {

@@ -56,6 +56,12 @@ pub(super) const ERRORS: &str = "wsc_errors";
 pub(super) const DISCONNECTS: &str = "wsc_disconnects";
 pub(super) const REFUSED: &str = "wsc_refused";
 
+pub(super) const GROUPS_LOCAL: &str = "wsc_groups_local";
+pub(super) const GROUPS_CHANGES: &str = "wsc_groups_changes";
+pub(super) const GROUPS_REFUSED: &str = "wsc_groups_refused";
+pub(super) const GROUPS_READS: &str = "wsc_groups_reads";
+pub(super) const GROUPS_UNTOLD: &str = "wsc_groups_events_dropped";
+
 pub(super) const CLUSTER_RECONNECTS: &str = "wsc_cluster_reconnects";
 pub(super) const CLUSTER_FORWARDED: &str = "wsc_cluster_messages_forwarded";
 pub(super) const CLUSTER_RECEIVED: &str = "wsc_cluster_messages_received";
@@ -130,6 +136,22 @@ label! {
         ReadLog = "read_log",
         /// Counts.
         Stats = "stats",
+        /// A new group.
+        CreateGroup = "create_group",
+        /// The end of a group.
+        DisbandGroup = "disband_group",
+        /// What is known of a group.
+        GetGroup = "get_group",
+        /// Members of a group.
+        ListMembers = "list_members",
+        /// A new member.
+        AddMember = "add_member",
+        /// The end of a membership.
+        RemoveMember = "remove_member",
+        /// Groups of a user.
+        ListGroups = "list_groups",
+        /// To a group.
+        SendToGroup = "send_to_group",
     }
 }
 

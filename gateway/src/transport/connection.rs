@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::Socket;
 use crate::hub::SessionKey;
-use crate::protocol::{Codec, Disconnect, SessionId};
+use crate::protocol::{Codec, Disconnect, GroupId, SessionId};
 use crate::security::Identity;
 use crate::service::Client;
 use crate::session::liveness::{Signs, Tick};
@@ -29,6 +29,8 @@ pub struct Session {
     pub connected_at: u64,
     /// How far it has come in the logs it follows.
     pub cursors: RefCell<Cursors>,
+    /// The groups whose messages it gets.
+    pub groups: RefCell<Vec<GroupId>>,
     /// Messages it has yet to acknowledge, by id.
     pub owed: RefCell<HashSet<Arc<str>>>,
 }
@@ -128,6 +130,7 @@ impl Connection {
             overflow,
             connected_at,
             cursors: RefCell::default(),
+            groups: RefCell::default(),
             owed: RefCell::default(),
         });
         debug_assert!(self.session.get().is_none());

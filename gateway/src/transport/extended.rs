@@ -5,7 +5,7 @@
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::reader;
+use super::held;
 use crate::hub::{Later, Outgoing, Recipients, Shard, unix_millis};
 use crate::protocol::json::{self, Refusal};
 use crate::protocol::{
@@ -13,7 +13,6 @@ use crate::protocol::{
 };
 use crate::security::Identity;
 use crate::service::{Answer, Attributes, Client, ClientInfo, Incoming, Rejection, Verdict};
-use crate::session::decide::Decision;
 use crate::transport::Connection;
 
 /// Asks whether this identity may have a session here. `None`: it may not, and has been told.
@@ -73,7 +72,11 @@ fn turn_away(shard: &Shard, connection: &Rc<Connection>, rejection: Rejection) {
         | ErrorCode::Forbidden
         | ErrorCode::Offline
         | ErrorCode::NotSupported
-        | ErrorCode::Rejected => Disconnect::Rejected,
+        | ErrorCode::Rejected
+        | ErrorCode::NotFound
+        | ErrorCode::Exists
+        | ErrorCode::LimitReached
+        | ErrorCode::RateLimited => Disconnect::Rejected,
     };
     shard.count_error(rejection.code);
     let refusal = Refusal {
@@ -104,8 +107,8 @@ pub(super) async fn take(
     }
     match verdict {
         Ok(Verdict::Send(message)) => {
-            let decision = Decision::Publish(message.target.clone(), message.body());
-            reader::act(shard, connection, decision, size, later);
+            let message = (message.target.clone(), message.body());
+            held::publish(shard, connection, message, size, later).await;
         }
         Ok(Verdict::Answer(answer)) => {
             taken(shard, connection, size);

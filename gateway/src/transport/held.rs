@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::open::{Opening, open};
-use super::{extended, reader, watching};
+use super::{extended, groups, reader, watching};
 use crate::hub::{Later, Shard};
 use crate::log::AckState;
 use crate::protocol::json::ClientFrame;
-use crate::protocol::{Control, ErrorCode, RawJson};
+use crate::protocol::{Control, ErrorCode, MessageBody, RawJson, Target};
 use crate::session::decide::{Decision, decide};
 use crate::transport::Connection;
 
@@ -67,6 +67,9 @@ pub(super) async fn take(
             let answer = watching::call(shard, connection, &call).await;
             answered(shard, connection, answer, &frame);
         }
+        Decision::Call(call) if call.kind.starts_with(groups::PREFIX) => {
+            groups::call(shard, connection, call).await;
+        }
         Decision::Call(call) => {
             let message = format!("{}: nothing here takes this command", call.kind);
             reader::refuse(
@@ -77,6 +80,9 @@ pub(super) async fn take(
         }
         Decision::Publish(target, body) if shard.context().service.decides_messages() => {
             extended::take(shard, connection, (target, body), text.len(), later).await;
+        }
+        Decision::Publish(target, body) => {
+            publish(shard, connection, (target, body), text.len(), later).await;
         }
         now => reader::act(shard, connection, now, text.len(), later),
     }
@@ -98,6 +104,25 @@ fn answered(
         }
         Err((code, message)) => {
             reader::refuse(shard, connection, &frame.refuse(code, message));
+        }
+    }
+}
+
+/// Sends a message on its way; one to a group once it is let through.
+pub(super) async fn publish(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    (target, body): (Target, MessageBody<'_>),
+    size: usize,
+    later: &mut Later,
+) {
+    match target {
+        Target::Group(group) => {
+            groups::publish(shard, connection, (group, body), size, later).await;
+        }
+        Target::User(_) | Target::Ticket(_) | Target::Broadcast | Target::Application => {
+            let decision = Decision::Publish(target, body);
+            reader::act(shard, connection, decision, size, later);
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::extended;
 use crate::hub::Shard;
-use crate::protocol::{LogId, Position, Resume, SessionId};
+use crate::protocol::{LogId, Position, Resume, SessionId, UserId};
 use crate::security::Identity;
 use crate::transport::Connection;
 
@@ -29,10 +29,11 @@ pub struct Opening {
 pub async fn open(shard: &Rc<Shard>, connection: &Rc<Connection>, opening: Opening) {
     let Opening { identity, resume } = opening;
     let user = identity.user.clone();
+    shard.context().groups.prepare(&user).await;
     let places: Vec<_> = resume
         .iter()
         .flat_map(|resume| resume.places(&user))
-        .filter(|(log, _)| may_follow(log))
+        .filter(|(log, _)| may_follow(shard, &user, log))
         .collect();
     let resumed = !places.is_empty() && is_whole(shard, &places).await;
     if connection.is_closing() {
@@ -67,11 +68,15 @@ async fn is_whole(shard: &Rc<Shard>, places: &[(LogId, Position)]) -> bool {
     timeout(RESUMING, all).await.unwrap_or(false)
 }
 
-/// A client may ask for its own inbox and for what everyone gets.
-const fn may_follow(log: &LogId) -> bool {
+/// A client may ask for its own inbox, for what everyone gets and for the groups that it is in.
+fn may_follow(shard: &Shard, user: &UserId, log: &LogId) -> bool {
     match log {
         LogId::Inbox(_) | LogId::Broadcast => true,
-        LogId::Group(_) | LogId::Ticket(_) => false,
+        LogId::Group(group) => {
+            let roster = shard.context().hub.groups().roster();
+            roster.stay(user, group).is_some()
+        }
+        LogId::Ticket(_) => false,
     }
 }
 
@@ -88,6 +93,21 @@ fn follow(
         shard.follow(connection, inbox, None);
     }
     for (log, position) in places {
-        shard.follow(connection, log, Some(position));
+        if is_entered(connection, &log) {
+            shard.follow(connection, log, Some(position));
+        } else if let Some(session) = connection.session() {
+            // It is entered later, and then goes on from there.
+            session.cursors.borrow_mut().start(&log, position);
+        }
+    }
+}
+
+/// Whether the session may read this log now: a group's once its messages come to this node.
+fn is_entered(connection: &Connection, log: &LogId) -> bool {
+    match log {
+        LogId::Group(group) => connection
+            .session()
+            .is_some_and(|session| session.groups.borrow().contains(group)),
+        LogId::Inbox(_) | LogId::Ticket(_) | LogId::Broadcast => true,
     }
 }

@@ -17,6 +17,7 @@ mod support;
 
 mod admin;
 mod codes;
+mod groups;
 mod grpc;
 mod grpc_refusals;
 mod http;

@@ -33,12 +33,18 @@ fn the_openapi_document_is_3_1_and_names_every_route() {
         [
             "/v1/broadcasts",
             "/v1/broadcasts/log",
+            "/v1/groups",
+            "/v1/groups/{group}",
             "/v1/groups/{group}/log",
+            "/v1/groups/{group}/members",
+            "/v1/groups/{group}/members/{user}",
+            "/v1/groups/{group}/messages",
             "/v1/messages",
             "/v1/sessions/{id}",
             "/v1/stats",
             "/v1/tickets/{ticket}/log",
             "/v1/users/online",
+            "/v1/users/{user}/groups",
             "/v1/users/{user}/log",
             "/v1/users/{user}/sessions"
         ]

@@ -87,6 +87,7 @@ fn token(user: &str) -> String {
     let security = &config.wsc.security;
     let keys = KeySet::one(security.jwt.algorithm, KEY).unwrap();
     let token = NewToken {
+        groups: wsc_gateway::group::GroupPatterns::default(),
         user: UserId::new(user).unwrap(),
         user_type: "customer".into(),
         scopes: Scopes::NONE,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto::sign};
 use serde_json::{Value, json};
 use wsc_config::JwtAlgorithm;
+use wsc_gateway::group::GroupPatterns;
 use wsc_gateway::protocol::UserId;
 use wsc_gateway::security::{
     JwtSettings, KeyError, KeySet, Keys, NewToken, Scopes, TokenError, TokenVerifier,
@@ -363,6 +364,7 @@ fn a_minted_token_is_taken_until_it_is_over() {
         user: UserId::new("bob").unwrap(),
         user_type: "agent".to_owned(),
         scopes: Scopes::BROADCAST.with(Scopes::ADMIN),
+        groups: GroupPatterns::new(["room-*"]).unwrap(),
         device: Some("laptop".to_owned()),
         lifetime: Duration::from_hours(1),
     };
@@ -372,6 +374,7 @@ fn a_minted_token_is_taken_until_it_is_over() {
         (identity.user.as_str(), identity.scopes),
         ("bob", wanted.scopes)
     );
+    assert_eq!(identity.groups.as_deref(), Some(&wanted.groups));
     assert_eq!(
         verifier.verify_at(&token, NOW + 3660),
         Err(TokenError::Expired)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use wsc_config::{JwtAlgorithm, SecurityConfig};
+use wsc_gateway::group::GroupPatterns;
 use wsc_gateway::protocol::UserId;
 use wsc_gateway::security::{
     JwtSettings, KeyError, KeySet, Keys, NewToken, Scopes, TokenError, TokenVerifier,
@@ -30,6 +31,7 @@ fn one(algorithm: JwtAlgorithm, text: &str) -> TokenVerifier {
 
 fn mint(verifier: &TokenVerifier, user: &str) -> Result<String, TokenError> {
     verifier.mint(&NewToken {
+        groups: GroupPatterns::default(),
         user: UserId::new(user).unwrap(),
         user_type: "customer".to_owned(),
         scopes: Scopes::NONE,

@@ -29,6 +29,7 @@ mod cluster;
 mod conformance;
 mod delivery;
 mod drain;
+mod groups;
 mod handshake;
 mod issuer;
 mod jwks;

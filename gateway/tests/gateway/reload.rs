@@ -10,6 +10,7 @@ use wsc_gateway::security::Scopes;
 use wsc_gateway::settings::Secrets;
 
 use crate::client::Client;
+use crate::groups;
 use crate::sandbox::{API_KEY, Node, alone, config, eventually, options, token, token_for};
 
 const CLIENTS: usize = 1000;
@@ -28,6 +29,13 @@ const CHANGES: &[(&str, &str)] = &[
     ("wsc.slowConsumerPolicy", "{customer: dropOldest}"),
     ("wsc.websocketOrigins", "https://app.example.com"),
     ("wsc.presence.maxWatched", "1"),
+    ("wsc.group.maxGroupSize", "1"),
+    ("wsc.group.maxGroupsPerUser", "1"),
+    ("wsc.group.enableBroadcast", "false"),
+    ("wsc.group.broadcastRateLimit", "1"),
+    ("wsc.group.cacheExpire", "2s"),
+    ("wsc.group.autoCreate", "true"),
+    ("wsc.group.enableMessageRecord", "false"),
     ("wsc.performance.maxConnectionsPerNode", "1001"),
     ("wsc.performance.enableMetrics", "false"),
     ("wsc.performance.metricsInterval", "30s"),
@@ -62,7 +70,11 @@ async fn knock(node: &Node, query: &str, headers: &[(&'static str, &str)]) -> u1
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_live_key_is_changed_under_a_thousand_clients_and_none_is_disconnected() {
-    let node = alone(&["wsc.performance.maxConnectionsPerNode=2000"]).await;
+    let with = [
+        "wsc.performance.maxConnectionsPerNode=2000",
+        "wsc.group.enabled=true",
+    ];
+    let node = alone(&with).await;
     let mut clients = Vec::with_capacity(CLIENTS);
     for number in 0..CLIENTS {
         clients.push(node.connect(&format!("user-{number}")).await);
@@ -72,7 +84,7 @@ async fn every_live_key_is_changed_under_a_thousand_clients_and_none_is_disconne
         let (_, value) = change.unwrap_or_else(|| panic!("{path} is live and is not changed here"));
         let set = format!("{path}={value}");
         // A limit below the number of connections is there, too: it holds for newcomers.
-        let new = config(&["wsc.performance.maxConnectionsPerNode=2000", &set]);
+        let new = config(&[with[0], with[1], &set]);
         assert_ne!(at(&node.0.config(), path), at(&new, path), "{path} changes");
         let changes = node.0.reload(new.clone()).await.unwrap();
         assert!(changes.live.contains(&(*path).to_owned()), "{changes:?}");
@@ -90,6 +102,9 @@ async fn every_live_key_is_changed_under_a_thousand_clients_and_none_is_disconne
 
 /// What a client or a scrape sees of the key that has just been changed.
 async fn works(node: &Node, path: &str) {
+    if path.starts_with("wsc.group.") {
+        return groups::key_works(node, path).await;
+    }
     let short = token("late", Scopes::NONE);
     let bearer = format!("Bearer {short}");
     let long = format!(

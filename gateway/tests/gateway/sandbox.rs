@@ -8,6 +8,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use wsc_config::GatewayConfig;
 use wsc_gateway::app::{Gateway, Options};
+use wsc_gateway::group::GroupPatterns;
 use wsc_gateway::protocol::UserId;
 use wsc_gateway::security::{JwtSettings, KeySet, Keys, NewToken, Scopes, TokenVerifier};
 use wsc_gateway::settings::Secrets;
@@ -187,6 +188,15 @@ pub fn token(user: &str, scopes: Scopes) -> String {
 }
 
 pub fn token_for(user: &str, scopes: Scopes, lifetime: Duration) -> String {
+    minted(user, scopes, &[], lifetime)
+}
+
+/// A token that lets its bearer into groups of these patterns.
+pub fn token_into(user: &str, groups: &[&str]) -> String {
+    minted(user, Scopes::NONE, groups, Duration::from_mins(15))
+}
+
+fn minted(user: &str, scopes: Scopes, groups: &[&str], lifetime: Duration) -> String {
     let config = config(&[]);
     let keys = KeySet::one(config.wsc.security.jwt.algorithm, KEY).unwrap();
     let settings = JwtSettings::from_config(&config.wsc.security);
@@ -197,6 +207,7 @@ pub fn token_for(user: &str, scopes: Scopes, lifetime: Duration) -> String {
             user,
             user_type: "customer".into(),
             scopes,
+            groups: GroupPatterns::new(groups).unwrap(),
             device: None,
             lifetime,
         })

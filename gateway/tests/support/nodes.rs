@@ -17,7 +17,8 @@ use wsc_gateway::cluster::{
     Backend, Cluster, ClusterError, ClusterParams, Forward, Link, LocalNode, SessionChange,
     SessionRecord,
 };
-use wsc_gateway::protocol::{Epoch, NodeId, Parcel, SessionId, UserId};
+use wsc_gateway::group::Change;
+use wsc_gateway::protocol::{Epoch, GroupId, NodeId, Parcel, SessionId, UserId};
 
 pub(crate) fn user(id: &str) -> UserId {
     UserId::new(id).unwrap()
@@ -86,6 +87,15 @@ impl LocalNode for Recorder {
     fn broadcast(&self, parcel: Parcel) -> BoxFuture<'_, usize> {
         self.put("*", &parcel.json);
         Box::pin(async { 1 })
+    }
+
+    fn deliver_group<'a>(&'a self, group: &'a GroupId, parcel: Parcel) -> BoxFuture<'a, usize> {
+        self.put(group.as_str(), &parcel.json);
+        Box::pin(async { 1 })
+    }
+
+    fn group_changed(&self, change: Change) {
+        self.put(change.group.as_str(), change.name().as_bytes());
     }
 
     fn kick_user<'a>(&'a self, user: &'a UserId, reason: &'a str) -> BoxFuture<'a, ()> {

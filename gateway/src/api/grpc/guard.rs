@@ -53,6 +53,9 @@ fn is_too_large(response: &Response) -> bool {
 }
 
 fn method(path: &str) -> Option<ApiMethod> {
+    if let Some(name) = path.strip_prefix("/wsc.v1.GroupService/") {
+        return group_method(name);
+    }
     match path.strip_prefix("/wsc.v1.WscService/")? {
         "Send" => Some(ApiMethod::Send),
         "Broadcast" => Some(ApiMethod::Broadcast),
@@ -61,6 +64,20 @@ fn method(path: &str) -> Option<ApiMethod> {
         "ReadLog" => Some(ApiMethod::ReadLog),
         "Kick" => Some(ApiMethod::Kick),
         "GetStats" => Some(ApiMethod::Stats),
+        _ => None,
+    }
+}
+
+fn group_method(name: &str) -> Option<ApiMethod> {
+    match name {
+        "CreateGroup" => Some(ApiMethod::CreateGroup),
+        "DisbandGroup" => Some(ApiMethod::DisbandGroup),
+        "GetGroup" => Some(ApiMethod::GetGroup),
+        "ListMembers" => Some(ApiMethod::ListMembers),
+        "AddMember" => Some(ApiMethod::AddMember),
+        "RemoveMember" => Some(ApiMethod::RemoveMember),
+        "ListGroups" => Some(ApiMethod::ListGroups),
+        "SendToGroup" => Some(ApiMethod::SendToGroup),
         _ => None,
     }
 }

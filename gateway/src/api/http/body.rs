@@ -47,13 +47,14 @@ pub(super) struct SendBody {
     reply_to: Option<String>,
     /// Who the message is said to come from; `system` if not given.
     from: Option<String>,
-    /// Whether the message is stored. If not given: to users it is, unless its type is transient; to everyone it is not.
+    /// Whether the message is stored. If not given: to users and groups it is, unless its type is transient; to everyone it
+    /// is not.
     durable: Option<bool>,
     /// Whether its recipients are to acknowledge it. Only to users, and stored.
     require_ack: Option<bool>,
 }
 
-/// A message to everyone.
+/// A message to everyone, or to a group.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BroadcastBody {
@@ -76,7 +77,8 @@ pub(super) struct BroadcastBody {
     reply_to: Option<String>,
     /// Who the message is said to come from; `system` if not given.
     from: Option<String>,
-    /// Whether the message is stored. If not given: to users it is, unless its type is transient; to everyone it is not.
+    /// Whether the message is stored. If not given: to users and groups it is, unless its type is transient; to everyone it
+    /// is not.
     durable: Option<bool>,
     /// Whether its recipients are to acknowledge it. Only to users, and stored.
     require_ack: Option<bool>,
@@ -224,6 +226,14 @@ pub(super) async fn parameter(request: &mut Request) -> Result<String, Fault> {
     let Path(text) =
         parameter.map_err(|error| Fault::new(FaultCode::BadRequest, error.body_text()))?;
     Ok(text)
+}
+
+/// The two parameters of a path, in order.
+pub(super) async fn two_parameters(request: &mut Request) -> Result<(String, String), Fault> {
+    let parameters = request.extract_parts::<Path<(String, String)>>().await;
+    let Path(texts) =
+        parameters.map_err(|error| Fault::new(FaultCode::BadRequest, error.body_text()))?;
+    Ok(texts)
 }
 
 /// Reads a JSON body of at most `limit` bytes.

@@ -18,8 +18,8 @@ pub(super) struct ErrorBody {
 /// What went wrong.
 #[derive(Serialize, ToSchema)]
 struct ErrorDetail {
-    /// One of `bad_request`, `unauthenticated`, `not_found`, `method_not_allowed`, `too_large`,
-    /// `unsupported_media_type`, `busy`, `unavailable`, `deadline`, `internal`.
+    /// One of `bad_request`, `unauthenticated`, `not_found`, `method_not_allowed`, `missing`, `exists`, `limit_reached`,
+    /// `not_supported`, `too_large`, `unsupported_media_type`, `busy`, `unavailable`, `deadline`, `internal`.
     code: &'static str,
     /// For people.
     message: String,

@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{logs, messages, sessions};
+use super::{groups, logs, messages, sessions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -18,6 +18,14 @@ use super::{logs, messages, sessions};
         logs::inbox,
         logs::group,
         logs::ticket,
+        groups::create,
+        groups::get,
+        groups::disband,
+        groups::members,
+        groups::add,
+        groups::remove,
+        groups::send,
+        groups::of_user,
         sessions::online,
         sessions::list,
         sessions::kick_user,
@@ -29,6 +37,7 @@ use super::{logs, messages, sessions};
     tags(
         (name = "messages", description = "Sending"),
         (name = "logs", description = "What was sent, and what became of it"),
+        (name = "groups", description = "Groups of users"),
         (name = "sessions", description = "Who is online"),
         (name = "statistics", description = "Counts"),
     )

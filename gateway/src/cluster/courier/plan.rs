@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::cluster::shared::Identity;
 use crate::cluster::{ClusterError, Destination, Forward, envelope};
-use crate::protocol::{NodeId, Parcel, UserId};
+use crate::protocol::{GroupId, NodeId, Parcel, UserId};
 
 impl Forward {
     /// Bytes it holds on to.
@@ -15,7 +15,8 @@ impl Forward {
             Self::Users { parcel, users, .. } => {
                 parcel.json.len() + users.len() * UserId::MAX_BYTES
             }
-            Self::Broadcast { parcel, .. } => parcel.json.len(),
+            Self::Broadcast { parcel, .. } | Self::Group { parcel, .. } => parcel.json.len(),
+            Self::GroupChanged { .. } => 0,
             Self::KickUser { reason, .. } | Self::KickSession { reason, .. } => reason.len(),
         }
     }
@@ -25,7 +26,22 @@ impl Forward {
         match self {
             Self::Users { users, .. } => users,
             Self::KickUser { user, .. } => std::slice::from_ref(user),
-            Self::Broadcast { .. } | Self::KickSession { .. } => &[],
+            Self::Broadcast { .. }
+            | Self::Group { .. }
+            | Self::GroupChanged { .. }
+            | Self::KickSession { .. } => &[],
+        }
+    }
+
+    /// The group whose nodes must be asked for.
+    pub(super) fn group(&self) -> Option<&GroupId> {
+        match self {
+            Self::Group { group, .. } => Some(group),
+            Self::Users { .. }
+            | Self::Broadcast { .. }
+            | Self::GroupChanged { .. }
+            | Self::KickUser { .. }
+            | Self::KickSession { .. } => None,
         }
     }
 
@@ -34,6 +50,8 @@ impl Forward {
         match self {
             Self::Users { report, .. }
             | Self::Broadcast { report, .. }
+            | Self::Group { report, .. }
+            | Self::GroupChanged { report, .. }
             | Self::KickUser { report, .. }
             | Self::KickSession { report, .. } => report(outcome),
         }
@@ -43,7 +61,11 @@ impl Forward {
     pub(in crate::cluster) fn report_nobody(self) {
         let counts = match &self {
             Self::Users { users, .. } => users.len(),
-            Self::Broadcast { .. } | Self::KickUser { .. } | Self::KickSession { .. } => 1,
+            Self::Broadcast { .. }
+            | Self::Group { .. }
+            | Self::GroupChanged { .. }
+            | Self::KickUser { .. }
+            | Self::KickSession { .. } => 1,
         };
         self.report(Ok(vec![0; counts]));
     }
@@ -60,29 +82,42 @@ pub(super) struct Plan {
 enum Leg {
     /// The envelopes, each with the positions of the users it is for.
     Nodes(Vec<(usize, Vec<usize>)>),
+    /// An envelope to each node that gets the group's messages.
+    Group(Vec<usize>),
     /// One envelope to everybody; `at`: how many nodes are known to be concerned, if that is known.
     All { envelope: usize, at: Option<usize> },
 }
 
 /// What a batch came to.
+#[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// Envelopes times nodes that took them.
     pub(super) handed_over: u64,
     /// Users for whom a node was told of that does not listen.
     pub(super) nobody_there: Vec<UserId>,
+    /// Groups whose messages a node was to get that does not listen, with the number of its interest.
+    pub(super) deaf: Vec<(GroupId, NodeId, u64)>,
 }
 
+/// Where a batch goes: this node is not among the nodes.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The nodes of each user.
+    pub(super) users: HashMap<UserId, Vec<NodeId>>,
+    /// The nodes that get each group's messages; nothing: they could not be asked for.
+    pub(super) groups: HashMap<GroupId, Vec<Holding>>,
+}
+
+/// A node that gets a group's messages, and the number of its interest.
+pub(super) type Holding = (NodeId, u64);
+
 impl Plan {
-    /// `nodes` has every user of `work` that could be looked up, this node not among them.
-    pub(super) fn make(
-        from: &Identity,
-        mut work: Vec<Forward>,
-        nodes: &HashMap<UserId, Vec<NodeId>>,
-    ) -> Self {
+    /// `known` has every user of `work` that could be looked up, and every group.
+    pub(super) fn make(from: &Identity, mut work: Vec<Forward>, known: &Known) -> Self {
         let mut envelopes = Vec::with_capacity(work.len());
         let legs = work
             .iter_mut()
-            .map(|work| leg(from, work, nodes, &mut envelopes))
+            .map(|work| leg(from, work, known, &mut envelopes))
             .collect();
         Self {
             envelopes,
@@ -92,14 +127,16 @@ impl Plan {
     }
 
     /// Reports every piece of work; `received` has one count per envelope.
-    pub(super) fn report(self, received: &[u64]) -> Outcome {
-        let mut outcome = Outcome {
-            handed_over: 0,
-            nobody_there: Vec::new(),
-        };
+    pub(super) fn report(self, received: &[u64], known: &Known) -> Outcome {
+        let mut outcome = Outcome::default();
         let count = |envelope: usize| received.get(envelope).copied().unwrap_or(0);
         for (work, leg) in self.work.into_iter().zip(self.legs) {
             let counts = match leg {
+                Leg::Group(envelopes) => {
+                    let nodes = work.group().and_then(|group| known.groups.get(group));
+                    let nodes = nodes.map(Vec::as_slice).unwrap_or_default();
+                    vec![per_group(&work, (&envelopes, nodes), &count, &mut outcome)]
+                }
                 Leg::Nodes(nodes) => per_user(work.users(), &nodes, &count, &mut outcome),
                 Leg::All { envelope, at } => {
                     // The sender listens to the channel of all and is counted there.
@@ -118,13 +155,25 @@ impl Plan {
 fn leg(
     from: &Identity,
     work: &mut Forward,
-    nodes: &HashMap<UserId, Vec<NodeId>>,
+    known: &Known,
     envelopes: &mut Vec<(Destination, Bytes)>,
 ) -> Leg {
+    let nodes = &known.users;
     let (envelope, at) = match work {
         Forward::Users { users, parcel, .. } => {
             return deliver(from, users, parcel, (nodes, envelopes));
         }
+        Forward::Group { group, parcel, .. } => {
+            let envelope = envelope::deliver_group(from, group, parcel);
+            let nodes = known.groups.get(group).into_iter().flatten();
+            let legs = nodes.map(|(node, _)| {
+                envelopes.push((Destination::Node(node.clone()), envelope.clone()));
+                envelopes.len() - 1
+            });
+            return Leg::Group(legs.collect());
+        }
+        // To all: who joined must be heard of wherever they have a session, in the directory or not.
+        Forward::GroupChanged { change, .. } => (envelope::group_change(from, change), None),
         Forward::Broadcast { parcel, .. } => (envelope::deliver(from, [], parcel), None),
         // To all, although the directory says where the user is: a session that began a moment ago must not survive.
         Forward::KickUser { user, reason, .. } => {
@@ -176,6 +225,26 @@ fn deliver(
         envelopes.push((Destination::Node(node.clone()), envelope));
     }
     Leg::Nodes(legs)
+}
+
+/// How many nodes took a message to a group.
+fn per_group(
+    work: &Forward,
+    (envelopes, nodes): (&[usize], &[Holding]),
+    count: &impl Fn(usize) -> u64,
+    outcome: &mut Outcome,
+) -> usize {
+    let mut took = 0;
+    for (envelope, (node, number)) in envelopes.iter().zip(nodes) {
+        if count(*envelope) > 0 {
+            took += 1;
+        } else if let Some(group) = work.group() {
+            let deaf = (group.clone(), node.clone(), *number);
+            outcome.deaf.push(deaf);
+        }
+    }
+    outcome.handed_over += took as u64;
+    took
 }
 
 fn per_user(
@@ -239,6 +308,10 @@ mod tests {
             (user("u3"), vec![]),
         ]);
         let told = Told::default();
+        let nodes = Known {
+            users: nodes,
+            ..Known::default()
+        };
         let plan = Plan::make(&me(), vec![message(&["u1", "u2", "u3"], &told)], &nodes);
         let to: Vec<_> = plan.envelopes.iter().map(|(to, _)| to.clone()).collect();
         assert_eq!(
@@ -248,7 +321,7 @@ mod tests {
                 Destination::Node(NodeId::new("b"))
             ]
         );
-        let outcome = plan.report(&[1, 0]);
+        let outcome = plan.report(&[1, 0], &nodes);
         assert_eq!(told.lock()[0], [1, 1, 0]);
         assert_eq!(
             (outcome.handed_over, outcome.nobody_there),
@@ -269,8 +342,36 @@ mod tests {
             parcel: Bytes::from_static(b"{}").into(),
             report,
         };
-        let plan = Plan::make(&me(), vec![work], &HashMap::new());
-        assert_eq!(plan.report(&[3]).handed_over, 2);
+        let known = Known::default();
+        let plan = Plan::make(&me(), vec![work], &known);
+        assert_eq!(plan.report(&[3], &known).handed_over, 2);
         assert_eq!(told.lock()[0], [2]);
+    }
+
+    #[test]
+    fn a_message_to_a_group_crosses_once_per_node_and_a_node_that_does_not_listen_is_told_of() {
+        let group = GroupId::new("g").unwrap();
+        let nodes = vec![(NodeId::new("a"), 1), (NodeId::new("b"), 2)];
+        let known = Known {
+            groups: HashMap::from([(group.clone(), nodes)]),
+            ..Known::default()
+        };
+        let told = Told::default();
+        let report = {
+            let told = told.clone();
+            Box::new(move |outcome: Result<Vec<usize>, ClusterError>| {
+                told.lock().push(outcome.unwrap());
+            })
+        };
+        let work = Forward::Group {
+            group: group.clone(),
+            parcel: Bytes::from_static(b"{}").into(),
+            report,
+        };
+        let plan = Plan::make(&me(), vec![work], &known);
+        assert_eq!(plan.envelopes.len(), 2);
+        let outcome = plan.report(&[1, 0], &known);
+        assert_eq!(told.lock()[0], [1]);
+        assert_eq!(outcome.deaf, [(group, NodeId::new("b"), 2)]);
     }
 }

@@ -75,7 +75,7 @@ if not exists then
   found(KEYS[1], ARGV[1], ARGV[2] == 'found' and 'lasting' or 'empty')
 end
 redis.call('ZADD', KEYS[2], joined, ARGV[1])
-return {'joined', joined}
+return {exists and 'joined' or 'founded', joined}
 ",
     )
 });

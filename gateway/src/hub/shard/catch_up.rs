@@ -21,6 +21,9 @@ const PAGE: usize = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest.
 const PAUSE_MAX: Duration = Duration::from_secs(3);
+/// Clocks of gateways and of Redis agree at least so well: what was stored less than this before a member joined may be
+/// shown to them.
+const CLOCKS: u64 = 5_000;
 /// What was sent while the directory did not yet know of a session is in the log by then.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -79,7 +82,26 @@ impl Reading {
     }
 
     fn is_wanted(&self) -> bool {
-        !self.connection.is_closing()
+        !self.connection.is_closing() && self.is_member()
+    }
+
+    /// Nobody reads the log of a group that they have left.
+    fn is_member(&self) -> bool {
+        let LogId::Group(group) = &self.log else {
+            return true;
+        };
+        let session = self.connection.session();
+        session.is_some_and(|session| session.groups.borrow().contains(group))
+    }
+
+    /// Messages of a group from before the member joined are not for them, whatever place they name.
+    fn since(&self) -> u64 {
+        let (LogId::Group(group), Some(session)) = (&self.log, self.connection.session()) else {
+            return 0;
+        };
+        let roster = self.shard.context().hub.groups().roster();
+        let stay = roster.stay(&session.identity.user, group);
+        stay.map_or(0, |stay| stay.generation.millis().saturating_sub(CLOCKS))
     }
 
     fn begin_again(&self) -> bool {
@@ -115,12 +137,16 @@ impl Reading {
             (at, _) => at,
         };
         let page = delivery.log().read(&self.log, after, PAGE).await?;
+        if !self.is_wanted() {
+            return Ok(true);
+        }
+        let since = self.since();
         if let Some(gap) = page.gap.filter(|_| at.is_some()) {
             self.tell_gap(gap, &page);
         }
         let more = page.more();
         let end = page.end;
-        for entry in page.entries {
+        for entry in page.entries.into_iter().filter(|entry| entry.at >= since) {
             if !self.has_room().await {
                 return Ok(true);
             }

@@ -19,6 +19,7 @@ impl Shard {
         match to {
             Recipients::All => self.deliver_all(&message),
             Recipients::User(user) => self.deliver_user(user, &message),
+            Recipients::Group(group) => self.deliver_group(group, &message),
             Recipients::Session(key) => {
                 if let Some(connection) = self.get(*key) {
                     self.hand(&connection, &message);
@@ -28,7 +29,7 @@ impl Shard {
     }
 
     /// Gives one session a message: a stored one only if it is the session's next.
-    fn hand(self: &Rc<Self>, connection: &Rc<Connection>, message: &Local<'_>) {
+    pub(super) fn hand(self: &Rc<Self>, connection: &Rc<Connection>, message: &Local<'_>) {
         let Some(mark) = message.mark() else {
             return self.push(connection, message.frame(connection.codec()));
         };

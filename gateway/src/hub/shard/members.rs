@@ -40,7 +40,7 @@ impl Shard {
 
     /// Gives a connection its identity: from here on it is a session, found by its user and known to the cluster.
     pub fn activate(
-        &self,
+        self: &Rc<Self>,
         connection: &Rc<Connection>,
         (session, identity): (SessionId, Identity),
         resumed: bool,
@@ -75,6 +75,7 @@ impl Shard {
             let up = || self.context.cluster.changed(SessionChange::Up(record));
             self.context.hub.users().add(&user, self.id, up);
         }
+        self.enter_groups(connection);
         self.welcome(connection, resumed);
         self.schedule(connection, self.now());
     }
@@ -139,6 +140,7 @@ impl Shard {
         let Some(session) = connection.session() else {
             return;
         };
+        self.leave_groups(connection);
         let slot = connection.key().slot;
         let user = &session.identity.user;
         self.by_id.borrow_mut().remove(&session.id);

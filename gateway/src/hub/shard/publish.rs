@@ -15,7 +15,9 @@ use crate::hub::outgoing::Local;
 use crate::hub::{Command, Hub, Outgoing, Recipients, SessionKey, ShardId};
 use crate::log::Append;
 use crate::protocol::json::{self, Refusal};
-use crate::protocol::{ErrorCode, LogId, Message, MessageBody, Sender, Target, Told, UserId};
+use crate::protocol::{
+    ErrorCode, GroupId, LogId, Message, MessageBody, Sender, Target, Told, UserId,
+};
 use crate::service::Sent;
 use crate::transport::{Connection, Held};
 
@@ -142,9 +144,10 @@ impl Shard {
         };
         match target {
             Target::User(user) => self.publish_to_user(user, &outgoing, report, later),
+            Target::Group(group) => self.publish_to_group(group, &outgoing, report, later),
             Target::Broadcast => self.publish_to_all(&outgoing, report, later),
             // Refused when the session decided: nothing to be done with them yet.
-            Target::Group(_) | Target::Ticket(_) | Target::Application => {}
+            Target::Ticket(_) | Target::Application => {}
         }
     }
 
@@ -199,6 +202,34 @@ impl Shard {
         });
     }
 
+    fn publish_to_group(
+        self: &Rc<Self>,
+        group: &GroupId,
+        outgoing: &Outgoing,
+        report: Report,
+        later: &mut Later,
+    ) {
+        let hub = &self.context.hub;
+        let (shards, _) = hub.groups().index().find(group, None);
+        for shard in shards.iter() {
+            if shard == self.id {
+                self.deliver_group(group, &Local::new(outgoing));
+            } else {
+                let to = Recipients::Group(group.clone());
+                let message = outgoing.clone();
+                later.post(hub, shard, Command::Deliver { to, message });
+            }
+        }
+        if self.context.cluster.is_alone() {
+            return;
+        }
+        later.forwards.push(Forward::Group {
+            group: group.clone(),
+            parcel: outgoing.parcel().clone(),
+            report: self.report_failure(report, "other nodes did not get the message"),
+        });
+    }
+
     fn publish_to_all(self: &Rc<Self>, outgoing: &Outgoing, report: Report, later: &mut Later) {
         let hub = &self.context.hub;
         self.deliver_all(&Local::new(outgoing));
@@ -218,17 +249,21 @@ impl Shard {
         if self.context.cluster.is_alone() {
             return;
         }
-        let hub = std::sync::Arc::clone(hub);
-        let report: ForwardReport = Box::new(move |outcome| {
-            if let Err(error) = outcome {
-                let (code, message) = unreached(&error, "other nodes did not get the broadcast");
-                report.tell(&hub, code, message);
-            }
-        });
         later.forwards.push(Forward::Broadcast {
             parcel: outgoing.parcel().clone(),
-            report,
+            report: self.report_failure(report, "other nodes did not get the broadcast"),
         });
+    }
+
+    /// Tells the sender if other nodes were not reached.
+    fn report_failure(&self, report: Report, what: &'static str) -> ForwardReport {
+        let hub = std::sync::Arc::clone(&self.context.hub);
+        Box::new(move |outcome| {
+            if let Err(error) = outcome {
+                let (code, message) = unreached(&error, what);
+                report.tell(&hub, code, message);
+            }
+        })
     }
 
     /// Tells the sender that its message was stored, if it has a name for it, or that it was not.
@@ -290,9 +325,10 @@ impl Report {
 fn destination(target: &Target) -> Option<(LogId, Route)> {
     match target {
         Target::User(user) => Some((LogId::Inbox(user.clone()), Route::Users(vec![user.clone()]))),
+        Target::Group(group) => Some((LogId::Group(group.clone()), Route::Group(group.clone()))),
         Target::Broadcast => Some((LogId::Broadcast, Route::All)),
         // Refused when the session decided: nothing to be done with them yet.
-        Target::Group(_) | Target::Ticket(_) | Target::Application => None,
+        Target::Ticket(_) | Target::Application => None,
     }
 }
 

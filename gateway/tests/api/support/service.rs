@@ -7,12 +7,14 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use wsc_gateway::api::{
-    ApiContext, ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, LogPage, LogQuery,
-    MessageService, OnlineUsers, Recipient, SendOutcome, ServiceError, Stats,
+    ApiContext, ApiMessage, BroadcastOutcome, GroupCallError, GroupCalls, GroupSendOutcome,
+    KickOutcome, KickTarget, LogPage, LogQuery, MessageService, OnlineUsers, Recipient,
+    SendOutcome, ServiceError, Stats,
 };
 use wsc_gateway::cluster::{ClusterError, ClusterStats, NodeInfo, SessionRecord};
+use wsc_gateway::group::{Generation, Group, GroupError, Joined, Life, Member, MembersPage};
 use wsc_gateway::hub::StatsSnapshot;
-use wsc_gateway::protocol::{Epoch, LogId, NodeId, Priority, SessionId, UserId};
+use wsc_gateway::protocol::{Epoch, GroupId, LogId, NodeId, Priority, SessionId, UserId};
 use wsc_gateway::security::{ApiKey, ApiKeyGuard};
 use wsc_gateway::telemetry::{BuildInfo, Instruments, Metrics, MetricsSource, NodeState};
 
@@ -59,6 +61,9 @@ pub(crate) enum Call {
         query: LogQuery,
     },
     Stats,
+    /// What and whom a call about groups named.
+    Group(&'static str, Vec<String>),
+    GroupSend(String, Message),
 }
 
 /// An [`ApiMessage`] that can be compared.
@@ -292,6 +297,133 @@ impl MessageService for Recorder {
     }
 }
 
+/// When every group of these tests was made and every membership began, in microseconds.
+const BEGAN: Generation = Generation(1_800_000_000_000_000);
+
+impl Recorder {
+    /// Group `missing` does not exist, `full` takes nobody.
+    async fn group(
+        &self,
+        call: &'static str,
+        group: &GroupId,
+        rest: &[&str],
+    ) -> Result<(), GroupCallError> {
+        let named = std::iter::once(group.as_str()).chain(rest.iter().copied());
+        let named = named.map(str::to_owned).collect();
+        self.take(Call::Group(call, named)).await?;
+        match group.as_str() {
+            "missing" => Err(GroupError::Missing(group.clone()).into()),
+            "taken" => Err(GroupError::Exists(group.clone()).into()),
+            "off" => Err(GroupCallError::Off),
+            "full" => Err(GroupError::Full {
+                group: group.clone(),
+                limit: 3,
+            }
+            .into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn known(id: GroupId, owner: Option<UserId>) -> Group {
+    Group {
+        id,
+        owner,
+        created_at: BEGAN.millis(),
+        members: 2,
+        life: Life::Lasting,
+    }
+}
+
+impl GroupCalls for Recorder {
+    fn create(
+        &self,
+        group: GroupId,
+        owner: Option<UserId>,
+    ) -> BoxFuture<'_, Result<Group, GroupCallError>> {
+        Box::pin(async move {
+            let rest: Vec<&str> = owner.iter().map(UserId::as_str).collect();
+            self.group("create", &group, &rest).await?;
+            Ok(known(group, owner))
+        })
+    }
+
+    fn disband(&self, group: GroupId) -> BoxFuture<'_, Result<(), GroupCallError>> {
+        Box::pin(async move { self.group("disband", &group, &[]).await })
+    }
+
+    fn get(&self, group: GroupId) -> BoxFuture<'_, Result<Group, GroupCallError>> {
+        Box::pin(async move {
+            self.group("get", &group, &[]).await?;
+            Ok(known(group, None))
+        })
+    }
+
+    fn members(
+        &self,
+        group: GroupId,
+        after: Generation,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<MembersPage, GroupCallError>> {
+        Box::pin(async move {
+            let (after, limit) = (after.to_string(), limit.to_string());
+            self.group("members", &group, &[&after, &limit]).await?;
+            let member = Member {
+                user: UserId::new("bob").unwrap(),
+                generation: BEGAN,
+            };
+            Ok(MembersPage {
+                members: vec![member],
+                more: true,
+            })
+        })
+    }
+
+    fn add(&self, group: GroupId, user: UserId) -> BoxFuture<'_, Result<Joined, GroupCallError>> {
+        Box::pin(async move {
+            self.group("add", &group, &[user.as_str()]).await?;
+            Ok(Joined {
+                generation: BEGAN,
+                is_new: true,
+                founded: false,
+            })
+        })
+    }
+
+    fn remove(&self, group: GroupId, user: UserId) -> BoxFuture<'_, Result<(), GroupCallError>> {
+        Box::pin(async move { self.group("remove", &group, &[user.as_str()]).await })
+    }
+
+    fn of_user(
+        &self,
+        user: UserId,
+    ) -> BoxFuture<'_, Result<Vec<(GroupId, Generation)>, GroupCallError>> {
+        Box::pin(async move {
+            self.take(Call::Group("of_user", vec![user.to_string()]))
+                .await?;
+            Ok(vec![(GroupId::new("room").unwrap(), BEGAN)])
+        })
+    }
+
+    fn send_to_group(
+        &self,
+        group: GroupId,
+        message: ApiMessage,
+    ) -> BoxFuture<'_, Result<GroupSendOutcome, GroupCallError>> {
+        Box::pin(async move {
+            self.take(Call::GroupSend(group.to_string(), message.into()))
+                .await?;
+            Ok(GroupSendOutcome {
+                id: "m1".to_owned(),
+                local_sessions: 2,
+                nodes: 1,
+                position: None,
+                repeated: false,
+            })
+        })
+    }
+}
+
 /// What a skin is given in these tests.
 pub(crate) fn context(
     recorder: &Arc<Recorder>,
@@ -301,6 +433,7 @@ pub(crate) fn context(
     let key = key.map(|key| ApiKey::new(key.as_bytes()).unwrap());
     ApiContext {
         service: Arc::clone(recorder) as Arc<dyn MessageService>,
+        groups: Arc::clone(recorder) as Arc<dyn GroupCalls>,
         guard: ApiKeyGuard::new(key),
         instruments: Instruments::default(),
         deadline,

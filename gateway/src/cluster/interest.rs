@@ -1,0 +1,33 @@
+//! `Interest`: which nodes get the messages of a group, since they hold sessions of its members.
+//!
+//! A node asks before the first of its members' sessions follows the group and stops a while after the last has gone. Each
+//! asking has a number that only grows on its node, so that a late stop undoes no newer asking.
+
+use futures_util::future::BoxFuture;
+
+use super::ClusterError;
+use crate::protocol::{GroupId, NodeId};
+
+/// See the module. Nothing removes what a dead node asked for by itself: who finds that a node does not listen releases
+/// what it had.
+pub trait Interest: Send + Sync + 'static {
+    /// From now on the group's messages go to the node, too.
+    fn hold<'a>(
+        &'a self,
+        node: &'a NodeId,
+        group: &'a GroupId,
+        number: u64,
+    ) -> BoxFuture<'a, Result<(), ClusterError>>;
+    /// They no longer do, unless the node has asked anew since, under a larger number.
+    fn release<'a>(
+        &'a self,
+        node: &'a NodeId,
+        group: &'a GroupId,
+        number: u64,
+    ) -> BoxFuture<'a, Result<(), ClusterError>>;
+    /// The nodes that get them, with the number of each.
+    fn holders<'a>(
+        &'a self,
+        group: &'a GroupId,
+    ) -> BoxFuture<'a, Result<Vec<(NodeId, u64)>, ClusterError>>;
+}

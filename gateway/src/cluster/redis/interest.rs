@@ -1,0 +1,100 @@
+//! `RedisInterest`: the nodes that get a group's messages, in a hash beside the group.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use ::redis::{Pipeline, Script};
+use futures_util::future::BoxFuture;
+
+use super::RedisLink;
+use crate::cluster::{ClusterError, Interest};
+use crate::protocol::{GroupId, NodeId};
+
+/// Nodes say again what they hold far more often than this, so only what nobody holds runs out.
+const MEMORY: Duration = Duration::from_hours(24);
+
+/// KEYS nodes · ARGV node, number, memory ms.
+static HOLD: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+if not held or tonumber(held) < tonumber(ARGV[2]) then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 0
+",
+    )
+});
+
+/// KEYS nodes · ARGV node, number.
+static RELEASE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+if held and tonumber(held) <= tonumber(ARGV[2]) then redis.call('HDEL', KEYS[1], ARGV[1]) end
+return 0
+",
+    )
+});
+
+/// See the module.
+#[derive(Debug)]
+pub struct RedisInterest {
+    link: Arc<RedisLink>,
+}
+
+impl RedisInterest {
+    /// Over this link.
+    pub fn new(link: Arc<RedisLink>) -> Self {
+        Self { link }
+    }
+
+    fn key(&self, group: &GroupId) -> String {
+        self.link.key(&format!("g:{group}"), "nodes")
+    }
+}
+
+impl Interest for RedisInterest {
+    fn hold<'a>(
+        &'a self,
+        node: &'a NodeId,
+        group: &'a GroupId,
+        number: u64,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(async move {
+            let mut call = HOLD.key(self.key(group));
+            let memory = u64::try_from(MEMORY.as_millis()).unwrap_or(u64::MAX);
+            call.arg(node.as_str()).arg(number).arg(memory);
+            self.link.run("group interest", &call).await
+        })
+    }
+
+    fn release<'a>(
+        &'a self,
+        node: &'a NodeId,
+        group: &'a GroupId,
+        number: u64,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(async move {
+            let mut call = RELEASE.key(self.key(group));
+            call.arg(node.as_str()).arg(number);
+            self.link.run("group interest", &call).await
+        })
+    }
+
+    fn holders<'a>(
+        &'a self,
+        group: &'a GroupId,
+    ) -> BoxFuture<'a, Result<Vec<(NodeId, u64)>, ClusterError>> {
+        Box::pin(async move {
+            let mut pipeline = Pipeline::new();
+            pipeline.cmd("HGETALL").arg(self.key(group));
+            let (held,): (HashMap<String, u64>,) =
+                self.link.query("group interest", &pipeline).await?;
+            let held = held.into_iter();
+            Ok(held
+                .map(|(node, number)| (NodeId::new(&node), number))
+                .collect())
+        })
+    }
+}
