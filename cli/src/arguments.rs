@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{drain, groups, kick, send, sessions, stats, tail, token};
+use crate::commands::{drain, groups, kick, revoke, send, sessions, stats, tail, token};
 use crate::connection::Connection;
 use crate::import;
 use crate::output::Format;
@@ -57,6 +57,8 @@ pub enum Command {
     Kick(kick::KickCommand),
     /// Makes, fills, lists and ends groups, and sends to them.
     Groups(groups::GroupsCommand),
+    /// Takes tokens back, one or all of a user, and ends their sessions.
+    Revoke(revoke::RevokeCommand),
     /// Prints the counts of the node that answers, and the nodes it sees.
     Stats(stats::StatsCommand),
     /// Tells one pod to send its clients elsewhere and to leave, as SIGTERM does.

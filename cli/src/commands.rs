@@ -6,6 +6,7 @@ use crate::{Failure, import};
 pub(crate) mod drain;
 pub(crate) mod groups;
 pub(crate) mod kick;
+pub(crate) mod revoke;
 pub(crate) mod send;
 pub(crate) mod sessions;
 pub(crate) mod stats;
@@ -26,6 +27,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Sessions(command) => sessions::run(&command, &connection, output).await,
         Command::Groups(command) => groups::run(&command, &connection, output).await,
         Command::Kick(command) => kick::run(&command, &connection, output).await,
+        Command::Revoke(command) => revoke::run(&command, &connection, output).await,
         Command::Stats(_) => stats::run(&connection, output).await,
         Command::Drain(command) => drain::run(&command, &connection, output).await,
     }

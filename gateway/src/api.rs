@@ -20,5 +20,6 @@ pub use node::NodeApi;
 pub use serve::serve_http;
 pub use service::{
     ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, LogFrom, LogPage, LogQuery,
-    LoggedMessage, MessageService, OnlineUsers, Recipient, SendOutcome, ServiceError, Stats,
+    LoggedMessage, MessageService, OnlineUsers, Recipient, RevokeOutcome, RevokeTarget,
+    SendOutcome, ServiceError, Stats,
 };

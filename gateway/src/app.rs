@@ -33,6 +33,7 @@ use crate::hub::{self, Hub, ShardContext, ShardInbox, ShardThread};
 use crate::jwks::JwksKeeper;
 use crate::presence::PresenceDesk;
 use crate::protocol::CodecError;
+use crate::revocation::RevocationDesk;
 use crate::security::{ApiKeyGuard, FetchedKeys, Sealer};
 use crate::service::{Event, EventFilterError, Service, Statistics};
 use crate::settings::{Secrets, Settings, SettingsError};
@@ -117,8 +118,7 @@ impl Gateway {
         let extensions = std::mem::take(&mut options.extensions);
         let jwks = options.jwks(&config).map_err(SettingsError::from)?;
         let fetched = jwks.as_ref().map(JwksKeeper::keys);
-        let settings = options.settings(&config, &options.secrets, fetched.clone())?;
-        let settings = Arc::new(settings);
+        let settings = Arc::new(options.settings(&config, &options.secrets, fetched.clone())?);
         let live = Arc::new(ArcSwap::from(settings.clone()));
         let guard = ApiKeyGuard::new(options.secrets.api_keys()?);
         let instruments = Instruments::default();
@@ -140,14 +140,17 @@ impl Gateway {
             delivery,
             groups,
         } = share(&config, params, (&hub, &service), &live, (&tasks, &running));
+        let ground = (hub.clone(), cluster.clone());
         let refusing = Arc::new(AtomicBool::new(false));
         instruments.apply(&config.wsc.performance);
+        let desk = RevocationDesk::start(ground, &tasks, &running);
         if let Some(jwks) = jwks {
             tasks.spawn(jwks.run(instruments.clone(), running.child_token()));
         }
         let upgrades = UpgradeState {
             settings: live.clone(),
             instruments: instruments.clone(),
+            revocations: desk.list(),
             codecs: options.codecs()?,
             hub: hub.clone(),
             draining: refusing.clone(),
@@ -163,9 +166,10 @@ impl Gateway {
             upgrades: options.pages(middleware.around(upgrade_router(upgrades))),
             service: service.clone(),
             presence,
+            revocations: desk.list(),
         };
         let shards = start_shards(inboxes, &context, &running)?;
-        let calls = node_api(&context, &live);
+        let calls = node_api(&context, &live, desk);
         outbound.connect(calls.clone());
         let api = api_context(&config, (calls, guard.clone()), &instruments);
         let (grpc, health) = api::grpc_routes(api.clone(), reflection(&config)).await?;
@@ -327,7 +331,11 @@ fn start_shards(
     shards.collect::<Result<_, _>>().map_err(StartError::Thread)
 }
 
-fn node_api(context: &ShardContext, live: &Arc<ArcSwap<Settings>>) -> Arc<NodeApi> {
+fn node_api(
+    context: &ShardContext,
+    live: &Arc<ArcSwap<Settings>>,
+    desk: RevocationDesk,
+) -> Arc<NodeApi> {
     let ShardContext {
         hub,
         cluster,
@@ -339,6 +347,7 @@ fn node_api(context: &ShardContext, live: &Arc<ArcSwap<Settings>>) -> Arc<NodeAp
         (hub, cluster),
         (delivery, groups),
         live.clone(),
+        desk,
     ))
 }
 

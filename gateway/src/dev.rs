@@ -119,5 +119,6 @@ fn token(verifier: &TokenVerifier, user: &str) -> Result<String, TokenError> {
         groups: GroupPatterns::default(),
         device: None,
         lifetime: Duration::from_hours(1),
+        key_id: None,
     })
 }

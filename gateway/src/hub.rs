@@ -259,6 +259,13 @@ impl Hub {
         }
     }
 
+    /// Has every shard end the sessions whose tokens were taken back; does not wait until they have.
+    pub async fn end_revoked(&self) {
+        for shard in self.numbers() {
+            self.post(shard, Command::EndRevoked).await;
+        }
+    }
+
     /// Every authenticated session; `None` when a shard did not answer in time.
     pub async fn sessions(&self) -> Option<Vec<SessionRecord>> {
         let answers = self.ask(Command::Snapshot).await;

@@ -28,6 +28,7 @@ pub mod jwks;
 pub mod log;
 pub mod presence;
 pub mod protocol;
+pub mod revocation;
 pub mod security;
 pub mod service;
 pub mod session;

@@ -12,6 +12,7 @@ mod identity;
 mod jwt;
 mod key_set;
 mod origin;
+mod revocations;
 mod sealer;
 mod token_error;
 
@@ -26,5 +27,6 @@ pub use identity::{Identity, Scopes};
 pub use jwt::{JwtSettings, Keys, TokenVerifier};
 pub use key_set::{KeyError, KeySet};
 pub use origin::OriginPolicy;
+pub use revocations::{MAX_TOKEN_ID_BYTES, Revocation, Revocations, Revoked};
 pub use sealer::{OpenError, SealKey, SealKeyError, SealKeys, Sealer};
 pub use token_error::TokenError;

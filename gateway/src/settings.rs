@@ -80,6 +80,8 @@ pub struct Settings {
     pub origins: OriginPolicy,
     /// Checks tokens; `None`: authentication is off and clients name themselves.
     pub verifier: Option<TokenVerifier>,
+    /// How long a token issued now can be good for, the leeway included on both ends.
+    pub longest_token: Duration,
     /// User types that may connect.
     pub user_types: Vec<String>,
     /// Whether a token may stand in the query.
@@ -139,6 +141,7 @@ impl Settings {
             path: wsc.path.clone(),
             origins: OriginPolicy::new(&wsc.websocket_origins),
             verifier: verifier(config, secrets, fetched)?,
+            longest_token: security.token_expiration.get() + 2 * security.jwt.leeway.get(),
             user_types: security.allowed_user_types.clone(),
             query_token: if security.allow_query_token {
                 QueryToken::Allowed

@@ -9,6 +9,7 @@ mod held;
 pub mod open;
 mod reader;
 mod refusal;
+mod renew;
 mod socket;
 mod tls_socket;
 mod upgrade;

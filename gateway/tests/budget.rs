@@ -105,6 +105,7 @@ impl Bench {
         let upgrades = UpgradeState {
             settings: Arc::new(arc_swap::ArcSwap::from(settings.clone())),
             instruments: Instruments::default(),
+            revocations: Arc::default(),
             codecs: Arc::new(wsc_gateway::protocol::Codecs::new(&[]).unwrap()),
             hub: hub.clone(),
             draining: Arc::default(),
@@ -121,6 +122,7 @@ impl Bench {
             instruments,
             upgrades: upgrade_router(upgrades),
             tls,
+            revocations: Arc::default(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -14,9 +14,9 @@ use serde_json::value::RawValue;
 
 use super::fault::{Fault, FaultCode};
 use super::groups::GroupCalls;
-use super::service::{LogFrom, LogQuery, MessageService};
+use super::service::{LogFrom, LogQuery, MessageService, RevokeTarget};
 use crate::protocol::{Disconnect, GroupId, Position, UserId};
-use crate::security::ApiKeyGuard;
+use crate::security::{ApiKeyGuard, MAX_TOKEN_ID_BYTES};
 use crate::telemetry::{ApiCall, ApiKind, ApiMethod, ApiOutcome, Instruments};
 
 /// The most recipients of one call.
@@ -167,6 +167,28 @@ pub(super) fn log_query(
     };
     let limit = page(limit)?;
     Ok(LogQuery { from, limit })
+}
+
+/// Which tokens are to be taken back.
+pub(super) fn revoke_target(
+    token: Option<&str>,
+    user_id: Option<&str>,
+    before: Option<u64>,
+) -> Result<RevokeTarget, Fault> {
+    match (token, user_id) {
+        (Some(id), None) if before.is_none() => {
+            let fits = (1..=MAX_TOKEN_ID_BYTES).contains(&id.len());
+            if !fits || id.chars().any(char::is_control) {
+                let problem = format!("must have 1 to {MAX_TOKEN_ID_BYTES} printable bytes");
+                return Err(Fault::field("token_id", problem));
+            }
+            Ok(RevokeTarget::Token(id.to_owned()))
+        }
+        (Some(_), None) => Err(Fault::field("before", "cannot be given with token_id")),
+        (None, Some(id)) => Ok(RevokeTarget::User(user("user_id", id)?, before)),
+        (None, None) => Err(Fault::field("token_id", "name a token_id or a user_id")),
+        (Some(_), Some(_)) => Err(Fault::field("user_id", "cannot be given with token_id")),
+    }
 }
 
 /// What the client is told, cut to what a close frame holds.

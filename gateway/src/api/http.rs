@@ -10,6 +10,7 @@ mod groups;
 mod logs;
 mod messages;
 mod openapi;
+mod revocations;
 mod sessions;
 
 use axum::Router;
@@ -50,6 +51,7 @@ pub fn http_router(context: ApiContext) -> Router {
             get(sessions::list).delete(sessions::kick_user),
         )
         .route("/v1/sessions/{id}", delete(sessions::kick_session))
+        .route("/v1/revocations", post(revocations::revoke))
         .route("/v1/stats", get(sessions::stats))
         .route("/openapi.json", get(document))
         .method_not_allowed_fallback(no_method)

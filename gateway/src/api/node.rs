@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use super::{
     ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, LogFrom, LogPage, LogQuery,
-    LoggedMessage, MessageService, OnlineUsers, Recipient, SendOutcome, ServiceError, Stats,
+    LoggedMessage, MessageService, OnlineUsers, Recipient, RevokeOutcome, RevokeTarget,
+    SendOutcome, ServiceError, Stats,
 };
 use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport, NodeInfo, SessionRecord};
 use crate::delivery::{Accepted, Delivery, Route, Submission, awaited};
@@ -22,6 +23,8 @@ use crate::group::Groups;
 use crate::hub::{Hub, KickWhom, Outgoing, unix_millis};
 use crate::log::{Append, Entry, Record};
 use crate::protocol::{LogId, Message, MessageBody, Position, Sender, Target, UserId, json};
+use crate::revocation::RevocationDesk;
+use crate::security::{Revocation, Revoked};
 use crate::session::decide::possible;
 use crate::settings::Settings;
 
@@ -37,6 +40,7 @@ pub struct NodeApi {
     delivery: Delivery,
     groups: Groups,
     settings: Arc<ArcSwap<Settings>>,
+    desk: RevocationDesk,
     seq: AtomicU64,
 }
 
@@ -48,6 +52,7 @@ impl NodeApi {
         (hub, cluster): (Arc<Hub>, Cluster),
         (delivery, groups): (Delivery, Groups),
         settings: Arc<ArcSwap<Settings>>,
+        desk: RevocationDesk,
     ) -> Self {
         Self {
             hub,
@@ -55,6 +60,7 @@ impl NodeApi {
             delivery,
             groups,
             settings,
+            desk,
             seq: AtomicU64::new(0),
         }
     }
@@ -129,6 +135,26 @@ impl NodeApi {
             recipients.push(sent.recipient(reached).await?);
         }
         Ok(SendOutcome { id, recipients })
+    }
+
+    async fn do_revoke(&self, target: RevokeTarget) -> Result<RevokeOutcome, ServiceError> {
+        let now = unix_millis() / 1000;
+        // No token is good for longer, whenever it was issued until now.
+        let until = now + self.settings.load().longest_token.as_secs();
+        let (what, before) = match target {
+            RevokeTarget::Token(id) => (Revoked::Token(id), None),
+            RevokeTarget::User(id, before) => {
+                let before = before.unwrap_or(now);
+                (Revoked::User { id, before }, Some(before))
+            }
+        };
+        let until = until.max(before.unwrap_or_default());
+        let revoked = self.desk.revoke(Revocation { what, until }).await;
+        revoked.map_err(|source| ServiceError::Cluster {
+            local_sessions: 0,
+            source,
+        })?;
+        Ok(RevokeOutcome { before, until })
     }
 
     /// Whether what the caller asks for beyond delivery can be had.
@@ -404,6 +430,10 @@ impl MessageService for NodeApi {
         reason: String,
     ) -> BoxFuture<'_, Result<KickOutcome, ServiceError>> {
         Box::pin(self.do_kick(target, reason))
+    }
+
+    fn revoke(&self, target: RevokeTarget) -> BoxFuture<'_, Result<RevokeOutcome, ServiceError>> {
+        Box::pin(self.do_revoke(target))
     }
 
     fn log<'a>(

@@ -109,6 +109,24 @@ pub struct KickOutcome {
     pub nodes: usize,
 }
 
+/// Which tokens to take back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RevokeTarget {
+    /// The one with this id (`jti`).
+    Token(String),
+    /// All of a user that were issued (`iat`) by then, Unix seconds; `None`: by now.
+    User(UserId, Option<u64>),
+}
+
+/// What became of a revocation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RevokeOutcome {
+    /// Tokens of the user that were issued by then are over, Unix seconds; `None`: one token is.
+    pub before: Option<u64>,
+    /// How long this is remembered, Unix seconds: no token it is about is good for longer.
+    pub until: u64,
+}
+
 /// Counts of this node and what it sees of the others.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
@@ -248,6 +266,8 @@ pub trait MessageService: Send + Sync + 'static {
         target: KickTarget,
         reason: String,
     ) -> BoxFuture<'_, Result<KickOutcome, ServiceError>>;
+    /// Takes tokens back, on every node: their sessions end, and nobody comes in with them.
+    fn revoke(&self, target: RevokeTarget) -> BoxFuture<'_, Result<RevokeOutcome, ServiceError>>;
     /// A piece of a durable log, with what became of each message.
     fn log<'a>(
         &'a self,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use wsc_config::GatewayConfig;
+use wsc_config::{GatewayConfig, JwtAlgorithm};
 
 use crate::group::GroupPatterns;
 use crate::protocol::UserId;
@@ -32,12 +32,21 @@ pub struct TokenArguments {
     /// The device it is for, if it is for one.
     #[arg(long)]
     device: Option<String>,
+    /// The algorithm it is signed by, such as RS256 or ES384; wsc.security.jwt.algorithm unless said.
+    #[arg(long, value_name = "NAME", value_parser = algorithm)]
+    algorithm: Option<JwtAlgorithm>,
+    /// The name of the key it is signed with (kid), where those who check it have several.
+    #[arg(long, value_name = "ID")]
+    kid: Option<String>,
 }
 
 impl TokenArguments {
     /// Signs it with the `jwt-key` of these secrets; a token that this configuration would not take is not made.
     pub fn mint(&self, config: &GatewayConfig, secrets: &Secrets) -> anyhow::Result<String> {
-        let verifier = super::verifier(config, secrets)?;
+        let mut config = config.clone();
+        let jwt = &mut config.wsc.security.jwt;
+        jwt.algorithm = self.algorithm.unwrap_or(jwt.algorithm);
+        let verifier = super::verifier(&config, secrets)?;
         let lifetime: Duration = self
             .ttl
             .unwrap_or(config.wsc.security.token_expiration)
@@ -49,7 +58,17 @@ impl TokenArguments {
             groups: GroupPatterns::new(&self.groups).context("--group")?,
             device: self.device.clone(),
             lifetime,
+            key_id: self.kid.clone(),
         };
         Ok(verifier.mint(&new)?)
     }
+}
+
+fn algorithm(name: &str) -> Result<JwtAlgorithm, String> {
+    let all = JwtAlgorithm::ALL;
+    let found = all.iter().find(|known| known.as_str() == name).copied();
+    found.ok_or_else(|| {
+        let known: Vec<&str> = all.iter().map(|known| known.as_str()).collect();
+        format!("must be one of {}", known.join(", "))
+    })
 }

@@ -46,6 +46,8 @@ pub(super) enum Content {
     Canary(u64),
     /// Nodes came or went.
     Membership,
+    /// Tokens were taken back.
+    Revoked,
     /// These users' sessions changed nodes.
     Moved(Vec<UserId>),
     /// None of these users is where this message was sent.
@@ -96,6 +98,7 @@ fn content(body: Body) -> Option<Content> {
         }),
         Body::Canary(number) => Content::Canary(number),
         Body::Membership(Membership {}) => Content::Membership,
+        Body::Revoked(cluster::Revoked {}) => Content::Revoked,
         Body::Moved(moved) => Content::Moved(users(&moved.users)?),
         Body::Returned(returned) => {
             let (users, parcel) = unpack(returned)?;
@@ -254,6 +257,11 @@ pub(super) fn canary(from: &Identity, number: u64) -> Bytes {
 /// Nodes came or went, or one wrote its part of the directory anew.
 pub(super) fn membership(from: &Identity) -> Bytes {
     seal(from, Body::Membership(Membership {}))
+}
+
+/// The list of revoked tokens has grown.
+pub(super) fn revoked(from: &Identity) -> Bytes {
+    seal(from, Body::Revoked(cluster::Revoked {}))
 }
 
 /// These users' sessions changed on the sending node.

@@ -128,6 +128,7 @@ impl Inbound {
                 self.shared.cache.clear();
                 self.shared.look.notify_one();
             }
+            Content::Revoked => self.shared.revoked.notify_one(),
             Content::Moved(users) => self.shared.cache.moved(users),
             // A membership must not be lost with what finds no room; it takes effect here.
             Content::GroupChange(change) => self.local.group_changed(change),

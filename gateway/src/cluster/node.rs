@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::backend::{Backing, Ground};
 use super::canary::Canary;
 use super::courier::{Counter, courier};
+use super::envelope;
 use super::inbound::inbound;
 use super::keeper::{Keeper, Pauses, Progress};
 use super::offices::Offices;
@@ -25,8 +26,8 @@ use super::shared::{Identity, Reach, Shared, View};
 use super::wire::Wire;
 use super::writer::{Changes, WriterParts, writer};
 use super::{
-    Backend, ClusterError, ClusterParams, ClusterStats, ClusterStatus, Forward, LocalNode,
-    NodeInfo, OnlinePage, PresenceBook, SessionChange, SessionRecord,
+    Backend, ClusterError, ClusterParams, ClusterStats, ClusterStatus, Destination, Forward,
+    LocalNode, NodeInfo, OnlinePage, PresenceBook, SessionChange, SessionRecord,
 };
 use crate::protocol::{Epoch, GroupId, NodeId, UserId};
 
@@ -244,6 +245,22 @@ impl Cluster {
     /// connections that heal. `None`: this gateway runs on memory.
     pub fn redis(&self) -> Option<Arc<RedisLink>> {
         self.0.backing.redis.clone()
+    }
+
+    /// Has every peer read the list of revoked tokens now.
+    pub async fn tell_revocation(&self) -> Result<(), ClusterError> {
+        let envelope = envelope::revoked(&self.0.shared.identity);
+        let told = self
+            .0
+            .backing
+            .broker
+            .publish(vec![(Destination::All, envelope)]);
+        told.await.map(drop)
+    }
+
+    /// Resolves when a peer has said that the list of revoked tokens grew. For one waiter.
+    pub async fn revocation_told(&self) {
+        self.0.shared.revoked.notified().await;
     }
 
     /// The peers as this node last saw them, with their connections, and each change of that. Seen anew with every look

@@ -66,6 +66,8 @@ pub(super) struct Shared {
     pub(super) wire: Arc<Wire>,
     /// A peer said that nodes came or went.
     pub(super) look: Notify,
+    /// A peer said that tokens were taken back.
+    pub(super) revoked: Notify,
     /// Something looks as if they had. As often as messages go, while a node is listed that does not hear.
     pub(super) suspicion: Notify,
     /// Somebody has reason to think that this node's name is no longer its own.
@@ -88,6 +90,7 @@ impl Shared {
             stats: Arc::default(),
             wire,
             look: Notify::new(),
+            revoked: Notify::new(),
             suspicion: Notify::new(),
             doubt: Notify::new(),
             flying: AtomicU64::new(0),

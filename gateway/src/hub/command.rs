@@ -72,6 +72,8 @@ pub enum Command {
         /// How many there were.
         answer: oneshot::Sender<usize>,
     },
+    /// End every session whose token was taken back.
+    EndRevoked,
     /// List the authenticated sessions.
     Snapshot(oneshot::Sender<Vec<SessionRecord>>),
     /// Send the sessions away over time; the answer comes when none is left or the deadline is over.

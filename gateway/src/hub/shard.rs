@@ -36,6 +36,7 @@ use crate::delivery::Delivery;
 use crate::group::Groups;
 use crate::presence::PresenceDesk;
 use crate::protocol::{ErrorCode, GroupId, SessionId, UserId};
+use crate::security::Revocations;
 use crate::service::Service;
 use crate::session::liveness::{self, TICK, Tick};
 use crate::session::{Gather, Limits, QueuePool};
@@ -67,6 +68,8 @@ pub struct ShardContext {
     pub service: Arc<Service>,
     /// Who is online, for those who watch.
     pub presence: PresenceDesk,
+    /// The tokens that are over before their time.
+    pub revocations: Arc<Revocations>,
 }
 
 /// The sessions of one thread.

@@ -98,6 +98,7 @@ fn apply(shard: &Rc<Shard>, command: Command) {
             // Whoever asked may have stopped waiting.
             let _gone = answer.send(shard.kick(&whom, &reason));
         }
+        Command::EndRevoked => shard.end_revoked(),
         Command::Snapshot(answer) => {
             let _gone = answer.send(shard.snapshot());
         }

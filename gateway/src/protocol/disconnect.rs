@@ -17,6 +17,8 @@ pub enum Disconnect {
     Unauthenticated,
     /// The token is over.
     TokenExpired,
+    /// The token was taken back.
+    TokenRevoked,
     /// An administrator or the application ended the session.
     Kicked,
     /// Nothing was heard for `clientTimeout`.
@@ -46,7 +48,7 @@ pub struct CloseCode {
 
 impl Disconnect {
     /// Every kind, for the generated table and for metrics.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ClientClosed,
         Self::ConnectionLost,
         Self::Protocol(1002),
@@ -54,6 +56,7 @@ impl Disconnect {
         Self::Internal,
         Self::Unauthenticated,
         Self::TokenExpired,
+        Self::TokenRevoked,
         Self::Kicked,
         Self::Timeout,
         Self::SlowConsumer,
@@ -77,6 +80,7 @@ impl Disconnect {
                 "token expired, come back with a new one",
                 true,
             ),
+            Self::TokenRevoked => (4012, "token_revoked", "token revoked", false),
             Self::Kicked => (4003, "kicked", "session ended by the server", false),
             Self::Timeout => (4004, "timeout", "nothing heard from the client", true),
             Self::SlowConsumer => (4005, "slow_consumer", "client reads too slowly", true),

@@ -7,6 +7,8 @@ pub enum ErrorCode {
     BadFrame,
     /// More than one target, or one that cannot be.
     BadTarget,
+    /// The new token was refused; the session goes on with the one it has.
+    Unauthenticated,
     /// The identity may not do this.
     Forbidden,
     /// Nobody is there: the recipient has no session anywhere.
@@ -31,9 +33,10 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, for the generated table and for metrics.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::BadFrame,
         Self::BadTarget,
+        Self::Unauthenticated,
         Self::Forbidden,
         Self::Offline,
         Self::NotSupported,
@@ -51,6 +54,7 @@ impl ErrorCode {
         match self {
             Self::BadFrame => "bad_frame",
             Self::BadTarget => "bad_target",
+            Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
             Self::Offline => "offline",
             Self::NotSupported => "not_supported",
@@ -71,6 +75,9 @@ impl ErrorCode {
                 "the frame is not JSON, or a field is missing, wrong or too long; the message names it"
             }
             Self::BadTarget => "the frame names more than one target, or one that cannot be",
+            Self::Unauthenticated => {
+                "the new token was refused; the session goes on until the one it has is over"
+            }
             Self::Forbidden => "the token does not allow this",
             Self::Offline => "the recipient has no session anywhere; the message was not delivered",
             Self::NotSupported => "the feature is off in the gateway's configuration",

@@ -92,6 +92,7 @@ fn close_lines(disconnect: Disconnect) -> Vec<(u16, String)> {
         Disconnect::TokenExpired => {
             "the token is over: `exp` and `wsc.security.jwt.leeway` have passed"
         }
+        Disconnect::TokenRevoked => "a backend took the token back, or all of its user's",
         Disconnect::Kicked => "a backend ended the session, after a `kicked` frame",
         Disconnect::Timeout => "nothing at all came from the client for `wsc.clientTimeout`",
         Disconnect::SlowConsumer => {

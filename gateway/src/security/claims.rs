@@ -28,6 +28,8 @@ pub struct NewToken {
     pub device: Option<String>,
     /// How long the token is good for.
     pub lifetime: Duration,
+    /// The name of the key it is signed with (`kid`), where those who check it have several.
+    pub key_id: Option<String>,
 }
 
 /// The claims this service reads.
@@ -47,6 +49,7 @@ pub(super) struct Claims {
     pub(super) scope: Option<String>,
     pub(super) groups: Option<Vec<String>>,
     pub(super) device: Option<String>,
+    pub(super) jti: Option<String>,
 }
 
 /// The claims this service writes.
@@ -66,6 +69,7 @@ pub(super) struct MintedClaims<'a> {
     pub(super) groups: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) device: Option<&'a str>,
+    pub(super) jti: &'a str,
 }
 
 /// The claim `aud`: one name or several (RFC 7519 §4.1.3). Empty: the claim is not there.

@@ -140,6 +140,8 @@ pub fn identity_from_query(
         expires: None,
         scopes: Scopes::NONE,
         groups: None,
+        token_id: None,
+        issued: 0,
     })
 }
 

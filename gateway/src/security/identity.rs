@@ -1,6 +1,6 @@
 //! `Identity`: who a session is, as a verified token says it.
 //!
-//! Held once per connection, so it is small (72 bytes inline at most, tested) and cheap to clone. Made by the token
+//! Held once per connection, so it is small (96 bytes inline at most, tested) and cheap to clone. Made by the token
 //! verifier, or from the query when authentication is off; never from anything else a client says.
 
 use std::num::NonZeroU64;
@@ -24,6 +24,10 @@ pub struct Identity {
     pub scopes: Scopes,
     /// The groups that the user may join; `None`: the token names none.
     pub groups: Option<Arc<GroupPatterns>>,
+    /// The token's own id (claim `jti`), by which it can be taken back.
+    pub token_id: Option<Arc<str>>,
+    /// When the token was issued, in Unix seconds; 0: it does not say.
+    pub issued: u64,
 }
 
 impl Identity {
@@ -101,7 +105,7 @@ mod tests {
 
     #[test]
     fn an_identity_stays_within_its_budget() {
-        assert!(size_of::<Identity>() <= 72, "{}", size_of::<Identity>());
+        assert!(size_of::<Identity>() <= 96, "{}", size_of::<Identity>());
     }
 
     #[test]

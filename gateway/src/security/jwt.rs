@@ -16,6 +16,7 @@ use wsc_config::{JwtAlgorithm, SecurityConfig};
 
 use super::claims::{Claims, MintedClaims, NewToken};
 use super::key_set::library;
+use super::revocations::MAX_TOKEN_ID_BYTES;
 use super::token_error::MAX_TOKEN_BYTES;
 use super::{FetchedKeys, Identity, KeySet, Scopes, TokenError};
 use crate::group::GroupPatterns;
@@ -181,12 +182,14 @@ impl TokenVerifier {
             scope: &scope,
             groups: token.groups.iter().collect(),
             device: token.device.as_deref(),
+            jti: &uuid::Uuid::new_v4().to_string(),
         };
         let [algorithm] = self.validation.algorithms[..] else {
             return Err(TokenError::Algorithm);
         };
-        jsonwebtoken::encode(&Header::new(algorithm), &claims, signing)
-            .map_err(|_| TokenError::Malformed)
+        let mut header = Header::new(algorithm);
+        header.kid.clone_from(&token.key_id);
+        jsonwebtoken::encode(&header, &claims, signing).map_err(|_| TokenError::Malformed)
     }
 
     /// From when on the token is refused: its `exp` and the leeway.
@@ -233,6 +236,8 @@ impl TokenVerifier {
             expires: Some(over),
             scopes: Scopes::parse(claims.scope.as_deref().unwrap_or_default()),
             groups: claims.groups.as_deref().map(groups).transpose()?.flatten(),
+            token_id: claims.jti.as_deref().map(token_id).transpose()?,
+            issued: claims.iat.unwrap_or_default(),
         })
     }
 
@@ -257,6 +262,12 @@ fn device(name: &str) -> Result<Arc<str>, TokenError> {
 fn groups(patterns: &[String]) -> Result<Option<Arc<GroupPatterns>>, TokenError> {
     let patterns = GroupPatterns::new(patterns).map_err(|_| TokenError::Groups)?;
     Ok((!patterns.is_empty()).then(|| Arc::new(patterns)))
+}
+
+/// An id that cannot be named when the token is taken back would be a way around that.
+fn token_id(id: &str) -> Result<Arc<str>, TokenError> {
+    let sound = (1..=MAX_TOKEN_ID_BYTES).contains(&id.len()) && !id.chars().any(char::is_control);
+    sound.then(|| id.into()).ok_or(TokenError::TokenId)
 }
 
 /// The library judges the signature and the algorithm; the claims are judged here, with one clock.

@@ -58,6 +58,12 @@ pub enum TokenError {
     /// `user_type` is not let in.
     #[error("the token's user type is not allowed (claim user_type)")]
     UserType,
+    /// `jti` cannot be named.
+    #[error("the token's id is empty, too long or not printable (claim jti)")]
+    TokenId,
+    /// It was taken back.
+    #[error("the token was revoked")]
+    Revoked,
     /// `device` is empty or too long.
     #[error("the token's device is empty, too long or not printable (claim device)")]
     Device,
@@ -87,6 +93,8 @@ impl TokenError {
             Self::Audience => "audience",
             Self::Subject => "subject",
             Self::UserType => "user_type",
+            Self::TokenId => "token_id",
+            Self::Revoked => "revoked",
             Self::Device => "device",
             Self::Groups => "groups",
         }

@@ -54,7 +54,8 @@ pub fn decide<'a>(
         Err(refusal) => return Decision::Refuse(refusal),
     };
     match (command, identity) {
-        (Command::Auth(auth), None) => Decision::Authenticate(auth),
+        // With a session it is a new token of the same user.
+        (Command::Auth(auth), _) => Decision::Authenticate(auth),
         (
             Command::Ping(_)
             | Command::Send { .. }
@@ -63,10 +64,6 @@ pub fn decide<'a>(
             | Command::Position(_),
             None,
         ) => Decision::NotAuthenticated,
-        (Command::Auth(_), Some(_)) => {
-            let message = "auth: this session has its identity already".into();
-            Decision::Refuse(frame.refuse(ErrorCode::NotSupported, message))
-        }
         (Command::Ping(id), Some(_)) => Decision::Pong(id),
         (Command::Call(call), Some(_)) => Decision::Call(call),
         (Command::Ack { id, state }, Some(_)) if offered.acks => Decision::Acknowledge(id, state),
@@ -159,6 +156,8 @@ mod tests {
             expires: None,
             scopes,
             groups: None,
+            token_id: None,
+            issued: 0,
         }
     }
 
@@ -205,7 +204,6 @@ mod tests {
             r#"{"type":"t","group":"g"}"#,
             r#"{"type":"t","ticket_id":"g"}"#,
             r#"{"type":"t","to":"bob","require_ack":true}"#,
-            r#"{"type":"auth","data":{"token":"x"}}"#,
         ] {
             assert_eq!(
                 decided(frame, Some(&identity(Scopes::NONE))),

@@ -132,6 +132,8 @@ label! {
         ListSessions = "list_sessions",
         /// Ending sessions.
         Kick = "kick",
+        /// Taking tokens back.
+        Revoke = "revoke",
         /// A durable log.
         ReadLog = "read_log",
         /// Counts.

@@ -6,6 +6,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Socket;
@@ -21,8 +22,8 @@ use crate::session::{Cursors, Outbox, OverflowPolicy};
 pub struct Session {
     /// Its id.
     pub id: SessionId,
-    /// Whose it is.
-    pub identity: Identity,
+    /// Whose it is; changes with a new token of the same user.
+    identity: RefCell<Rc<Identity>>,
     /// What a full outbox means.
     pub overflow: OverflowPolicy,
     /// When it began, Unix milliseconds.
@@ -33,6 +34,18 @@ pub struct Session {
     pub groups: RefCell<Vec<GroupId>>,
     /// Messages it has yet to acknowledge, by id.
     pub owed: RefCell<HashSet<Arc<str>>>,
+}
+
+impl Session {
+    /// Whose it is, as the last token said.
+    pub fn identity(&self) -> Rc<Identity> {
+        Rc::clone(&self.identity.borrow())
+    }
+
+    /// Goes by another token of the same user.
+    pub fn renew(&self, identity: Identity) {
+        self.identity.replace(Rc::new(identity));
+    }
 }
 
 /// One connection.
@@ -126,7 +139,7 @@ impl Connection {
     ) {
         let session = Box::new(Session {
             id,
-            identity,
+            identity: RefCell::new(Rc::new(identity)),
             overflow,
             connected_at,
             cursors: RefCell::default(),

@@ -69,6 +69,7 @@ fn turn_away(shard: &Shard, connection: &Rc<Connection>, rejection: Rejection) {
         ErrorCode::Unavailable | ErrorCode::Busy => Disconnect::Unavailable,
         ErrorCode::BadFrame
         | ErrorCode::BadTarget
+        | ErrorCode::Unauthenticated
         | ErrorCode::Forbidden
         | ErrorCode::Offline
         | ErrorCode::NotSupported
@@ -143,7 +144,7 @@ fn reply(shard: &Rc<Shard>, connection: &Connection, answer: &Answer, reply_to: 
         return;
     };
     let message = Message {
-        target: &Target::User(session.identity.user.clone()),
+        target: &Target::User(session.identity().user.clone()),
         sender: Sender {
             id: "system",
             kind: "system",

@@ -126,9 +126,10 @@ pub(super) async fn call(shard: &Rc<Shard>, connection: &Rc<Connection>, call: C
     let Some(session) = connection.session() else {
         return;
     };
+    let identity = session.identity();
     let asking = Asking {
         groups: &shard.context().groups,
-        identity: &session.identity,
+        identity: &identity,
         shard,
         connection,
     };
@@ -160,9 +161,10 @@ pub(super) async fn publish(
     let Some(session) = connection.session() else {
         return;
     };
+    let identity = session.identity();
     let asking = Asking {
         groups: &shard.context().groups,
-        identity: &session.identity,
+        identity: &identity,
         shard,
         connection,
     };

@@ -7,13 +7,13 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::open::{Opening, open};
-use super::{extended, groups, reader, watching};
+use super::{extended, groups, reader, renew, watching};
 use crate::hub::{Later, Shard};
 use crate::log::AckState;
 use crate::protocol::json::ClientFrame;
 use crate::protocol::{Control, ErrorCode, MessageBody, RawJson, Target};
 use crate::session::decide::{Decision, decide};
-use crate::transport::Connection;
+use crate::transport::{Connection, Session};
 
 /// The frames of one connection that wait, oldest first.
 #[derive(Debug, Default)]
@@ -46,12 +46,15 @@ pub(super) async fn take(
     if connection.is_closing() {
         return;
     }
-    let identity = connection.session().map(|session| &session.identity);
+    let identity = connection.session().map(Session::identity);
     let frame = match ClientFrame::parse(text) {
         Ok(frame) => frame,
         Err(refusal) => return reader::refuse(shard, connection, &refusal),
     };
-    match decide(&frame, identity, shard.settings().offered()) {
+    match decide(&frame, identity.as_deref(), shard.settings().offered()) {
+        Decision::Authenticate(auth) if connection.session().is_some() => {
+            renew::renew(shard, connection, (&frame, auth.token())).await;
+        }
         Decision::Authenticate(auth) => {
             let identity = reader::authenticate(shard, connection, auth.token()).await;
             if let Some(identity) = identity {
@@ -138,7 +141,8 @@ async fn acknowledge(
     };
     shard.acknowledged(connection, id);
     let delivery = &shard.context().delivery;
-    let user = &session.identity.user;
+    let identity = session.identity();
+    let user = &identity.user;
     if let Err(error) = delivery.acknowledge(user, id, state).await {
         let message = format!("the acknowledgement of {id} was not stored: {error}");
         reader::refuse(

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::extended;
 use crate::hub::Shard;
-use crate::protocol::{LogId, Position, Resume, SessionId, UserId};
+use crate::protocol::{Disconnect, LogId, Position, Resume, SessionId, UserId};
 use crate::security::Identity;
 use crate::transport::Connection;
 
@@ -42,15 +42,29 @@ pub async fn open(shard: &Rc<Shard>, connection: &Rc<Connection>, opening: Openi
     let session = SessionId::generate();
     let service = &shard.context().service;
     if !service.concerns_clients() {
+        if is_over(shard, connection, &identity) {
+            return;
+        }
         shard.activate(connection, (session, identity), resumed);
         return follow(shard, connection, LogId::Inbox(user), places);
     }
-    if let Some(client) = extended::admit(shard, connection, &identity, session).await {
+    if let Some(client) = extended::admit(shard, connection, &identity, session).await
+        && !is_over(shard, connection, &identity)
+    {
         connection.set_client(client.clone());
         shard.activate(connection, (session, identity), resumed);
         service.client_connected(&client);
         follow(shard, connection, LogId::Inbox(user), places);
     }
+}
+
+/// Whether the token was taken back meanwhile; nothing waits between this and the session, so that none escapes.
+fn is_over(shard: &Rc<Shard>, connection: &Rc<Connection>, identity: &Identity) -> bool {
+    let is_over = shard.context().revocations.cover(identity);
+    if is_over {
+        shard.close(connection, Disconnect::TokenRevoked);
+    }
+    is_over
 }
 
 /// Whether every log goes on where the client was.

@@ -17,7 +17,7 @@ use crate::security::{Identity, TokenError};
 use crate::service::{Fault, Severity};
 use crate::session::decide::{Decision, decide};
 use crate::session::liveness::CLOSE_PATIENCE;
-use crate::transport::Connection;
+use crate::transport::{Connection, Session};
 
 /// Bad frames in a row that make a client abusive.
 const BAD_FRAMES_MAX: u32 = 100;
@@ -180,7 +180,7 @@ fn answer_close(shard: &Shard, connection: &Rc<Connection>, code: Option<u16>) {
             && let Some(position) = session
                 .cursors
                 .borrow()
-                .at(&LogId::Inbox(session.identity.user.clone()))
+                .at(&LogId::Inbox(session.identity().user.clone()))
         {
             shard.saw(connection, position);
         }
@@ -235,8 +235,8 @@ fn take_text(shard: &Rc<Shard>, connection: &Rc<Connection>, text: &str, later: 
         Ok(frame) => frame,
         Err(refusal) => return refuse(shard, connection, &refusal),
     };
-    let identity = connection.session().map(|session| &session.identity);
-    match decide(&frame, identity, shard.settings().offered()) {
+    let identity = connection.session().map(Session::identity);
+    match decide(&frame, identity.as_deref(), shard.settings().offered()) {
         Decision::Authenticate(_) | Decision::Call(_) | Decision::Acknowledge(..) => {
             later.hold(text);
         }
@@ -287,27 +287,42 @@ pub(super) fn act(
     }
 }
 
+/// Who the token says it is, unless it was taken back; `None`: this gateway checks no tokens.
+pub(super) async fn verify(shard: &Shard, token: &str) -> Option<Result<Identity, TokenError>> {
+    let settings = shard.settings();
+    let judged = settings.verifier.as_ref()?.verify_anew(token).await;
+    let judged = judged.and_then(|identity| {
+        let is_over = shard.context().revocations.cover(&identity);
+        if is_over {
+            Err(TokenError::Revoked)
+        } else {
+            Ok(identity)
+        }
+    });
+    if let Err(error) = &judged {
+        shard.context().instruments.token_refused(error.label());
+    }
+    Some(judged)
+}
+
 /// Who the token says it is; otherwise the connection is closed.
 pub(super) async fn authenticate(
     shard: &Shard,
     connection: &Rc<Connection>,
     token: &str,
 ) -> Option<Identity> {
-    let settings = shard.settings();
-    // Without a verifier every connection has its identity from the handshake.
-    let Some(verifier) = &settings.verifier else {
-        shard.close(connection, Disconnect::Internal);
-        return None;
-    };
-    let error = match verifier.verify_anew(token).await {
-        Ok(identity) => return Some(identity),
-        Err(error) => error,
-    };
-    tracing::debug!(peer = %connection.peer(), reason = error.label(), "token refused");
-    shard.context().instruments.token_refused(error.label());
-    let why = match error {
-        TokenError::NoKeys => Disconnect::Unavailable,
-        _ => Disconnect::Unauthenticated,
+    let why = match verify(shard, token).await {
+        Some(Ok(identity)) => return Some(identity),
+        Some(Err(error)) => {
+            tracing::debug!(peer = %connection.peer(), reason = error.label(), "token refused");
+            match error {
+                TokenError::NoKeys => Disconnect::Unavailable,
+                TokenError::Revoked => Disconnect::TokenRevoked,
+                _ => Disconnect::Unauthenticated,
+            }
+        }
+        // Without a verifier every connection has its identity from the handshake.
+        None => Disconnect::Internal,
     };
     shard.close(connection, why);
     None

@@ -22,7 +22,8 @@ use super::refusal::Refused;
 use crate::hub::Hub;
 use crate::protocol::{Codec, Codecs, Compression, Resume};
 use crate::security::{
-    BEARER_SUBPROTOCOL, Identity, TokenError, identity_from_query, subprotocols, token_from_request,
+    BEARER_SUBPROTOCOL, Identity, Revocations, TokenError, identity_from_query, subprotocols,
+    token_from_request,
 };
 use crate::settings::Settings;
 use crate::telemetry::Instruments;
@@ -43,6 +44,8 @@ pub struct Accepted {
 pub struct UpgradeState {
     /// Rules, as they are now.
     pub settings: Arc<ArcSwap<Settings>>,
+    /// The tokens that are over before their time.
+    pub revocations: Arc<Revocations>,
     /// Counts refused tokens.
     pub instruments: Instruments,
     /// The forms of frames that are spoken.
@@ -187,6 +190,14 @@ async fn identify(
     })?;
     let Some(token) = token else { return Ok(None) };
     let judged = verifier.verify_anew(token.as_str()).await;
+    let judged = judged.and_then(|identity| {
+        let is_over = state.revocations.cover(&identity);
+        if is_over {
+            Err(TokenError::Revoked)
+        } else {
+            Ok(identity)
+        }
+    });
     judged.map(Some).map_err(|error| {
         state.instruments.token_refused(error.label());
         match error {

@@ -79,7 +79,7 @@ fn permitted(shard: &Shard, connection: &Connection) -> Result<(), (ErrorCode, S
     }
     let scopes = connection
         .session()
-        .map_or(Scopes::NONE, |session| session.identity.scopes);
+        .map_or(Scopes::NONE, |session| session.identity().scopes);
     if scopes.contains(Scopes::PRESENCE) || scopes.contains(Scopes::ADMIN) {
         return Ok(());
     }

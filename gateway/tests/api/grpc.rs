@@ -14,9 +14,10 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use wsc_gateway::api::Reflection;
 use wsc_proto::v1::kick_request::Target;
+use wsc_proto::v1::revoke_request::Target as RevokeOf;
 use wsc_proto::v1::{
     BroadcastRequest, GetStatsRequest, KickRequest, ListOnlineRequest, ListSessionsRequest,
-    MessageBody, SendRequest,
+    MessageBody, RevokeRequest, RevokeResponse, SendRequest,
 };
 
 #[tokio::test]
@@ -144,6 +145,38 @@ async fn the_other_calls_reach_the_service_too() {
         }
     );
     assert_eq!(calls.len(), 5);
+}
+
+#[tokio::test]
+async fn tokens_are_revoked_one_by_one_or_all_of_a_user() {
+    let api = GrpcApi::start().await;
+    let mut client = api.client().await;
+    let mut revoke = async |target, before| {
+        let request = keyed(RevokeRequest { target, before });
+        client
+            .revoke(request)
+            .await
+            .map(tonic::Response::into_inner)
+    };
+    let one = revoke(Some(RevokeOf::TokenId("t-1".to_owned())), 0).await;
+    assert_eq!(
+        one.unwrap(),
+        RevokeResponse {
+            before: 0,
+            until: 99
+        }
+    );
+    let all = revoke(Some(RevokeOf::UserId("bob".to_owned())), 5).await;
+    assert_eq!(
+        all.unwrap(),
+        RevokeResponse {
+            before: 5,
+            until: 99
+        }
+    );
+    let none = revoke(None, 0).await.unwrap_err();
+    assert_eq!(none.code(), Code::InvalidArgument);
+    assert_eq!(api.recorder.calls().len(), 2);
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ use super::support::http::HttpApi;
 use super::support::service::Call;
 use reqwest::Method;
 use serde_json::{Value, json};
+use wsc_gateway::api::RevokeTarget;
+use wsc_gateway::protocol::UserId;
 
 async fn send(api: &HttpApi, body: &str) -> (u16, Value) {
     api.call(Method::POST, "/v1/messages", body).await
@@ -186,6 +188,35 @@ async fn users_and_sessions_are_kicked_with_a_reason() {
         Some("id"),
         &api.call(Method::DELETE, "/v1/sessions/7", "").await,
     );
+}
+
+#[tokio::test]
+async fn tokens_are_revoked_one_by_one_or_all_of_a_user() {
+    let api = HttpApi::start().await;
+    let path = "/v1/revocations";
+    let one = api.call(Method::POST, path, r#"{"token_id": "t-1"}"#).await;
+    assert_eq!(one, (200, json!({"until": 99})));
+    let all = r#"{"user_id": "bob", "before": 5}"#;
+    let all = api.call(Method::POST, path, all).await;
+    assert_eq!(all, (200, json!({"before": 5, "until": 99})));
+    let bob = UserId::new("bob").unwrap();
+    assert_eq!(
+        api.recorder.calls(),
+        [
+            RevokeTarget::Token("t-1".to_owned()),
+            RevokeTarget::User(bob, Some(5)),
+        ]
+        .map(|target| Call::Revoke { target })
+    );
+    for (body, field) in [
+        ("{}", "token_id"),
+        (r#"{"token_id": "a", "user_id": "b"}"#, "user_id"),
+        (r#"{"token_id": "a", "before": 1}"#, "before"),
+        (r#"{"user_id": ""}"#, "user_id"),
+    ] {
+        let answer = api.call(Method::POST, path, body).await;
+        refused(400, "bad_request", Some(field), &answer);
+    }
 }
 
 #[tokio::test]

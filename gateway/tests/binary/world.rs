@@ -93,6 +93,7 @@ fn token(user: &str) -> String {
         scopes: Scopes::NONE,
         device: None,
         lifetime: Duration::from_mins(30),
+        key_id: None,
     };
     let settings = JwtSettings::from_config(security);
     let verifier = TokenVerifier::new(settings, Keys::Fixed(Arc::new(keys)));

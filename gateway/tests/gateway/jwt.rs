@@ -367,6 +367,7 @@ fn a_minted_token_is_taken_until_it_is_over() {
         groups: GroupPatterns::new(["room-*"]).unwrap(),
         device: Some("laptop".to_owned()),
         lifetime: Duration::from_hours(1),
+        key_id: None,
     };
     let token = verifier.mint_at(&wanted, NOW).unwrap();
     let identity = verifier.verify_at(&token, NOW + 3659).unwrap();

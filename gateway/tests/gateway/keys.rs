@@ -37,6 +37,7 @@ fn mint(verifier: &TokenVerifier, user: &str) -> Result<String, TokenError> {
         scopes: Scopes::NONE,
         device: None,
         lifetime: Duration::from_mins(1),
+        key_id: None,
     })
 }
 

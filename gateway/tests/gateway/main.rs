@@ -40,6 +40,7 @@ mod messages;
 mod outage;
 mod presence;
 mod reload;
+mod revocation;
 mod sealing;
 mod service;
 mod tls;

@@ -210,6 +210,7 @@ fn minted(user: &str, scopes: Scopes, groups: &[&str], lifetime: Duration) -> St
             groups: GroupPatterns::new(groups).unwrap(),
             device: None,
             lifetime,
+            key_id: None,
         })
         .unwrap()
 }

@@ -1,17 +1,18 @@
-//! The six calls: a request is checked and converted, the service does the work, its answer is converted back.
+//! The calls: a request is checked and converted, the service does the work, its answer is converted back.
 
 use tonic::{Request, Response, Status};
 use wsc_proto::v1::kick_request::Target;
+use wsc_proto::v1::revoke_request::Target as RevokeOf;
 use wsc_proto::v1::wsc_service_server::WscService;
 use wsc_proto::v1::{
     BroadcastRequest, BroadcastResponse, GetStatsRequest, GetStatsResponse, KickRequest,
     KickResponse, ListOnlineRequest, ListOnlineResponse, ListSessionsRequest, ListSessionsResponse,
-    ReadLogRequest, ReadLogResponse, SendRequest, SendResponse,
+    ReadLogRequest, ReadLogResponse, RevokeRequest, RevokeResponse, SendRequest, SendResponse,
 };
 
-use super::super::calls::{ApiContext, log_query, page, reason, recipients, user};
+use super::super::calls::{ApiContext, log_query, page, reason, recipients, revoke_target, user};
 use super::super::fault::Fault;
-use super::super::service::KickTarget;
+use super::super::service::{KickTarget, RevokeOutcome};
 use super::convert;
 use crate::protocol::{LogId, SessionId};
 use crate::telemetry::{ApiKind, ApiMethod};
@@ -104,6 +105,28 @@ impl WscService for GrpcApi {
             Ok(convert::kicked(outcome))
         };
         self.run(ApiMethod::Kick, work).await
+    }
+
+    async fn revoke(
+        &self,
+        request: Request<RevokeRequest>,
+    ) -> Result<Response<RevokeResponse>, Status> {
+        let RevokeRequest { target, before } = request.into_inner();
+        let work = async {
+            let (token, user) = match &target {
+                Some(RevokeOf::TokenId(id)) => (Some(id.as_str()), None),
+                Some(RevokeOf::UserId(id)) => (None, Some(id.as_str())),
+                None => (None, None),
+            };
+            let before = Some(before).filter(|before| *before != 0);
+            let target = revoke_target(token, user, before)?;
+            let RevokeOutcome { before, until } = self.0.service.revoke(target).await?;
+            Ok(RevokeResponse {
+                before: before.unwrap_or_default(),
+                until,
+            })
+        };
+        self.run(ApiMethod::Revoke, work).await
     }
 
     async fn read_log(

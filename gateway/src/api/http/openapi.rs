@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{groups, logs, messages, sessions};
+use super::{groups, logs, messages, revocations, sessions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -30,6 +30,7 @@ use super::{groups, logs, messages, sessions};
         sessions::list,
         sessions::kick_user,
         sessions::kick_session,
+        revocations::revoke,
         sessions::stats,
     ),
     modifiers(&Keys),

@@ -100,7 +100,7 @@ impl Reading {
             return 0;
         };
         let roster = self.shard.context().hub.groups().roster();
-        let stay = roster.stay(&session.identity.user, group);
+        let stay = roster.stay(&session.identity().user, group);
         stay.map_or(0, |stay| stay.generation.millis().saturating_sub(CLOCKS))
     }
 

@@ -34,6 +34,7 @@ impl Shard {
             | Disconnect::Internal
             | Disconnect::Unauthenticated
             | Disconnect::TokenExpired
+            | Disconnect::TokenRevoked
             | Disconnect::Kicked
             | Disconnect::Timeout
             | Disconnect::Rejected

@@ -18,7 +18,7 @@ impl Shard {
         if !self.settings().groups.rules.enabled {
             return;
         }
-        for group in self.roster().groups_of(&session.identity.user) {
+        for group in self.roster().groups_of(&session.identity().user) {
             self.enter_group(connection, &group, None);
         }
     }
@@ -49,7 +49,7 @@ impl Shard {
         }
         let Some(tail) = self.index().add(group, self.id) else {
             // Its messages do not come here yet.
-            return self.roster().want(&session.identity.user, group);
+            return self.roster().want(&session.identity().user, group);
         };
         session.groups.borrow_mut().push(group.clone());
         let mut groups = self.groups.borrow_mut();

@@ -45,14 +45,7 @@ impl Shard {
         (session, identity): (SessionId, Identity),
         resumed: bool,
     ) {
-        // Only the distance to the expiry comes from the wall clock: later steps of it move no deadline.
-        let left = identity
-            .expires_at()
-            .map(|at| at.saturating_sub(unix_time().as_secs()));
-        connection.set_until(left.map(|left| {
-            let ticks = ticks(Duration::from_secs(left));
-            (self.now().saturating_add(ticks), Disconnect::TokenExpired)
-        }));
+        self.set_expiry(connection, &identity);
         let policy = self.settings().overflow(&identity.user_type);
         let slot = connection.key().slot;
         let mut users = self.users.borrow_mut();
@@ -80,17 +73,50 @@ impl Shard {
         self.schedule(connection, self.now());
     }
 
+    /// Has the connection end with its token. Only the distance to the expiry comes from the wall clock: later steps of it
+    /// move no deadline.
+    fn set_expiry(&self, connection: &Connection, identity: &Identity) {
+        let left = identity
+            .expires_at()
+            .map(|at| at.saturating_sub(unix_time().as_secs()));
+        connection.set_until(left.map(|left| {
+            let ticks = ticks(Duration::from_secs(left));
+            (self.now().saturating_add(ticks), Disconnect::TokenExpired)
+        }));
+    }
+
+    /// Has a session go by a new token of the same user: what it may do, and until when.
+    pub fn renew(&self, connection: &Connection, identity: Identity) {
+        if let Some(session) = connection.session() {
+            self.set_expiry(connection, &identity);
+            session.renew(identity);
+            self.schedule(connection, self.now());
+        }
+    }
+
+    /// Ends every session whose token was taken back.
+    pub fn end_revoked(&self) {
+        let is_over = |connection: &Rc<Connection>| {
+            let session = connection.session();
+            session.is_some_and(|session| self.context.revocations.cover(&session.identity()))
+        };
+        for connection in self.all().iter().filter(|connection| is_over(connection)) {
+            self.close(connection, Disconnect::TokenRevoked);
+        }
+    }
+
     fn welcome(&self, connection: &Rc<Connection>, resumed: bool) {
         let Some(session) = connection.session() else {
             return;
         };
+        let identity = session.identity();
         let settings = self.settings();
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let welcome = json::Welcome {
             session_id: session.id.to_string(),
             node: &settings.node,
-            user_id: session.identity.user.as_str(),
-            user_type: &session.identity.user_type,
+            user_id: identity.user.as_str(),
+            user_type: &identity.user_type,
             heartbeat_interval_ms: millis(settings.heartbeat),
             client_timeout_ms: millis(settings.client_timeout),
             max_message_size: settings.max_message,
@@ -102,7 +128,9 @@ impl Shard {
     /// Everything in the user's inbox up to here has arrived at this client.
     pub fn saw(&self, connection: &Connection, position: Position) {
         if let Some(session) = connection.session() {
-            self.context.delivery.saw(&session.identity.user, position);
+            self.context
+                .delivery
+                .saw(&session.identity().user, position);
         }
     }
 
@@ -142,7 +170,8 @@ impl Shard {
         };
         self.leave_groups(connection);
         let slot = connection.key().slot;
-        let user = &session.identity.user;
+        let identity = session.identity();
+        let user = &identity.user;
         self.by_id.borrow_mut().remove(&session.id);
         let mut users = self.users.borrow_mut();
         if let Some(slots) = users.get_mut(user) {
@@ -157,7 +186,7 @@ impl Shard {
             .hub
             .user_types()
             .lock()
-            .get_mut(&session.identity.user_type)
+            .get_mut(&identity.user_type)
         {
             *count = count.saturating_sub(1);
         }
@@ -210,15 +239,16 @@ impl Shard {
 
     fn record(&self, connection: &Connection) -> Option<SessionRecord> {
         let session = connection.session()?;
+        let identity = session.identity();
         let (node, epoch) = self.context.cluster.identity();
         Some(SessionRecord {
             session: session.id,
-            user: session.identity.user.clone(),
-            user_type: session.identity.user_type.to_string(),
+            user: identity.user.clone(),
+            user_type: identity.user_type.to_string(),
             node: node.clone(),
             epoch,
             transport: "ws".to_owned(),
-            device: session.identity.device.as_ref().map(ToString::to_string),
+            device: identity.device.as_ref().map(ToString::to_string),
             connected_at: session.connected_at,
         })
     }

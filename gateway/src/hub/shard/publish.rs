@@ -100,9 +100,10 @@ impl Shard {
         });
         let own_id = body.id.is_none().then(|| Uuid::now_v7().to_string());
         let ref_id = body.id.map(str::to_owned);
+        let identity = session.identity();
         let sender = Sender {
-            id: session.identity.user.as_str(),
-            kind: &session.identity.user_type,
+            id: identity.user.as_str(),
+            kind: &identity.user_type,
             seq: connection.next_seq(),
         };
         let id = body.id.or(own_id.as_deref()).unwrap_or_default();
@@ -121,7 +122,7 @@ impl Shard {
         {
             let append = Append {
                 id: id.to_owned(),
-                sender: session.identity.user.to_string(),
+                sender: identity.user.to_string(),
                 own_id: ref_id.is_some(),
                 json,
                 at: message.create_at,

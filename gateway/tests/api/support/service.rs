@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use wsc_gateway::api::{
     ApiContext, ApiMessage, BroadcastOutcome, GroupCallError, GroupCalls, GroupSendOutcome,
     KickOutcome, KickTarget, LogPage, LogQuery, MessageService, OnlineUsers, Recipient,
-    SendOutcome, ServiceError, Stats,
+    RevokeOutcome, RevokeTarget, SendOutcome, ServiceError, Stats,
 };
 use wsc_gateway::cluster::{ClusterError, ClusterStats, NodeInfo, SessionRecord};
 use wsc_gateway::group::{Generation, Group, GroupError, Joined, Life, Member, MembersPage};
@@ -55,6 +55,9 @@ pub(crate) enum Call {
     Kick {
         target: String,
         reason: String,
+    },
+    Revoke {
+        target: RevokeTarget,
     },
     Log {
         log: String,
@@ -243,6 +246,17 @@ impl MessageService for Recorder {
                 device: None,
                 connected_at: 1_800_000_000_000,
             }])
+        })
+    }
+
+    fn revoke(&self, target: RevokeTarget) -> BoxFuture<'_, Result<RevokeOutcome, ServiceError>> {
+        Box::pin(async move {
+            let before = match &target {
+                RevokeTarget::User(_, before) => Some(before.unwrap_or(7)),
+                RevokeTarget::Token(_) => None,
+            };
+            self.take(Call::Revoke { target }).await?;
+            Ok(RevokeOutcome { before, until: 99 })
         })
     }
 
