@@ -13,10 +13,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("cargo:rerun-if-changed={file}");
     }
     let descriptors = protox::compile(files, ["."])?;
+    foreign()?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".wsc.cluster.v1")
         .compile_fds(descriptors)?;
+    Ok(())
+}
+
+/// What others serve and the gateway only calls: not part of what reflection shows.
+fn foreign() -> Result<(), Box<dyn std::error::Error>> {
+    let files = [
+        "etcd/mvccpb.proto",
+        "etcd/etcdserverpb.proto",
+        "opentelemetry/common.proto",
+        "opentelemetry/trace.proto",
+        "opentelemetry/collector.proto",
+    ];
+    for file in files {
+        println!("cargo:rerun-if-changed={file}");
+    }
+    tonic_prost_build::configure().compile_fds(protox::compile(files, ["."])?)?;
     Ok(())
 }

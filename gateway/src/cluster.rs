@@ -11,6 +11,7 @@ mod cache;
 mod canary;
 mod courier;
 mod envelope;
+pub mod etcd;
 mod inbound;
 mod interest;
 mod keeper;
@@ -33,7 +34,8 @@ pub use backend::Listener;
 pub use interest::Interest;
 pub use node::Cluster;
 pub use params::{
-    Address, Backend, ClusterParams, Password, RedisParams, RedisTls, Sentinels, Topology,
+    Address, Backend, ClusterParams, EtcdParams, EtcdTls, Password, RedisParams, RedisTls, Sentinels,
+    Topology,
 };
 pub use presence::{Place, PlaceError, Presence, PresenceBook};
 pub use shared::View;
@@ -74,6 +76,15 @@ pub enum ClusterError {
         /// Which operation.
         operation: &'static str,
     },
+    /// etcd, where nodes are registered, did not do what it was asked for.
+    #[error("could not {operation} in etcd")]
+    Registry {
+        /// Which operation.
+        operation: &'static str,
+        /// Why.
+        #[source]
+        source: etcd::EtcdFault,
+    },
     /// The message is on the primary, but no replica confirmed it in time.
     #[error("no replica of redis confirmed within {millis} ms")]
     NotReplicated {
@@ -98,7 +109,7 @@ pub enum ClusterError {
 
 impl ClusterError {
     /// The causes in the order of [`ClusterError::cause`].
-    pub const CAUSES: [&'static str; 8] = [
+    pub const CAUSES: [&'static str; 9] = [
         "disconnected",
         "deadline",
         "refused",
@@ -107,6 +118,7 @@ impl ClusterError {
         "incomplete",
         "unreadable",
         "not_replicated",
+        "etcd",
     ];
 
     /// The position of this error's label in [`ClusterError::CAUSES`].
@@ -120,6 +132,7 @@ impl ClusterError {
             Self::Incomplete => 5,
             Self::Unreadable { .. } => 6,
             Self::NotReplicated { .. } => 7,
+            Self::Registry { .. } => 8,
         }
     }
 
@@ -242,6 +255,11 @@ pub trait NodeRegistry: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<(), ClusterError>>;
     /// Every node with a live lease, ordered by name, the caller's own included.
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeInfo>, ClusterError>>;
+    /// Whether the lease that was last held surely lives on while the registry does not answer. False where nothing works
+    /// without the registry anyway.
+    fn still_holds(&self) -> bool {
+        false
+    }
 }
 
 /// Sessions, and the user after which there may be more.

@@ -35,7 +35,7 @@ pub use workload::{IdentitySpec, PullPolicy, PullSecret};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use wsc_config::{DrainConfig, LogLevel, WscConfig};
+use wsc_config::{DrainConfig, LogLevel, TelemetryConfig, WscConfig};
 
 /// What a gateway should be.
 // Each column has a type of its own; that two have the same is no duplicate.
@@ -104,6 +104,8 @@ pub struct WebSocketGatewaySpec {
     pub paused: bool,
     /// How much the gateway logs: `error`, `warn`, `info`, `debug` or `trace`.
     pub log_level: LogLevel,
+    /// What the gateway tells collectors of itself.
+    pub telemetry: TelemetryConfig,
     /// What the gateway calls itself in logs and metrics.
     pub gateway: IdentitySpec,
     /// The ports of the HTTP and gRPC APIs. WebSocket's are in `wsc`.
@@ -137,6 +139,7 @@ impl Default for WebSocketGatewaySpec {
             scheduling: SchedulingSpec::default(),
             paused: false,
             log_level: LogLevel::Info,
+            telemetry: TelemetryConfig::default(),
             gateway: IdentitySpec::default(),
             listeners: ListenersSpec::default(),
             managed_redis: ManagedRedisSpec::default(),

@@ -54,6 +54,21 @@ pub const REDIS_PASSWORD: &str = "redis-password";
 /// The authority that Redis' certificate is judged by, as the gateway looks for it.
 pub const REDIS_CA: &str = "redis-ca";
 
+/// The password for etcd, as the gateway looks for it.
+pub const ETCD_PASSWORD: &str = "etcd-password";
+
+/// The authority that etcd's certificate is judged by, as the gateway looks for it.
+pub const ETCD_CA: &str = "etcd-ca";
+
+/// The certificate that the gateway shows to etcd, as it looks for it.
+pub const ETCD_CERT: &str = "etcd-cert";
+
+/// The key of that certificate, as the gateway looks for it.
+pub const ETCD_KEY: &str = "etcd-key";
+
+/// What a collector of traces is sent along, as the gateway looks for it.
+pub const OTLP_HEADERS: &str = "otlp-headers";
+
 /// Key with the same password as a line of Redis' own configuration.
 pub const REDIS_AUTH: &str = "auth.conf";
 

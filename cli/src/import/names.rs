@@ -22,6 +22,8 @@ pub(super) enum Way {
     Origins,
     /// `host:port` of a Redis.
     RedisAddress,
+    /// `host:port` of each member, perhaps as URLs.
+    Addresses,
     /// One `host:port` or the members of a Redis Cluster.
     RedisAddresses,
     /// An address to listen on: only all of a pod's can be meant.
@@ -38,7 +40,7 @@ pub(super) enum Fate {
 }
 
 use Fate::{Left, To};
-use Way::{Anywhere, Kib, Millis, Origins, RedisAddress, RedisAddresses, Same, Secs};
+use Way::{Addresses, Anywhere, Kib, Millis, Origins, RedisAddress, RedisAddresses, Same, Secs};
 
 const BY_CLIENTS: &str =
     "clients decide how they come back; docs/protocol.md says what they should do";
@@ -46,6 +48,7 @@ const BY_OUTBOX: &str = "has no counterpart: sockets are bounded by wsc.clientTi
 const IN_A_SECRET: &str = "secrets are not copied: put it in a Secret and name that in ";
 const BY_OPERATOR: &str = "the operator decides this in a cluster";
 const POOL: &str = "the gateway keeps its connections to Redis by itself";
+const POOL_OF_ETCD: &str = "the gateway keeps its connections to etcd by itself";
 const DATABASE: &str = "the gateway has no database of its own; records are in Redis (wsc.record)";
 const IDENTITY: &str = "who a client is comes from its token, never from a query or a header";
 
@@ -157,6 +160,13 @@ pub(super) const KEYS: &[(&str, Fate)] = &[
     ("wsc.redis.minretrybackoff", Left(POOL)),
     ("wsc.redis.maxretrybackoff", Left(POOL)),
     (
+        "wsc.etcd.endpoints",
+        To("wsc.distributed.etcd.endpoints", Addresses),
+    ),
+    ("wsc.etcd.username", To("wsc.distributed.etcd.username", Same)),
+    ("wsc.etcd.keyprefix", To("wsc.distributed.etcd.keyPrefix", Same)),
+    ("wsc.etcd.dialtimeout", Left(POOL_OF_ETCD)),
+    (
         "wsc.group.groupcacheexpire",
         To("wsc.group.cacheExpire", Same),
     ),
@@ -201,6 +211,10 @@ pub(super) const KEYS: &[(&str, Fate)] = &[
 /// Keys whose values are secrets, by the last part of their path; said apart, so that the note says what to do.
 pub(super) const SECRETS: &[(&str, &str)] = &[
     ("wsc.redis.password", "spec.wsc.redis.passwordSecretRef"),
+    (
+        "wsc.etcd.password",
+        "spec.wsc.distributed.etcd.passwordSecretRef",
+    ),
     ("jwt.signingkey", "spec.wsc.security.jwt.secretRef"),
     ("jwt.secret", "spec.wsc.security.jwt.secretRef"),
     ("wsc.security.messageencryption.key", "spec.wsc.security"),

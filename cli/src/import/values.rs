@@ -45,6 +45,13 @@ pub(super) fn moved(key: &'static Key, way: Way, value: &Value) -> Moved {
             None => Moved::nowhere("is not a text such as host:port"),
         },
         Way::RedisAddresses => addresses(value),
+        Way::Addresses => each(path, value, |text| {
+            let bare = text.strip_prefix("http://").unwrap_or(text);
+            if bare.starts_with("https://") {
+                return Err("an entry is a URL: give host:port, and tls.enabled: true");
+            }
+            Ok(bare.trim_end_matches('/').to_owned())
+        }),
         Way::Anywhere => anywhere(path, value),
     }
 }

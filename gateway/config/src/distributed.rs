@@ -9,7 +9,7 @@ use derive_setters::Setters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Seconds;
+use crate::{EtcdConfig, Seconds};
 use crate::check::join;
 use crate::closed::closed;
 use crate::problems::Problems;
@@ -20,7 +20,7 @@ closed! {
     pub enum NodeDiscovery {
         /// Leases in the Redis of `wsc.redis`.
         Redis = "redis",
-        /// Leases in etcd.
+        /// Leases in the etcd of `wsc.distributed.etcd`; everything else stays in Redis.
         Etcd = "etcd",
         /// Within one process; for a single node and for tests.
         Memory = "memory",
@@ -40,17 +40,24 @@ closed! {
 }
 
 /// Conditions between keys; [`DistributedConfig::rules`] states the same.
-const RULES: &[Rule] = &[Rule {
-    cel: concat!(
-        seconds!("self.nodeTimeout"),
-        " - ",
-        seconds!("self.healthCheckInterval"),
-        " >= ",
-        seconds!("self.healthCheckInterval")
-    ),
-    message: "must be at least twice healthCheckInterval",
-    path: ".nodeTimeout",
-}];
+const RULES: &[Rule] = &[
+    Rule {
+        cel: concat!(
+            seconds!("self.nodeTimeout"),
+            " - ",
+            seconds!("self.healthCheckInterval"),
+            " >= ",
+            seconds!("self.healthCheckInterval")
+        ),
+        message: "must be at least twice healthCheckInterval",
+        path: ".nodeTimeout",
+    },
+    Rule {
+        cel: "self.nodeDiscovery != 'etcd' || self.etcd.endpoints.size() > 0",
+        message: "must not be empty when nodeDiscovery is etcd",
+        path: ".etcd.endpoints",
+    },
+];
 
 /// Several nodes as one service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
@@ -62,6 +69,8 @@ pub struct DistributedConfig {
     pub enabled: bool,
     /// Where nodes register themselves: `redis`, `etcd` or `memory`.
     pub node_discovery: NodeDiscovery,
+    /// The etcd of `nodeDiscovery: etcd`.
+    pub etcd: EtcdConfig,
     /// Which node does the work that one must: `hash`, `random` or `round-robin`.
     pub message_routing: MessageRouting,
     /// Whether that choice is weighed by the nodes' connections, in coarse steps.
@@ -105,6 +114,13 @@ impl DistributedConfig {
                 ),
             );
         }
+        if self.node_discovery == NodeDiscovery::Etcd && self.etcd.endpoints.is_empty() {
+            problems.invalid(
+                join(at, "etcd.endpoints"),
+                format!("must not be empty when {at}.nodeDiscovery is etcd"),
+            );
+        }
+        self.etcd.rules(&join(at, "etcd"), problems);
     }
 }
 
@@ -113,6 +129,7 @@ impl Default for DistributedConfig {
         Self {
             enabled: false,
             node_discovery: NodeDiscovery::Redis,
+            etcd: EtcdConfig::default(),
             message_routing: MessageRouting::Hash,
             enable_load_balance: true,
             node_sync_interval: Seconds::from_secs(30),

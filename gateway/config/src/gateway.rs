@@ -13,7 +13,8 @@ use crate::check::check;
 use crate::load::{ConfigError, Layers};
 use crate::problems::Problems;
 use crate::{
-    AdminConfig, DrainConfig, GrpcConfig, HttpConfig, LogConfig, NodeDiscovery, TlsConfig,
+    AdminConfig, DrainConfig, GrpcConfig, HttpConfig, LogConfig, NodeDiscovery, TelemetryConfig,
+    TlsConfig,
     WscConfig, schema,
 };
 
@@ -35,6 +36,8 @@ pub struct GatewayConfig {
     pub tls: TlsConfig,
     /// The log.
     pub log: LogConfig,
+    /// What collectors are told.
+    pub telemetry: TelemetryConfig,
     /// How a node goes.
     pub drain: DrainConfig,
     /// The service.
@@ -76,10 +79,7 @@ impl GatewayConfig {
     pub fn servable(&self) -> Result<(), Problems> {
         let mut problems = Problems::default();
         let security = &self.wsc.security;
-        let distributed = &self.wsc.distributed;
-        let etcd = distributed.enabled && distributed.node_discovery == NodeDiscovery::Etcd;
         let keys = [
-            (etcd, "wsc.distributed.nodeDiscovery"),
             (
                 security.enable_ip_whitelist,
                 "wsc.security.enableIpWhitelist",
@@ -102,10 +102,13 @@ impl GatewayConfig {
     /// Notes what keys do not mean together.
     pub(crate) fn rules(&self, problems: &mut Problems) {
         self.listeners(problems);
-        let redis = self.wsc.distributed.node_discovery == NodeDiscovery::Redis;
-        if self.wsc.distributed.enabled && redis && !self.wsc.redis.is_configured() {
-            let why =
-                "must name the Redis that wsc.distributed.nodeDiscovery `redis` needs, is empty";
+        let discovery = self.wsc.distributed.node_discovery;
+        let shared = discovery != NodeDiscovery::Memory;
+        if self.wsc.distributed.enabled && shared && !self.wsc.redis.is_configured() {
+            let discovery = discovery.as_str();
+            let why = format!(
+                "must name the Redis that wsc.distributed.nodeDiscovery `{discovery}` needs, is empty"
+            );
             problems.invalid("wsc.redis.host", why);
         }
         self.drain.rules("drain", problems);

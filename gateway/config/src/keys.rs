@@ -262,7 +262,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{Cidr, NodeDiscovery, SlowConsumerPolicy};
+    use crate::{Cidr, SlowConsumerPolicy};
 
     fn statuses(change: impl FnOnce(&mut GatewayConfig)) -> Vec<String> {
         let mut config = GatewayConfig::default();
@@ -316,10 +316,6 @@ mod tests {
         assert_eq!(
             statuses(|config| config.wsc.ticket.enabled = false),
             ["wsc.ticket.enabled: `false` does nothing in this release; planned for 0.2"]
-        );
-        assert_eq!(
-            statuses(|config| config.wsc.distributed.node_discovery = NodeDiscovery::Etcd),
-            ["wsc.distributed.nodeDiscovery: `etcd` does nothing in this release; planned for 0.2"]
         );
     }
 

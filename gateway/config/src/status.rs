@@ -17,8 +17,7 @@ const NOW2: Since = Since::Implemented("0.2");
 const NEXT: Since = Since::Planned("0.2");
 
 /// Single values, of keys that work, which wait for a later release: key, value, release.
-pub(crate) const VALUES: &[(&str, &str, &str)] =
-    &[("wsc.distributed.nodeDiscovery", "etcd", "0.2")];
+pub(crate) const VALUES: &[(&str, &str, &str)] = &[];
 
 /// Every key and since when it works.
 pub(crate) const KEYS: &[(&str, Since)] = &[
@@ -37,6 +36,11 @@ pub(crate) const KEYS: &[(&str, Since)] = &[
     ("tls.grpc", NOW2),
     ("log.level", NOW),
     ("log.format", NOW),
+    ("telemetry.otlp.endpoint", NOW2),
+    ("telemetry.otlp.protocol", NOW2),
+    ("telemetry.otlp.sampleRatio", NOW2),
+    ("telemetry.otlp.headersSecretRef", NOW2),
+    ("telemetry.otlp.timeout", NOW2),
     ("drain.unreadyDelay", NOW),
     ("drain.window", NOW),
     ("drain.ratePerSecond", NOW),
@@ -77,6 +81,15 @@ pub(crate) const KEYS: &[(&str, Since)] = &[
     ("wsc.sse.messageBuffer", NEXT),
     ("wsc.distributed.enabled", NOW),
     ("wsc.distributed.nodeDiscovery", NOW),
+    ("wsc.distributed.etcd.endpoints", NOW2),
+    ("wsc.distributed.etcd.username", NOW2),
+    ("wsc.distributed.etcd.passwordSecretRef", NOW2),
+    ("wsc.distributed.etcd.tls.enabled", NOW2),
+    ("wsc.distributed.etcd.tls.caSecretRef", NOW2),
+    ("wsc.distributed.etcd.tls.certSecretRef", NOW2),
+    ("wsc.distributed.etcd.tls.keySecretRef", NOW2),
+    ("wsc.distributed.etcd.tls.serverName", NOW2),
+    ("wsc.distributed.etcd.keyPrefix", NOW2),
     ("wsc.distributed.messageRouting", NOW2),
     ("wsc.distributed.enableLoadBalance", NOW2),
     ("wsc.distributed.nodeSyncInterval", NOW),

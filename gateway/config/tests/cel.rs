@@ -89,6 +89,10 @@ fn security(value: Value) -> Value {
     wsc(json!({ "security": value }))
 }
 
+fn distributed(value: Value) -> Value {
+    wsc(json!({ "distributed": value }))
+}
+
 fn redis(value: Value) -> Value {
     wsc(json!({ "redis": value }))
 }
@@ -133,6 +137,15 @@ fn right() -> Vec<Value> {
         redis(
             json!({"sentinel": {"enabled": true, "masterName": "main", "addresses": ["s:26379"]}}),
         ),
+        distributed(json!({"nodeDiscovery": "etcd", "etcd": {"endpoints": ["e:2379"]}})),
+        distributed(json!({"etcd": {
+            "username": "wsc", "passwordSecretRef": {"name": "etcd", "key": "password"},
+            "tls": {
+                "certSecretRef": {"name": "etcd", "key": "tls.crt"},
+                "keySecretRef": {"name": "etcd", "key": "tls.key"},
+            },
+        }})),
+        json!({"telemetry": {"otlp": {"endpoint": "http://otel:4317", "sampleRatio": 1}}}),
         json!({"drain": {"unreadyDelay": 0, "window": "60s", "deadline": "1m"}}),
         json!({"http": {"host": "127.0.0.1"}}),
     ]
@@ -202,6 +215,10 @@ fn wrong_by_itself() -> Vec<(Value, &'static str)> {
             "wsc.security.messageRateLimit.window",
         ),
         (json!({"admin": {"host": "example.com"}}), "admin.host"),
+        (
+            json!({"telemetry": {"otlp": {"timeout": "61s"}}}),
+            "telemetry.otlp.timeout",
+        ),
     ]
 }
 
@@ -298,6 +315,18 @@ fn wrong_together() -> Vec<(Value, &'static str)> {
         (
             redis(json!({"sentinel": {"enabled": true, "masterName": "m"}})),
             "wsc.redis.sentinel.addresses",
+        ),
+        (
+            distributed(json!({"nodeDiscovery": "etcd"})),
+            "wsc.distributed.etcd.endpoints",
+        ),
+        (
+            distributed(json!({"etcd": {"username": "wsc"}})),
+            "wsc.distributed.etcd.username",
+        ),
+        (
+            distributed(json!({"etcd": {"tls": {"certSecretRef": {"name": "etcd", "key": "tls.crt"}}}})),
+            "wsc.distributed.etcd.tls.certSecretRef",
         ),
         (json!({"drain": {"window": "56s"}}), "drain.deadline"),
     ]

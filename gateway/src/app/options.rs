@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use wsc_config::{GatewayConfig, MessageRouting, NodeDiscovery, RedisConfig};
+use wsc_config::{EtcdConfig, GatewayConfig, MessageRouting, NodeDiscovery, RedisConfig};
 
 use super::Addresses;
 use crate::cluster::memory::MemoryStore;
 use crate::cluster::routing::{Balance, Policy};
 use crate::cluster::{
-    Address, Backend, ClusterParams, Password, RedisParams, RedisTls, Sentinels, Topology,
+    Address, Backend, ClusterParams, EtcdParams, EtcdTls, Password, RedisParams, RedisTls, Sentinels,
+    Topology,
 };
 use crate::hub::MAX_SHARDS;
 use crate::jwks::{FetchError, JwksKeeper};
@@ -141,16 +142,43 @@ impl Options {
         format!("{host}:{}", listener.port())
     }
 
-    /// Redis when the configuration wants a cluster of nodes that find each other there; memory otherwise.
+    /// Redis when the configuration wants a cluster of nodes, and etcd beside it when they find each other there; memory
+    /// otherwise.
     fn backend(&self, config: &GatewayConfig, sealer: &Arc<Sealer>) -> Backend {
         let redis = &config.wsc.redis;
         let distributed = &config.wsc.distributed;
-        let wanted = distributed.enabled && distributed.node_discovery == NodeDiscovery::Redis;
+        let wanted = distributed.enabled && distributed.node_discovery != NodeDiscovery::Memory;
         if !wanted || !redis.is_configured() {
             return Backend::Memory(self.memory.clone().unwrap_or_default());
         }
+        let redis = self.redis(redis, sealer);
+        if distributed.node_discovery == NodeDiscovery::Etcd {
+            Backend::Etcd(redis, self.etcd(&distributed.etcd))
+        } else {
+            Backend::Redis(redis)
+        }
+    }
+
+    fn etcd(&self, etcd: &EtcdConfig) -> EtcdParams {
+        let password = self.secrets.etcd_password.as_deref().unwrap_or_default();
+        let identity = self.secrets.etcd_cert.as_deref();
+        let identity = identity.zip(self.secrets.etcd_key.as_deref());
+        EtcdParams {
+            user: (!etcd.username.is_empty())
+                .then(|| (etcd.username.clone(), Password::new(password))),
+            tls: etcd.tls.enabled.then(|| EtcdTls {
+                ca: self.secrets.etcd_ca.as_deref().map(Into::into),
+                identity: identity.map(|(cert, key)| (cert.into(), Password::new(key))),
+                server_name: Some(etcd.tls.server_name.clone()).filter(|name| !name.is_empty()),
+            }),
+            key_prefix: etcd.key_prefix.clone(),
+            ..EtcdParams::at(addresses(&etcd.endpoints))
+        }
+    }
+
+    fn redis(&self, redis: &RedisConfig, sealer: &Arc<Sealer>) -> RedisParams {
         let username = (!redis.username.is_empty()).then(|| redis.username.clone());
-        Backend::Redis(RedisParams {
+        RedisParams {
             port: redis.port,
             db: redis.db,
             username,
@@ -164,25 +192,24 @@ impl Options {
             }),
             topology: topology(redis),
             ..RedisParams::at(&redis.host, redis.port)
-        })
+        }
     }
 }
 
 /// Validated: every address can be read.
+fn addresses(texts: &[String]) -> Vec<Address> {
+    let read = texts.iter().map(|text| Address::parse(text));
+    read.flatten().collect()
+}
+
 fn topology(redis: &RedisConfig) -> Topology {
-    let read = |texts: &[String]| {
-        texts
-            .iter()
-            .filter_map(|text| Address::parse(text))
-            .collect()
-    };
     if redis.sentinel.enabled {
         Topology::Sentinel(Sentinels {
             master: redis.sentinel.master_name.clone(),
-            addresses: read(&redis.sentinel.addresses),
+            addresses: addresses(&redis.sentinel.addresses),
         })
     } else if redis.cluster.enabled {
-        Topology::Cluster(read(&redis.cluster.addresses))
+        Topology::Cluster(addresses(&redis.cluster.addresses))
     } else {
         Topology::Server
     }
@@ -230,8 +257,51 @@ mod tests {
         };
         match options.backend(&config, &Sealer::off()) {
             Backend::Redis(redis) => redis,
-            Backend::Memory(_) => panic!("memory"),
+            Backend::Memory(_) | Backend::Etcd(..) => panic!("not Redis alone"),
         }
+    }
+
+    #[test]
+    fn every_key_of_etcd_reaches_the_link_and_redis_stays_beside_it() {
+        let sets = [
+            "wsc.distributed.enabled=true",
+            "wsc.distributed.nodeDiscovery=etcd",
+            "wsc.distributed.etcd.endpoints=[e1:2379, e2:2380]",
+            "wsc.distributed.etcd.username=wsc",
+            "wsc.distributed.etcd.passwordSecretRef={name: etcd, key: password}",
+            "wsc.distributed.etcd.keyPrefix=/chat/",
+            "wsc.distributed.etcd.tls.enabled=true",
+            "wsc.distributed.etcd.tls.serverName=etcd.example",
+            "wsc.redis.host=r",
+        ]
+        .map(str::to_owned);
+        let secret = |text: &str| Some(text.to_owned());
+        let options = Options {
+            secrets: Secrets {
+                etcd_password: secret("hunter2"),
+                etcd_ca: secret("the authority"),
+                etcd_cert: secret("who we are"),
+                etcd_key: secret("its key"),
+                ..Secrets::default()
+            },
+            ..Options::default()
+        };
+        let config = GatewayConfig::load(None, [], &sets).unwrap();
+        let Backend::Etcd(redis, etcd) = options.backend(&config, &Sealer::off()) else {
+            panic!("not etcd");
+        };
+        assert_eq!(redis.host, "r");
+        let endpoints: Vec<String> = etcd.endpoints.iter().map(ToString::to_string).collect();
+        assert_eq!(endpoints, ["e1:2379", "e2:2380"]);
+        let password = Password::new("hunter2");
+        assert_eq!(etcd.user, Some(("wsc".to_owned(), password)));
+        assert_eq!(etcd.key_prefix, "/chat/");
+        let tls = EtcdTls {
+            ca: Some("the authority".into()),
+            identity: Some(("who we are".into(), Password::new("its key"))),
+            server_name: secret("etcd.example"),
+        };
+        assert_eq!(etcd.tls, Some(tls));
     }
 
     #[test]

@@ -7,17 +7,19 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::etcd::{EtcdLink, EtcdRegistry, watch};
 use super::memory::{
     MemoryAssignments, MemoryBroker, MemoryDirectory, MemoryInterest, MemoryPresence,
     MemoryRegistry, MemoryStore,
 };
 use super::redis::{
     Opening, RedisAssignments, RedisBroker, RedisDirectory, RedisInterest, RedisLink,
-    RedisPresence, RedisRegistry,
+    RedisPresence, RedisRegistry, Shadow,
 };
 use super::shared::Shared;
 use super::{
     Assignments, Backend, Broker, ClusterParams, Directory, Interest, NodeRegistry, PresenceBook,
+    RedisParams,
 };
 
 /// Takes envelopes as they arrive. Called by the connection's own task: it must not wait.
@@ -36,6 +38,8 @@ pub(super) struct Backing {
     pub(super) interest: Arc<dyn Interest>,
     /// The link below them, if there is one.
     pub(super) redis: Option<Arc<RedisLink>>,
+    /// Where nodes are registered, if not there.
+    pub(super) etcd: Option<Arc<EtcdLink>>,
 }
 
 /// What a backend runs on.
@@ -55,38 +59,41 @@ impl Backing {
         match &params.backend {
             Backend::Memory(store) => Self::memory(store, (params, process), listener, ground),
             Backend::Redis(redis) => {
-                let listener = Arc::new(Opening {
-                    sealer: redis.sealer.clone(),
-                    listener,
-                });
-                let link = Arc::new(RedisLink::new(
-                    redis,
-                    &params.cluster_name,
-                    shared.wire.clone(),
-                ));
-                ground.tasks.spawn(link.clone().keep(
-                    params.node.clone(),
-                    listener,
-                    ground.cancel.clone(),
-                ));
+                let link = dial(redis, (params, shared), listener, ground);
+                let registry = RedisRegistry::of_process(process, link.clone(), params.lease());
+                Self::redis(link, params, Arc::new(registry))
+            }
+            Backend::Etcd(redis, etcd) => {
+                let link = dial(redis, (params, shared), listener, ground);
+                let etcd = EtcdLink::new(etcd, &params.cluster_name);
+                let shadow = Shadow::new(link.clone(), params.lease());
+                let registry =
+                    EtcdRegistry::of_process(process, etcd.clone(), Some(shadow), params.lease());
+                let watching = watch(etcd.clone(), shared.clone(), ground.cancel.clone());
+                ground.tasks.spawn(watching);
                 Self {
-                    registry: Arc::new(RedisRegistry::of_process(
-                        process,
-                        link.clone(),
-                        params.lease(),
-                    )),
-                    directory: Arc::new(
-                        RedisDirectory::new(link.clone()).offline_after(params.offline_delay),
-                    ),
-                    presence: Arc::new(
-                        RedisPresence::new(link.clone()).offline_after(params.offline_delay),
-                    ),
-                    broker: Arc::new(RedisBroker::new(link.clone())),
-                    assignments: Arc::new(RedisAssignments::new(link.clone())),
-                    interest: Arc::new(RedisInterest::new(link.clone())),
-                    redis: Some(link),
+                    etcd: Some(etcd),
+                    ..Self::redis(link, params, Arc::new(registry))
                 }
             }
+        }
+    }
+
+    fn redis(
+        link: Arc<RedisLink>,
+        params: &ClusterParams,
+        registry: Arc<dyn NodeRegistry>,
+    ) -> Self {
+        let delay = params.offline_delay;
+        Self {
+            registry,
+            directory: Arc::new(RedisDirectory::new(link.clone()).offline_after(delay)),
+            presence: Arc::new(RedisPresence::new(link.clone()).offline_after(delay)),
+            broker: Arc::new(RedisBroker::new(link.clone())),
+            assignments: Arc::new(RedisAssignments::new(link.clone())),
+            interest: Arc::new(RedisInterest::new(link.clone())),
+            redis: Some(link),
+            etcd: None,
         }
     }
 
@@ -118,6 +125,27 @@ impl Backing {
             assignments: Arc::new(MemoryAssignments::new(store.clone())),
             interest: Arc::new(MemoryInterest::new(store.clone())),
             redis: None,
+            etcd: None,
         }
     }
+}
+
+/// A link to Redis that keeps itself connected.
+fn dial(
+    redis: &RedisParams,
+    (params, shared): (&ClusterParams, &Shared),
+    listener: Arc<dyn Listener>,
+    ground: &Ground<'_>,
+) -> Arc<RedisLink> {
+    let listener = Arc::new(Opening {
+        sealer: redis.sealer.clone(),
+        listener,
+    });
+    let link = RedisLink::new(redis, &params.cluster_name, shared.wire.clone());
+    let link = Arc::new(link);
+    let kept = link.clone();
+    ground
+        .tasks
+        .spawn(kept.keep(params.node.clone(), listener, ground.cancel.clone()));
+    link
 }

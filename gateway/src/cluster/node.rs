@@ -132,7 +132,7 @@ impl Cluster {
             }
             .run(cancel.clone()),
         );
-        if matches!(params.backend, Backend::Redis(_)) {
+        if backing.redis.is_some() {
             let broker = backing.broker.clone();
             let canary = Canary {
                 shared: shared.clone(),
@@ -172,7 +172,11 @@ impl Cluster {
 
     /// How this node stands now.
     pub fn status(&self) -> ClusterStatus {
-        self.0.shared.status()
+        let etcd = self.0.backing.etcd.as_ref().map(|etcd| etcd.health());
+        ClusterStatus {
+            etcd,
+            ..self.0.shared.status()
+        }
     }
 
     /// This node's name and its incarnation now. Cheap: asked once per session.
@@ -318,6 +322,8 @@ fn shared(params: &ClusterParams) -> Shared {
     let identity = Identity::new(params.node.clone(), params.address.clone(), Epoch(0));
     match &params.backend {
         Backend::Memory(_) => Shared::new(identity, Arc::new(Wire::always_up()), Reach::Process),
-        Backend::Redis(_) => Shared::new(identity, Arc::new(Wire::down()), Reach::Network),
+        Backend::Redis(_) | Backend::Etcd(..) => {
+            Shared::new(identity, Arc::new(Wire::down()), Reach::Network)
+        }
     }
 }

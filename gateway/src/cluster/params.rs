@@ -69,6 +69,47 @@ pub enum Backend {
     Memory(Arc<MemoryStore>),
     /// In Redis.
     Redis(RedisParams),
+    /// In Redis, but nodes are registered in etcd.
+    Etcd(RedisParams, EtcdParams),
+}
+
+/// Where etcd is and how to speak to it.
+#[derive(Clone, Debug)]
+pub struct EtcdParams {
+    /// Its members.
+    pub endpoints: Vec<Address>,
+    /// A user and its password, if etcd asks for one.
+    pub user: Option<(String, Password)>,
+    /// Encryption, if etcd is spoken to by TLS.
+    pub tls: Option<EtcdTls>,
+    /// What every key begins with.
+    pub key_prefix: String,
+    /// The deadline of each operation and of connecting.
+    pub deadline: Duration,
+}
+
+impl EtcdParams {
+    /// Members without users, with defaults for the rest.
+    pub fn at(endpoints: Vec<Address>) -> Self {
+        Self {
+            endpoints,
+            user: None,
+            tls: None,
+            key_prefix: "/wsc/".to_owned(),
+            deadline: RedisParams::DEADLINE,
+        }
+    }
+}
+
+/// How etcd is known by TLS, and this node by etcd.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EtcdTls {
+    /// The authorities that its certificate is judged by, in PEM form; nothing: those of the system.
+    pub ca: Option<Arc<str>>,
+    /// The certificate that this node shows, and its key, both in PEM form.
+    pub identity: Option<(Arc<str>, Password)>,
+    /// The name that etcd's certificate must carry; nothing: each endpoint's host.
+    pub server_name: Option<String>,
 }
 
 /// Where Redis is and how to speak to it.

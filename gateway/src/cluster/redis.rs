@@ -16,6 +16,7 @@ mod presence;
 mod registry;
 mod scripts;
 mod sentinel;
+mod shadow;
 
 pub use assignments::RedisAssignments;
 pub(super) use broker::Opening;
@@ -25,3 +26,4 @@ pub use interest::RedisInterest;
 pub use link::RedisLink;
 pub use presence::RedisPresence;
 pub use registry::RedisRegistry;
+pub use shadow::Shadow;

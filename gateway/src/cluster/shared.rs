@@ -198,6 +198,7 @@ impl Shared {
             epoch: self.identity.epoch(),
             node: self.identity.node.clone(),
             fenced: view.fenced,
+            etcd: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::time::Instant;
 
+use super::etcd::EtcdHealth;
 use super::{ClusterError, NodeInfo};
 use crate::protocol::{Epoch, NodeId};
 
@@ -35,6 +36,8 @@ pub struct ClusterStatus {
     pub epoch: Epoch,
     /// This node.
     pub node: NodeId,
+    /// How etcd answered last, where nodes are registered there.
+    pub etcd: Option<EtcdHealth>,
     /// The newer epoch that holds this node's name, if there is one: this process should end.
     pub fenced: Option<Epoch>,
 }

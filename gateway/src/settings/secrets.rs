@@ -46,6 +46,16 @@ pub struct Secrets {
     pub tls: BTreeMap<String, String>,
     /// `redis-ca`: what Redis' certificate is judged by.
     pub redis_ca: Option<String>,
+    /// `etcd-password`: for etcd.
+    pub etcd_password: Option<String>,
+    /// `etcd-ca`: what etcd's certificate is judged by.
+    pub etcd_ca: Option<String>,
+    /// `etcd-cert`: the certificate shown to etcd.
+    pub etcd_cert: Option<String>,
+    /// `etcd-key`: the key of that certificate.
+    pub etcd_key: Option<String>,
+    /// `otlp-headers`: what a collector of traces is sent along, one `name: value` a line.
+    pub otlp_headers: Option<String>,
 }
 
 impl Secrets {
@@ -84,6 +94,11 @@ impl Secrets {
             encryption_keys,
             redis_password: files.remove("redis-password"),
             redis_ca: files.remove("redis-ca"),
+            etcd_password: files.remove("etcd-password"),
+            etcd_ca: files.remove("etcd-ca"),
+            etcd_cert: files.remove("etcd-cert"),
+            etcd_key: files.remove("etcd-key"),
+            otlp_headers: files.remove("otlp-headers"),
         })
     }
 
@@ -136,15 +151,19 @@ impl Secrets {
 /// The files of the directory that may be secrets of ours. The kubelet's own begin with two dots.
 fn names(dir: &Path) -> io::Result<Vec<String>> {
     let known = |name: &str| {
-        let prefixes = [
-            "jwt-key",
-            "jwt-jwks",
-            "api-key",
-            "encryption-key",
+        let prefixes = ["jwt-key", "jwt-jwks", "api-key", "encryption-key"];
+        let single = [
             "redis-password",
             "redis-ca",
+            "etcd-password",
+            "etcd-ca",
+            "etcd-cert",
+            "etcd-key",
+            "otlp-headers",
         ];
-        is_tls(name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
+        is_tls(name)
+            || single.contains(&name)
+            || prefixes.iter().any(|prefix| name.starts_with(prefix))
     };
     let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -195,6 +214,9 @@ mod tests {
             ("jwt-key-2026", "c\n\n"),
             ("api-key-previous", "d"),
             ("encryption-key", "e"),
+            ("etcd-password", "g"),
+            ("etcd-key", "h"),
+            ("otlp-headers", "i"),
             ("..data", "no secret"),
             ("jwt-jwks", "{}"),
             ("redis-ca", "f"),
@@ -220,6 +242,9 @@ mod tests {
             jwt_jwks: Some("{}".to_owned()),
             redis_ca: Some("f".to_owned()),
             tls: named(&[("tls.crt", "g"), ("ws-tls.key", "h")]),
+            etcd_password: Some("g".to_owned()),
+            etcd_key: Some("h".to_owned()),
+            otlp_headers: Some("i".to_owned()),
             ..Secrets::default()
         };
         assert!(secrets == expected);

@@ -18,6 +18,7 @@
 mod support;
 
 mod conformance;
+mod etcd;
 mod group;
 mod log;
 mod membership;

@@ -13,7 +13,7 @@ use wsc_gateway::cluster::routing::Policy;
 use wsc_gateway::cluster::{Backend, ClusterError, ClusterParams, Link, Password, RedisParams};
 use wsc_gateway::protocol::Epoch;
 
-over_both!(
+over_all!(
     Ground:
     a_crashed_node_is_gone_from_every_view_within_the_node_timeout,
     sessions_of_a_dead_node_are_told_to_the_one_that_reaps_it,
@@ -43,7 +43,7 @@ async fn a_crashed_node_is_gone_from_every_view_within_the_node_timeout(ground: 
     let reaped = |node: &Node| node.cluster.stats().reaped.load(Relaxed);
     within(5, "a survivor reaps", async || reaped(&b) + reaped(&c) == 1).await;
     let took = start.elapsed();
-    assert!(took <= TIMEOUT + Duration::from_millis(200), "{took:?}");
+    assert!(took <= ground.timeout + Duration::from_millis(200), "{took:?}");
     if let Some(server) = &ground.server {
         assert_eq!(server.cli(&["keys", "*user:bob"]), "");
         assert_eq!(server.cli(&["keys", "*at:bob"]), "");
@@ -77,7 +77,7 @@ async fn every_node_names_the_same_owner_and_another_when_it_dies(ground: Ground
         let start = |name: &str| {
             Node::start(ClusterParams {
                 routing: policy,
-                ..params(name, &ground.backend, TIMEOUT)
+                ..params(name, &ground.backend, ground.timeout)
             })
         };
         let mut nodes = Vec::from(["a", "b", "c"].map(start));
@@ -120,7 +120,7 @@ async fn users_of_a_node_that_is_still_writing_are_reached_all_the_same(ground: 
     within(5, "alone and settled", async || b.cluster.is_settled()).await;
     let hub = Arc::new(Recorder::default());
     hub.held.send_replace(true);
-    let a = Node::over(hub.clone(), params("a", &ground.backend, TIMEOUT));
+    let a = Node::over(hub.clone(), params("a", &ground.backend, ground.timeout));
     a.up("bob");
     within(5, "it is known to be writing", async || {
         b.peers().len() == 1 && !b.cluster.is_settled()
@@ -165,14 +165,14 @@ async fn a_node_keeps_its_lease_and_can_leave_while_its_directory_is_being_writt
     let [b] = ground.nodes(["b"]).await;
     let hub = Arc::new(Recorder::default());
     hub.held.send_replace(true);
-    let a = Node::over(hub, params("a", &ground.backend, TIMEOUT));
+    let a = Node::over(hub, params("a", &ground.backend, ground.timeout));
     b.knows(1).await;
     within(5, "it knows its epoch", async || {
         a.cluster.status().epoch > Epoch(0)
     })
     .await;
     let epoch = a.cluster.status().epoch;
-    let long_after = Instant::now() + 2 * TIMEOUT;
+    let long_after = Instant::now() + 2 * ground.timeout;
     within(10, "longer than a lease", async || {
         let nodes = b.cluster.nodes().await.unwrap();
         assert_eq!(nodes.len(), 2, "its lease is renewed");

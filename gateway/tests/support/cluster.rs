@@ -1,5 +1,7 @@
 //! What the tests of the cluster share.
 
+#[path = "etcd.rs"]
+pub mod etcd;
 #[path = "ground.rs"]
 pub mod ground;
 #[path = "nodes.rs"]
@@ -10,6 +12,19 @@ pub mod proxy;
 pub mod redis;
 #[path = "subject.rs"]
 pub mod subject;
+
+/// Each function becomes three tests: over memory, over Redis, and over Redis with nodes registered in etcd.
+macro_rules! over_all {
+    ($subject:ident: $($rule:ident),* $(,)?) => {
+        over_both!($subject: $($rule),*);
+        mod etcd {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                super::$rule(super::$subject::etcd().await).await;
+            })*
+        }
+    };
+}
 
 /// Each function becomes two tests: over memory and over Redis.
 macro_rules! over_both {

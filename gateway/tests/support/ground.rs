@@ -5,16 +5,23 @@ use std::time::Duration;
 use wsc_gateway::cluster::memory::MemoryStore;
 use wsc_gateway::cluster::{Backend, RedisParams};
 
+use super::etcd::EtcdServer;
 use super::nodes::{Node, params, within};
 use super::redis::RedisServer;
 
 /// Small, so that a test can wait for the end of a lease.
 pub const TIMEOUT: Duration = Duration::from_millis(1500);
 
+/// The same over etcd, whose leases count in seconds and end half a second late.
+pub const ETCD_TIMEOUT: Duration = Duration::from_secs(4);
+
 /// A backend, and what must live as long as it is used.
 pub struct Ground {
     pub backend: Backend,
     pub server: Option<RedisServer>,
+    pub etcd: Option<EtcdServer>,
+    /// Within what time the dead are gone.
+    pub timeout: Duration,
 }
 
 impl Ground {
@@ -22,6 +29,8 @@ impl Ground {
         Self {
             backend: Backend::Memory(MemoryStore::new()),
             server: None,
+            etcd: None,
+            timeout: TIMEOUT,
         }
     }
 
@@ -31,11 +40,26 @@ impl Ground {
         Self {
             backend,
             server: Some(server),
+            etcd: None,
+            timeout: TIMEOUT,
+        }
+    }
+
+    pub async fn etcd() -> Self {
+        let (redis, etcd) = (Self::redis().await, EtcdServer::start());
+        let Backend::Redis(params) = redis.backend else {
+            unreachable!()
+        };
+        Self {
+            backend: Backend::Etcd(params, etcd.params()),
+            etcd: Some(etcd),
+            timeout: ETCD_TIMEOUT,
+            server: redis.server,
         }
     }
 
     pub fn node(&self, name: &str) -> Node {
-        Node::start(params(name, &self.backend, TIMEOUT))
+        Node::start(params(name, &self.backend, self.timeout))
     }
 
     pub async fn nodes<const N: usize>(&self, names: [&str; N]) -> [Node; N] {

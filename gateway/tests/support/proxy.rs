@@ -1,4 +1,5 @@
-//! `Proxy`: stands between a node and Redis and can wedge what is subscribed: the socket lives and nothing comes through.
+//! `Proxy`: stands between a node and Redis or etcd and can wedge what is subscribed, or cut everything: the socket lives
+//! and nothing comes through.
 
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ pub struct Proxy {
     /// Connections up to this number are wedged if they are subscribed.
     wedged: Arc<watch::Sender<usize>>,
     accepted: Arc<watch::Sender<usize>>,
+    /// As long as it is true nothing passes.
+    cut: Arc<watch::Sender<bool>>,
     _accepting: AbortOnDropHandle<()>,
 }
 
@@ -25,7 +28,8 @@ impl Proxy {
             Arc::new(watch::Sender::new(0)),
             Arc::new(watch::Sender::new(0)),
         );
-        let (limit, count) = (wedged.clone(), accepted.clone());
+        let cut = Arc::new(watch::Sender::new(false));
+        let (limit, count, partition) = (wedged.clone(), accepted.clone(), cut.clone());
         let tasks = TaskTracker::new();
         let accepting = tasks.clone().spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -38,22 +42,36 @@ impl Proxy {
                 let (from_server, to_server) = server.into_split();
                 let subscribed = watch::Sender::new(false);
                 let is_subscribed = subscribed.subscribe();
+                let (up, down) = (partition.clone(), partition.clone());
                 let is_mute = move || *is_subscribed.borrow() && number <= *limit.borrow();
                 tasks.spawn(copy(from_client, to_server, move |bytes| {
                     if bytes.windows(9).any(|word| word == b"SUBSCRIBE") {
                         subscribed.send_replace(true);
                     }
-                    true
+                    !*up.borrow()
                 }));
-                tasks.spawn(copy(from_server, to_client, move |_| !is_mute()));
+                tasks.spawn(copy(from_server, to_client, move |_| {
+                    !is_mute() && !*down.borrow()
+                }));
             }
         });
         Self {
             port,
             wedged,
             accepted,
+            cut,
             _accepting: AbortOnDropHandle::new(accepting),
         }
+    }
+
+    /// From now on nothing passes, in neither direction, on no connection: a partition.
+    pub fn cut(&self) {
+        self.cut.send_replace(true);
+    }
+
+    /// The partition is over. What was said into it is lost, and connections that said something are dead.
+    pub fn mend(&self) {
+        self.cut.send_replace(false);
     }
 
     /// From now on nothing reaches whoever is subscribed; new connections are not concerned.

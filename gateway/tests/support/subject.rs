@@ -10,8 +10,9 @@ use tokio_util::task::TaskTracker;
 use wsc_gateway::cluster::memory::{
     Attached, MemoryAssignments, MemoryBroker, MemoryDirectory, MemoryRegistry, MemoryStore,
 };
+use wsc_gateway::cluster::etcd::{EtcdLink, EtcdRegistry};
 use wsc_gateway::cluster::redis::{
-    RedisAssignments, RedisBroker, RedisDirectory, RedisLink, RedisRegistry,
+    RedisAssignments, RedisBroker, RedisDirectory, RedisLink, RedisRegistry, Shadow,
 };
 use wsc_gateway::cluster::{
     Assignments, Broker, Claim, Directory, Listener, NodeInfo, NodeRegistry, RedisParams,
@@ -19,6 +20,7 @@ use wsc_gateway::cluster::{
 };
 use wsc_gateway::protocol::{Epoch, NodeId};
 
+use super::etcd::EtcdServer;
 use super::nodes::{record, user};
 use super::redis::RedisServer;
 
@@ -44,6 +46,8 @@ pub enum Kind {
 /// An implementation under test.
 pub struct Subject {
     pub kind: Kind,
+    /// Where nodes are registered, if not where everything else is.
+    pub etcd: Option<EtcdServer>,
     pub registry: Arc<dyn NodeRegistry>,
     /// The same registry with leases that soon run out.
     pub hasty: Arc<dyn NodeRegistry>,
@@ -67,6 +71,7 @@ impl Subject {
             broker: Arc::new(MemoryBroker::new(store.clone())),
             assignments: Arc::new(MemoryAssignments::new(store.clone())),
             kind: Kind::Memory(store, Vec::new()),
+            etcd: None,
         }
     }
 
@@ -90,6 +95,28 @@ impl Subject {
             broker: Arc::new(RedisBroker::new(link.clone())),
             assignments: Arc::new(RedisAssignments::new(link)),
             kind: Kind::Redis(server, cancel),
+            etcd: None,
+        }
+    }
+
+    pub async fn etcd() -> Self {
+        let (redis, server) = (Self::redis().await, EtcdServer::start());
+        let Kind::Redis(of_redis, cancel) = &redis.kind else {
+            unreachable!()
+        };
+        let mailbox = Arc::new(Mailbox::default());
+        let shadows = redis_node(of_redis, "shadows", mailbox, cancel).await;
+        let link = EtcdLink::new(&server.params(), "test");
+        let registry = |process, lease| -> Arc<dyn NodeRegistry> {
+            let shadow = Some(Shadow::new(shadows.clone(), lease));
+            Arc::new(EtcdRegistry::of_process(process, link.clone(), shadow, lease))
+        };
+        Self {
+            registry: registry(0, LEASE),
+            hasty: registry(0, SHORT),
+            rivals: [registry(7, LEASE), registry(8, LEASE)],
+            etcd: Some(server),
+            ..redis
         }
     }
 

@@ -81,6 +81,11 @@ pub fn secret_names(gateway: &WebSocketGateway) -> BTreeSet<String> {
         &wsc.security.api_key_secret_ref,
         &wsc.redis.password_secret_ref,
         &wsc.redis.tls.ca_secret_ref,
+        &wsc.distributed.etcd.password_secret_ref,
+        &wsc.distributed.etcd.tls.ca_secret_ref,
+        &wsc.distributed.etcd.tls.cert_secret_ref,
+        &wsc.distributed.etcd.tls.key_secret_ref,
+        &gateway.spec.telemetry.otlp.headers_secret_ref,
     ];
     let mut found: BTreeSet<String> = referred
         .into_iter()

@@ -13,7 +13,7 @@ use crate::cluster::{Claim, ClusterError, NodeInfo, NodeRegistry};
 use crate::protocol::{Epoch, NodeId};
 
 /// How long the last epoch of a name is remembered.
-const MEMORY: Duration = Duration::from_hours(7 * 24);
+pub(super) const MEMORY: Duration = Duration::from_hours(7 * 24);
 
 /// See the module.
 #[derive(Debug)]
@@ -25,11 +25,11 @@ pub struct RedisRegistry {
 
 /// The value of a lease.
 #[derive(Serialize)]
-struct Value<'a> {
+pub(super) struct Value<'a> {
     #[serde(flatten)]
-    info: &'a NodeInfo,
+    pub(super) info: &'a NodeInfo,
     /// Who was given it. By this a process knows a lease of which it has not heard.
-    process: u64,
+    pub(super) process: u64,
 }
 
 impl RedisRegistry {
@@ -181,7 +181,7 @@ impl RedisLink {
     }
 }
 
-fn millis(time: Duration) -> u64 {
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 

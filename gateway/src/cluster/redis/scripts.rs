@@ -75,6 +75,20 @@ return 0
     )
 });
 
+/// KEYS lease, epoch · ARGV `take` or `renew`, epoch, info, lease ms, memory ms. Writes the shadow of a lease that is held
+/// elsewhere. A renewal leaves another epoch's shadow alone and returns 0.
+pub(super) static SHADOW: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r#"
+local lease = redis.call('GET', KEYS[1])
+if ARGV[1] == 'renew' and lease and string.match(lease, '"epoch":(%d+)') ~= ARGV[2] then return 0 end
+redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[5])
+return 1
+"#,
+    )
+});
+
 /// KEYS nodes, lease · ARGV node. Forgets a name whose lease has run out.
 pub(super) static FORGET: LazyLock<Script> = LazyLock::new(|| {
     Script::new(

@@ -2,7 +2,7 @@
 
 use wsc_config::{
     AdminConfig, DrainConfig, GatewayConfig, GatewayMeta, GrpcConfig, HttpConfig, LogConfig,
-    LogFormat, LogLevel, TlsConfig, WscConfig,
+    LogFormat, LogLevel, TelemetryConfig, TlsConfig, WscConfig,
 };
 
 use super::{RedisMode, Rejection};
@@ -16,6 +16,7 @@ pub(super) struct Parts<'a> {
     pub(super) identity: &'a IdentitySpec,
     pub(super) listeners: &'a ListenersSpec,
     pub(super) log_level: LogLevel,
+    pub(super) telemetry: &'a TelemetryConfig,
     pub(super) drain: &'a DrainConfig,
     pub(super) wsc: &'a WscConfig,
 }
@@ -69,6 +70,7 @@ pub(super) fn resolve(parts: &Parts<'_>) -> Result<GatewayConfig, Rejection> {
             level: parts.log_level,
             format: LogFormat::Json,
         },
+        telemetry: parts.telemetry.clone(),
         drain: parts.drain.clone(),
         wsc,
     };

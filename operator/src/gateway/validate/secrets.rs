@@ -1,6 +1,8 @@
 //! Where each key comes from, what it must be, which Secrets must be made, and one digest over what a running gateway
 //! cannot take over.
 
+mod further;
+
 use std::collections::BTreeMap;
 
 use wsc_config::{SecretKeyRef, WscConfig};
@@ -90,6 +92,7 @@ pub(super) fn plan(input: &Dereferenced) -> Result<SecretPlan, Rejection> {
     planner.encryption()?;
     let (redis, redis_digest) = planner.redis()?;
     planner.listeners()?;
+    planner.further()?;
     Ok(SecretPlan {
         mounted: planner.mounted,
         redis,
