@@ -45,7 +45,7 @@ impl Phase {
     }
 }
 
-/// How it stands with Redis.
+/// How it stands with Redis, or etcd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RedisState {
@@ -77,6 +77,13 @@ pub struct Readiness {
     pub phase: Phase,
     /// Redis.
     pub redis: RedisState,
+    /// etcd; nothing where nodes are not registered there. Down alone is no reason to send clients elsewhere: what was
+    /// granted holds until it runs out, and then the node leaves the cluster.
+    pub etcd: Option<RedisState>,
+    /// Whether a newer process has this node's name.
+    pub fenced: bool,
+    /// What is wrong, a line each.
+    pub problems: Vec<String>,
 }
 
 /// What `/status` says; the operator reads it to write the resource's status.
@@ -96,6 +103,13 @@ pub struct NodeStatus {
     pub remaining: u64,
     /// Redis.
     pub redis: RedisState,
+    /// etcd; left out where nodes are not registered there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<RedisState>,
+    /// Whether a newer process has this node's name.
+    pub fenced: bool,
+    /// What is wrong, a line each.
+    pub problems: Vec<String>,
     /// The other live nodes.
     pub peers: Vec<String>,
     /// How the last change of the configuration went.

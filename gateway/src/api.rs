@@ -11,6 +11,7 @@ mod http;
 mod node;
 mod serve;
 mod service;
+mod traced;
 
 pub use calls::ApiContext;
 pub use groups::{GroupCallError, GroupCalls, GroupSendOutcome};

@@ -37,6 +37,7 @@ use crate::revocation::RevocationDesk;
 use crate::security::{ApiKeyGuard, FetchedKeys, Sealer};
 use crate::service::{Event, EventFilterError, Service, Statistics};
 use crate::settings::{Secrets, Settings, SettingsError};
+use crate::telemetry::traces::TraceError;
 use crate::telemetry::{BuildInfo, Instruments, Metrics};
 use crate::tls::TlsListeners;
 use crate::transport::{UpgradeState, accept_forever, upgrade_router};
@@ -68,6 +69,9 @@ pub enum StartError {
     /// A handler waits for an event that there is not.
     #[error("events")]
     Event(#[from] EventFilterError),
+    /// Traces cannot be sent as configured.
+    #[error("traces")]
+    Traces(#[from] TraceError),
     /// A thread cannot be had.
     #[error("threads")]
     Thread(#[source] std::io::Error),
@@ -92,6 +96,7 @@ pub struct Gateway {
     hub: Arc<Hub>,
     cluster: Cluster,
     groups: Groups,
+    delivery: Delivery,
     service: Arc<Service>,
     phase: watch::Sender<Phase>,
     /// Handshakes under way when the acceptor ended are refused.
@@ -142,6 +147,9 @@ impl Gateway {
         } = share(&config, params, (&hub, &service), &live, (&tasks, &running));
         let ground = (hub.clone(), cluster.clone());
         let refusing = Arc::new(AtomicBool::new(false));
+        let tracer = options.tracer(&config, (&tasks, &running))?;
+        cluster.trace_with(tracer.clone());
+        let instruments = instruments.with_tracer(tracer);
         instruments.apply(&config.wsc.performance);
         let desk = RevocationDesk::start(ground, &tasks, &running);
         if let Some(jwks) = jwks {
@@ -189,6 +197,7 @@ impl Gateway {
             hub,
             cluster,
             groups,
+            delivery,
             service,
             phase: watch::Sender::new(Phase::Starting),
             refusing,

@@ -26,8 +26,9 @@ pub struct Arguments {
     /// The configuration file (YAML). Without one, defaults and the environment (`WSC__WSC__NODE_PORT=9000`) hold.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A directory with the files jwt-key, api-key, encryption-key and redis-password, each also with -previous and the
-    /// like behind it; missing ones are not configured.
+    /// A directory with the files jwt-key, api-key and encryption-key, each also with -previous and the like behind it,
+    /// redis-password, redis-ca, etcd-password, etcd-ca, etcd-cert, etcd-key and otlp-headers; missing ones are not
+    /// configured.
     #[arg(long, global = true, value_name = "DIR")]
     secrets_dir: Option<PathBuf>,
     /// Sets one key over file and environment, as often as needed: --set wsc.nodePort=9000

@@ -34,8 +34,8 @@ pub use backend::Listener;
 pub use interest::Interest;
 pub use node::Cluster;
 pub use params::{
-    Address, Backend, ClusterParams, EtcdParams, EtcdTls, Password, RedisParams, RedisTls, Sentinels,
-    Topology,
+    Address, Backend, ClusterParams, EtcdParams, EtcdTls, Password, RedisParams, RedisTls,
+    Sentinels, Topology,
 };
 pub use presence::{Place, PlaceError, Presence, PresenceBook};
 pub use shared::View;

@@ -26,7 +26,8 @@ use wsc_config::{Acceptance, WscConfig};
 use crate::cluster::{Cluster, ClusterError, ForwardReport};
 use crate::hub::{Hub, unix_millis};
 use crate::log::{AckState, Append, Log, MemoryLog, RedisLog, Retention};
-use crate::protocol::{GroupId, LogId, Parcel, Position, UserId};
+use crate::protocol::{GroupId, LogId, Parcel, Position, TraceContext, UserId};
+use crate::telemetry::traces::{self, Kind};
 
 use audit::Audit;
 use clerk::{Clerk, Job};
@@ -154,6 +155,19 @@ impl Delivery {
     /// Hands in a message; waits at most until the deadline for room. The report is called in any case. Messages handed
     /// in one after the other are stored in that order.
     pub async fn submit(&self, submission: Submission, deadline: Instant) {
+        self.submit_as(submission, traces::current(), deadline)
+            .await;
+    }
+
+    /// The same as part of this span.
+    pub async fn submit_as(
+        &self,
+        submission: Submission,
+        trace: Option<TraceContext>,
+        deadline: Instant,
+    ) {
+        let tracer = self.0.cluster.tracer();
+        let span = tracer.span("wsc.log.append", Kind::Internal, trace);
         let kib = u32::try_from(submission.append.json.len() / 1024 + 1)
             .unwrap_or(QUEUE_KIB)
             .min(QUEUE_KIB);
@@ -162,10 +176,20 @@ impl Delivery {
             Some((room, self.0.queue.reserve().await.ok()?))
         });
         match room.await {
-            Ok(Some((room, place))) => place.send(Job { submission, room }),
+            Ok(Some((room, place))) => place.send(Job {
+                submission,
+                room,
+                trace,
+                span,
+            }),
             Ok(None) => (submission.report)(Err(ClusterError::Disconnected)),
             Err(_) => (submission.report)(Err(ClusterError::Busy)),
         }
+    }
+
+    /// How many messages wait to be stored.
+    pub fn waiting(&self) -> u64 {
+        (self.0.queue.max_capacity() - self.0.queue.capacity()) as u64
     }
 
     /// Takes a recipient's word for a message in the recipient's own inbox, and passes it on to the message's sender.

@@ -59,6 +59,11 @@ pub struct ShardHandle {
 }
 
 impl ShardHandle {
+    /// How many commands wait.
+    pub fn waiting(&self) -> u64 {
+        (self.commands.max_capacity() - self.commands.capacity()) as u64
+    }
+
     /// The shard's counters.
     pub fn stats(&self) -> &ShardStats {
         &self.stats

@@ -16,6 +16,7 @@ mod position;
 pub mod proto;
 pub mod reference;
 mod resume;
+mod trace;
 
 pub use codec::{Codec, CodecError, Codecs, FrameCodec, Payload, Written};
 pub use compression::Compression;
@@ -27,3 +28,4 @@ pub use message::{Message, MessageBody, Priority, RawJson, Sender, Target};
 pub use parcel::Parcel;
 pub use position::{LogId, Mark, Position, PositionError};
 pub use resume::Resume;
+pub use trace::{Parent, TraceContext};

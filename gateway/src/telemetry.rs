@@ -8,6 +8,7 @@ mod logs;
 mod metrics;
 mod sampled;
 mod slow;
+pub mod traces;
 
 pub use collector::{MetricsSource, NodeState};
 pub use logs::{LogError, LogHandle, LogSettings, init_logs};

@@ -163,8 +163,14 @@ pub(super) const KEYS: &[(&str, Fate)] = &[
         "wsc.etcd.endpoints",
         To("wsc.distributed.etcd.endpoints", Addresses),
     ),
-    ("wsc.etcd.username", To("wsc.distributed.etcd.username", Same)),
-    ("wsc.etcd.keyprefix", To("wsc.distributed.etcd.keyPrefix", Same)),
+    (
+        "wsc.etcd.username",
+        To("wsc.distributed.etcd.username", Same),
+    ),
+    (
+        "wsc.etcd.keyprefix",
+        To("wsc.distributed.etcd.keyPrefix", Same),
+    ),
     ("wsc.etcd.dialtimeout", Left(POOL_OF_ETCD)),
     (
         "wsc.group.groupcacheexpire",

@@ -9,11 +9,11 @@ use derive_setters::Setters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{EtcdConfig, Seconds};
 use crate::check::join;
 use crate::closed::closed;
 use crate::problems::Problems;
 use crate::schema::{self, Rule, seconds};
+use crate::{EtcdConfig, Seconds};
 
 closed! {
     /// Where nodes register themselves and look for their peers.

@@ -14,8 +14,7 @@ use crate::load::{ConfigError, Layers};
 use crate::problems::Problems;
 use crate::{
     AdminConfig, DrainConfig, GrpcConfig, HttpConfig, LogConfig, NodeDiscovery, TelemetryConfig,
-    TlsConfig,
-    WscConfig, schema,
+    TlsConfig, WscConfig, schema,
 };
 
 /// Everything a gateway is told.

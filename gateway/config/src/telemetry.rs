@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::closed::closed;
 use crate::schema;
-use crate::{SecretKeyRef, Seconds};
+use crate::{Seconds, SecretKeyRef};
 
 closed! {
     /// How a collector is spoken to.
@@ -33,7 +33,10 @@ pub struct TelemetryConfig {
 #[schemars(transform = schema::kubernetes)]
 pub struct OtlpConfig {
     /// The collector, `http://host:port` or `https://host:port`. Empty: no traces, and no cost.
-    #[schemars(length(max = 300), regex(pattern = r"^(https?://[A-Za-z0-9_.:\[\]-]+/?)?$"))]
+    #[schemars(
+        length(max = 300),
+        regex(pattern = r"^(https?://[A-Za-z0-9_.:\[\]-]+/?)?$")
+    )]
     pub endpoint: String,
     /// How the collector is spoken to: `grpc`.
     pub protocol: OtlpProtocol,

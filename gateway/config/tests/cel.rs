@@ -325,7 +325,9 @@ fn wrong_together() -> Vec<(Value, &'static str)> {
             "wsc.distributed.etcd.username",
         ),
         (
-            distributed(json!({"etcd": {"tls": {"certSecretRef": {"name": "etcd", "key": "tls.crt"}}}})),
+            distributed(
+                json!({"etcd": {"tls": {"certSecretRef": {"name": "etcd", "key": "tls.crt"}}}}),
+            ),
             "wsc.distributed.etcd.tls.certSecretRef",
         ),
         (json!({"drain": {"window": "56s"}}), "drain.deadline"),

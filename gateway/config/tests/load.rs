@@ -275,7 +275,8 @@ fn a_cluster_by_redis_needs_a_redis() {
         lines[0].starts_with("wsc.redis.host: must name the Redis"),
         "{lines:?}"
     );
-    let etcd = "wsc: {distributed: {enabled: true, nodeDiscovery: etcd, etcd: {endpoints: [e:2379]}}}";
+    let etcd =
+        "wsc: {distributed: {enabled: true, nodeDiscovery: etcd, etcd: {endpoints: [e:2379]}}}";
     let lines = told(etcd, &[], &[]);
     assert!(
         lines[0].contains("nodeDiscovery `etcd` needs"),

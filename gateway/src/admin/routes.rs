@@ -33,8 +33,19 @@ async fn livez(State(source): Source) -> Response {
 
 async fn readyz(State(source): Source) -> Response {
     let readiness = source.readiness();
-    let checks = json!({ "phase": readiness.phase, "redis": readiness.redis });
-    let body = json!({ "ready": readiness.ready, "checks": checks });
+    let mut checks = json!({
+        "phase": readiness.phase,
+        "redis": readiness.redis,
+        "fenced": readiness.fenced,
+    });
+    if let (Some(etcd), Some(checks)) = (readiness.etcd, checks.as_object_mut()) {
+        checks.insert("etcd".to_owned(), json!(etcd));
+    }
+    let body = json!({
+        "ready": readiness.ready,
+        "checks": checks,
+        "problems": readiness.problems,
+    });
     (yes_or_unavailable(readiness.ready), Json(body)).into_response()
 }
 

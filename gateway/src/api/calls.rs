@@ -17,6 +17,7 @@ use super::groups::GroupCalls;
 use super::service::{LogFrom, LogQuery, MessageService, RevokeTarget};
 use crate::protocol::{Disconnect, GroupId, Position, UserId};
 use crate::security::{ApiKeyGuard, MAX_TOKEN_ID_BYTES};
+use crate::telemetry::traces::{self, Span};
 use crate::telemetry::{ApiCall, ApiKind, ApiMethod, ApiOutcome, Instruments};
 
 /// The most recipients of one call.
@@ -58,6 +59,15 @@ impl ApiContext {
         work: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
         let started = Instant::now();
+        let tracer = self.instruments.tracer();
+        let mut span = tracer.enter(method.span(), traces::Kind::Server, traces::caller());
+        let context = span.as_ref().map(Span::context);
+        let work = async {
+            match context {
+                Some(context) => traces::within(context, work).await,
+                None => work.await,
+            }
+        };
         // Nothing of the work is looked at after a panic: its future is dropped whole.
         let caught = AssertUnwindSafe(work).catch_unwind();
         let result = match tokio::time::timeout(self.deadline, caught).await {
@@ -72,6 +82,12 @@ impl ApiContext {
             Ok(_) => ApiOutcome::Ok,
             Err(fault) => fault.code.outcome(),
         };
+        if let Some(span) = &mut span {
+            span.word("wsc.api", api.as_str());
+            if outcome != ApiOutcome::Ok {
+                span.failed(outcome.as_str());
+            }
+        }
         self.count(
             &ApiCall {
                 api,

@@ -21,6 +21,7 @@ use wsc_proto::v1::wsc_service_server::WscServiceServer;
 pub use serve::serve_grpc;
 
 use super::calls::ApiContext;
+use super::traced::traced;
 use groups::GrpcGroups;
 use service::GrpcApi;
 
@@ -78,7 +79,8 @@ pub async fn grpc_routes(
     let guarded = Routes::new(service)
         .add_service(groups)
         .into_axum_router()
-        .layer(from_fn_with_state(context, guard::judge));
+        .layer(from_fn_with_state(context.clone(), guard::judge))
+        .layer(from_fn_with_state(context, traced));
     let (reporter, health_service) = health_reporter();
     let health = GrpcHealth(reporter);
     health.not_serving().await;

@@ -15,12 +15,14 @@ mod sessions;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post, put};
 
 pub use openapi::openapi_json;
 
 use super::calls::ApiContext;
 use super::fault::{Fault, FaultCode};
+use super::traced::traced;
 
 /// Every route, `/openapi.json` included.
 pub fn http_router(context: ApiContext) -> Router {
@@ -56,6 +58,7 @@ pub fn http_router(context: ApiContext) -> Router {
         .route("/openapi.json", get(document))
         .method_not_allowed_fallback(no_method)
         .fallback(no_path)
+        .layer(from_fn_with_state(context.clone(), traced))
         .with_state(context)
 }
 

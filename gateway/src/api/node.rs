@@ -22,11 +22,14 @@ use crate::delivery::{Accepted, Delivery, Route, Submission, awaited};
 use crate::group::Groups;
 use crate::hub::{Hub, KickWhom, Outgoing, unix_millis};
 use crate::log::{Append, Entry, Record};
-use crate::protocol::{LogId, Message, MessageBody, Position, Sender, Target, UserId, json};
+use crate::protocol::{
+    LogId, Message, MessageBody, Parcel, Position, Sender, Target, UserId, json,
+};
 use crate::revocation::RevocationDesk;
 use crate::security::{Revocation, Revoked};
 use crate::session::decide::possible;
 use crate::settings::Settings;
+use crate::telemetry::traces;
 
 /// The most recipients of one call.
 const RECIPIENTS_MAX: usize = 1000;
@@ -213,7 +216,7 @@ impl NodeApi {
 
     /// Delivers a message to whoever is connected.
     async fn hand_over(&self, user: UserId, json: Bytes, deadline: Instant) -> Sent {
-        let outgoing = Outgoing::new(json.into());
+        let outgoing = Outgoing::new(parcel(json));
         let delivered = self.hub.deliver(std::slice::from_ref(&user), &outgoing);
         let local_sessions = delivered.await.into_iter().sum();
         let users = vec![user.clone()];
@@ -247,7 +250,7 @@ impl NodeApi {
                 nodes: self.cluster.status().peers.len(),
             });
         }
-        let outgoing = Outgoing::new(json.into());
+        let outgoing = Outgoing::new(parcel(json));
         let local_sessions = self.hub.broadcast(&outgoing).await;
         let report = self
             .forward(room_by(), |report| Forward::Broadcast {
@@ -516,6 +519,14 @@ fn check(message: &ApiMessage) -> Result<(), ServiceError> {
             problem: error.to_string(),
         }),
         Some(Ok(_)) | None => Ok(()),
+    }
+}
+
+/// A message as part of the call it comes from.
+fn parcel(json: Bytes) -> Parcel {
+    Parcel {
+        trace: traces::current(),
+        ..Parcel::from(json)
     }
 }
 

@@ -4,14 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use wsc_config::{EtcdConfig, GatewayConfig, MessageRouting, NodeDiscovery, RedisConfig};
 
 use super::Addresses;
 use crate::cluster::memory::MemoryStore;
 use crate::cluster::routing::{Balance, Policy};
 use crate::cluster::{
-    Address, Backend, ClusterParams, EtcdParams, EtcdTls, Password, RedisParams, RedisTls, Sentinels,
-    Topology,
+    Address, Backend, ClusterParams, EtcdParams, EtcdTls, Password, RedisParams, RedisTls,
+    Sentinels, Topology,
 };
 use crate::hub::MAX_SHARDS;
 use crate::jwks::{FetchError, JwksKeeper};
@@ -20,6 +22,7 @@ use crate::security::{FetchedKeys, SealKeys, Sealer};
 use crate::service::Extensions;
 use crate::settings::{Secrets, Settings, SettingsError};
 use crate::telemetry::Instruments;
+use crate::telemetry::traces::{TraceError, TraceSettings, Tracer};
 use crate::tls::{TlsListeners, TlsPairs};
 
 /// The particulars of one process.
@@ -81,6 +84,17 @@ impl Options {
     pub(super) fn seal_keys(&self, config: &GatewayConfig) -> Result<SealKeys, SettingsError> {
         self.secrets
             .seal_keys(config.wsc.security.enable_encryption)
+    }
+
+    pub(super) fn tracer(
+        &self,
+        config: &GatewayConfig,
+        (tasks, cancel): (&TaskTracker, &CancellationToken),
+    ) -> Result<Tracer, TraceError> {
+        let headers = self.secrets.otlp_headers.as_deref();
+        let settings = TraceSettings::new(config, &self.node, headers)?;
+        let start = |settings| Tracer::start(settings, tasks, cancel.child_token());
+        Ok(settings.map(start).unwrap_or_default())
     }
 
     pub(super) fn codecs(&self) -> Result<Arc<Codecs>, CodecError> {

@@ -12,9 +12,11 @@ use tokio::sync::{Notify, watch};
 use super::Gateway;
 use crate::admin::{AdminSource, NodeStatus, Phase, Readiness, RedisState, ReloadStatus};
 use crate::cluster::{Cluster, ClusterStats, Link};
+use crate::delivery::Delivery;
 use crate::group::{GroupStats, Groups};
-use crate::hub::{Hub, StatsSnapshot};
+use crate::hub::{Hub, ShardHandle, StatsSnapshot};
 use crate::security::FetchedKeys;
+use crate::telemetry::traces::TraceCounts;
 use crate::telemetry::{Instruments, Metrics, MetricsSource, NodeState};
 
 /// A shard whose timer has not turned for so long is stuck.
@@ -25,6 +27,7 @@ pub(super) struct View {
     hub: Arc<Hub>,
     cluster: Cluster,
     groups: Groups,
+    delivery: Delivery,
     phase: watch::Receiver<Phase>,
     drain_requested: Arc<Notify>,
     metrics: OnceLock<Metrics>,
@@ -46,6 +49,7 @@ impl View {
             hub: gateway.hub.clone(),
             cluster: gateway.cluster.clone(),
             groups: gateway.groups.clone(),
+            delivery: gateway.delivery.clone(),
             phase: gateway.phase(),
             drain_requested: gateway.drain_requested.clone(),
             metrics: OnceLock::new(),
@@ -62,10 +66,58 @@ impl View {
         let _set = self.metrics.set(metrics);
     }
 
+    fn etcd(&self) -> Option<RedisState> {
+        let etcd = self.cluster.status().etcd?;
+        Some(match etcd.down {
+            None => RedisState::Up,
+            Some(_) => RedisState::Down,
+        })
+    }
+
+    fn judges_tokens(&self) -> bool {
+        let fetched = self.fetched.as_ref();
+        fetched.is_none_or(|keys| keys.current().is_some())
+    }
+
+    /// What is wrong, a line each.
+    fn problems(&self) -> Vec<String> {
+        let (cluster, phase) = (self.cluster.status(), *self.phase.borrow());
+        let mut problems = Vec::new();
+        match phase {
+            Phase::Serving => {}
+            Phase::Starting | Phase::Draining | Phase::Stopped => {
+                problems.push(format!("phase: the node is {}", phase.as_str()));
+            }
+        }
+        if let Some(epoch) = cluster.fenced {
+            problems.push(format!(
+                "fenced: a process with the newer epoch {epoch} has this node's name"
+            ));
+        }
+        if let Link::Down { since, last_error } = &cluster.link {
+            let seconds = since.elapsed().as_secs();
+            problems.push(format!(
+                "cluster: not part of it for {seconds} s: {last_error}"
+            ));
+        }
+        if let Some((since, said)) = cluster.etcd.and_then(|etcd| etcd.down) {
+            let seconds = since.elapsed().as_secs();
+            problems.push(format!("etcd: down for {seconds} s: {said}"));
+        }
+        if !self.judges_tokens() {
+            problems.push("tokens: no keys could be fetched yet to judge them by".to_owned());
+        }
+        problems
+    }
+
     fn redis(&self) -> RedisState {
-        match self.cluster.status().link {
+        let cluster = self.cluster.status();
+        // With nodes registered in etcd a node can be out of the cluster through no fault of Redis.
+        let elsewhere = cluster.etcd.is_some_and(|etcd| etcd.down.is_some());
+        match cluster.link {
             Link::Alone => RedisState::None,
             Link::Up => RedisState::Up,
+            Link::Down { .. } if elsewhere && cluster.connected => RedisState::Up,
             Link::Down { .. } => RedisState::Down,
         }
     }
@@ -88,17 +140,19 @@ impl AdminSource for View {
 
     fn readiness(&self) -> Readiness {
         let (phase, redis) = (*self.phase.borrow(), self.redis());
-        let fenced = self.cluster.status().fenced.is_some();
+        let cluster = self.cluster.status();
+        let fenced = cluster.fenced.is_some();
+        let linked = !matches!(cluster.link, Link::Down { .. });
         // Who could judge no token has no use for clients: the pods from before a rollout still know the last keys.
-        let judges = self
-            .fetched
-            .as_ref()
-            .is_none_or(|keys| keys.current().is_some());
-        let ready = phase == Phase::Serving && redis != RedisState::Down && !fenced && judges;
+        let judges = self.judges_tokens();
+        let ready = phase == Phase::Serving && linked && !fenced && judges;
         Readiness {
             ready,
             phase,
             redis,
+            etcd: self.etcd(),
+            fenced,
+            problems: self.problems(),
         }
     }
 
@@ -120,6 +174,9 @@ impl AdminSource for View {
                 0
             },
             redis: self.redis(),
+            etcd: self.etcd(),
+            fenced: cluster.fenced.is_some(),
+            problems: self.problems(),
             peers: cluster
                 .peers
                 .iter()
@@ -149,6 +206,8 @@ impl MetricsSource for View {
             ready: self.readiness().ready,
             draining: *self.phase.borrow() == Phase::Draining,
             redis_up: (redis != RedisState::None).then_some(redis == RedisState::Up),
+            etcd_up: self.etcd().map(|etcd| etcd == RedisState::Up),
+            fenced: self.cluster.status().fenced.is_some(),
             nodes: self.cluster.status().peers.len() as u64 + 1,
         }
     }
@@ -165,5 +224,18 @@ impl MetricsSource for View {
         let enabled = self.groups.settings().rules.enabled;
         let local = self.hub.groups().index().len() as u64;
         enabled.then_some((local, self.groups.stats()))
+    }
+
+    fn queues(&self) -> Vec<(&'static str, u64)> {
+        let shards = self.hub.shards().iter().map(ShardHandle::waiting).sum();
+        let mut queues = vec![("shards", shards), ("log", self.delivery.waiting())];
+        if self.redis() != RedisState::None {
+            queues.extend(self.cluster.queues());
+        }
+        queues
+    }
+
+    fn traces(&self) -> Option<&TraceCounts> {
+        self.instruments.tracer().counts()
     }
 }

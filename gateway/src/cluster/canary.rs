@@ -48,7 +48,7 @@ impl Canary {
         let reason = match timeout(Self::DEADLINE, self.round_trip(number)).await {
             Ok(Ok(())) => {
                 let millis = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-                self.shared.stats.canary_ms.store(millis, Relaxed);
+                self.shared.stats.canary_came(millis);
                 return;
             }
             Ok(Err(error)) => describe(&error),

@@ -76,6 +76,11 @@ pub(super) fn courier(
 }
 
 impl Counter {
+    /// How much work waits.
+    pub(super) fn waiting(&self) -> u64 {
+        (self.queue.max_capacity() - self.queue.capacity()) as u64
+    }
+
     /// Waits for room until the deadline; the report is called in any case.
     pub(super) async fn hand_in(&self, work: Forward, deadline: Instant) {
         if let Err(error) = self.shared.check() {

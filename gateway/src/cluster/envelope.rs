@@ -11,7 +11,9 @@ use wsc_proto::cluster::{
 
 use super::shared::Identity;
 use crate::group::{Change, Generation, What};
-use crate::protocol::{Epoch, GroupId, Mark, NodeId, Parcel, Position, SessionId, UserId};
+use crate::protocol::{
+    Epoch, GroupId, Mark, NodeId, Parcel, Position, SessionId, TraceContext, UserId,
+};
 
 /// What a peer wants of this node, ready to be done in order.
 #[derive(Debug)]
@@ -153,8 +155,20 @@ fn unpack(deliver: Deliver) -> Option<(Vec<UserId>, Parcel)> {
         None => None,
         Some(mark) => Some(read_mark(&mark)?),
     };
-    let json = deliver.json;
-    Some((users(&deliver.users)?, Parcel { json, mark }))
+    let (trace, json) = (read_trace(&deliver.trace), deliver.json);
+    Some((users(&deliver.users)?, Parcel { json, mark, trace }))
+}
+
+/// Bytes that are no trace are no reason to lose the message.
+fn read_trace(bytes: &[u8]) -> Option<TraceContext> {
+    let (trace, span) = bytes.split_at_checked(16)?;
+    TraceContext::of_ids(trace, span)
+}
+
+fn write_trace(trace: &TraceContext) -> Bytes {
+    [trace.trace.as_slice(), trace.span.as_slice()]
+        .concat()
+        .into()
 }
 
 fn read_mark(mark: &cluster::Mark) -> Option<Mark> {
@@ -215,6 +229,7 @@ fn pack<'a>(users: impl IntoIterator<Item = &'a UserId>, parcel: &Parcel, trip: 
         mark: parcel.mark.as_ref().map(write_mark),
         again: trip == Trip::Again,
         group: String::new(),
+        trace: parcel.trace.as_ref().map(write_trace).unwrap_or_default(),
     }
 }
 
@@ -318,6 +333,24 @@ mod tests {
             };
             let opened = open(group_change(&me, &change)).unwrap();
             assert!(matches!(opened.content, Content::GroupChange(read) if read == change));
+        }
+    }
+
+    #[test]
+    fn a_traced_message_takes_its_span_along_and_what_is_no_trace_is_passed_over() {
+        let me = Identity::new(NodeId::new("a"), String::new(), Epoch(7));
+        let sent = Parcel {
+            trace: TraceContext::of_ids(&[1; 16], &[2; 8]),
+            ..Parcel::from(Bytes::from_static(b"{}"))
+        };
+        let Some(Content::Task(Task::Broadcast(got))) =
+            open(deliver(&me, [], &sent)).map(|opened| opened.content)
+        else {
+            panic!("a broadcast");
+        };
+        assert_eq!(got, sent);
+        for odd in [0, 1, 16, 23, 25] {
+            assert_eq!(read_trace(&vec![1; odd]), None);
         }
     }
 

@@ -3,7 +3,8 @@
 //! Starting it never fails and never waits: a backend that is away is a state, not an error, and heals by itself. It
 //! composes the tasks (writer, courier, keeper, reaper, canary, inbound) and owns no logic of its own.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -30,6 +31,7 @@ use super::{
     LocalNode, NodeInfo, OnlinePage, PresenceBook, SessionChange, SessionRecord,
 };
 use crate::protocol::{Epoch, GroupId, NodeId, UserId};
+use crate::telemetry::traces::{Kind, Tracer};
 
 /// See the module.
 #[derive(Clone)]
@@ -42,6 +44,7 @@ struct Inner {
     counter: Counter,
     offices: Offices,
     leave: mpsc::Sender<oneshot::Sender<Result<(), ClusterError>>>,
+    tracer: OnceLock<Tracer>,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -148,6 +151,7 @@ impl Cluster {
             counter,
             offices,
             leave,
+            tracer: OnceLock::new(),
         }))
     }
 
@@ -167,7 +171,27 @@ impl Cluster {
         if self.0.backing.broker.alone() {
             return work.report_nobody();
         }
+        let work = traced(self.tracer(), work);
         self.0.counter.hand_in(work, deadline).await;
+    }
+
+    /// Traces what is handed to other nodes from now on. Called once, at the start.
+    pub fn trace_with(&self, tracer: Tracer) {
+        let _set = self.0.tracer.set(tracer);
+    }
+
+    /// What traces; off unless [`Cluster::trace_with`] was called.
+    pub fn tracer(&self) -> &Tracer {
+        self.0.tracer.get_or_init(Tracer::default)
+    }
+
+    /// How much waits, by queue: work for other nodes, and session changes for the directory.
+    pub fn queues(&self) -> [(&'static str, u64); 2] {
+        let directory = self.stats().directory_queue.load(Relaxed);
+        [
+            ("cluster_out", self.0.counter.waiting()),
+            ("directory", directory),
+        ]
     }
 
     /// How this node stands now.
@@ -316,6 +340,31 @@ impl Cluster {
         };
         timeout(Self::FAREWELL, farewell).await.unwrap_or(Err(late))
     }
+}
+
+/// The hand-over to other nodes is a span of its own, which theirs are part of; it ends when they have taken the message.
+fn traced(tracer: &Tracer, mut work: Forward) -> Forward {
+    let (parcel, report) = match &mut work {
+        Forward::Users { parcel, report, .. }
+        | Forward::Group { parcel, report, .. }
+        | Forward::Broadcast { parcel, report } => (parcel, report),
+        Forward::KickUser { .. } | Forward::KickSession { .. } | Forward::GroupChanged { .. } => {
+            return work;
+        }
+    };
+    if let Some(mut span) = tracer.span("wsc.cluster.publish", Kind::Producer, parcel.trace) {
+        parcel.trace = Some(span.context());
+        let told = std::mem::replace(report, Box::new(drop));
+        *report = Box::new(move |outcome| {
+            match &outcome {
+                Ok(nodes) => span.number("wsc.nodes", nodes.iter().sum::<usize>() as u64),
+                Err(error) => span.failed(error.label()),
+            }
+            drop(span);
+            told(outcome);
+        });
+    }
+    work
 }
 
 fn shared(params: &ClusterParams) -> Shared {

@@ -198,6 +198,7 @@ impl Shared {
             epoch: self.identity.epoch(),
             node: self.identity.node.clone(),
             fenced: view.fenced,
+            connected: self.wire.generation().is_some(),
             etcd: None,
         }
     }

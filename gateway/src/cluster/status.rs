@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::etcd::EtcdHealth;
@@ -36,6 +38,8 @@ pub struct ClusterStatus {
     pub epoch: Epoch,
     /// This node.
     pub node: NodeId,
+    /// Whether there is a connection to Redis, whatever else keeps this node from being part of the cluster.
+    pub connected: bool,
     /// How etcd answered last, where nodes are registered there.
     pub etcd: Option<EtcdHealth>,
     /// The newer epoch that holds this node's name, if there is one: this process should end.
@@ -66,6 +70,10 @@ pub struct ClusterStats {
     pub returns_dropped: AtomicU64,
     /// Round trip of the last canary in milliseconds.
     pub canary_ms: AtomicU64,
+    /// When the last one came around, in milliseconds since `began`.
+    pub canary_at_ms: AtomicU64,
+    /// When counting began.
+    pub began: Began,
     /// Canaries that did not come back.
     pub canaries_lost: AtomicU64,
     /// Work for other nodes that failed, by [`ClusterError::CAUSES`].
@@ -84,7 +92,30 @@ pub struct ClusterStats {
     pub reaped: AtomicU64,
 }
 
+/// A moment that is now by default.
+#[derive(Clone, Copy, Debug)]
+pub struct Began(Instant);
+
+impl Default for Began {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
 impl ClusterStats {
+    /// A canary came around now, in so many milliseconds.
+    pub(super) fn canary_came(&self, millis: u64) {
+        self.canary_ms.store(millis, Relaxed);
+        let at = u64::try_from(self.began.0.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.canary_at_ms.store(at, Relaxed);
+    }
+
+    /// How long ago the last canary came around, or since the start.
+    pub fn canary_age(&self) -> Duration {
+        let at = Duration::from_millis(self.canary_at_ms.load(Relaxed));
+        self.began.0.elapsed().saturating_sub(at)
+    }
+
     pub(super) fn failed(&self, error: &ClusterError) {
         if let Some(counter) = self.failures.get(error.cause()) {
             counter.fetch_add(1, Relaxed);

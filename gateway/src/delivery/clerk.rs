@@ -17,7 +17,8 @@ use super::{Accepted, AckRules, Delivery, Route, Submission};
 use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport};
 use crate::hub::{Hub, Outgoing, unix_millis};
 use crate::log::{Append, Appended};
-use crate::protocol::{LogId, Mark, Parcel};
+use crate::protocol::{LogId, Mark, Parcel, TraceContext};
+use crate::telemetry::traces::Span;
 
 /// Messages of one batch: what one script call handles without holding Redis for long.
 const BATCH: usize = 128;
@@ -26,7 +27,13 @@ const BATCH: usize = 128;
 pub(super) struct Job {
     pub(super) submission: Submission,
     pub(super) room: OwnedSemaphorePermit,
+    /// The span it comes from, and that of storing it, if it is traced.
+    pub(super) trace: Option<TraceContext>,
+    pub(super) span: Option<Span>,
 }
+
+/// A message without its room.
+type Taken = (Submission, Option<TraceContext>, Option<Span>);
 
 /// See the module.
 pub(super) struct Clerk {
@@ -48,7 +55,7 @@ impl Clerk {
             }
             let (batch, rooms): (Vec<_>, Vec<_>) = batch
                 .drain(..)
-                .map(|job| (job.submission, job.room))
+                .map(|job| ((job.submission, job.trace, job.span), job.room))
                 .unzip();
             self.store(batch).await;
             drop(rooms);
@@ -59,9 +66,9 @@ impl Clerk {
         }
     }
 
-    async fn store(&self, mut batch: Vec<Submission>) {
+    async fn store(&self, mut batch: Vec<Taken>) {
         let mut by_log: HashMap<LogId, Vec<usize>> = HashMap::new();
-        for (index, submission) in batch.iter().enumerate() {
+        for (index, (submission, ..)) in batch.iter().enumerate() {
             by_log
                 .entry(submission.log.clone())
                 .or_default()
@@ -71,7 +78,10 @@ impl Clerk {
         let appends: Vec<Vec<Append>> = groups
             .iter()
             .map(|(_, indexes)| {
-                let of = |index: &usize| batch.get(*index).map(|found| found.append.clone());
+                let of = |index: &usize| {
+                    let (submission, ..) = batch.get(*index)?;
+                    Some(submission.append.clone())
+                };
                 indexes.iter().filter_map(of).collect()
             })
             .collect();
@@ -89,14 +99,21 @@ impl Clerk {
                 }
             }
         }
-        for (index, submission) in batch.drain(..).enumerate() {
+        for (index, (submission, trace, span)) in batch.drain(..).enumerate() {
             let outcome = outcomes.remove(&index);
-            self.hand_on(submission, outcome.unwrap_or(Err(ClusterError::Busy)))
-                .await;
+            let outcome = outcome.unwrap_or(Err(ClusterError::Busy));
+            if let (Some(mut span), Err(error)) = (span, &outcome) {
+                span.failed(error.label());
+            }
+            self.hand_on((submission, trace), outcome).await;
         }
     }
 
-    async fn hand_on(&self, submission: Submission, outcome: Result<Appended, ClusterError>) {
+    async fn hand_on(
+        &self,
+        (submission, trace): (Submission, Option<TraceContext>),
+        outcome: Result<Appended, ClusterError>,
+    ) {
         let Submission {
             log,
             route,
@@ -108,7 +125,10 @@ impl Clerk {
             Ok(appended) => appended,
             Err(error) => {
                 // Whoever is here still gets it, as anything that is not stored; its sender knows that it is not.
-                let parcel = Parcel::from(append.json);
+                let parcel = Parcel {
+                    trace,
+                    ..Parcel::from(append.json)
+                };
                 deliver_here(&self.delivery.0.hub, &route, &Outgoing::new(parcel)).await;
                 return report(Err(error));
             }
@@ -138,6 +158,7 @@ impl Clerk {
         let parcel = Parcel {
             json: append.json,
             mark: Some(mark),
+            trace,
         };
         self.delivery.hand_over(&route, parcel, forwarded).await;
     }

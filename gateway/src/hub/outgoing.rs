@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::protocol::{Codec, Mark, Parcel};
 use crate::session::Frame;
@@ -19,6 +20,8 @@ pub struct Outgoing(Arc<Inner>);
 struct Inner {
     parcel: Parcel,
     json: Bytes,
+    /// When this node had it: taken, stored, or come from another node.
+    born: Instant,
     forms: [OnceLock<Bytes>; Codec::COUNT],
 }
 
@@ -27,9 +30,15 @@ impl Outgoing {
     pub fn new(parcel: Parcel) -> Self {
         Self(Arc::new(Inner {
             json: parcel.visible(),
+            born: Instant::now(),
             parcel,
             forms: Default::default(),
         }))
+    }
+
+    /// When this node had it.
+    pub fn born(&self) -> Instant {
+        self.0.born
     }
 
     /// What it was made of.

@@ -11,6 +11,7 @@ mod deliver;
 mod groups;
 mod members;
 mod publish;
+mod turn;
 
 pub use members::unix_millis;
 pub use publish::Later;
@@ -28,6 +29,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use wsc_wire::Inflater;
 
+use self::turn::HandedOut;
 use super::command::SessionKey;
 use super::wheel::Wheel;
 use super::{Hub, ShardHandle, ShardId, ShardStats};
@@ -89,6 +91,7 @@ pub struct Shard {
     wheel: RefCell<Wheel<SessionKey>>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     dirty_waits: Notify,
+    handed_out: RefCell<Vec<HandedOut>>,
     pool: RefCell<QueuePool>,
     write_scratch: RefCell<Gather>,
     read_buffer: RefCell<Box<[u8]>>,
@@ -121,6 +124,7 @@ impl Shard {
             wheel: RefCell::new(Wheel::new()),
             dirty: RefCell::default(),
             dirty_waits: Notify::new(),
+            handed_out: RefCell::new(Vec::with_capacity(turn::NOTED_MAX)),
             pool: RefCell::default(),
             inflater: RefCell::default(),
             json_scratch: RefCell::default(),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Mark, Position};
+use super::{Mark, Position, TraceContext};
 
 /// See the module. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Parcel {
     pub json: Bytes,
     /// Where it stands in its log, if it is in one.
     pub mark: Option<Mark>,
+    /// The span it comes from, if it is traced.
+    pub trace: Option<TraceContext>,
 }
 
 impl Parcel {
@@ -26,7 +28,11 @@ impl Parcel {
 impl From<Bytes> for Parcel {
     /// A message that is in no log.
     fn from(json: Bytes) -> Self {
-        Self { json, mark: None }
+        Self {
+            json,
+            mark: None,
+            trace: None,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::metrics as name;
+use super::traces::TraceCounts;
 use crate::cluster::ClusterStats;
 use crate::group::GroupStats;
 use crate::hub::StatsSnapshot;
@@ -29,6 +30,10 @@ pub struct NodeState {
     pub draining: bool,
     /// Whether Redis answers; `None`: the gateway runs without.
     pub redis_up: Option<bool>,
+    /// Whether etcd answers; `None`: nodes are not registered there.
+    pub etcd_up: Option<bool>,
+    /// Whether another process has this node's name.
+    pub fenced: bool,
     /// Live nodes, this one included.
     pub nodes: u64,
 }
@@ -43,6 +48,14 @@ pub trait MetricsSource: Send + Sync + 'static {
     fn cluster(&self) -> Option<&ClusterStats>;
     /// Groups with members here, and counts of what was done about groups; `None`: there are none.
     fn groups(&self) -> Option<(u64, &GroupStats)> {
+        None
+    }
+    /// How much waits, by queue.
+    fn queues(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+    /// What became of spans; `None`: traces are off.
+    fn traces(&self) -> Option<&TraceCounts> {
         None
     }
 }
@@ -64,6 +77,12 @@ impl Collector for SourceCollector {
         if let Some((local, stats)) = self.0.groups() {
             writer.groups(local, stats)?;
         }
+        let queues = self.0.queues();
+        let help = "What waits, by queue";
+        writer.gauges(name::QUEUE, help, "queue", queues.into_iter())?;
+        if let Some(traces) = self.0.traces() {
+            writer.traces(traces)?;
+        }
         match self.0.cluster() {
             Some(cluster) => writer.cluster(cluster),
             None => Ok(()),
@@ -79,6 +98,8 @@ impl Writer<'_> {
             ready,
             draining,
             redis_up,
+            etcd_up,
+            fenced,
             nodes,
         } = state;
         self.gauge(
@@ -96,8 +117,13 @@ impl Writer<'_> {
             "Live nodes as this one sees them",
             nodes,
         )?;
-        match redis_up {
-            Some(up) => self.gauge(name::REDIS_UP, "Whether Redis answers", u64::from(up)),
+        let help = "Whether a newer process has this node's name";
+        self.gauge(name::FENCED, help, u64::from(fenced))?;
+        if let Some(up) = redis_up {
+            self.gauge(name::REDIS_UP, "Whether Redis answers", u64::from(up))?;
+        }
+        match etcd_up {
+            Some(up) => self.gauge(name::ETCD_UP, "Whether etcd answers", u64::from(up)),
             None => Ok(()),
         }
     }
@@ -231,6 +257,14 @@ impl Writer<'_> {
         self.counter(name::GROUPS_UNTOLD, help, stats.untold.load(Relaxed))
     }
 
+    fn traces(&mut self, traces: &TraceCounts) -> fmt::Result {
+        let help = "Spans that the collector took";
+        self.counter(name::SPANS_EXPORTED, help, traces.exported.load(Relaxed))?;
+        let help = "Spans that were dropped";
+        let dropped = traces.dropped().into_iter();
+        self.counters(name::SPANS_DROPPED, help, "cause", dropped)
+    }
+
     fn link(&mut self, cluster: &ClusterStats) -> fmt::Result {
         let counters = [
             (
@@ -260,7 +294,10 @@ impl Writer<'_> {
         let round_trip = Duration::from_millis(cluster.canary_ms.load(Relaxed));
         let help = "Time the last canary took through the pub/sub link";
         let metric = ConstGauge::new(round_trip.as_secs_f64());
-        metric.encode(self.describe(name::CANARY, help, MetricType::Gauge)?)
+        metric.encode(self.describe(name::CANARY, help, MetricType::Gauge)?)?;
+        let help = "Time since the last canary came around; since the start until the first does";
+        let age = ConstGauge::new(cluster.canary_age().as_secs_f64());
+        age.encode(self.describe(name::CANARY_AGE, help, MetricType::Gauge)?)
     }
 
     fn directory(&mut self, cluster: &ClusterStats) -> fmt::Result {

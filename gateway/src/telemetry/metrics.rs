@@ -22,11 +22,14 @@ use wsc_config::PerformanceConfig;
 use super::collector::{MetricsSource, SourceCollector};
 use super::sampled::Sampled;
 use super::slow::SlowLog;
+use super::traces::Tracer;
 
 pub(super) const BUILD: &str = "wsc_build";
 pub(super) const HANDSHAKE: &str = "wsc_handshake_duration_seconds";
 pub(super) const API: &str = "wsc_api_request_duration_seconds";
 pub(super) const FANOUT: &str = "wsc_broadcast_fanout_duration_seconds";
+pub(super) const DELIVERY: &str = "wsc_delivery_duration_seconds";
+pub(super) const ACK: &str = "wsc_ack_round_trip_seconds";
 pub(super) const SLOW: &str = "wsc_slow_operations";
 pub(super) const RELOADS: &str = "wsc_config_reloads";
 pub(super) const RELOAD_OK: &str = "wsc_config_last_reload_successful";
@@ -39,6 +42,11 @@ pub(super) const DESCRIPTORS: &str = "wsc_process_open_fds";
 pub(super) const READY: &str = "wsc_ready";
 pub(super) const DRAINING: &str = "wsc_draining";
 pub(super) const REDIS_UP: &str = "wsc_redis_up";
+pub(super) const ETCD_UP: &str = "wsc_etcd_up";
+pub(super) const FENCED: &str = "wsc_fenced";
+pub(super) const QUEUE: &str = "wsc_queue_length";
+pub(super) const SPANS_EXPORTED: &str = "wsc_trace_spans_exported";
+pub(super) const SPANS_DROPPED: &str = "wsc_trace_spans_dropped";
 pub(super) const CLUSTER_NODES: &str = "wsc_cluster_nodes";
 
 pub(super) const CONNECTIONS: &str = "wsc_connections";
@@ -75,6 +83,7 @@ pub(super) const DIRECTORY_LOOKUPS: &str = "wsc_directory_lookups";
 pub(super) const DIRECTORY_RESYNCS: &str = "wsc_directory_resyncs";
 pub(super) const DIRECTORY_OVERFLOWS: &str = "wsc_directory_overflows";
 pub(super) const CANARY: &str = "wsc_cluster_canary_round_trip_seconds";
+pub(super) const CANARY_AGE: &str = "wsc_cluster_canary_age_seconds";
 
 /// What the build and the configuration say of this process; the labels of `wsc_build_info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -228,6 +237,30 @@ struct TokenRefusal {
     reason: &'static str,
 }
 
+impl ApiMethod {
+    /// The name of a call's span.
+    pub const fn span(self) -> &'static str {
+        match self {
+            Self::Send => "wsc.api.send",
+            Self::Broadcast => "wsc.api.broadcast",
+            Self::ListOnline => "wsc.api.list_online",
+            Self::ListSessions => "wsc.api.list_sessions",
+            Self::Kick => "wsc.api.kick",
+            Self::Revoke => "wsc.api.revoke",
+            Self::ReadLog => "wsc.api.read_log",
+            Self::Stats => "wsc.api.stats",
+            Self::CreateGroup => "wsc.api.create_group",
+            Self::DisbandGroup => "wsc.api.disband_group",
+            Self::GetGroup => "wsc.api.get_group",
+            Self::ListMembers => "wsc.api.list_members",
+            Self::AddMember => "wsc.api.add_member",
+            Self::RemoveMember => "wsc.api.remove_member",
+            Self::ListGroups => "wsc.api.list_groups",
+            Self::SendToGroup => "wsc.api.send_to_group",
+        }
+    }
+}
+
 /// The label of a change of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reload {
@@ -251,6 +284,8 @@ pub struct Instruments {
     handshake: Histogram,
     api: Family<ApiCall, Histogram, fn() -> Histogram>,
     fanout: Histogram,
+    delivery: Histogram,
+    ack: Histogram,
     reloads: Family<Reload, Counter>,
     reload_ok: Gauge,
     fetches: Family<Fetch, Counter>,
@@ -259,6 +294,7 @@ pub struct Instruments {
     collects: Arc<AtomicBool>,
     slow: Arc<SlowLog>,
     sampled: Arc<Sampled>,
+    tracer: Tracer,
 }
 
 impl Default for Instruments {
@@ -267,6 +303,8 @@ impl Default for Instruments {
             handshake: seconds(),
             api: Family::new_with_constructor(seconds),
             fanout: seconds(),
+            delivery: seconds(),
+            ack: seconds(),
             reloads: Family::default(),
             reload_ok: Gauge::default(),
             fetches: Family::default(),
@@ -275,6 +313,7 @@ impl Default for Instruments {
             collects: Arc::new(AtomicBool::new(true)),
             slow: Arc::default(),
             sampled: Arc::default(),
+            tracer: Tracer::default(),
         }
     }
 }
@@ -290,6 +329,28 @@ impl Instruments {
     pub fn fanout(&self, took: Duration) {
         self.observe(&self.fanout, took);
         self.slow.look("broadcast", None, took);
+    }
+
+    /// One message, from when this node had it until the sockets of a shard's sessions had it.
+    pub fn delivered(&self, took: Duration) {
+        self.observe(&self.delivery, took);
+        self.slow.look("delivery", None, took);
+    }
+
+    /// One acknowledgement, from the first sending of the message to a session until that session's answer.
+    pub fn acknowledged(&self, took: Duration) {
+        self.observe(&self.ack, took);
+    }
+
+    /// What traces.
+    pub const fn tracer(&self) -> &Tracer {
+        &self.tracer
+    }
+
+    /// With this in place of a tracer that is off.
+    #[must_use]
+    pub fn with_tracer(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     /// One message of a session that could not be dealt with at once.
@@ -380,6 +441,10 @@ impl Metrics {
         registry.register(API, api, instruments.api.clone());
         let fanout = "Time to put a broadcast into the outboxes of a shard's sessions";
         registry.register(FANOUT, fanout, instruments.fanout.clone());
+        let delivery = "Time from a message's acceptance or arrival on this node to the sockets of a shard's sessions";
+        registry.register(DELIVERY, delivery, instruments.delivery.clone());
+        let ack = "Time from the first sending of a message to a session to its acknowledgement";
+        registry.register(ACK, ack, instruments.ack.clone());
         let slow = "Operations that took longer than wsc.performance.slowLogThreshold";
         registry.register(SLOW, slow, instruments.slow.counter.clone());
         let reloads = "Changes of the configuration while running";
@@ -412,5 +477,48 @@ impl Metrics {
         self.sampled.refresh(Instant::now());
         encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Every name stands here as a constant, and on the page for whoever runs gateways; nothing else does there.
+    #[test]
+    fn every_metric_is_on_the_page_of_operations_and_none_that_is_not() {
+        let (code, page) = (
+            include_str!("metrics.rs"),
+            include_str!("../../../docs/operations.md"),
+        );
+        let names = |text: &'static str, mark: char| -> Vec<&'static str> {
+            let quoted = text.split(mark).skip(1).step_by(2);
+            quoted.filter(|word| word.starts_with("wsc_")).collect()
+        };
+        let constants: Vec<&str> = code
+            .lines()
+            .filter(|line| line.starts_with("pub(super) const"))
+            .flat_map(|line| names(line, '"'))
+            .collect();
+        assert!(constants.len() > 40, "{constants:?}");
+        let told: Vec<&str> = page
+            .lines()
+            .filter(|line| line.starts_with("| `wsc_"))
+            .flat_map(|line| names(line, '`'))
+            .collect();
+        let base = |name: &str| {
+            let name = name.strip_suffix("_total").unwrap_or(name);
+            name.strip_suffix("_info").unwrap_or(name).to_owned()
+        };
+        for name in &constants {
+            assert!(
+                told.iter().any(|told| base(told) == *name),
+                "{name} is not in docs/operations.md"
+            );
+        }
+        for told in told {
+            assert!(
+                constants.contains(&base(told).as_str()),
+                "{told} is not a metric"
+            );
+        }
     }
 }

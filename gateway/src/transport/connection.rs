@@ -3,11 +3,13 @@
 //! Lives on its shard's thread. Everything is a `Cell` or borrowed for a moment; nothing is held over an await.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+
+use tokio::time::Instant;
 
 use super::Socket;
 use crate::hub::SessionKey;
@@ -32,8 +34,8 @@ pub struct Session {
     pub cursors: RefCell<Cursors>,
     /// The groups whose messages it gets.
     pub groups: RefCell<Vec<GroupId>>,
-    /// Messages it has yet to acknowledge, by id.
-    pub owed: RefCell<HashSet<Arc<str>>>,
+    /// Messages it has yet to acknowledge, by id, and when each was first sent.
+    pub owed: RefCell<HashMap<Arc<str>, Instant>>,
 }
 
 impl Session {

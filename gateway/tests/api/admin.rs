@@ -12,6 +12,7 @@ use wsc_gateway::admin::{Admin, AdminSource, NodeStatus, Phase, Readiness, Redis
 struct Source {
     live: AtomicBool,
     ready: AtomicBool,
+    etcd: AtomicBool,
     drains: AtomicUsize,
 }
 
@@ -31,6 +32,13 @@ impl AdminSource for Source {
             ready,
             phase,
             redis: RedisState::Up,
+            etcd: self.etcd.load(SeqCst).then_some(RedisState::Down),
+            fenced: !ready,
+            problems: if ready {
+                Vec::new()
+            } else {
+                vec!["phase: the node is draining".to_owned()]
+            },
         }
     }
 
@@ -44,6 +52,9 @@ impl AdminSource for Source {
             users: 10,
             remaining: 0,
             redis: RedisState::None,
+            etcd: None,
+            fenced: false,
+            problems: vec!["etcd: gone".to_owned()],
             peers: vec!["chat-def".to_owned()],
         }
     }
@@ -66,6 +77,7 @@ fn port() -> Port {
     let source = Arc::new(Source {
         live: true.into(),
         ready: true.into(),
+        etcd: false.into(),
         drains: 0.into(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -95,17 +107,21 @@ async fn livez_says_whether_the_shards_turn() {
 #[tokio::test]
 async fn readyz_says_whether_and_why_not() {
     let port = port();
-    let ready = json!({"ready": true, "checks": {"phase": "serving", "redis": "up"}});
+    let checks = json!({"phase": "serving", "redis": "up", "fenced": false});
+    let ready = json!({"ready": true, "checks": checks, "problems": []});
     assert_eq!(port.get("/readyz").await, (200, ready));
     port.source.ready.store(false, SeqCst);
-    let unready = json!({"ready": false, "checks": {"phase": "draining", "redis": "up"}});
+    port.source.etcd.store(true, SeqCst);
+    let checks = json!({"phase": "draining", "redis": "up", "etcd": "down", "fenced": true});
+    let problems = ["phase: the node is draining"];
+    let unready = json!({"ready": false, "checks": checks, "problems": problems});
     assert_eq!(port.get("/readyz").await, (503, unready));
 }
 
 #[tokio::test]
 async fn status_is_what_the_operator_reads() {
     let expected = json!({"node": "chat-abc", "epoch": 17, "phase": "serving", "connections": 12, "users": 10,
-        "remaining": 0, "redis": "none", "peers": ["chat-def"],
+        "remaining": 0, "redis": "none", "fenced": false, "problems": ["etcd: gone"], "peers": ["chat-def"],
         "reload": {"problems": [], "waiting_for_restart": []}});
     assert_eq!(port().get("/status").await, (200, expected));
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use wsc_gateway::cluster::ClusterStats;
 use wsc_gateway::hub::{ShardStats, StatsSnapshot};
+use wsc_gateway::telemetry::traces::TraceCounts;
 use wsc_gateway::telemetry::{
     ApiCall, ApiKind, ApiMethod, ApiOutcome, BuildInfo, Instruments, Metrics, MetricsSource,
     NodeState,
@@ -14,6 +15,7 @@ use wsc_gateway::telemetry::{
 
 struct Source {
     cluster: Option<ClusterStats>,
+    traces: TraceCounts,
 }
 
 impl MetricsSource for Source {
@@ -22,6 +24,8 @@ impl MetricsSource for Source {
             ready: true,
             draining: false,
             redis_up: self.cluster.as_ref().map(|_| true),
+            etcd_up: self.cluster.as_ref().map(|_| false),
+            fenced: false,
             nodes: 3,
         }
     }
@@ -44,6 +48,14 @@ impl MetricsSource for Source {
     fn cluster(&self) -> Option<&ClusterStats> {
         self.cluster.as_ref()
     }
+
+    fn queues(&self) -> Vec<(&'static str, u64)> {
+        vec![("shards", 8), ("log", 9)]
+    }
+
+    fn traces(&self) -> Option<&TraceCounts> {
+        self.cluster.as_ref().map(|_| &self.traces)
+    }
 }
 
 fn render(cluster: Option<ClusterStats>) -> String {
@@ -60,7 +72,11 @@ fn render(cluster: Option<ClusterStats>) -> String {
         gateway: "chat".to_owned(),
         environment: "a \"quoted\"\\ word".to_owned(),
     };
-    Metrics::new(build, &instruments, Arc::new(Source { cluster }))
+    instruments.delivered(Duration::from_millis(2));
+    instruments.acknowledged(Duration::from_millis(2));
+    let traces = TraceCounts::default();
+    traces.queue_full.store(11, Relaxed);
+    Metrics::new(build, &instruments, Arc::new(Source { cluster, traces }))
         .render()
         .unwrap()
 }
@@ -210,6 +226,18 @@ fn the_counts_of_the_source_are_shown() {
         ("wsc_directory_lookups_total", &[("cache", "miss")], 7.0),
         ("wsc_cluster_canary_round_trip_seconds", &[], 0.005),
         ("wsc_handshake_duration_seconds_count", &[], 1.0),
+        ("wsc_delivery_duration_seconds_count", &[], 1.0),
+        ("wsc_ack_round_trip_seconds_count", &[], 1.0),
+        ("wsc_etcd_up", &[], 0.0),
+        ("wsc_fenced", &[], 0.0),
+        ("wsc_queue_length", &[("queue", "shards")], 8.0),
+        ("wsc_queue_length", &[("queue", "log")], 9.0),
+        (
+            "wsc_trace_spans_dropped_total",
+            &[("cause", "queue_full")],
+            11.0,
+        ),
+        ("wsc_trace_spans_exported_total", &[], 0.0),
     ];
     for (name, labels, expected) in table {
         assert_eq!(
@@ -230,6 +258,7 @@ fn a_gateway_without_redis_says_nothing_of_it() {
     let text = render(None);
     assert_eq!(value(&text, "wsc_redis_up", &[]), None);
     assert!(!text.contains("wsc_cluster_reconnects"));
+    assert!(!text.contains("wsc_etcd_up") && !text.contains("wsc_trace_spans"));
     assert_eq!(value(&text, "wsc_cluster_nodes", &[]), Some(3.0));
 }
 
@@ -247,6 +276,7 @@ fn labels_are_a_closed_set() {
         "cache",
         "status",
         "user_type",
+        "queue",
         "transport",
         "version",
         "gateway",

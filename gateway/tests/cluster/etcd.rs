@@ -64,7 +64,9 @@ async fn who_comes_and_goes_is_known_by_the_watch_and_not_by_the_next_look() {
             a.peers().contains("c") && b.peers().contains("c")
         })
         .await;
-        NodeRegistry::leave(&stranger, &NodeId::new("c"), epoch).await.unwrap();
+        NodeRegistry::leave(&stranger, &NodeId::new("c"), epoch)
+            .await
+            .unwrap();
         within(2, "c went", async || {
             a.peers().len() == 1 && b.peers().len() == 1
         })
@@ -227,7 +229,12 @@ async fn post(etcd: &EtcdServer, path: &str, body: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_is_known_by_its_password_and_a_wrong_one_is_a_state_not_a_crash() {
     let (redis, etcd) = (RedisServer::start(), EtcdServer::start());
-    post(&etcd, "auth/user/add", r#"{"name":"root","password":"hunter2"}"#).await;
+    post(
+        &etcd,
+        "auth/user/add",
+        r#"{"name":"root","password":"hunter2"}"#,
+    )
+    .await;
     post(&etcd, "auth/role/add", r#"{"name":"root"}"#).await;
     post(&etcd, "auth/user/grant", r#"{"user":"root","role":"root"}"#).await;
     post(&etcd, "auth/enable", "{}").await;
@@ -235,7 +242,11 @@ async fn a_user_is_known_by_its_password_and_a_wrong_one_is_a_state_not_a_crash(
     let with = |name: &str, password: Option<&str>| {
         let mut etcd = etcd.params();
         etcd.user = password.map(|password| ("root".to_owned(), Password::new(password)));
-        Node::start(params(name, &Backend::Etcd(redis.clone(), etcd), ETCD_TIMEOUT))
+        Node::start(params(
+            name,
+            &Backend::Etcd(redis.clone(), etcd),
+            ETCD_TIMEOUT,
+        ))
     };
     let (wrong, nobody) = (with("w", Some("wrong")), with("n", None));
     for node in [&wrong, &nobody] {

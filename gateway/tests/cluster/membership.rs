@@ -43,7 +43,10 @@ async fn a_crashed_node_is_gone_from_every_view_within_the_node_timeout(ground: 
     let reaped = |node: &Node| node.cluster.stats().reaped.load(Relaxed);
     within(5, "a survivor reaps", async || reaped(&b) + reaped(&c) == 1).await;
     let took = start.elapsed();
-    assert!(took <= ground.timeout + Duration::from_millis(200), "{took:?}");
+    assert!(
+        took <= ground.timeout + Duration::from_millis(200),
+        "{took:?}"
+    );
     if let Some(server) = &ground.server {
         assert_eq!(server.cli(&["keys", "*user:bob"]), "");
         assert_eq!(server.cli(&["keys", "*at:bob"]), "");

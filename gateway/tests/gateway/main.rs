@@ -21,6 +21,11 @@ mod redis;
 #[path = "../support/nodes.rs"]
 mod nodes;
 
+// Other tests use the rest of it.
+#[allow(dead_code)]
+#[path = "../support/etcd.rs"]
+mod etcd;
+
 mod client;
 mod sandbox;
 mod wire;
@@ -31,6 +36,7 @@ mod delivery;
 mod drain;
 mod groups;
 mod handshake;
+mod hygiene;
 mod issuer;
 mod jwks;
 mod jwt;
@@ -44,4 +50,5 @@ mod revocation;
 mod sealing;
 mod service;
 mod tls;
+mod traces;
 mod transports;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::etcd::EtcdServer;
 use crate::redis::RedisServer;
 use crate::sandbox::{Node, cluster, eventually, within};
 
@@ -104,4 +105,115 @@ async fn a_gateway_starts_without_redis_and_joins_when_it_comes() {
         node.online().await == ["alice"]
     })
     .await;
+}
+
+/// What was said to be stored by the time Redis died, and what was refused meanwhile.
+async fn verdicts(client: &mut crate::client::Client, count: usize) -> (Vec<String>, usize) {
+    let (mut accepted, mut refused) = (Vec::new(), 0);
+    while accepted.len() + refused < count {
+        let frame = client.next().await;
+        let data = &frame["data"];
+        if frame["type"] == "receipt" && data["state"] == "accepted" {
+            accepted.push(data["ref"].as_str().unwrap().to_owned());
+        } else if frame["type"] == "error" {
+            assert_eq!(frame["code"], "unavailable", "{frame}");
+            refused += 1;
+        }
+    }
+    (accepted, refused)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_accepted_is_lost_while_redis_dies_and_comes_back() {
+    const MESSAGES: usize = 300;
+    let mut redis = RedisServer::start();
+    let [one, two] = cluster(redis.port, &[]).await;
+    let (mut alice, mut bob) = chat_across(&one, &two).await;
+    for number in 0..MESSAGES {
+        if number == MESSAGES / 3 {
+            redis.kill();
+            let body = json!({"to": ["bob"], "content": "by the API"});
+            let (status, answer) = one.call("POST", "/v1/messages", body).await;
+            assert_eq!(status, 503, "an honest error within the bound: {answer}");
+        }
+        if number == 2 * MESSAGES / 3 {
+            redis.restart();
+            within(Duration::from_secs(8), "both are ready", || async {
+                one.ready().await && two.ready().await
+            })
+            .await;
+        }
+        let id = format!("n{number}");
+        let frame = json!({"type": "text", "to": "bob", "id": id, "content": id});
+        alice.send(frame).await;
+    }
+    let (accepted, refused) = verdicts(&mut alice, MESSAGES).await;
+    assert!(
+        refused > 0 && accepted.len() >= MESSAGES / 3,
+        "{refused} refused"
+    );
+    assert!(
+        accepted.contains(&format!("n{}", MESSAGES - 1)),
+        "it healed"
+    );
+    let mut heard = std::collections::HashSet::new();
+    while !accepted.iter().all(|id| heard.contains(id)) {
+        heard.insert(bob.hear().await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_that_goes_is_named_at_once_and_costs_readiness_only_after_a_lease() {
+    let (redis, mut etcd) = (RedisServer::start(), EtcdServer::start());
+    let endpoints = format!("wsc.distributed.etcd.endpoints=[{}]", etcd.address());
+    let sets = [
+        "wsc.distributed.nodeDiscovery=etcd",
+        "wsc.distributed.nodeTimeout=9s",
+        &endpoints,
+    ];
+    let [one, two] = cluster(redis.port, &sets).await;
+    let (mut alice, mut bob) = chat_across(&one, &two).await;
+    etcd.kill();
+    let readyz = async || -> (u16, serde_json::Value) {
+        let (status, body) = one.admin("/readyz").await;
+        (status, serde_json::from_str(&body).unwrap())
+    };
+    let names_etcd = |body: &serde_json::Value| {
+        let problems = body["problems"].as_array().unwrap();
+        let etcd = |line: &serde_json::Value| line.as_str().unwrap().starts_with("etcd: down");
+        problems.iter().any(etcd)
+    };
+    within(Duration::from_secs(5), "it is named, and ready", || async {
+        let (status, body) = readyz().await;
+        status == 200 && body["checks"]["etcd"] == "down" && names_etcd(&body)
+    })
+    .await;
+    alice.say("bob", "meanwhile").await;
+    assert_eq!(bob.hear().await, "meanwhile");
+    eventually("a lease later it is out, and says why", || async {
+        let (status, body) = readyz().await;
+        let said = body["problems"].to_string();
+        let etcd = names_etcd(&body) && body["checks"]["redis"] == "up";
+        status == 503 && etcd && said.contains("cluster: not part of it")
+    })
+    .await;
+    assert!(one.admin("/metrics").await.1.contains("wsc_etcd_up 0"));
+    assert_eq!(one.admin("/livez").await.0, 200);
+    assert_eq!(one.status().await["etcd"], "down");
+    etcd.restart();
+    eventually("both are ready", || async {
+        one.ready().await && two.ready().await
+    })
+    .await;
+    let (_, body) = readyz().await;
+    assert_eq!(
+        (&body["checks"]["etcd"], &body["problems"]),
+        (&"up".into(), &json!([]))
+    );
+    eventually("everyone is online", || async {
+        one.online().await == ["alice", "bob"]
+    })
+    .await;
+    bob.say("alice", "after").await;
+    assert_eq!(alice.hear().await, "after");
 }

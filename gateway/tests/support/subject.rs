@@ -7,10 +7,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wsc_gateway::cluster::etcd::{EtcdLink, EtcdRegistry};
 use wsc_gateway::cluster::memory::{
     Attached, MemoryAssignments, MemoryBroker, MemoryDirectory, MemoryRegistry, MemoryStore,
 };
-use wsc_gateway::cluster::etcd::{EtcdLink, EtcdRegistry};
 use wsc_gateway::cluster::redis::{
     RedisAssignments, RedisBroker, RedisDirectory, RedisLink, RedisRegistry, Shadow,
 };
@@ -109,7 +109,12 @@ impl Subject {
         let link = EtcdLink::new(&server.params(), "test");
         let registry = |process, lease| -> Arc<dyn NodeRegistry> {
             let shadow = Some(Shadow::new(shadows.clone(), lease));
-            Arc::new(EtcdRegistry::of_process(process, link.clone(), shadow, lease))
+            Arc::new(EtcdRegistry::of_process(
+                process,
+                link.clone(),
+                shadow,
+                lease,
+            ))
         };
         Self {
             registry: registry(0, LEASE),

@@ -37,7 +37,7 @@ impl NodeApi {
                 .store_for_group((group, route), (message, id), json)
                 .await;
         }
-        let outgoing = Outgoing::new(json.into());
+        let outgoing = Outgoing::new(super::parcel(json));
         let local_sessions = self.hub.deliver_group(&group, &outgoing).await;
         let report = self.forward(room_by(), |report| Forward::Group {
             group,

@@ -125,7 +125,10 @@ mod tests {
     fn only_the_epoch_that_holds_a_name_renews() {
         let other = held(90, 2);
         assert_eq!(renew(Some(&other), Epoch(90), 1), Renewed::Mine);
-        assert_eq!(renew(Some(&other), Epoch(80), 1), Renewed::Fenced(Epoch(90)));
+        assert_eq!(
+            renew(Some(&other), Epoch(80), 1),
+            Renewed::Fenced(Epoch(90))
+        );
         assert_eq!(renew(Some(&other), Epoch(80), 2), Renewed::Gone);
         assert_eq!(renew(Some(&other), Epoch(95), 1), Renewed::Gone);
         assert_eq!(renew(None, Epoch(95), 1), Renewed::Gone);

@@ -59,7 +59,8 @@ impl EtcdLink {
     pub fn new(params: &EtcdParams, cluster: &str) -> Arc<Self> {
         let members = params.endpoints.iter().map(|address| {
             let (host, address) = (&address.host, address.to_string());
-            channel(params, host, &address).map_err(|error| EtcdFault::Misconfigured(error.to_string()))
+            channel(params, host, &address)
+                .map_err(|error| EtcdFault::Misconfigured(error.to_string()))
         });
         Arc::new(Self {
             members: members.collect(),
@@ -81,7 +82,11 @@ impl EtcdLink {
         format!("{}{name}", self.base).into_bytes()
     }
 
-    pub(super) async fn range(&self, key: Vec<u8>, end: Vec<u8>) -> Result<RangeResponse, ClusterError> {
+    pub(super) async fn range(
+        &self,
+        key: Vec<u8>,
+        end: Vec<u8>,
+    ) -> Result<RangeResponse, ClusterError> {
         let request = RangeRequest {
             key,
             range_end: end,
@@ -171,7 +176,9 @@ impl EtcdLink {
 
     /// Asks the member at hand, and the next where that one cannot be spoken to.
     async fn ask<T>(&self, operation: &'static str, call: Call<'_, T>) -> Result<T, ClusterError> {
-        let mut outcome = Err(EtcdFault::Unreachable("no endpoint is configured".to_owned()));
+        let mut outcome = Err(EtcdFault::Unreachable(
+            "no endpoint is configured".to_owned(),
+        ));
         for _ in 0..self.members.len() {
             outcome = self.ask_member(call).await;
             match &outcome {
@@ -190,7 +197,9 @@ impl EtcdLink {
     async fn ask_member<T>(&self, call: Call<'_, T>) -> Result<T, EtcdFault> {
         let at = self.at.load(Relaxed) % self.members.len().max(1);
         let channel = self.members.get(at).cloned().unwrap_or_else(|| {
-            Err(EtcdFault::Unreachable("no endpoint is configured".to_owned()))
+            Err(EtcdFault::Unreachable(
+                "no endpoint is configured".to_owned(),
+            ))
         })?;
         let deadline = self.params.deadline;
         timeout(deadline, self.ask_as_user(channel, call))
@@ -276,8 +285,16 @@ fn with_token<T>(message: T, token: Token) -> Request<T> {
     request
 }
 
-fn channel(params: &EtcdParams, host: &str, address: &str) -> Result<Channel, tonic::transport::Error> {
-    let scheme = if params.tls.is_some() { "https" } else { "http" };
+fn channel(
+    params: &EtcdParams,
+    host: &str,
+    address: &str,
+) -> Result<Channel, tonic::transport::Error> {
+    let scheme = if params.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))?
         .connect_timeout(params.deadline)
         .tcp_nodelay(true)

@@ -178,9 +178,8 @@ impl EtcdRegistry {
         let (name, _, _) = self.read(node).await?;
         if held(&name)?.is_some_and(|held| held.info.epoch == epoch) {
             let key = self.name_key(node);
-            let delete = request_op::Request::RequestDeleteRange(DeleteRangeRequest {
-                key: key.clone(),
-            });
+            let delete =
+                request_op::Request::RequestDeleteRange(DeleteRangeRequest { key: key.clone() });
             // Not unchanged any more: somebody else has it, and there is nothing to give back.
             self.commit(vec![unchanged(&key, name.revision)], vec![op(delete)])
                 .await?;

@@ -34,7 +34,10 @@ pub(in crate::cluster) async fn watch(
         };
         if let Err(error) = outcome {
             let error = crate::cluster::canary::describe(&error);
-            tracing::debug!(error, "etcd's changes are not heard; the registry is still read at intervals");
+            tracing::debug!(
+                error,
+                "etcd's changes are not heard; the registry is still read at intervals"
+            );
         }
         failures += 1;
         tokio::select! {
@@ -47,8 +50,14 @@ pub(in crate::cluster) async fn watch(
 async fn follow(link: &EtcdLink, shared: &Shared, failures: &mut u32) -> Result<(), ClusterError> {
     let (from, to) = names(link);
     let mut answers = link.watch(from, to).await?;
-    let silent = || failed(EtcdFault::Unreachable("it does not begin to watch".to_owned()));
-    let mut answer = timeout(BEGINNING, answers.message()).await.map_err(|_| silent())?;
+    let silent = || {
+        failed(EtcdFault::Unreachable(
+            "it does not begin to watch".to_owned(),
+        ))
+    };
+    let mut answer = timeout(BEGINNING, answers.message())
+        .await
+        .map_err(|_| silent())?;
     loop {
         let Some(said) = answer.map_err(|status| failed(EtcdFault::from(&status)))? else {
             return Ok(());
@@ -89,27 +98,27 @@ mod tests {
     use super::*;
     use wsc_proto::etcd::mvccpb::KeyValue;
 
-    fn value(epoch: u64, synced: bool, connections: u64) -> Option<KeyValue> {
+    fn value(epoch: u64, synced: bool, connections: u64) -> KeyValue {
         let value = format!(
             r#"{{"node":"a","epoch":{epoch},"address":"","connections":{connections},"synced":{synced}}}"#
         );
-        Some(KeyValue {
+        KeyValue {
             value: value.into_bytes(),
             ..KeyValue::default()
-        })
+        }
     }
 
     #[test]
     fn a_renewal_is_no_news_and_whoever_comes_goes_or_is_ready_is() {
-        let put = |kv, prev_kv| Event {
+        let put = |kv, prev_kv: Option<KeyValue>| Event {
             r#type: EventType::Put.into(),
-            kv,
+            kv: Some(kv),
             prev_kv,
         };
-        assert!(!is_news(&put(value(7, true, 1), value(7, true, 900))));
+        assert!(!is_news(&put(value(7, true, 1), Some(value(7, true, 900)))));
         assert!(is_news(&put(value(7, true, 1), None)));
-        assert!(is_news(&put(value(8, true, 1), value(7, true, 1))));
-        assert!(is_news(&put(value(7, true, 1), value(7, false, 1))));
+        assert!(is_news(&put(value(8, true, 1), Some(value(7, true, 1)))));
+        assert!(is_news(&put(value(7, true, 1), Some(value(7, false, 1)))));
         let gone = Event {
             r#type: EventType::Delete.into(),
             ..Event::default()

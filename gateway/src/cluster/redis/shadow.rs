@@ -26,7 +26,10 @@ impl Shadow {
     }
 
     /// The last epoch that Redis remembers of this name: also one from before leases were held elsewhere.
-    pub(in crate::cluster) async fn last_epoch(&self, node: &NodeId) -> Result<Epoch, ClusterError> {
+    pub(in crate::cluster) async fn last_epoch(
+        &self,
+        node: &NodeId,
+    ) -> Result<Epoch, ClusterError> {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("GET").arg(self.link.keys.epoch(node));
         let (last,): (Option<u64>,) = self.link.query("last epoch", &pipeline).await?;

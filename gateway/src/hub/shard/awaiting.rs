@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Shard;
 use crate::hub::Outgoing;
@@ -27,9 +27,10 @@ impl Shard {
             return;
         };
         let mut owed = session.owed.borrow_mut();
-        if owed.len() >= OWED_MAX || !owed.insert(Arc::clone(&id)) {
+        if owed.len() >= OWED_MAX || owed.contains_key(&id) {
             return;
         }
+        owed.insert(Arc::clone(&id), Instant::now());
         drop(owed);
         let (shard, connection, message) =
             (Rc::clone(self), Rc::clone(connection), message.clone());
@@ -49,18 +50,20 @@ impl Shard {
 
     /// The client has acknowledged a message: it is not sent again.
     pub fn acknowledged(&self, connection: &Connection, id: &str) {
-        settle(connection, id);
+        if let Some(began) = settle(connection, id) {
+            self.context().instruments.acknowledged(began.elapsed());
+        }
     }
 }
 
 fn owes(connection: &Connection, id: &str) -> bool {
     connection
         .session()
-        .is_some_and(|session| session.owed.borrow().contains(id))
+        .is_some_and(|session| session.owed.borrow().contains_key(id))
 }
 
-fn settle(connection: &Connection, id: &str) {
-    if let Some(session) = connection.session() {
-        session.owed.borrow_mut().remove(id);
-    }
+/// When it was first sent, if it was owed.
+fn settle(connection: &Connection, id: &str) -> Option<Instant> {
+    let session = connection.session()?;
+    session.owed.borrow_mut().remove(id)
 }

@@ -196,6 +196,7 @@ impl Reading {
             ack: entry.ack.then(|| entry.id.as_str().into()),
         };
         let message = Outgoing::new(Parcel {
+            trace: None,
             json: entry.json,
             mark: Some(mark),
         });

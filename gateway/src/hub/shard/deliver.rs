@@ -104,6 +104,7 @@ impl Shard {
             self.hand(connection, message);
         }
         self.context().instruments.fanout(began.elapsed());
+        self.handed_out(message.outgoing(), connections.len());
     }
 
     pub(super) fn deliver_user(self: &Rc<Self>, user: &UserId, message: &Local<'_>) {
@@ -116,6 +117,7 @@ impl Shard {
         {
             self.hand(connection, message);
         }
+        self.handed_out(message.outgoing(), slots.len());
     }
 
     /// Puts a frame in one outbox under its bounds; a client that reads too slowly meets its policy.
@@ -179,6 +181,7 @@ impl Shard {
                 connection.set_dirty(false);
                 self.flush(&connection);
             }
+            self.written_out();
         }
     }
 

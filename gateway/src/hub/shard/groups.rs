@@ -120,6 +120,7 @@ impl Shard {
         {
             self.hand(connection, message);
         }
+        self.handed_out(message.outgoing(), slots.len());
     }
 
     /// The group's log reaches this far; whoever is behind reads it.

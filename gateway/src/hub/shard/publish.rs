@@ -16,9 +16,11 @@ use crate::hub::{Command, Hub, Outgoing, Recipients, SessionKey, ShardId};
 use crate::log::Append;
 use crate::protocol::json::{self, Refusal};
 use crate::protocol::{
-    ErrorCode, GroupId, LogId, Message, MessageBody, Sender, Target, Told, UserId,
+    ErrorCode, GroupId, LogId, Message, MessageBody, Parcel, Parent, Sender, Target, Told,
+    TraceContext, UserId,
 };
 use crate::service::Sent;
+use crate::telemetry::traces::{Kind, Span};
 use crate::transport::{Connection, Held};
 
 /// What could not be handed on without waiting. Once something is here, what follows joins it: order is kept.
@@ -26,7 +28,7 @@ use crate::transport::{Connection, Held};
 pub struct Later {
     posts: Vec<(ShardId, Command)>,
     forwards: Vec<Forward>,
-    submissions: Vec<Submission>,
+    submissions: Vec<(Submission, Option<TraceContext>)>,
     held: Held,
 }
 
@@ -64,8 +66,9 @@ impl Later {
         for forward in self.forwards.drain(..) {
             context.cluster.forward_by(forward, deadline).await;
         }
-        for submission in self.submissions.drain(..) {
-            context.delivery.submit(submission, deadline).await;
+        for (submission, trace) in self.submissions.drain(..) {
+            let stored = context.delivery.submit_as(submission, trace, deadline);
+            stored.await;
         }
         // An idle connection keeps no room for what it once had to wait for.
         self.posts = Vec::new();
@@ -98,6 +101,10 @@ impl Shard {
             stats.messages_received.fetch_add(1, Relaxed);
             stats.bytes_received.fetch_add(size as u64, Relaxed);
         });
+        let tracer = self.context.instruments.tracer();
+        // Clients do not decide what is traced.
+        let span = tracer.enter("wsc.frame", Kind::Server, Parent::Undecided);
+        let trace = span.as_ref().map(Span::context);
         let own_id = body.id.is_none().then(|| Uuid::now_v7().to_string());
         let ref_id = body.id.map(str::to_owned);
         let identity = session.identity();
@@ -129,15 +136,19 @@ impl Shard {
                 ack: body.require_ack,
             };
             let report = self.receipt(connection.key(), ref_id);
-            return later.submissions.push(Submission {
+            let submission = Submission {
                 log,
                 route,
                 append,
                 report,
                 forwarded: None,
-            });
+            };
+            return later.submissions.push((submission, trace));
         }
-        let outgoing = Outgoing::new(json.into());
+        let outgoing = Outgoing::new(Parcel {
+            trace,
+            ..Parcel::from(json)
+        });
         let report = Report {
             shard: self.id,
             connection: connection.key(),
