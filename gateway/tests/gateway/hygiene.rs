@@ -136,7 +136,7 @@ async fn misuse(binary: &Binary, good: &str, answers: &mut String) {
     ];
     for frame in frames {
         alice.send_raw(Message::text(frame)).await;
-        answers.push_str(&alice.next().await.to_string());
+        write!(answers, "{:?}", alice.next_raw().await).unwrap();
     }
     let http = format!("http://{}/v1/messages", binary.address("http"));
     let client = reqwest::Client::new();
