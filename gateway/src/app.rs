@@ -39,6 +39,7 @@ use crate::service::{Event, EventFilterError, Service, Statistics};
 use crate::settings::{Secrets, Settings, SettingsError};
 use crate::telemetry::traces::TraceError;
 use crate::telemetry::{BuildInfo, Instruments, Metrics};
+use crate::ticket::{Means, Tickets};
 use crate::tls::TlsListeners;
 use crate::transport::{UpgradeState, accept_forever, upgrade_router};
 
@@ -97,6 +98,7 @@ pub struct Gateway {
     cluster: Cluster,
     groups: Groups,
     delivery: Delivery,
+    tickets: Tickets,
     service: Arc<Service>,
     phase: watch::Sender<Phase>,
     /// Handshakes under way when the acceptor ended are refused.
@@ -146,6 +148,8 @@ impl Gateway {
             groups,
         } = share(&config, params, (&hub, &service), &live, (&tasks, &running));
         let ground = (hub.clone(), cluster.clone());
+        let means = Means::of(&cluster, &delivery, &service);
+        let tickets = Tickets::start(&config.wsc, means, &tasks, &running);
         let refusing = Arc::new(AtomicBool::new(false));
         let tracer = options.tracer(&config, (&tasks, &running))?;
         cluster.trace_with(tracer.clone());
@@ -168,6 +172,7 @@ impl Gateway {
             cluster: cluster.clone(),
             delivery: delivery.clone(),
             groups: groups.clone(),
+            tickets: tickets.clone(),
             settings: settings.clone(),
             instruments: instruments.clone(),
             tls: tls.ws.clone(),
@@ -198,6 +203,7 @@ impl Gateway {
             cluster,
             groups,
             delivery,
+            tickets,
             service,
             phase: watch::Sender::new(Phase::Starting),
             refusing,
@@ -284,6 +290,11 @@ impl Gateway {
     /// The other nodes.
     pub const fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// Customer service.
+    pub const fn tickets(&self) -> &Tickets {
+        &self.tickets
     }
 
     /// Where it is in its life.

@@ -25,7 +25,7 @@ use wsc_config::{Acceptance, WscConfig};
 
 use crate::cluster::{Cluster, ClusterError, ForwardReport};
 use crate::hub::{Hub, unix_millis};
-use crate::log::{AckState, Append, Log, MemoryLog, RedisLog, Retention};
+use crate::log::{AckState, Append, Log, MemoryLog, RedisLog, Retention, Word};
 use crate::protocol::{GroupId, LogId, Parcel, Position, TraceContext, UserId};
 use crate::telemetry::traces::{self, Kind};
 
@@ -207,6 +207,22 @@ impl Delivery {
         Ok(())
     }
 
+    /// Takes a participant's word for a message of a log that several read, and passes it on to the message's sender.
+    pub async fn acknowledge_one(
+        &self,
+        log: &LogId,
+        (user, id): (&UserId, &str),
+        word: Word,
+    ) -> Result<(), ClusterError> {
+        let at = unix_millis();
+        let known = self.0.log.acknowledge_one(log, (user, id), (word, at));
+        if let Some(sender) = known.await? {
+            let receipt = receipt::of_recipient(word.as_str(), id, user, at);
+            self.tell_user(&sender, receipt).await;
+        }
+        Ok(())
+    }
+
     /// Notes that everything in the user's inbox up to here has arrived at a client of the user's. Never waits.
     pub fn saw(&self, user: &UserId, position: Position) {
         self.0.seen.note(user, position);
@@ -221,7 +237,7 @@ impl Delivery {
     }
 
     /// Gives a message to sessions here and to other nodes; how many sessions here.
-    async fn hand_over(
+    pub async fn hand_over(
         &self,
         route: &Route,
         parcel: Parcel,
@@ -234,9 +250,13 @@ impl Delivery {
 fn retention(config: &WscConfig) -> Retention {
     let kept: Duration = config.delivery.retention.into();
     let records = config.record.enabled.then(|| config.record.ttl.into());
+    let tickets = config.ticket.enable_offline_message;
+    let tickets = tickets.then(|| config.ticket.offline_message_expire.into());
+    let age = records.map_or(kept, |records| kept.max(records));
     Retention {
+        tickets: tickets.map_or(age, |tickets: Duration| tickets.max(age)),
         // A record is of a message that can be read.
-        age: records.map_or(kept, |records| kept.max(records)),
+        age,
         messages: u64::from(config.delivery.max_messages),
         dedupe: config.delivery.dedupe_window.into(),
         records,

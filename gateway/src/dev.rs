@@ -18,6 +18,7 @@ use crate::group::GroupPatterns;
 use crate::protocol::UserId;
 use crate::security::{NewToken, Scopes, TokenError, TokenVerifier};
 use crate::settings::Secrets;
+use crate::ticket::Queue;
 
 /// Who can chat on the page.
 const USERS: [&str; 2] = ["alice", "bob"];
@@ -117,6 +118,7 @@ fn token(verifier: &TokenVerifier, user: &str) -> Result<String, TokenError> {
         user_type,
         scopes: Scopes::BROADCAST,
         groups: GroupPatterns::default(),
+        skills: Queue::default(),
         device: None,
         lifetime: Duration::from_hours(1),
         key_id: None,

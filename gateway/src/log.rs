@@ -27,6 +27,8 @@ pub struct Retention {
     pub messages: u64,
     /// How long a repeated id gets the first result.
     pub dedupe: Duration,
+    /// How long a message of a ticket is kept.
+    pub tickets: Duration,
     /// How long changes of a message's status are kept; `None`: they are not.
     pub records: Option<Duration>,
 }
@@ -129,6 +131,35 @@ pub enum AckState {
     Read,
 }
 
+/// What becomes of a message with one of several recipients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The recipient says so.
+    Is(AckState),
+    /// The recipient said nothing in time.
+    Expired,
+}
+
+impl Word {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Is(state) => state.as_str(),
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl Retention {
+    /// How long a message of this log is kept.
+    pub fn age_of(&self, log: &LogId) -> Duration {
+        match log {
+            LogId::Ticket(_) => self.tickets,
+            LogId::Inbox(_) | LogId::Group(_) | LogId::Broadcast => self.age,
+        }
+    }
+}
+
 impl AckState {
     /// The word on the wire.
     pub const fn as_str(self) -> &'static str {
@@ -212,6 +243,14 @@ pub trait Log: Send + Sync + 'static {
         id: &'a str,
         at: u64,
     ) -> BoxFuture<'a, Result<bool, ClusterError>>;
+    /// Takes a participant's word for a message in a log that several read, or gives up waiting for that participant. The
+    /// message's sender, if that was news of this participant.
+    fn acknowledge_one<'a>(
+        &'a self,
+        log: &'a LogId,
+        from: (&'a UserId, &'a str),
+        word_at: (Word, u64),
+    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>>;
     /// The records of these messages of a log, in order.
     fn records<'a>(
         &'a self,

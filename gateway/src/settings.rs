@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wsc_config::{Acceptance, GatewayConfig, PerformanceConfig, SlowConsumerPolicy};
+use wsc_config::{Acceptance, GatewayConfig, PerformanceConfig, SlowConsumerPolicy, TicketConfig};
 
 use crate::delivery::AckRules;
 use crate::group::GroupSettings;
@@ -114,6 +114,10 @@ pub struct Settings {
     pub groups: GroupSettings,
     /// How messages that ask for an acknowledgement are repeated; `None`: they are refused.
     pub acks: Option<AckRules>,
+    /// Whether there are tickets.
+    pub tickets: bool,
+    /// How messages in tickets are repeated until they are acknowledged; `None`: they are not.
+    pub ticket_acks: Option<AckRules>,
     /// How hard messages are compressed for clients that offer permessage-deflate; `None`: not at all.
     pub compression: Option<u8>,
     /// Bytes a shard reads at once.
@@ -172,6 +176,8 @@ impl Settings {
             transient_types: wsc.delivery.transient_types.clone(),
             groups: GroupSettings::new(&wsc.group),
             acks: AckRules::new(&wsc.ack),
+            tickets: wsc.ticket.enabled,
+            ticket_acks: ticket_acks(&wsc.ticket),
             compression: compression(&wsc.performance),
             read_buffer: wsc.performance.read_buffer_size.len(),
             write_buffer: wsc.performance.write_buffer_size.len(),
@@ -186,6 +192,8 @@ impl Settings {
             acks: self.acks.is_some(),
             groups: self.groups.rules.enabled,
             group_records: self.groups.records,
+            tickets: self.tickets,
+            ticket_acks: self.tickets && self.ticket_acks.is_some(),
         }
     }
 
@@ -215,6 +223,12 @@ impl Settings {
     pub fn overflow(&self, user_type: &str) -> OverflowPolicy {
         self.overflow.get(user_type).copied().unwrap_or_default()
     }
+}
+
+/// How messages in tickets are repeated.
+pub fn ticket_acks(config: &TicketConfig) -> Option<AckRules> {
+    let rules = || AckRules::steady(config.ack_timeout.into(), config.max_retry);
+    config.enable_ack.then(rules)
 }
 
 fn compression(performance: &PerformanceConfig) -> Option<u8> {

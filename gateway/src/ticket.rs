@@ -6,26 +6,41 @@
 //! and no two nodes can give a ticket to two agents.
 
 mod agent;
+mod call;
 mod clerk;
 mod command;
 mod desk;
+mod doorman;
 mod event;
+mod list;
+mod policy;
 mod refusal;
 mod rules;
 mod skill;
+mod stats;
 pub mod store;
+mod teller;
 #[allow(clippy::module_inception)] // one noun a file, and this is the module's own
 mod ticket;
+mod tickets;
+mod timekeeper;
+mod view;
 
 pub use agent::{Agent, Availability};
+pub use call::{CallError, new_id, transfer_to};
 pub use clerk::{Bell, Clerk, ClerkStats, DeskError, Manual, News, clerk};
 pub use command::{Command, NewTicket, Party, TransferTo};
 pub use desk::{Changes, Desk, Field, Moment, QueueView, Reply};
 pub use event::{Event, PassedBecause, Record, Step};
+pub use list::{TicketFilter, TicketPage};
+pub use policy::Policy;
 pub use refusal::Refusal;
 pub use rules::{Reminders, Rules};
 pub use skill::{Queue, Skill, SkillError};
+pub use stats::{TicketStats, WAITED};
 pub use ticket::{ClosedBecause, Offer, State, Ticket};
+pub use tickets::{AGENT, Means, Said, Standing, Tickets};
+pub use view::{AgentView, TicketView, WaitingView};
 
 /// Wall-clock time of the desk in Unix milliseconds: the store's clock, the same for all nodes.
 pub type Millis = u64;

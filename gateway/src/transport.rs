@@ -11,6 +11,7 @@ mod reader;
 mod refusal;
 mod renew;
 mod socket;
+mod tickets;
 mod tls_socket;
 mod upgrade;
 mod watching;

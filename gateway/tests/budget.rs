@@ -28,6 +28,7 @@ use wsc_gateway::hub::{Hub, Outgoing, Recipients, Shard, ShardContext};
 use wsc_gateway::protocol::NodeId;
 use wsc_gateway::settings::Settings;
 use wsc_gateway::telemetry::Instruments;
+use wsc_gateway::ticket::{Means, Tickets};
 use wsc_gateway::transport::{UpgradeState, upgrade_router, ws};
 
 /// Enough that what a shard keeps for itself, and what its maps grow by, is small beside it.
@@ -101,6 +102,9 @@ impl Bench {
             &TaskTracker::new(),
             &CancellationToken::new(),
         );
+        let means = Means::of(&cluster, &delivery, &service);
+        let tasks = TaskTracker::new();
+        let tickets = Tickets::start(&config.wsc, means, &tasks, &CancellationToken::new());
         drop(guard);
         let upgrades = UpgradeState {
             settings: Arc::new(arc_swap::ArcSwap::from(settings.clone())),
@@ -118,6 +122,7 @@ impl Bench {
             cluster,
             delivery,
             groups,
+            tickets,
             settings,
             instruments,
             upgrades: upgrade_router(upgrades),

@@ -48,12 +48,23 @@ impl Gateway {
         self.send_sessions_away(deadline - FAREWELL.min(Duration::from(drain.deadline) / 2))
             .await;
         self.serving.cancel();
+        if timeout_at(deadline, self.tickets.end()).await.is_err() {
+            tracing::warn!("the last steps of tickets were not told in time");
+        }
         self.tasks.close();
         if timeout_at(deadline, self.cluster.leave()).await.is_err() {
             tracing::warn!("the cluster was not left in time; peers will notice by the lease");
         }
         self.stop(deadline).await;
         tracing::info!(took = ?began.elapsed(), "stopped");
+    }
+
+    /// Ends at once and without a word to anyone, as a crash would: peers notice by the lease. For tests of what they do then.
+    pub fn abort(&self) {
+        self.accepting.cancel();
+        self.serving.cancel();
+        self.running.cancel();
+        self.phase.send_replace(Phase::Stopped);
     }
 
     async fn send_sessions_away(&self, deadline: Instant) {

@@ -10,6 +10,7 @@ use crate::group::GroupPatterns;
 use crate::protocol::UserId;
 use crate::security::{NewToken, Scopes};
 use crate::settings::Secrets;
+use crate::ticket::Queue;
 
 /// What a token says.
 #[derive(Debug, Args)]
@@ -26,6 +27,9 @@ pub struct TokenArguments {
     /// A group the user may join, or a pattern of groups, such as room-*; may be given more than once.
     #[arg(long = "group", value_name = "PATTERN")]
     groups: Vec<String>,
+    /// What the user can do, if it is an agent; may be given more than once.
+    #[arg(long)]
+    skill: Vec<String>,
     /// How long it is good for (30s, 1h); the most is wsc.security.tokenExpiration, which is the default.
     #[arg(long)]
     ttl: Option<wsc_config::Seconds>,
@@ -56,6 +60,7 @@ impl TokenArguments {
             user_type: self.user_type.clone(),
             scopes: Scopes::parse(&self.scope),
             groups: GroupPatterns::new(&self.groups).context("--group")?,
+            skills: Queue::of(&self.skill).context("--skill")?,
             device: self.device.clone(),
             lifetime,
             key_id: self.kid.clone(),

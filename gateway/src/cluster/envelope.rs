@@ -179,6 +179,7 @@ fn read_mark(mark: &cluster::Mark) -> Option<Mark> {
             offset: mark.offset,
         },
         ack: (!mark.ack.is_empty()).then(|| mark.ack.as_str().into()),
+        whole: mark.whole,
     })
 }
 
@@ -188,6 +189,7 @@ fn write_mark(mark: &Mark) -> cluster::Mark {
         epoch: mark.position.epoch,
         offset: mark.position.offset,
         ack: mark.ack.as_deref().unwrap_or_default().to_owned(),
+        whole: mark.whole,
     }
 }
 

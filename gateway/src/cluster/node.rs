@@ -269,6 +269,11 @@ impl Cluster {
         self.0.backing.interest.release(node, group, number).await
     }
 
+    /// For each user, in order, the live nodes that hold at least one of their sessions.
+    pub async fn nodes_of(&self, users: &[UserId]) -> Result<Vec<Vec<NodeId>>, ClusterError> {
+        self.0.backing.directory.nodes_of(users).await
+    }
+
     /// The link to Redis, for whoever keeps more there than the cluster does: scripts and pipelines under its deadline, over
     /// connections that heal. `None`: this gateway runs on memory.
     pub fn redis(&self) -> Option<Arc<RedisLink>> {

@@ -28,6 +28,18 @@ impl AckRules {
         })
     }
 
+    /// The same pause each time.
+    pub const fn steady(timeout: Duration, retries: u32) -> Self {
+        Self {
+            timeout,
+            retries,
+            base: Duration::ZERO,
+            max: Duration::ZERO,
+            factor: 1.0,
+            jitter: false,
+        }
+    }
+
     /// How often a message is sent again.
     pub const fn retries(&self) -> u32 {
         self.retries

@@ -154,6 +154,7 @@ impl Clerk {
             log,
             position: appended.position(),
             ack: append.ack.then(|| append.id.as_str().into()),
+            whole: false,
         };
         let parcel = Parcel {
             json: append.json,

@@ -44,6 +44,7 @@ use crate::session::liveness::{self, TICK, Tick};
 use crate::session::{Gather, Limits, QueuePool};
 use crate::settings::Settings;
 use crate::telemetry::Instruments;
+use crate::ticket::Tickets;
 use crate::tls::ListenerTls;
 use crate::transport::Connection;
 
@@ -58,6 +59,8 @@ pub struct ShardContext {
     pub delivery: Delivery,
     /// Who is in which group.
     pub groups: Groups,
+    /// Customer service.
+    pub tickets: Tickets,
     /// What sessions go by to begin with; [`Shard::settings`] is what they go by now.
     pub settings: Arc<Settings>,
     /// Live instruments.

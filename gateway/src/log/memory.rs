@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::redis::gap;
-use super::{AckState, Append, Appended, Entry, Gap, Log, Page, Record, Retention};
+use super::{AckState, Append, Appended, Entry, Gap, Log, Page, Record, Retention, Word};
 use crate::cluster::ClusterError;
 use crate::protocol::{LogId, Position, UserId};
 
@@ -37,6 +37,8 @@ struct Stored {
     repeated: HashMap<(String, String), (u64, u64)>,
     acks: HashMap<String, (Waiting, String)>,
     records: HashMap<String, Record>,
+    /// What each of several recipients said about a message.
+    words: HashMap<String, Vec<(UserId, Word)>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +63,7 @@ impl MemoryLog {
         let stored = state.logs.entry(log.clone()).or_default();
         let appended = messages
             .iter()
-            .map(|message| self.store(stored, message))
+            .map(|message| self.store((log, stored), message))
             .collect();
         state.appends += 1;
         if let Some(message) = messages
@@ -69,12 +71,13 @@ impl MemoryLog {
             .filter(|_| state.appends.is_multiple_of(SWEEP))
         {
             let since = message.at.saturating_sub(millis(self.retention.age));
+            let since = since.min(message.at.saturating_sub(millis(self.retention.tickets)));
             state.logs.retain(|_, stored| stored.written_at >= since);
         }
         appended
     }
 
-    fn store(&self, stored: &mut Stored, message: &Append) -> Appended {
+    fn store(&self, (log, stored): (&LogId, &mut Stored), message: &Append) -> Appended {
         let by = (message.sender.clone(), message.id.clone());
         let dedupe = millis(self.retention.dedupe);
         stored
@@ -108,12 +111,12 @@ impl MemoryLog {
         if message.own_id {
             stored.repeated.insert(by, (offset, message.at));
         }
-        self.trim(stored, message.at);
+        self.trim((log, stored), message.at);
         Appended::New(self.at(offset))
     }
 
-    fn trim(&self, stored: &mut Stored, now: u64) {
-        let since = now.saturating_sub(millis(self.retention.age));
+    fn trim(&self, (log, stored): (&LogId, &mut Stored), now: u64) {
+        let since = now.saturating_sub(millis(self.retention.age_of(log)));
         let too_many = |stored: &Stored| stored.entries.len() as u64 > self.retention.messages;
         while let Some(oldest) = stored
             .entries
@@ -124,6 +127,7 @@ impl MemoryLog {
             stored.entries.pop_front();
             stored.acks.remove(&id);
             stored.records.remove(&id);
+            stored.words.remove(&id);
         }
     }
 
@@ -180,6 +184,41 @@ impl MemoryLog {
                 Change::Ack(AckState::Read) => record.read_at = Some(at),
                 Change::GiveUp => record.expired_at = Some(at),
             }
+        }
+        Some(sender)
+    }
+
+    fn change_one(
+        &self,
+        log: &LogId,
+        (user, id): (&UserId, &str),
+        (word, at): (Word, u64),
+    ) -> Option<String> {
+        let mut state = self.state.lock();
+        let stored = state.logs.get_mut(log)?;
+        let sender = stored.acks.get(id)?.1.clone();
+        let words = stored.words.entry(id.to_owned()).or_default();
+        let said = |wanted: &[Word]| {
+            let mut words = words.iter();
+            words.any(|(known, word)| known == user && wanted.contains(word))
+        };
+        let (delivered, read) = (Word::Is(AckState::Delivered), Word::Is(AckState::Read));
+        let known = match word {
+            Word::Is(AckState::Read) => said(&[read]),
+            Word::Is(AckState::Delivered) => said(&[delivered, read]),
+            Word::Expired => said(&[delivered, read, Word::Expired]),
+        };
+        if known {
+            return None;
+        }
+        words.push((user.clone(), word));
+        if let Some(record) = stored.records.get_mut(id) {
+            let first = match word {
+                Word::Is(AckState::Delivered) => &mut record.delivered_at,
+                Word::Is(AckState::Read) => &mut record.read_at,
+                Word::Expired => &mut record.expired_at,
+            };
+            first.get_or_insert(at);
         }
         Some(sender)
     }
@@ -276,6 +315,15 @@ impl Log for MemoryLog {
         at: u64,
     ) -> BoxFuture<'a, Result<bool, ClusterError>> {
         ready(self.change(user, id, Change::GiveUp, at).is_some())
+    }
+
+    fn acknowledge_one<'a>(
+        &'a self,
+        log: &'a LogId,
+        from: (&'a UserId, &'a str),
+        word_at: (Word, u64),
+    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>> {
+        ready(self.change_one(log, from, word_at))
     }
 
     fn records<'a>(

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `log` | stream | `<offset>-0` → id, time, whether to acknowledge, JSON |
 //! | `meta` | hash | epoch, head, the server's run id, ends of former epochs |
-//! | `acks` | hash | message id → state and sender |
+//! | `acks` | hash | message id → state and sender; where several read, then a line for what each said |
 //! | `records` | hash | message id → time and sender; `d:`, `r:`, `x:` and the id → time of that change |
 //! | `seen:<sender>:<id>` | string, expires | where a message stands that may be repeated |
 //! | `positions` | hash | `inbox` → up to where the user has it |
@@ -18,8 +18,8 @@ use ::redis::{Pipeline, ScriptInvocation};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, try_join_all};
 
-use super::scripts::{ACKNOWLEDGE, APPEND, READ, SAW};
-use super::{AckState, Append, Appended, Entry, Gap, Log, Page, Record, Retention};
+use super::scripts::{ACKNOWLEDGE, ACKNOWLEDGE_ONE, APPEND, READ, SAW};
+use super::{AckState, Append, Appended, Entry, Gap, Log, Page, Record, Retention, Word};
 use crate::cluster::ClusterError;
 use crate::cluster::redis::RedisLink;
 use crate::protocol::{LogId, Position, UserId};
@@ -70,7 +70,7 @@ impl RedisLog {
             call.key(self.key(log, &format!("seen:{}:{}", message.sender, message.id)));
         }
         let now = messages.last().map_or(0, |message| message.at);
-        call.arg(millis(self.retention.age))
+        call.arg(millis(self.retention.age_of(log)))
             .arg(self.retention.messages)
             .arg(millis(self.retention.dedupe))
             .arg(self.retention.records.map_or(0, millis))
@@ -228,6 +228,22 @@ impl RedisLog {
         self.link.run("acknowledge", &call).await
     }
 
+    async fn acknowledge_one(
+        &self,
+        log: &LogId,
+        (user, id): (&UserId, &str),
+        (word, at): (Word, u64),
+    ) -> Result<Option<String>, ClusterError> {
+        let script = &ACKNOWLEDGE_ONE;
+        let mut call = script.key(self.key(log, "acks"));
+        call.key(self.key(log, "records"))
+            .arg(id)
+            .arg(user.as_str())
+            .arg(word.as_str())
+            .arg(at);
+        self.link.run("acknowledge", &call).await
+    }
+
     async fn records(
         &self,
         log: &LogId,
@@ -372,6 +388,15 @@ impl Log for RedisLog {
             let sender = self.acknowledge(user, id, ("expired", at)).await?;
             Ok(sender.is_some())
         })
+    }
+
+    fn acknowledge_one<'a>(
+        &'a self,
+        log: &'a LogId,
+        from: (&'a UserId, &'a str),
+        word_at: (Word, u64),
+    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>> {
+        Box::pin(self.acknowledge_one(log, from, word_at))
     }
 
     fn records<'a>(

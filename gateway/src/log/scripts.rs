@@ -126,3 +126,32 @@ return sender
 ",
     )
 });
+
+/// KEYS acks, records · ARGV id, user, `delivered`, `read` or `expired`, now ms. Returns the sender if that was news of this
+/// user. Each user's word is a line after the sender: `D`, `R` or `X` and the user, whose id has no control characters.
+pub(super) static ACKNOWLEDGE_ONE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+if not held then return false end
+local said = function(letters)
+  for letter in string.gmatch(letters, '.') do
+    if string.find(held .. '\n', '\n' .. letter .. ARGV[2] .. '\n', 1, true) then return true end
+  end
+  return false
+end
+local word, known, mark
+if ARGV[3] == 'read' then
+  word, known, mark = 'R', said('R'), 'r:'
+elseif ARGV[3] == 'delivered' then
+  word, known, mark = 'D', said('DR'), 'd:'
+else
+  word, known, mark = 'X', said('DRX'), 'x:'
+end
+if known then return false end
+redis.call('HSET', KEYS[1], ARGV[1], held .. '\n' .. word .. ARGV[2])
+if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then redis.call('HSETNX', KEYS[2], mark .. ARGV[1], ARGV[4]) end
+return string.match(held, '^.([^\n]*)')
+",
+    )
+});

@@ -86,7 +86,7 @@ impl ErrorCode {
             }
             Self::Busy => "a queue is full; the message was not taken, try again later",
             Self::Rejected => "the application did not take the message; the words are its own",
-            Self::NotFound => "there is no such group",
+            Self::NotFound => "there is no such group or ticket",
             Self::Exists => "there is such a group already",
             Self::LimitReached => {
                 "the group has its most members, or the user its most groups; the message names the key"

@@ -107,6 +107,8 @@ pub enum Command<'a> {
         id: Cow<'a, str>,
         /// What has become of it.
         state: AckState,
+        /// The ticket it is in, if it is in one.
+        ticket: Option<TicketId>,
     },
     /// Remember that the client has its inbox up to here.
     Position(Position),
@@ -302,9 +304,11 @@ impl<'a> ClientFrame<'a> {
             let message = format!("data.state: {word:?} is neither delivered nor read");
             self.refuse(ErrorCode::BadFrame, message)
         })?;
+        let ticket = self.0.ticket_id.as_ref().map(|ticket| self.ticket(ticket));
         Ok(Command::Ack {
             id: ack.id.0,
             state,
+            ticket: ticket.transpose()?,
         })
     }
 
@@ -329,6 +333,11 @@ impl<'a> ClientFrame<'a> {
         })
     }
 
+    fn ticket(&self, id: &Text<'_>) -> Result<TicketId, Refusal> {
+        TicketId::new(&id.0)
+            .map_err(|error| self.refuse(ErrorCode::BadTarget, format!("ticket_id: {error}")))
+    }
+
     fn target(&self) -> Result<Target, Refusal> {
         let raw = &self.0;
         let bad = |message| self.refuse(ErrorCode::BadTarget, message);
@@ -342,9 +351,7 @@ impl<'a> ClientFrame<'a> {
             (None, Some(group), None, false) => GroupId::new(&group.0)
                 .map(Target::Group)
                 .map_err(|error| named("group", error)),
-            (None, None, Some(ticket), false) => TicketId::new(&ticket.0)
-                .map(Target::Ticket)
-                .map_err(|error| named("ticket_id", error)),
+            (None, None, Some(ticket), false) => self.ticket(ticket).map(Target::Ticket),
             (None, None, None, true) => Ok(Target::Broadcast),
             _ => Err(bad(
                 "more than one of to, group, ticket_id and broadcast".into()

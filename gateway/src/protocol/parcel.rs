@@ -63,6 +63,7 @@ mod tests {
             log: LogId::Broadcast,
             position,
             ack: None,
+            whole: false,
         });
         assert_eq!(
             parcel.visible(),

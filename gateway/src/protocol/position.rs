@@ -109,6 +109,8 @@ pub struct Mark {
     pub position: Position,
     /// The message's id, if its recipient is to acknowledge it.
     pub ack: Option<Arc<str>>,
+    /// Whether a session that does not know the log yet is to read it from its beginning.
+    pub whole: bool,
 }
 
 #[cfg(test)]

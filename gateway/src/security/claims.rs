@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Scopes;
 use crate::group::GroupPatterns;
 use crate::protocol::UserId;
+use crate::ticket::Queue;
 
 /// A token to be made; the issuer, the audience and the times are added by the verifier that makes it.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct NewToken {
     pub scopes: Scopes,
     /// The groups that the user may join.
     pub groups: GroupPatterns,
+    /// What the user can do, if it is an agent.
+    pub skills: Queue,
     /// The device, if the token is for one.
     pub device: Option<String>,
     /// How long the token is good for.
@@ -48,6 +51,7 @@ pub(super) struct Claims {
     pub(super) user_type: Option<String>,
     pub(super) scope: Option<String>,
     pub(super) groups: Option<Vec<String>>,
+    pub(super) skills: Option<Vec<String>>,
     pub(super) device: Option<String>,
     pub(super) jti: Option<String>,
 }
@@ -67,9 +71,15 @@ pub(super) struct MintedClaims<'a> {
     pub(super) scope: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) groups: Vec<&'a str>,
+    #[serde(skip_serializing_if = "is_general")]
+    pub(super) skills: &'a Queue,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) device: Option<&'a str>,
     pub(super) jti: &'a str,
+}
+
+fn is_general(queue: &Queue) -> bool {
+    queue.skills().is_empty()
 }
 
 /// The claim `aud`: one name or several (RFC 7519 §4.1.3). Empty: the claim is not there.

@@ -138,6 +138,7 @@ pub fn identity_from_query(
         user_type: Arc::from(user_type),
         device: None,
         expires: None,
+        skills: None,
         scopes: Scopes::NONE,
         groups: None,
         token_id: None,

@@ -1,6 +1,6 @@
 //! `Identity`: who a session is, as a verified token says it.
 //!
-//! Held once per connection, so it is small (96 bytes inline at most, tested) and cheap to clone. Made by the token
+//! Held once per connection, so it is small (104 bytes inline at most, tested) and cheap to clone. Made by the token
 //! verifier, or from the query when authentication is off; never from anything else a client says.
 
 use std::num::NonZeroU64;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::group::GroupPatterns;
 use crate::protocol::UserId;
+use crate::ticket::Queue;
 
 /// Who a session is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Identity {
     pub token_id: Option<Arc<str>>,
     /// When the token was issued, in Unix seconds; 0: it does not say.
     pub issued: u64,
+    /// What an agent can do, as the token says; `None`: the token names nothing.
+    pub skills: Option<Arc<Queue>>,
 }
 
 impl Identity {
@@ -105,7 +108,7 @@ mod tests {
 
     #[test]
     fn an_identity_stays_within_its_budget() {
-        assert!(size_of::<Identity>() <= 96, "{}", size_of::<Identity>());
+        assert!(size_of::<Identity>() <= 104, "{}", size_of::<Identity>());
     }
 
     #[test]

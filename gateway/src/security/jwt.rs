@@ -21,6 +21,7 @@ use super::token_error::MAX_TOKEN_BYTES;
 use super::{FetchedKeys, Identity, KeySet, Scopes, TokenError};
 use crate::group::GroupPatterns;
 use crate::protocol::UserId;
+use crate::ticket::Queue;
 
 /// The longest device name.
 const MAX_DEVICE_BYTES: usize = 128;
@@ -181,6 +182,7 @@ impl TokenVerifier {
             user_type: &token.user_type,
             scope: &scope,
             groups: token.groups.iter().collect(),
+            skills: &token.skills,
             device: token.device.as_deref(),
             jti: &uuid::Uuid::new_v4().to_string(),
         };
@@ -238,6 +240,7 @@ impl TokenVerifier {
             groups: claims.groups.as_deref().map(groups).transpose()?.flatten(),
             token_id: claims.jti.as_deref().map(token_id).transpose()?,
             issued: claims.iat.unwrap_or_default(),
+            skills: claims.skills.as_deref().map(skills).transpose()?,
         })
     }
 
@@ -268,6 +271,11 @@ fn groups(patterns: &[String]) -> Result<Option<Arc<GroupPatterns>>, TokenError>
 fn token_id(id: &str) -> Result<Arc<str>, TokenError> {
     let sound = (1..=MAX_TOKEN_ID_BYTES).contains(&id.len()) && !id.chars().any(char::is_control);
     sound.then(|| id.into()).ok_or(TokenError::TokenId)
+}
+
+fn skills(names: &[String]) -> Result<Arc<Queue>, TokenError> {
+    let skills = Queue::of(names).map_err(|_| TokenError::Skills)?;
+    Ok(Arc::new(skills))
 }
 
 /// The library judges the signature and the algorithm; the claims are judged here, with one clock.

@@ -130,6 +130,7 @@ mod tests {
 
     fn identity(token_id: Option<&str>, issued: u64) -> Identity {
         Identity {
+            skills: None,
             user: UserId::new("alice").unwrap(),
             user_type: "customer".into(),
             device: None,

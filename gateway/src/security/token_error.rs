@@ -70,6 +70,11 @@ pub enum TokenError {
     /// `groups` has too many patterns, or one that matches nothing.
     #[error("the token's groups are too many, or one is empty or too long (claim groups)")]
     Groups,
+    /// `skills` has too many, or one that cannot be a skill.
+    #[error(
+        "the token's skills are too many, or one has a character that skills do not have (claim skills)"
+    )]
+    Skills,
 }
 
 impl TokenError {
@@ -97,6 +102,7 @@ impl TokenError {
             Self::Revoked => "revoked",
             Self::Device => "device",
             Self::Groups => "groups",
+            Self::Skills => "skills",
         }
     }
 }

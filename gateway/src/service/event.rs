@@ -48,7 +48,26 @@ impl Event {
     /// A user is no member of a group any more.
     pub const GROUP_LEFT: &'static str = "group.left";
 
-    /// The names that the gateway itself uses; names of tickets begin with [`Event::OPEN`].
+    /// What happens to tickets, and how their agents are.
+    pub const OF_TICKETS: [&'static str; 15] = [
+        "ticket.opened",
+        "ticket.queued",
+        "ticket.assigned",
+        "ticket.reminded",
+        "ticket.acknowledged",
+        "ticket.accepted",
+        "ticket.passed_on",
+        "ticket.transferred",
+        "ticket.joined",
+        "ticket.left",
+        "ticket.closed",
+        "ticket.timed_out",
+        "agent.online",
+        "agent.away",
+        "agent.offline",
+    ];
+
+    /// The names that the gateway itself uses, beside [`Event::OF_TICKETS`].
     pub const NAMES: [&'static str; 11] = [
         Self::INITIALIZE,
         Self::STARTED,
@@ -62,9 +81,6 @@ impl Event {
         Self::GROUP_JOINED,
         Self::GROUP_LEFT,
     ];
-
-    /// Families whose members are listed where they come from.
-    pub const OPEN: [&'static str; 1] = ["ticket."];
 
     /// Something that happened once to a session: whoever tells of it, its id is the same.
     pub fn of_session(name: &str, client: &Client, data: Value) -> Self {
@@ -84,6 +100,11 @@ impl Event {
             data,
         }
     }
+}
+
+/// Every name that is known here.
+fn names() -> impl Iterator<Item = &'static str> {
+    Event::NAMES.into_iter().chain(Event::OF_TICKETS)
 }
 
 /// Which events are wanted: one name, or a family such as `client.*`, or `*`.
@@ -109,20 +130,15 @@ impl EventFilter {
         if text == "*" {
             return Ok(Self::All);
         }
-        let open = |text: &str| {
-            Event::OPEN
-                .iter()
-                .any(|family| text.len() > family.len() && text.starts_with(family))
-        };
         match text.strip_suffix('*') {
             Some(family) => {
-                let of_ours = Event::NAMES.iter().any(|name| name.starts_with(family));
-                let known = family.ends_with('.') && (of_ours || Event::OPEN.contains(&family));
+                let of_ours = names().any(|name| name.starts_with(family));
+                let known = family.ends_with('.') && of_ours;
                 known
                     .then(|| Self::Family(family.to_owned()))
                     .ok_or_else(unknown)
             }
-            None if Event::NAMES.contains(&text) || open(text) => Ok(Self::Name(text.to_owned())),
+            None if names().any(|name| name == text) => Ok(Self::Name(text.to_owned())),
             None => Err(unknown()),
         }
     }
@@ -152,6 +168,7 @@ mod tests {
         assert!(filter("group.joined").wants("group.joined"));
         assert!(filter("group.*").wants("group.disbanded"));
         assert!(filter("ticket.*").wants("ticket.closed"));
+        assert!(filter("agent.*").wants("agent.away"));
     }
 
     #[test]
@@ -164,6 +181,8 @@ mod tests {
             "c*",
             "group.",
             "group.renamed",
+            "ticket.lost",
+            "agents.*",
             "client.connected*",
         ] {
             assert_eq!(

@@ -124,6 +124,11 @@ impl Cursors {
         !std::mem::replace(&mut cursor.reading, true)
     }
 
+    /// Follows a log from its beginning, unless the session has a place in it.
+    pub fn enter(&mut self, log: &LogId) {
+        self.cursor(log).at.get_or_insert_default();
+    }
+
     /// Where the session is.
     pub fn at(&self, log: &LogId) -> Option<Position> {
         match log {

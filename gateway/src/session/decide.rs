@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::log::AckState;
 use crate::protocol::json::{Auth, Call, ClientFrame, Command, Refusal};
-use crate::protocol::{ErrorCode, MessageBody, Position, Target};
+use crate::protocol::{ErrorCode, MessageBody, Position, Target, TicketId};
 use crate::security::{Identity, Scopes};
 
 /// What is to be done about a frame.
@@ -14,8 +14,8 @@ pub enum Decision<'a> {
     Pong(Option<&'a str>),
     /// Check this token and take its identity.
     Authenticate(Auth<'a>),
-    /// Take the client's word for a message it got.
-    Acknowledge(Cow<'a, str>, AckState),
+    /// Take the client's word for a message it got, in its inbox or in a ticket.
+    Acknowledge(Cow<'a, str>, AckState, Option<TicketId>),
     /// Remember that the client has its inbox up to here.
     Remember(Position),
     /// Send this message.
@@ -41,6 +41,10 @@ pub struct Offered {
     pub groups: bool,
     /// Messages to groups are stored, where messages are.
     pub group_records: bool,
+    /// There are tickets.
+    pub tickets: bool,
+    /// Messages in tickets are sent again until they are acknowledged.
+    pub ticket_acks: bool,
 }
 
 /// Decides about one frame. `identity` is `None` until the connection has authenticated.
@@ -66,7 +70,9 @@ pub fn decide<'a>(
         ) => Decision::NotAuthenticated,
         (Command::Ping(id), Some(_)) => Decision::Pong(id),
         (Command::Call(call), Some(_)) => Decision::Call(call),
-        (Command::Ack { id, state }, Some(_)) if offered.acks => Decision::Acknowledge(id, state),
+        (Command::Ack { id, state, ticket }, Some(_)) if offered.acks || offered.ticket_acks => {
+            Decision::Acknowledge(id, state, ticket)
+        }
         (Command::Ack { .. }, Some(_)) => {
             let message = "acknowledgements are off: wsc.ack.enabled".into();
             Decision::Refuse(frame.refuse(ErrorCode::NotSupported, message))
@@ -98,6 +104,13 @@ pub fn possible(
             not_supported(
                 "durable: messages to groups are not kept here (wsc.group.enableMessageRecord)",
             )
+        }
+        (_, true) if matches!(target, Target::Ticket(_)) => {
+            if offered.ticket_acks && offered.stores {
+                Ok(())
+            } else {
+                not_supported("require_ack: not in tickets here (wsc.ticket.enableAck)")
+            }
         }
         (_, true) if !offered.acks => {
             not_supported("require_ack: acknowledgements are off (wsc.ack.enabled)")
@@ -135,9 +148,11 @@ fn allowed(
             ErrorCode::NotSupported,
             "group: groups are off (wsc.group.enabled)",
         )),
+        // Whether the sender takes part in it, the desk knows.
+        Target::Ticket(_) if offered.tickets => Ok(()),
         Target::Ticket(_) => Err((
             ErrorCode::NotSupported,
-            "ticket_id: this release has no tickets",
+            "ticket_id: tickets are off (wsc.ticket.enabled)",
         )),
     }
 }
@@ -158,6 +173,7 @@ mod tests {
             groups: None,
             token_id: None,
             issued: 0,
+            skills: None,
         }
     }
 
@@ -166,7 +182,7 @@ mod tests {
         match decide(&frame, identity, Offered::default()) {
             Decision::Pong(id) => format!("pong {id:?}"),
             Decision::Authenticate(auth) => format!("authenticate {}", auth.token()),
-            Decision::Acknowledge(id, state) => format!("{id} {}", state.as_str()),
+            Decision::Acknowledge(id, state, _) => format!("{id} {}", state.as_str()),
             Decision::Remember(position) => format!("remember {position}"),
             Decision::Call(call) => format!("call {}", call.kind),
             Decision::Publish(target, _) => format!("publish {target:?}"),

@@ -43,6 +43,9 @@ pub enum DeskError {
     /// Other nodes were faster for too long, or too much is asked for.
     #[error("the ticket desk is busy")]
     Busy,
+    /// There are none here.
+    #[error("tickets are off (wsc.ticket.enabled)")]
+    Off,
     /// The gateway is ending.
     #[error("the ticket desk is closed")]
     Ended,
@@ -194,9 +197,11 @@ impl Bell {
     }
 
     /// Goes by this from now on, for what is open too.
-    pub fn go_by(&self, manual: Manual) {
-        self.manual.store(Arc::new(manual));
-        self.note(Command::Settle);
+    pub fn go_by(&self, manual: &Manual) {
+        let before = self.manual.swap(Arc::new(manual.clone()));
+        if before.rules != manual.rules {
+            self.note(Command::Settle);
+        }
     }
 
     /// The counters.

@@ -1,6 +1,6 @@
 //! What can be asked of the desk.
 
-use super::{Availability, Field, Millis, Queue};
+use super::{Availability, Field, Millis, Queue, Ticket};
 use crate::protocol::{Priority, TicketId, UserId};
 
 /// Who asks.
@@ -34,6 +34,24 @@ pub struct NewTicket {
     pub priority: Priority,
     /// What it is about.
     pub subject: Option<String>,
+}
+
+impl NewTicket {
+    /// What is wrong with it, with the field.
+    pub fn check(&self) -> Result<(), String> {
+        let bytes = self.subject.as_ref().map_or(0, String::len);
+        if bytes > Ticket::MAX_SUBJECT {
+            let max = Ticket::MAX_SUBJECT;
+            return Err(format!(
+                "subject: has {bytes} bytes, allowed are at most {max}"
+            ));
+        }
+        if self.queue.skills().len() > Queue::MAX_SKILLS {
+            let (n, max) = (self.queue.skills().len(), Queue::MAX_SKILLS);
+            return Err(format!("skills: are {n}, allowed are at most {max}"));
+        }
+        Ok(())
+    }
 }
 
 /// Where a ticket is transferred to.

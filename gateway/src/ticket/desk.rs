@@ -127,8 +127,8 @@ pub struct Desk {
     queues: BTreeMap<Queue, BTreeMap<Place, TicketId>>,
     /// Which tickets an agent has, offered or active.
     held: BTreeMap<UserId, BTreeSet<TicketId>>,
-    /// How many open tickets a customer has.
-    customers: BTreeMap<UserId, usize>,
+    /// The open tickets of a customer.
+    customers: BTreeMap<UserId, BTreeSet<TicketId>>,
     changes: Changes,
 }
 
@@ -308,7 +308,8 @@ impl Desk {
     }
 
     fn index(&mut self, ticket: &Ticket) {
-        *self.customers.entry(ticket.customer.clone()).or_default() += 1;
+        let of_customer = self.customers.entry(ticket.customer.clone()).or_default();
+        of_customer.insert(ticket.id.clone());
         match (&ticket.state, ticket.agent()) {
             (State::Waiting, _) => {
                 self.waiting.insert(place_of(ticket), ticket.id.clone());
@@ -328,8 +329,8 @@ impl Desk {
             return;
         };
         if let Some(open) = self.customers.get_mut(&ticket.customer) {
-            *open = open.saturating_sub(1);
-            if *open == 0 {
+            open.remove(id);
+            if open.is_empty() {
                 self.customers.remove(&ticket.customer);
             }
         }

@@ -60,6 +60,7 @@ pub enum Step {
         until: Millis,
     },
     /// An agent has been given it and is asked to accept.
+    #[serde(rename = "assigned")]
     Offered {
         /// Who.
         agent: UserId,
@@ -129,7 +130,7 @@ impl Step {
     pub const WORDS: [&'static str; 11] = [
         "opened",
         "queued",
-        "offered",
+        "assigned",
         "reminded",
         "acknowledged",
         "accepted",
@@ -145,7 +146,7 @@ impl Step {
         match self {
             Self::Opened { .. } => "opened",
             Self::Queued { .. } => "queued",
-            Self::Offered { .. } => "offered",
+            Self::Offered { .. } => "assigned",
             Self::Reminded { .. } => "reminded",
             Self::Acknowledged { .. } => "acknowledged",
             Self::Accepted { .. } => "accepted",

@@ -14,6 +14,7 @@ pub enum State {
     /// In its queue.
     Waiting,
     /// Given to an agent who has not reacted yet.
+    #[serde(rename = "assigned")]
     Offered(Offer),
     /// An agent works on it.
     Active {
@@ -37,13 +38,13 @@ pub enum State {
 
 impl State {
     /// The words, for queries and metrics.
-    pub const WORDS: [&'static str; 4] = ["waiting", "offered", "active", "closed"];
+    pub const WORDS: [&'static str; 4] = ["waiting", "assigned", "active", "closed"];
 
     /// The word on the wire.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
-            Self::Offered(_) => "offered",
+            Self::Offered(_) => "assigned",
             Self::Active { .. } => "active",
             Self::Closed { .. } => "closed",
         }
@@ -154,9 +155,27 @@ impl Ticket {
         self.customer == *user || self.served_by() == Some(user) || self.observers.contains(user)
     }
 
+    /// Whether it is closed.
+    pub const fn is_over(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+
     /// Whether this agent works on it.
     pub fn is_served_by(&self, user: &UserId) -> bool {
         matches!(&self.state, State::Active { agent, .. } if agent == user)
+    }
+
+    /// Who gets what is said in it: the customer, the agent who works on it or did, and the observers.
+    pub fn audience(&self) -> BTreeSet<UserId> {
+        let mut all = self.observers.clone();
+        all.insert(self.customer.clone());
+        let agent = match &self.state {
+            State::Active { agent, .. } => Some(agent),
+            State::Closed { agent, .. } => agent.as_ref(),
+            State::Waiting | State::Offered(_) => None,
+        };
+        all.extend(agent.cloned());
+        all
     }
 
     /// Everyone in it, each once.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::Socket;
 use crate::hub::SessionKey;
-use crate::protocol::{Codec, Disconnect, GroupId, SessionId};
+use crate::protocol::{Codec, Disconnect, GroupId, SessionId, TicketId};
 use crate::security::Identity;
 use crate::service::Client;
 use crate::session::liveness::{Signs, Tick};
@@ -34,8 +34,8 @@ pub struct Session {
     pub cursors: RefCell<Cursors>,
     /// The groups whose messages it gets.
     pub groups: RefCell<Vec<GroupId>>,
-    /// Messages it has yet to acknowledge, by id, and when each was first sent.
-    pub owed: RefCell<HashMap<Arc<str>, Instant>>,
+    /// Messages it has yet to acknowledge, by id: when each was first sent, and the ticket that it is in.
+    pub owed: RefCell<HashMap<Arc<str>, (Instant, Option<TicketId>)>>,
 }
 
 impl Session {

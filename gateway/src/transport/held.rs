@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::open::{Opening, open};
-use super::{extended, groups, reader, renew, watching};
+use super::{extended, groups, reader, renew, tickets, watching};
 use crate::hub::{Later, Shard};
 use crate::log::AckState;
 use crate::protocol::json::ClientFrame;
@@ -62,9 +62,18 @@ pub(super) async fn take(
                 open(shard, connection, Opening { identity, resume }).await;
             }
         }
-        Decision::Acknowledge(id, state) => {
+        Decision::Acknowledge(id, state, ticket) => {
             connection.good_frame();
-            acknowledge(shard, connection, (&id, state), &frame).await;
+            let owed = shard.acknowledged(connection, &id);
+            if let Some(ticket) = ticket.or(owed) {
+                let about = (&ticket, &*id, state);
+                tickets::acknowledge(shard, connection, about, &frame).await;
+            } else {
+                acknowledge(shard, connection, (&id, state), &frame).await;
+            }
+        }
+        Decision::Call(call) if tickets::takes(call.kind) => {
+            tickets::call(shard, connection, call).await;
         }
         Decision::Call(call) if call.kind.starts_with("presence.") => {
             let answer = watching::call(shard, connection, &call).await;
@@ -123,7 +132,10 @@ pub(super) async fn publish(
         Target::Group(group) => {
             groups::publish(shard, connection, (group, body), size, later).await;
         }
-        Target::User(_) | Target::Ticket(_) | Target::Broadcast | Target::Application => {
+        Target::Ticket(ticket) => {
+            tickets::say(shard, connection, (ticket, body), size).await;
+        }
+        Target::User(_) | Target::Broadcast | Target::Application => {
             let decision = Decision::Publish(target, body);
             reader::act(shard, connection, decision, size, later);
         }
@@ -139,7 +151,6 @@ async fn acknowledge(
     let Some(session) = connection.session() else {
         return;
     };
-    shard.acknowledged(connection, id);
     let delivery = &shard.context().delivery;
     let identity = session.identity();
     let user = &identity.user;

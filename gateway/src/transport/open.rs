@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::extended;
+use super::{extended, tickets};
 use crate::hub::Shard;
 use crate::protocol::{Disconnect, LogId, Position, Resume, SessionId, UserId};
 use crate::security::Identity;
@@ -15,6 +15,9 @@ use crate::transport::Connection;
 
 /// How long a client waits for the word whether it was resumed; then it is told no, and gets what there is all the same.
 const RESUMING: Duration = Duration::from_secs(2);
+
+/// Logs that one session resumes; each ticket among them is asked about.
+const PLACES_MAX: usize = 128;
 
 /// What is known of a connection when it is to become a session.
 #[derive(Debug)]
@@ -30,11 +33,13 @@ pub async fn open(shard: &Rc<Shard>, connection: &Rc<Connection>, opening: Openi
     let Opening { identity, resume } = opening;
     let user = identity.user.clone();
     shard.context().groups.prepare(&user).await;
-    let places: Vec<_> = resume
-        .iter()
-        .flat_map(|resume| resume.places(&user))
-        .filter(|(log, _)| may_follow(shard, &user, log))
-        .collect();
+    let mut places = Vec::new();
+    let named = resume.iter().flat_map(|resume| resume.places(&user));
+    for (log, position) in named.take(PLACES_MAX) {
+        if may_follow(shard, &user, &log).await {
+            places.push((log, position));
+        }
+    }
     let resumed = !places.is_empty() && is_whole(shard, &places).await;
     if connection.is_closing() {
         return;
@@ -82,15 +87,15 @@ async fn is_whole(shard: &Rc<Shard>, places: &[(LogId, Position)]) -> bool {
     timeout(RESUMING, all).await.unwrap_or(false)
 }
 
-/// A client may ask for its own inbox, for what everyone gets and for the groups that it is in.
-fn may_follow(shard: &Shard, user: &UserId, log: &LogId) -> bool {
+/// A client may ask for its own inbox, for what everyone gets, for the groups that it is in and the tickets it takes part in.
+async fn may_follow(shard: &Shard, user: &UserId, log: &LogId) -> bool {
     match log {
         LogId::Inbox(_) | LogId::Broadcast => true,
         LogId::Group(group) => {
             let roster = shard.context().hub.groups().roster();
             roster.stay(user, group).is_some()
         }
-        LogId::Ticket(_) => false,
+        LogId::Ticket(_) => tickets::may_follow(shard, user, log).await,
     }
 }
 
@@ -114,6 +119,7 @@ fn follow(
             session.cursors.borrow_mut().start(&log, position);
         }
     }
+    tickets::come_back(shard, connection);
 }
 
 /// Whether the session may read this log now: a group's once its messages come to this node.

@@ -240,8 +240,8 @@ fn take_text(shard: &Rc<Shard>, connection: &Rc<Connection>, text: &str, later: 
         Decision::Authenticate(_) | Decision::Call(_) | Decision::Acknowledge(..) => {
             later.hold(text);
         }
-        // The store says who may send to a group.
-        Decision::Publish(Target::Group(_), _) => later.hold(text),
+        // The store says who may send to a group, the desk who takes part in a ticket.
+        Decision::Publish(Target::Group(_) | Target::Ticket(_), _) => later.hold(text),
         // Extensions may have to be waited for.
         Decision::Publish(..) if shard.context().service.decides_messages() => later.hold(text),
         now => act(shard, connection, now, text.len(), later),

@@ -91,6 +91,7 @@ fn token(user: &str) -> String {
         user: UserId::new(user).unwrap(),
         user_type: "customer".into(),
         scopes: Scopes::NONE,
+        skills: wsc_gateway::ticket::Queue::default(),
         device: None,
         lifetime: Duration::from_mins(30),
         key_id: None,

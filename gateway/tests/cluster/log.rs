@@ -15,6 +15,7 @@ use crate::support::redis::RedisServer;
 const RETENTION: Retention = Retention {
     age: Duration::from_secs(3600),
     messages: 10,
+    tickets: Duration::from_secs(3600),
     dedupe: Duration::from_secs(60),
     records: Some(Duration::from_secs(3600)),
 };

@@ -91,6 +91,21 @@ impl Client {
         }
     }
 
+    /// The next text frame, for which one may have to wait longer than usual.
+    pub async fn next_late(&mut self, patience: std::time::Duration) -> Value {
+        loop {
+            let next = timeout(patience, self.socket.next()).await;
+            match next
+                .expect("a frame in time")
+                .expect("a frame before the end")
+            {
+                Ok(Message::Text(text)) => return serde_json::from_str(&text).unwrap(),
+                Ok(_) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
     /// The content of the next message.
     pub async fn hear(&mut self) -> String {
         let frame = self.next().await;

@@ -99,6 +99,7 @@ fn token(user: &str, key: &str) -> String {
         user: wsc_gateway::protocol::UserId::new(user).unwrap(),
         user_type: "customer".into(),
         scopes: Scopes::BROADCAST,
+        skills: wsc_gateway::ticket::Queue::default(),
         groups: GroupPatterns::default(),
         key_id: None,
         device: Some(CANARY.to_owned()),

@@ -16,6 +16,7 @@ use wsc_gateway::protocol::UserId;
 use wsc_gateway::security::{
     JwtSettings, KeyError, KeySet, Keys, NewToken, Scopes, TokenError, TokenVerifier,
 };
+use wsc_gateway::ticket::Queue;
 
 const NOW: u64 = 1_800_000_000;
 const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
@@ -365,6 +366,7 @@ fn a_minted_token_is_taken_until_it_is_over() {
         user_type: "agent".to_owned(),
         scopes: Scopes::BROADCAST.with(Scopes::ADMIN),
         groups: GroupPatterns::new(["room-*"]).unwrap(),
+        skills: Queue::of(["billing"]).unwrap(),
         device: Some("laptop".to_owned()),
         lifetime: Duration::from_hours(1),
         key_id: None,
@@ -372,8 +374,12 @@ fn a_minted_token_is_taken_until_it_is_over() {
     let token = verifier.mint_at(&wanted, NOW).unwrap();
     let identity = verifier.verify_at(&token, NOW + 3659).unwrap();
     assert_eq!(
-        (identity.user.as_str(), identity.scopes),
-        ("bob", wanted.scopes)
+        (
+            identity.user.as_str(),
+            identity.scopes,
+            identity.skills.as_deref()
+        ),
+        ("bob", wanted.scopes, Some(&wanted.skills))
     );
     assert_eq!(identity.groups.as_deref(), Some(&wanted.groups));
     assert_eq!(

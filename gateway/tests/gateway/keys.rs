@@ -35,6 +35,7 @@ fn mint(verifier: &TokenVerifier, user: &str) -> Result<String, TokenError> {
         user: UserId::new(user).unwrap(),
         user_type: "customer".to_owned(),
         scopes: Scopes::NONE,
+        skills: wsc_gateway::ticket::Queue::default(),
         device: None,
         lifetime: Duration::from_mins(1),
         key_id: None,

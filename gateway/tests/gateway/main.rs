@@ -49,6 +49,7 @@ mod reload;
 mod revocation;
 mod sealing;
 mod service;
+mod tickets;
 mod tls;
 mod traces;
 mod transports;

@@ -12,6 +12,7 @@ use wsc_gateway::group::GroupPatterns;
 use wsc_gateway::protocol::UserId;
 use wsc_gateway::security::{JwtSettings, KeySet, Keys, NewToken, Scopes, TokenVerifier};
 use wsc_gateway::settings::Secrets;
+use wsc_gateway::ticket::Queue;
 use wsc_proto::v1::wsc_service_client::WscServiceClient;
 
 use crate::client::Client;
@@ -107,6 +108,12 @@ impl Node {
             .unwrap()
     }
 
+    /// Connects an agent who can do this.
+    pub async fn agent(&self, user: &str, skills: &[&str]) -> Client {
+        let token = token_of(user, "agent", (Scopes::NONE, skills));
+        Client::connect(&self.ws(), &token).await.unwrap()
+    }
+
     pub async fn connect_with(&self, user: &str, scopes: Scopes) -> Client {
         Client::connect(&self.ws(), &token(user, scopes))
             .await
@@ -187,6 +194,20 @@ pub fn token(user: &str, scopes: Scopes) -> String {
     token_for(user, scopes, Duration::from_mins(15))
 }
 
+/// A token of a user of this type, with what it may and can do.
+pub fn token_of(user: &str, kind: &str, (scopes, skills): (Scopes, &[&str])) -> String {
+    mint(&NewToken {
+        user: UserId::new(user).unwrap(),
+        user_type: kind.to_owned(),
+        scopes,
+        groups: GroupPatterns::default(),
+        skills: Queue::of(skills).unwrap(),
+        device: None,
+        lifetime: Duration::from_mins(15),
+        key_id: None,
+    })
+}
+
 pub fn token_for(user: &str, scopes: Scopes, lifetime: Duration) -> String {
     minted(user, scopes, &[], lifetime)
 }
@@ -197,22 +218,24 @@ pub fn token_into(user: &str, groups: &[&str]) -> String {
 }
 
 fn minted(user: &str, scopes: Scopes, groups: &[&str], lifetime: Duration) -> String {
+    mint(&NewToken {
+        user: UserId::new(user).unwrap(),
+        user_type: "customer".into(),
+        scopes,
+        groups: GroupPatterns::new(groups).unwrap(),
+        skills: Queue::default(),
+        device: None,
+        lifetime,
+        key_id: None,
+    })
+}
+
+fn mint(token: &NewToken) -> String {
     let config = config(&[]);
     let keys = KeySet::one(config.wsc.security.jwt.algorithm, KEY).unwrap();
     let settings = JwtSettings::from_config(&config.wsc.security);
     let verifier = TokenVerifier::new(settings, Keys::Fixed(Arc::new(keys)));
-    let user = UserId::new(user).unwrap();
-    verifier
-        .mint(&NewToken {
-            user,
-            user_type: "customer".into(),
-            scopes,
-            groups: GroupPatterns::new(groups).unwrap(),
-            device: None,
-            lifetime,
-            key_id: None,
-        })
-        .unwrap()
+    verifier.mint(token).unwrap()
 }
 
 /// Waits until the condition holds; fails with its name at the deadline.

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Shard;
 use crate::hub::Outgoing;
+use crate::protocol::{LogId, TicketId};
 use crate::transport::Connection;
 
 /// Messages a session may owe an acknowledgement for and still have repeated; beyond, they are not repeated.
@@ -19,18 +20,24 @@ const OWED_MAX: usize = 1024;
 impl Shard {
     /// Repeats a message until it is acknowledged, if that was asked for.
     pub(super) fn await_ack(self: &Rc<Self>, connection: &Rc<Connection>, message: &Outgoing) {
-        let wanted = message.mark().and_then(|mark| mark.ack.clone());
-        let (Some(id), Some(session)) = (wanted, connection.session()) else {
+        let (Some(mark), Some(session)) = (message.mark(), connection.session()) else {
             return;
         };
-        let Some(rules) = self.settings().acks else {
+        let Some(id) = mark.ack.clone() else {
+            return;
+        };
+        let (rules, ticket) = match &mark.log {
+            LogId::Ticket(ticket) => (self.settings().ticket_acks, Some(ticket.clone())),
+            LogId::Inbox(_) | LogId::Group(_) | LogId::Broadcast => (self.settings().acks, None),
+        };
+        let Some(rules) = rules else {
             return;
         };
         let mut owed = session.owed.borrow_mut();
         if owed.len() >= OWED_MAX || owed.contains_key(&id) {
             return;
         }
-        owed.insert(Arc::clone(&id), Instant::now());
+        owed.insert(Arc::clone(&id), (Instant::now(), ticket));
         drop(owed);
         let (shard, connection, message) =
             (Rc::clone(self), Rc::clone(connection), message.clone());
@@ -48,11 +55,11 @@ impl Shard {
         });
     }
 
-    /// The client has acknowledged a message: it is not sent again.
-    pub fn acknowledged(&self, connection: &Connection, id: &str) {
-        if let Some(began) = settle(connection, id) {
-            self.context().instruments.acknowledged(began.elapsed());
-        }
+    /// The client has acknowledged a message: it is not sent again. The ticket that it was known to be in.
+    pub fn acknowledged(&self, connection: &Connection, id: &str) -> Option<TicketId> {
+        let (began, ticket) = settle(connection, id)?;
+        self.context().instruments.acknowledged(began.elapsed());
+        ticket
     }
 }
 
@@ -62,8 +69,8 @@ fn owes(connection: &Connection, id: &str) -> bool {
         .is_some_and(|session| session.owed.borrow().contains_key(id))
 }
 
-/// When it was first sent, if it was owed.
-fn settle(connection: &Connection, id: &str) -> Option<Instant> {
+/// When it was first sent, and the ticket it is in, if it was owed.
+fn settle(connection: &Connection, id: &str) -> Option<(Instant, Option<TicketId>)> {
     let session = connection.session()?;
     session.owed.borrow_mut().remove(id)
 }

@@ -194,6 +194,7 @@ impl Reading {
             log: self.log.clone(),
             position,
             ack: entry.ack.then(|| entry.id.as_str().into()),
+            whole: false,
         };
         let message = Outgoing::new(Parcel {
             trace: None,

@@ -44,6 +44,9 @@ impl Shard {
             }
             return;
         }
+        if mark.whole {
+            cursors.enter(&mark.log);
+        }
         let met = cursors.meet(&mark.log, mark.position);
         drop(cursors);
         match met {

@@ -69,6 +69,9 @@ impl Shard {
             self.context.hub.users().add(&user, self.id, up);
         }
         self.enter_groups(connection);
+        if let Some(session) = connection.session() {
+            self.context.tickets.arrived(&session.identity());
+        }
         self.welcome(connection, resumed);
         self.schedule(connection, self.now());
     }

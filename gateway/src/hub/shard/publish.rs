@@ -164,7 +164,7 @@ impl Shard {
     }
 
     /// Lets the application know of a message that goes on its way now.
-    fn message_sent(&self, connection: &Connection, (id, json): (&str, &Bytes)) {
+    pub fn message_sent(&self, connection: &Connection, (id, json): (&str, &Bytes)) {
         if self.context.service.hears_sent()
             && let Some(client) = connection.client()
         {

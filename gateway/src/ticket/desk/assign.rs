@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use wsc_config::AssignStrategy;
 
 use super::steps::Steps;
-use super::{Desk, Reply};
+use super::{Desk, Field, Reply};
 use crate::protocol::{TicketId, UserId};
 use crate::ticket::{
     Agent, Availability, ClosedBecause, Offer, PassedBecause, Refusal, Rules, State, Step, Ticket,
@@ -227,8 +227,13 @@ impl Steps<'_> {
         self.give_to(id);
     }
 
-    /// Gives out what can be given out.
+    /// Gives out what can be given out, and has every due time written anew: the rules may have changed.
     pub(super) fn settle_all(&mut self) -> Reply {
+        let tickets = self.desk.tickets.keys().cloned().map(Field::Ticket);
+        let agents = self.desk.agents.keys().cloned().map(Field::Agent);
+        for field in tickets.chain(agents).collect::<Vec<_>>() {
+            self.desk.note(field);
+        }
         if self.rules.auto_assign {
             let waiting: Vec<_> = self.desk.waiting.values().cloned().collect();
             for id in waiting {

@@ -23,7 +23,7 @@ impl Steps<'_> {
             return Err(Refusal::DeskFull(open));
         }
         let of_customer = self.desk.customers.get(&new.customer);
-        let open = of_customer.copied().unwrap_or_default();
+        let open = of_customer.map_or(0, BTreeSet::len);
         if open >= MAX_OF_CUSTOMER {
             return Err(Refusal::ManyOfCustomer {
                 customer: new.customer.clone(),

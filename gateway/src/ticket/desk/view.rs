@@ -45,6 +45,16 @@ impl Desk {
         held.filter_map(|id| self.tickets.get(id))
     }
 
+    /// The tickets that a user opened, has as their agent, or watches; each once.
+    pub fn tickets_of<'a>(&'a self, user: &'a UserId) -> impl Iterator<Item = &'a Ticket> {
+        let opened = self.customers.get(user).into_iter().flatten();
+        let served = self.held.get(user).into_iter().flatten();
+        let own = opened.chain(served).filter_map(|id| self.tickets.get(id));
+        let watched = self.tickets.values();
+        let watched = watched.filter(|ticket| ticket.observers.contains(user));
+        own.chain(watched)
+    }
+
     /// The place of a ticket in its queue, from 1, if it waits.
     pub fn position(&self, ticket: &Ticket) -> Option<usize> {
         if ticket.state != State::Waiting {

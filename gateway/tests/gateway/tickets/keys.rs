@@ -1,0 +1,191 @@
+//! What each key of `wsc.ticket` means beyond the desk; the keys of the desk itself have their tests beside it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+use wsc_config::{GatewayConfig, live_keys};
+use wsc_gateway::cluster::RedisParams;
+use wsc_gateway::cluster::redis::RedisLink;
+use wsc_gateway::hub::unix_millis;
+use wsc_gateway::log::{Append, Log as _, RedisLog, Retention};
+use wsc_gateway::protocol::{LogId, TicketId};
+
+use super::{done, heard, next, refused, say, served};
+use crate::redis::RedisServer;
+use crate::sandbox::{alone, cluster, config, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_enabled_there_are_no_tickets() {
+    let node = alone(&["wsc.ticket.enabled=false"]).await;
+    let mut alice = node.connect("alice").await;
+    assert_eq!(
+        refused(&mut alice, "ticket.open", json!({})).await,
+        "not_supported"
+    );
+    let frame = json!({"type": "text", "id": "x", "ticket_id": "t1", "content": "hello"});
+    alice.send(frame).await;
+    assert_eq!(next(&mut alice, "error").await["code"], "not_supported");
+    let (status, _) = node
+        .call("GET", "/v1/tickets", serde_json::Value::Null)
+        .await;
+    assert_eq!(status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_not_acknowledged_is_sent_again_so_often_and_its_sender_is_told() {
+    let node = alone(&["wsc.ticket.ackTimeout=300ms", "wsc.ticket.maxRetry=2"]).await;
+    let mut ann = node.agent("ann", &[]).await;
+    let mut alice = node.connect("alice").await;
+    served(&mut alice, &mut ann, "t1").await;
+    say(&mut alice, "t1", "hello").await;
+    let began = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(heard(&mut ann).await, ["hello"]);
+    }
+    assert!(
+        began.elapsed() >= Duration::from_millis(550),
+        "{:?}",
+        began.elapsed()
+    );
+    let receipt = next(&mut alice, "receipt").await;
+    assert_eq!(receipt["data"]["state"], "expired", "{receipt}");
+    assert_eq!(receipt["data"]["by"], "ann", "{receipt}");
+    alice
+        .send(json!({"type": "text", "to": "ann", "content": "that is all"}))
+        .await;
+    assert_eq!(heard(&mut ann).await, ["that is all"], "not a third time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_enable_ack_nothing_is_asked_and_nothing_is_repeated() {
+    let node = alone(&["wsc.ticket.enableAck=false", "wsc.ticket.ackTimeout=100ms"]).await;
+    let mut ann = node.agent("ann", &[]).await;
+    let mut alice = node.connect("alice").await;
+    served(&mut alice, &mut ann, "t1").await;
+    say(&mut alice, "t1", "hello").await;
+    let message = next(&mut ann, "text").await;
+    assert!(message.get("require_ack").is_none(), "{message}");
+    let data = json!({"id": message["id"]});
+    ann.send(json!({"type": "ack", "id": "a", "ticket_id": "t1", "data": data}))
+        .await;
+    assert_eq!(next(&mut ann, "error").await["code"], "not_supported");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_to_who_was_away_is_there_or_not_as_enable_offline_message_says() {
+    for (kept, expected) in [(true, ["while away", "later"]), (false, ["later", "last"])] {
+        let set = format!("wsc.ticket.enableOfflineMessage={kept}");
+        let node = alone(&[&set, "wsc.ticket.enableAck=false"]).await;
+        let mut ann = node.agent("ann", &[]).await;
+        let mut alice = node.connect("alice").await;
+        served(&mut alice, &mut ann, "t1").await;
+        drop(alice);
+        eventually("alice is gone", || async {
+            !node.online().await.contains(&"alice".to_owned())
+        })
+        .await;
+        say(&mut ann, "t1", "while away").await;
+        let mut alice = node.connect("alice").await;
+        // Coming back is over once something else has come.
+        if kept {
+            next(&mut alice, "ticket.opened").await;
+        }
+        say(&mut ann, "t1", "later").await;
+        say(&mut ann, "t1", "last").await;
+        assert_eq!(heard(&mut alice).await, expected, "kept: {kept}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_older_than_offline_message_expire_are_not_brought_to_who_comes_back() {
+    let redis = RedisServer::start();
+    let sets = [
+        "wsc.ticket.offlineMessageExpire=1m",
+        "wsc.ticket.enableAck=false",
+    ];
+    let [node] = cluster(redis.port, &sets).await;
+    let mut ann = node.agent("ann", &[]).await;
+    let mut alice = node.connect("alice").await;
+    served(&mut alice, &mut ann, "t1").await;
+    drop(alice);
+    append_old(&redis, "t1").await;
+    say(&mut ann, "t1", "new").await;
+    let mut alice = node.connect("alice").await;
+    assert_eq!(heard(&mut alice).await, ["new"]);
+}
+
+/// Makes everything that was said so far a ticket's talk of an hour ago, and adds to it.
+async fn append_old(redis: &RedisServer, ticket: &str) {
+    let name = config(&[]).wsc.distributed.cluster_name.clone();
+    let mut params = RedisParams::at("127.0.0.1", redis.port);
+    params
+        .key_prefix
+        .clone_from(&config(&[]).wsc.redis.key_prefix);
+    let link = RedisLink::standalone(&params, &name);
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let node = wsc_gateway::protocol::NodeId::new("writer");
+    tokio::spawn(link.clone().keep(node, Arc::new(Deaf), cancel.clone()));
+    link.connected().await;
+    let hour = Duration::from_secs(3600);
+    let retention = Retention {
+        age: hour * 24,
+        messages: 1000,
+        tickets: hour * 24,
+        dedupe: hour,
+        records: None,
+    };
+    let log = RedisLog::new(link, retention, false);
+    let old = Append {
+        id: "old".to_owned(),
+        sender: "ann".to_owned(),
+        own_id: false,
+        json: r#"{"type":"text","id":"old","from":"ann","ticket_id":"t1","content":"old"}"#.into(),
+        at: unix_millis() - 120_000,
+        ack: false,
+    };
+    let ticket = LogId::Ticket(TicketId::new(ticket).unwrap());
+    log.append(&ticket, &[old]).await.unwrap();
+    cancel.cancel();
+}
+
+struct Deaf;
+
+impl wsc_gateway::cluster::Listener for Deaf {
+    fn offer(&self, _envelope: bytes::Bytes) {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timers_run_on_a_node_by_themselves_and_a_reload_reaches_what_is_open() {
+    let node = alone(&[]).await;
+    let mut alice = node.connect("alice").await;
+    done(&mut alice, "ticket.open", json!({"ticket_id": "t1"})).await;
+    next(&mut alice, "ticket.queued").await;
+    let sets = [
+        "wsc.ticket.queueTimeout=1s",
+        "wsc.ticket.maxTicketsPerAgent=1",
+    ];
+    for key in ["wsc.ticket.queueTimeout", "wsc.ticket.maxTicketsPerAgent"] {
+        assert!(live_keys().contains(&key), "{key}");
+    }
+    let new: GatewayConfig = config(&sets);
+    assert_eq!(
+        node.0.reload(new).await.unwrap().restart,
+        Vec::<String>::new()
+    );
+    let closed = next(&mut alice, "ticket.closed").await;
+    assert_eq!(closed["ticket_id"], "t1", "{closed}");
+    assert_eq!(closed["data"]["because"], "queue_timeout", "{closed}");
+    let again = "wsc.ticket.queueTimeout=300s";
+    node.0.reload(config(&[sets[1], again])).await.unwrap();
+    for ticket in ["t2", "t3"] {
+        done(&mut alice, "ticket.open", json!({"ticket_id": ticket})).await;
+    }
+    let _ann = node.agent("ann", &[]).await;
+    eventually("ann has one ticket", || async {
+        let agents = node.0.tickets().agents().await.unwrap();
+        agents.first().is_some_and(|agent| agent.tickets == 1)
+    })
+    .await;
+}
