@@ -35,7 +35,9 @@ use crate::presence::PresenceDesk;
 use crate::protocol::CodecError;
 use crate::revocation::RevocationDesk;
 use crate::security::{ApiKeyGuard, FetchedKeys, Sealer};
-use crate::service::{Event, EventFilterError, Service, Statistics};
+use crate::service::{
+    Event, EventFilterError, HookDesk, HookGround, HookPlan, Service, Statistics,
+};
 use crate::settings::{Secrets, Settings, SettingsError};
 use crate::telemetry::traces::TraceError;
 use crate::telemetry::{BuildInfo, Instruments, Metrics};
@@ -100,6 +102,7 @@ pub struct Gateway {
     delivery: Delivery,
     tickets: Tickets,
     service: Arc<Service>,
+    hooks: HookDesk,
     phase: watch::Sender<Phase>,
     /// Handshakes under way when the acceptor ended are refused.
     refusing: Arc<AtomicBool>,
@@ -131,6 +134,7 @@ impl Gateway {
         let instruments = Instruments::default();
         let tls = options.tls(&config, &instruments)?;
         let sealer = Sealer::new(options.seal_keys(&config)?);
+        let plans = options.hooks(&config)?;
         let listeners = Listeners::bind(&config)?;
         let addresses = listeners.addresses();
         let (hub, inboxes) = Hub::new(options.shards());
@@ -150,6 +154,7 @@ impl Gateway {
         let ground = (hub.clone(), cluster.clone());
         let means = Means::of(&cluster, &delivery, &service);
         let tickets = Tickets::start(&config.wsc, means, &tasks, &running);
+        let hooks = hook_desk(plans, &service, &cluster, (&tasks, &running))?;
         let refusing = Arc::new(AtomicBool::new(false));
         let tracer = options.tracer(&config, (&tasks, &running))?;
         cluster.trace_with(tracer.clone());
@@ -205,6 +210,7 @@ impl Gateway {
             delivery,
             tickets,
             service,
+            hooks,
             phase: watch::Sender::new(Phase::Starting),
             refusing,
             health,
@@ -339,6 +345,23 @@ fn share(
         groups,
         cluster,
     }
+}
+
+fn hook_desk(
+    plans: Vec<HookPlan>,
+    service: &Arc<Service>,
+    cluster: &Cluster,
+    (tasks, running): (&TaskTracker, &CancellationToken),
+) -> Result<HookDesk, SettingsError> {
+    let ground = HookGround {
+        runtime: tokio::runtime::Handle::current(),
+        tasks: tasks.clone(),
+        cancel: running.clone(),
+        cluster: cluster.clone(),
+    };
+    let desk = HookDesk::new(service.clone(), ground);
+    desk.apply(plans)?;
+    Ok(desk)
 }
 
 fn start_shards(

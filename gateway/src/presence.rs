@@ -205,7 +205,7 @@ async fn pass_on(mut feed: Feed, service: Arc<Service>) {
     loop {
         let events = feed.next(PAGE).await;
         for event in &events {
-            service.emit_patiently(event).await;
+            service.handle_patiently(event).await;
         }
         feed.done().await;
     }

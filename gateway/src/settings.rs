@@ -19,6 +19,7 @@ use crate::security::{
     ApiKeyError, FetchedKeys, JwtSettings, KeyError, Keys, OriginPolicy, QueryToken, SealKeyError,
     TokenVerifier,
 };
+use crate::service::HookPlanError;
 use crate::session::decide::Offered;
 use crate::session::liveness::{Patience, ticks};
 use crate::session::{Limits, OverflowPolicy};
@@ -58,6 +59,9 @@ pub enum SettingsError {
     /// Sealing is on and there is no key.
     #[error("wsc.security.enableEncryption: no encryption-key in the secrets directory")]
     NoSealKey,
+    /// A hook cannot be.
+    #[error("hooks")]
+    Hook(#[from] HookPlanError),
     /// A key contents are sealed with cannot be used.
     #[error("{name}")]
     SealKey {

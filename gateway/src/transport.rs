@@ -3,7 +3,7 @@
 
 mod acceptor;
 mod connection;
-mod extended;
+pub(crate) mod extended;
 mod groups;
 mod held;
 pub mod open;

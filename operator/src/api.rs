@@ -35,7 +35,7 @@ pub use workload::{IdentitySpec, PullPolicy, PullSecret};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use wsc_config::{DrainConfig, LogLevel, TelemetryConfig, WscConfig};
+use wsc_config::{DrainConfig, HookConfig, LogLevel, TelemetryConfig, WscConfig};
 
 /// What a gateway should be.
 // Each column has a type of its own; that two have the same is no duplicate.
@@ -124,6 +124,12 @@ pub struct WebSocketGatewaySpec {
     pub drain: DrainConfig,
     /// How many gateway pods may be gone at a time when Kubernetes' nodes are emptied.
     pub disruption: DisruptionSpec,
+    /// Whom of the application the gateway asks and tells; see docs/hooks.md.
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub hooks: Vec<HookConfig>,
     /// The configuration of the service.
     pub wsc: WscConfig,
 }
@@ -149,6 +155,7 @@ impl Default for WebSocketGatewaySpec {
             autoscaling: AutoscalingSpec::default(),
             drain: DrainConfig::default(),
             disruption: DisruptionSpec::default(),
+            hooks: Vec::new(),
             wsc: WscConfig::default(),
         }
     }

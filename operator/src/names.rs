@@ -51,6 +51,9 @@ pub const API_KEY: &str = "api-key";
 /// Key of the generated Redis password; also its file name in the pod.
 pub const REDIS_PASSWORD: &str = "redis-password";
 
+/// What the files begin with that hold the keys of hooks.
+pub const HOOK_KEY: &str = "hook-key-";
+
 /// The authority that Redis' certificate is judged by, as the gateway looks for it.
 pub const REDIS_CA: &str = "redis-ca";
 

@@ -13,8 +13,8 @@ use crate::check::check;
 use crate::load::{ConfigError, Layers};
 use crate::problems::Problems;
 use crate::{
-    AdminConfig, DrainConfig, GrpcConfig, HttpConfig, LogConfig, NodeDiscovery, TelemetryConfig,
-    TlsConfig, WscConfig, schema,
+    AdminConfig, DrainConfig, GrpcConfig, HookConfig, HttpConfig, LogConfig, NodeDiscovery,
+    TelemetryConfig, TlsConfig, WscConfig, schema,
 };
 
 /// Everything a gateway is told.
@@ -39,6 +39,9 @@ pub struct GatewayConfig {
     pub telemetry: TelemetryConfig,
     /// How a node goes.
     pub drain: DrainConfig,
+    /// Whom of the application the gateway asks and tells; see docs/hooks.md.
+    #[schemars(length(max = 16))]
+    pub hooks: Vec<HookConfig>,
     /// The service.
     pub wsc: WscConfig,
 }
@@ -110,6 +113,7 @@ impl GatewayConfig {
             );
             problems.invalid("wsc.redis.host", why);
         }
+        HookConfig::rules(&self.hooks, problems);
         self.drain.rules("drain", problems);
         self.wsc.rules("wsc", problems);
     }

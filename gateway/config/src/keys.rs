@@ -194,7 +194,11 @@ fn list(schema: &Value) -> String {
         .get("items")
         .and_then(|items| items.get("x-wsc-syntax"))
         .and_then(Value::as_str);
+    let of_objects = schema
+        .get("items")
+        .and_then(|items| items.get("properties"));
     let what = match item {
+        None if of_objects.is_some() => "objects",
         Some("cidr") => "address ranges",
         Some("origin") => "origins",
         Some(_) | None => "strings",

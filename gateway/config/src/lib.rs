@@ -15,6 +15,7 @@ mod duration;
 mod etcd;
 mod gateway;
 mod group;
+mod hook;
 mod jwks;
 mod jwt;
 mod keys;
@@ -51,6 +52,10 @@ pub use duration::{DurationError, Millis, Seconds, Span};
 pub use etcd::{EtcdConfig, EtcdTlsConfig};
 pub use gateway::{GatewayConfig, GatewayMeta};
 pub use group::GroupConfig;
+pub use hook::{
+    FailurePolicy, HookBatch, HookCircuit, HookConfig, HookLocal, HookPoint, HookRetry,
+    HookService, HookTarget, HookTransport,
+};
 pub use jwks::JwksConfig;
 pub use jwt::{JwtAlgorithm, JwtConfig};
 pub use keys::{Key, KeyStatus, keys};

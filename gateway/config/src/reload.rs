@@ -17,6 +17,7 @@ const LIVE: &[&str] = &[
     "drain.window",
     "drain.ratePerSecond",
     "drain.jitter",
+    "hooks",
     "wsc.heartbeatInterval",
     "wsc.clientTimeout",
     "wsc.messageBufferSize",
@@ -99,7 +100,8 @@ impl GatewayConfig {
         let (mut mixed, new) = (value(self), value(other));
         for path in LIVE {
             remove(&mut mixed, path);
-            if let (Some(new), Some((section, key))) = (lookup(&new, path), path.rsplit_once('.'))
+            let (section, key) = parts(path);
+            if let Some(new) = lookup(&new, path)
                 && let Some(Value::Object(section)) = section_of(&mut mixed, section)
             {
                 section.insert(key.to_owned(), new.clone());
@@ -124,17 +126,20 @@ fn value(config: &GatewayConfig) -> Value {
 }
 
 fn remove(value: &mut Value, path: &str) {
-    let Some((section, key)) = path.rsplit_once('.') else {
-        return;
-    };
+    let (section, key) = parts(path);
     if let Some(Value::Object(section)) = section_of(value, section) {
         section.remove(key);
     }
 }
 
+/// A key's section, empty for what stands beside the sections, and its own name.
+fn parts(path: &str) -> (&str, &str) {
+    path.rsplit_once('.').unwrap_or(("", path))
+}
+
 fn section_of<'a>(value: &'a mut Value, path: &str) -> Option<&'a mut Value> {
-    path.split('.')
-        .try_fold(value, |value, key| value.get_mut(key))
+    let mut keys = path.split('.').filter(|key| !key.is_empty());
+    keys.try_fold(value, |value, key| value.get_mut(key))
 }
 
 #[cfg(test)]

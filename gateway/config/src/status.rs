@@ -46,6 +46,7 @@ pub(crate) const KEYS: &[(&str, Since)] = &[
     ("drain.ratePerSecond", NOW),
     ("drain.jitter", NOW),
     ("drain.deadline", NOW),
+    ("hooks", NOW2),
     ("wsc.enabled", NOW),
     ("wsc.nodeIp", NOW),
     ("wsc.nodePort", NOW),

@@ -97,6 +97,15 @@ fn redis(value: Value) -> Value {
     wsc(json!({ "redis": value }))
 }
 
+fn hook(more: Value) -> Value {
+    let mut hook =
+        json!({"name": "a", "on": ["connect"], "events": [], "target": {"local": {"port": 9000}}});
+    for (key, value) in more.as_object().expect("an object") {
+        hook[key] = value.clone();
+    }
+    json!({ "hooks": [hook] })
+}
+
 /// What both must accept.
 fn right() -> Vec<Value> {
     vec![
@@ -148,12 +157,14 @@ fn right() -> Vec<Value> {
         json!({"telemetry": {"otlp": {"endpoint": "http://otel:4317", "sampleRatio": 1}}}),
         json!({"drain": {"unreadyDelay": 0, "window": "60s", "deadline": "1m"}}),
         json!({"http": {"host": "127.0.0.1"}}),
+        hook(json!({})),
+        hook(json!({"on": [], "events": ["user.*"], "target": {"url": "https://a.example/x"}})),
     ]
 }
 
 /// What both must refuse, and the key that both must name.
 fn wrong() -> Vec<(Value, &'static str)> {
-    [wrong_by_itself(), wrong_together()].concat()
+    [wrong_by_itself(), wrong_together(), wrong_hooks()].concat()
 }
 
 /// Values out of their bounds, or not what they should be.
@@ -223,6 +234,21 @@ fn wrong_by_itself() -> Vec<(Value, &'static str)> {
 }
 
 /// Values that do not go with others.
+fn wrong_hooks() -> Vec<(Value, &'static str)> {
+    vec![
+        (hook(json!({"on": []})), "hooks[0].on"),
+        (hook(json!({"target": {}})), "hooks[0].target.url"),
+        (
+            hook(json!({"target": {"local": {"port": 1}, "url": "http://a.example"}})),
+            "hooks[0].target.url",
+        ),
+        (
+            hook(json!({"retry": {"baseDelay": "2s", "maxDelay": "1s"}})),
+            "hooks[0].retry.maxDelay",
+        ),
+    ]
+}
+
 fn wrong_together() -> Vec<(Value, &'static str)> {
     vec![
         (wsc(json!({"clientTimeout": 30})), "wsc.clientTimeout"),
@@ -405,6 +431,6 @@ fn between_keys(schema: &Value, rules: &mut Vec<String>) {
         );
     }
     for child in properties.values() {
-        between_keys(child, rules);
+        between_keys(child.get("items").unwrap_or(child), rules);
     }
 }

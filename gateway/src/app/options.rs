@@ -19,7 +19,7 @@ use crate::hub::MAX_SHARDS;
 use crate::jwks::{FetchError, JwksKeeper};
 use crate::protocol::{CodecError, Codecs, FrameCodec, NodeId};
 use crate::security::{FetchedKeys, SealKeys, Sealer};
-use crate::service::Extensions;
+use crate::service::{Extensions, HookPlan};
 use crate::settings::{Secrets, Settings, SettingsError};
 use crate::telemetry::Instruments;
 use crate::telemetry::traces::{TraceError, TraceSettings, Tracer};
@@ -95,6 +95,10 @@ impl Options {
         let settings = TraceSettings::new(config, &self.node, headers)?;
         let start = |settings| Tracer::start(settings, tasks, cancel.child_token());
         Ok(settings.map(start).unwrap_or_default())
+    }
+
+    pub(super) fn hooks(&self, config: &GatewayConfig) -> Result<Vec<HookPlan>, SettingsError> {
+        Ok(HookPlan::all(config, &self.secrets)?)
     }
 
     pub(super) fn codecs(&self) -> Result<Arc<Codecs>, CodecError> {

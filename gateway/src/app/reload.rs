@@ -6,6 +6,7 @@ use wsc_config::{Changes, GatewayConfig};
 
 use super::Gateway;
 use crate::admin::ReloadStatus;
+use crate::service::HookPlan;
 use crate::settings::{Secrets, SettingsError};
 use crate::telemetry::ReloadOutcome;
 use crate::tls::TlsPairs;
@@ -31,6 +32,8 @@ impl Gateway {
         let pairs = TlsPairs::resolve(&config.tls, &secrets.tls)?;
         let api_keys = secrets.api_keys()?;
         let seal_keys = secrets.seal_keys(config.wsc.security.enable_encryption)?;
+        let plans = HookPlan::all(&config, &secrets)?;
+        self.hooks.apply(plans)?;
         let settings = Arc::new(settings);
         self.settings.store(settings.clone());
         self.secrets.store(secrets);

@@ -16,6 +16,7 @@ use crate::delivery::Delivery;
 use crate::group::{GroupStats, Groups};
 use crate::hub::{Hub, ShardHandle, StatsSnapshot};
 use crate::security::FetchedKeys;
+use crate::service::{Hook, Service};
 use crate::telemetry::traces::TraceCounts;
 use crate::telemetry::{Instruments, Metrics, MetricsSource, NodeState};
 
@@ -28,6 +29,7 @@ pub(super) struct View {
     cluster: Cluster,
     groups: Groups,
     delivery: Delivery,
+    service: Arc<Service>,
     phase: watch::Receiver<Phase>,
     drain_requested: Arc<Notify>,
     metrics: OnceLock<Metrics>,
@@ -50,6 +52,7 @@ impl View {
             cluster: gateway.cluster.clone(),
             groups: gateway.groups.clone(),
             delivery: gateway.delivery.clone(),
+            service: gateway.service.clone(),
             phase: gateway.phase(),
             drain_requested: gateway.drain_requested.clone(),
             metrics: OnceLock::new(),
@@ -214,6 +217,10 @@ impl MetricsSource for View {
 
     fn hub(&self) -> StatsSnapshot {
         self.hub.stats()
+    }
+
+    fn hooks(&self) -> Vec<Arc<Hook>> {
+        self.service.hooks()
     }
 
     fn cluster(&self) -> Option<&ClusterStats> {

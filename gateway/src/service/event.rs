@@ -39,6 +39,9 @@ impl Event {
     /// A user's last session anywhere is gone.
     pub const OFFLINE: &'static str = "user.offline";
 
+    /// A client's message was handed over. Hooks hear of it that say so, and nobody else.
+    pub const SENT: &'static str = "message.sent";
+
     /// A group was made.
     pub const GROUP_CREATED: &'static str = "group.created";
     /// A group ended, by word or with its last member.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// What is worth waiting for waits so long for room: half of what one item may take.
-const ROOM: Duration = Duration::from_secs(5);
+pub(super) const ROOM: Duration = Duration::from_secs(5);
 
 /// The bounds of a lane.
 #[derive(Clone, Copy, Debug)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -13,12 +14,13 @@ use tokio_util::task::TaskTracker;
 
 use super::callbacks::Chain;
 use super::lane::{Handler, Lane};
+use super::live::Live;
 use super::{
-    Attributes, Client, Doorkeeper, Event, EventFilter, Extensions, Fault, Gatekeeper, Incoming,
-    Interceptor, LaneStats, Next, Rejection, Sent, Severity, Verdict,
+    Admission, Client, Doorkeeper, Event, EventFilter, Extensions, Fault, Gatekeeper, Hook,
+    Incoming, Interceptor, LaneStats, Next, Rejection, Sent, Severity, Verdict,
 };
 use crate::cluster::SessionRecord;
-use crate::group::rules::Verdict as Admission;
+use crate::group::rules::Verdict as Joining;
 use crate::protocol::{Disconnect, GroupId};
 
 /// What all callbacks and interceptors may take for one client or one message. Hooks have shorter deadlines of their own.
@@ -47,6 +49,8 @@ pub struct Service {
     gatekeepers: Vec<Arc<dyn Gatekeeper>>,
     doorkeepers: Vec<Arc<dyn Doorkeeper>>,
     interceptors: Vec<Arc<dyn Interceptor>>,
+    /// Those and the hooks, which change while the gateway runs.
+    live: ArcSwap<Live>,
     disconnected: Option<Lane<(Client, Disconnect)>>,
     sent: Option<Lane<Sent>>,
     faults: Option<Lane<Fault>>,
@@ -95,34 +99,48 @@ impl Service {
             let lane = Lane::start(&name, handler, tasks, cancel.clone());
             (filter, name, lane)
         });
-        Arc::new(Self {
+        let service = Self {
             connected,
             received,
             gatekeepers,
             doorkeepers,
             interceptors,
+            live: ArcSwap::default(),
             disconnected: lane("on_client_disconnect", disconnected, tasks, cancel),
             sent: lane("on_message_sent", sent, tasks, cancel),
             faults: lane("on_error", faults, tasks, cancel),
             events: events.collect(),
             stats: ServiceStats::default(),
             patience,
-        })
+        };
+        service.set_hooks(Vec::new());
+        Arc::new(service)
+    }
+
+    /// Has just these hooks from now on.
+    pub(super) fn set_hooks(&self, hooks: Vec<Arc<Hook>>) {
+        let own = (&*self.gatekeepers, &*self.interceptors, &*self.doorkeepers);
+        self.live.store(Arc::new(Live::of(own, hooks)));
+    }
+
+    /// The hooks, by their order.
+    pub fn hooks(&self) -> Vec<Arc<Hook>> {
+        self.live.load().hooks.clone()
     }
 
     /// Whether anyone wants to decide about clients that connect.
     pub fn decides_clients(&self) -> bool {
-        !self.connected.is_empty() || !self.gatekeepers.is_empty()
+        !self.connected.is_empty() || !self.live.load().gatekeepers.is_empty()
     }
 
     /// Whether anyone wants to decide about messages.
     pub fn decides_messages(&self) -> bool {
-        !self.received.is_empty() || !self.interceptors.is_empty()
+        !self.received.is_empty() || !self.live.load().interceptors.is_empty()
     }
 
     /// Whether anyone wants to decide about clients that join groups.
     pub fn decides_joins(&self) -> bool {
-        !self.doorkeepers.is_empty()
+        !self.live.load().doorkeepers.is_empty()
     }
 
     /// Whether anything at all is registered that concerns clients: without, connections keep no [`Client`].
@@ -142,24 +160,31 @@ impl Service {
 
     /// Whether anyone wants to know which messages were sent.
     pub fn hears_sent(&self) -> bool {
-        self.sent.is_some()
+        self.sent.is_some() || self.live.load().hears_sent
     }
 
     /// Whether anyone wants to know of clients that come and go.
     pub fn hears_clients(&self) -> bool {
         self.disconnected.is_some()
-            || self.wants(Event::CONNECTED)
-            || self.wants(Event::DISCONNECTED)
+            || self.live.load().hears_clients
+            || self.handles(Event::CONNECTED)
+            || self.handles(Event::DISCONNECTED)
     }
 
     /// Whether anyone wants events of this name.
     pub fn wants(&self, name: &str) -> bool {
+        let live = self.live.load();
+        self.handles(name) || live.hooks.iter().any(|hook| hook.plan().wants(name))
+    }
+
+    /// Whether anyone in this process does.
+    fn handles(&self, name: &str) -> bool {
         self.events.iter().any(|(filter, ..)| filter.wants(name))
     }
 
     /// Asks whether a client may have its session, and what is to be noted about it: callbacks first, then gatekeepers,
     /// each of which sees the client as it came; of two notes by the same name the later one stays.
-    pub async fn connect(&self, client: &Client) -> Result<Attributes, Rejection> {
+    pub async fn connect(&self, client: &Client) -> Result<Admission, Rejection> {
         let asked = self.decide(client, self.admit(client)).await;
         if asked.is_err() {
             self.stats.clients_refused.fetch_add(1, Relaxed);
@@ -167,25 +192,26 @@ impl Service {
         asked
     }
 
-    async fn admit(&self, client: &Client) -> Result<Attributes, Rejection> {
+    async fn admit(&self, client: &Client) -> Result<Admission, Rejection> {
         self.connected.run(client).await?;
-        let mut attributes = Attributes::new();
-        for gatekeeper in &self.gatekeepers {
-            attributes.extend(gatekeeper.admit(client).await?);
+        let mut admission = Admission::default();
+        for gatekeeper in &self.live.load_full().gatekeepers {
+            admission.add(gatekeeper.admit(client).await?);
         }
-        Ok(attributes)
+        Ok(admission)
     }
 
     /// Asks whether a client may join a group of which its token says nothing.
-    pub async fn join(&self, client: &Client, group: &GroupId) -> Result<Admission, Rejection> {
+    pub async fn join(&self, client: &Client, group: &GroupId) -> Result<Joining, Rejection> {
+        let live = self.live.load_full();
         let asking = async {
-            for doorkeeper in &self.doorkeepers {
+            for doorkeeper in &live.doorkeepers {
                 match doorkeeper.join(client, group).await? {
-                    Admission::Unasked => {}
+                    Joining::Unasked => {}
                     decided => return Ok(decided),
                 }
             }
-            Ok(Admission::Unasked)
+            Ok(Joining::Unasked)
         };
         self.decide(client, asking).await
     }
@@ -207,7 +233,8 @@ impl Service {
             self.received.run(&shown).await?;
             Arc::unwrap_or_clone(shown.1)
         };
-        Next::new(client, &self.interceptors).run(message).await
+        let live = self.live.load_full();
+        Next::new(client, &live.interceptors).run(message).await
     }
 
     /// Under the deadline; neither a panic nor an endless callback is the connection's end.
@@ -256,6 +283,7 @@ impl Service {
         if !self.hears_clients() {
             return;
         }
+        let live = self.live.load_full();
         for record in sessions {
             let client = Client::of_record(record);
             if let Some(lane) = &self.disconnected {
@@ -263,13 +291,27 @@ impl Service {
                 lane.offer_patiently(lost).await;
             }
             if self.wants(Event::DISCONNECTED) {
-                self.emit_patiently(&disconnected(&client, NODE_LOST)).await;
+                let event = disconnected(&client, NODE_LOST);
+                self.handle_patiently(&event).await;
+                for hook in &live.hooks {
+                    if hook.plan().wants(Event::DISCONNECTED) {
+                        hook.tell_patiently(event.clone()).await;
+                    }
+                }
             }
         }
     }
 
     /// A message was handed over.
     pub fn message_sent(&self, sent: Sent) {
+        let live = self.live.load();
+        if live.hears_sent {
+            let hooks = live.hooks.iter();
+            let event = sent_event(&sent);
+            hooks
+                .filter(|hook| hook.plan().wants(Event::SENT))
+                .for_each(|hook| hook.tell(event.clone()));
+        }
         if let Some(lane) = &self.sent {
             lane.offer(sent);
         }
@@ -306,10 +348,16 @@ impl Service {
         {
             lane.offer(event.clone());
         }
+        for hook in &self.live.load().hooks {
+            if hook.plan().wants(&event.name) {
+                hook.tell(event.clone());
+            }
+        }
     }
 
-    /// Something happened that should not be missed: waits for room, within bounds.
-    pub async fn emit_patiently(&self, event: &Event) {
+    /// Something happened that should not be missed: waits for room at the handlers of this process, within bounds. Hooks
+    /// have ways of their own to it.
+    pub async fn handle_patiently(&self, event: &Event) {
         for (_, _, lane) in self
             .events
             .iter()
@@ -350,6 +398,15 @@ fn disconnected(client: &Client, reason: &str) -> Event {
         fields.insert("reason".to_owned(), reason.into());
     }
     Event::of_session(Event::DISCONNECTED, client, data)
+}
+
+fn sent_event(sent: &Sent) -> Event {
+    let message: serde_json::Value = serde_json::from_slice(&sent.json).unwrap_or_default();
+    let data = serde_json::json!({ "client": json(&sent.client), "message": message });
+    Event {
+        id: format!("{}/{}/{}", sent.client.session, Event::SENT, sent.id),
+        ..Event::now(Event::SENT, Some(sent.client.user.as_str()), data)
+    }
 }
 
 fn json(client: &Client) -> serde_json::Value {

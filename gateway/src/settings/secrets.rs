@@ -17,7 +17,7 @@ use crate::security::{ApiKey, KeySet, SealKey, SealKeys};
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// Further files of a kind that may be there at once.
-const MAX_NAMED: usize = 16;
+const MAX_NAMED: usize = 32;
 
 /// The secrets of a gateway.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -39,6 +39,9 @@ pub struct Secrets {
     pub encryption_key: Option<String>,
     /// `encryption-key-NAME`: what contents may have been sealed with.
     pub encryption_keys: BTreeMap<String, String>,
+    /// `hook-key-NAME`: what requests to that hook are signed with; `hook-key-NAME.second`: what they are signed with as
+    /// well, while a key is being replaced.
+    pub hook_keys: BTreeMap<String, String>,
     /// `redis-password`: for Redis.
     pub redis_password: Option<String>,
     /// Certificates (`tls.crt`) and keys (`tls.key`) of listeners by file name, each also with `ws-`, `http-` or `grpc-`
@@ -81,6 +84,7 @@ impl Secrets {
         };
         let (jwt_keys, api_keys) = (named("jwt-key-"), named("api-key-"));
         let encryption_keys = named("encryption-key-");
+        let hook_keys = named("hook-key-");
         let tls = files.extract_if(.., |name, _| is_tls(name)).collect();
         Ok(Self {
             tls,
@@ -92,6 +96,7 @@ impl Secrets {
             api_keys,
             encryption_key: files.remove("encryption-key"),
             encryption_keys,
+            hook_keys,
             redis_password: files.remove("redis-password"),
             redis_ca: files.remove("redis-ca"),
             etcd_password: files.remove("etcd-password"),
@@ -151,7 +156,13 @@ impl Secrets {
 /// The files of the directory that may be secrets of ours. The kubelet's own begin with two dots.
 fn names(dir: &Path) -> io::Result<Vec<String>> {
     let known = |name: &str| {
-        let prefixes = ["jwt-key", "jwt-jwks", "api-key", "encryption-key"];
+        let prefixes = [
+            "jwt-key",
+            "jwt-jwks",
+            "api-key",
+            "encryption-key",
+            "hook-key-",
+        ];
         let single = [
             "redis-password",
             "redis-ca",

@@ -20,6 +20,7 @@ use super::traces::TraceCounts;
 use crate::cluster::ClusterStats;
 use crate::group::GroupStats;
 use crate::hub::StatsSnapshot;
+use crate::service::{Hook, HookStats};
 
 /// What the process is doing, as gauges of 0 and 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +59,10 @@ pub trait MetricsSource: Send + Sync + 'static {
     fn traces(&self) -> Option<&TraceCounts> {
         None
     }
+    /// The hooks out of process. Their names are the configuration's, at most sixteen.
+    fn hooks(&self) -> Vec<Arc<Hook>> {
+        Vec::new()
+    }
 }
 
 /// Reads a [`MetricsSource`] at each scrape.
@@ -83,6 +88,7 @@ impl Collector for SourceCollector {
         if let Some(traces) = self.0.traces() {
             writer.traces(traces)?;
         }
+        writer.hooks(&self.0.hooks())?;
         match self.0.cluster() {
             Some(cluster) => writer.cluster(cluster),
             None => Ok(()),
@@ -332,6 +338,51 @@ impl Writer<'_> {
         ];
         for (name, help, count) in counters {
             self.counter(name, help, count.load(Relaxed))?;
+        }
+        Ok(())
+    }
+
+    fn hooks(&mut self, hooks: &[Arc<Hook>]) -> fmt::Result {
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let help = "Decisions asked of hooks, by what became of them";
+        self.of_hooks(name::HOOK_DECISIONS, help, hooks, HookStats::decisions)?;
+        let help = "Events for hooks, by what became of them";
+        self.of_hooks(name::HOOK_EVENTS, help, hooks, HookStats::events)?;
+        let queued = hooks
+            .iter()
+            .map(|hook| (hook.plan().name(), hook.stats().queued.load(Relaxed)));
+        self.gauges(
+            name::HOOK_QUEUE,
+            "Events that wait for a hook",
+            "hook",
+            queued,
+        )?;
+        let down = hooks
+            .iter()
+            .map(|hook| (hook.plan().name(), u64::from(hook.is_down())));
+        self.gauges(
+            name::HOOK_DOWN,
+            "Whether a hook is taken to be down",
+            "hook",
+            down,
+        )
+    }
+
+    fn of_hooks<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        hooks: &[Arc<Hook>],
+        outcomes: impl Fn(&HookStats) -> [(&'static str, u64); N],
+    ) -> fmt::Result {
+        let mut metric = self.describe(name, help, MetricType::Counter)?;
+        for hook in hooks {
+            for (outcome, count) in outcomes(hook.stats()) {
+                let labels = [("hook", hook.plan().name()), ("outcome", outcome)];
+                ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }

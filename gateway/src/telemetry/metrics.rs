@@ -82,6 +82,10 @@ pub(super) const DIRECTORY_QUEUE: &str = "wsc_directory_queue_length";
 pub(super) const DIRECTORY_LOOKUPS: &str = "wsc_directory_lookups";
 pub(super) const DIRECTORY_RESYNCS: &str = "wsc_directory_resyncs";
 pub(super) const DIRECTORY_OVERFLOWS: &str = "wsc_directory_overflows";
+pub(super) const HOOK_DECISIONS: &str = "wsc_hook_decisions";
+pub(super) const HOOK_EVENTS: &str = "wsc_hook_events";
+pub(super) const HOOK_QUEUE: &str = "wsc_hook_queue_length";
+pub(super) const HOOK_DOWN: &str = "wsc_hook_down";
 pub(super) const CANARY: &str = "wsc_cluster_canary_round_trip_seconds";
 pub(super) const CANARY_AGE: &str = "wsc_cluster_canary_age_seconds";
 

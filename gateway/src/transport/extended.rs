@@ -12,24 +12,36 @@ use crate::protocol::{
     Control, Disconnect, ErrorCode, Message, MessageBody, Priority, Sender, SessionId, Target,
 };
 use crate::security::Identity;
-use crate::service::{Answer, Attributes, Client, ClientInfo, Incoming, Rejection, Verdict};
+use crate::service::{
+    Admission, Answer, Attributes, Client, ClientInfo, Incoming, Rejection, Verdict,
+};
 use crate::transport::Connection;
 
-/// Asks whether this identity may have a session here. `None`: it may not, and has been told.
+/// Asks whether this identity may have a session here, and as what. `None`: it may not, and has been told.
 pub(super) async fn admit(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
-    identity: &Identity,
+    mut identity: Identity,
     session: SessionId,
-) -> Option<Client> {
+) -> Option<(Client, Identity)> {
     let service = &shard.context().service;
-    let mut client = describe(shard, connection, identity, session);
+    let mut client = describe(shard, connection, &identity, session);
     if service.decides_clients() {
         match service.connect(&client).await {
-            Ok(attributes) if attributes.is_empty() => {}
-            Ok(attributes) => {
+            Ok(admission) if admission == Admission::default() => {}
+            Ok(admission) => {
+                identity.scopes = identity.scopes.with(admission.scopes);
+                if let Some(user_type) = admission.user_type {
+                    if !shard.settings().user_types.contains(&user_type) {
+                        let why = "the application gave a user type that there is not";
+                        turn_away(shard, connection, Rejection::unavailable(why));
+                        return None;
+                    }
+                    identity.user_type = user_type.into();
+                }
                 client = Client::new(ClientInfo {
-                    attributes,
+                    attributes: admission.attributes,
+                    user_type: identity.user_type.clone(),
                     ..(*client).clone()
                 });
             }
@@ -40,7 +52,20 @@ pub(super) async fn admit(
         }
     }
     // A drain, or the client itself, may have ended it meanwhile.
-    (!connection.is_closing()).then_some(client)
+    (!connection.is_closing()).then_some((client, identity))
+}
+
+/// The session as extensions see it. One that began before anybody wanted to is described now.
+pub(crate) fn client_of<'a>(shard: &Shard, connection: &'a Connection) -> Option<&'a Client> {
+    if connection.client().is_none() {
+        let session = connection.session()?;
+        let described = describe(shard, connection, &session.identity(), session.id);
+        connection.set_client(Client::new(ClientInfo {
+            connected_at: session.connected_at,
+            ..(*described).clone()
+        }));
+    }
+    connection.client()
 }
 
 fn describe(
@@ -97,7 +122,7 @@ pub(super) async fn take(
     size: usize,
     later: &mut Later,
 ) {
-    let Some(client) = connection.client() else {
+    let Some(client) = client_of(shard, connection) else {
         return;
     };
     let ref_id = body.id.map(str::to_owned);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::reader;
+use super::{extended, reader};
 use crate::group::rules::{self, Asker, Forbidden, Verdict};
 use crate::group::{Entry, Generation, GroupError, GroupPatterns, Groups, Membership};
 use crate::hub::{Later, Shard};
@@ -343,7 +343,7 @@ impl Asking<'_> {
     /// Asks the application, where the token is silent.
     async fn verdict(&self, group: &GroupId) -> Result<Verdict, Denied> {
         let service = &self.shard.context().service;
-        match self.connection.client() {
+        match extended::client_of(self.shard, self.connection) {
             Some(client) if service.decides_joins() => Ok(service.join(client, group).await?),
             Some(_) | None => Ok(Verdict::Unasked),
         }

@@ -53,7 +53,8 @@ pub async fn open(shard: &Rc<Shard>, connection: &Rc<Connection>, opening: Openi
         shard.activate(connection, (session, identity), resumed);
         return follow(shard, connection, LogId::Inbox(user), places);
     }
-    if let Some(client) = extended::admit(shard, connection, &identity, session).await
+    let admitted = extended::admit(shard, connection, identity, session).await;
+    if let Some((client, identity)) = admitted
         && !is_over(shard, connection, &identity)
     {
         connection.set_client(client.clone());

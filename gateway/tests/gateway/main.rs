@@ -36,6 +36,8 @@ mod delivery;
 mod drain;
 mod groups;
 mod handshake;
+mod hook_target;
+mod hooks;
 mod hygiene;
 mod issuer;
 mod jwks;

@@ -22,6 +22,10 @@ const CHANGES: &[(&str, &str)] = &[
     ("drain.window", "2s"),
     ("drain.ratePerSecond", "7"),
     ("drain.jitter", "0.3"),
+    (
+        "hooks",
+        "[{name: a, on: [groupJoin], target: {local: {port: 1}}}]",
+    ),
     ("wsc.heartbeatInterval", "40s"),
     ("wsc.clientTimeout", "120s"),
     ("wsc.messageBufferSize", "300"),

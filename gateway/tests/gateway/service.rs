@@ -13,8 +13,8 @@ use wsc_gateway::app::Gateway;
 use wsc_gateway::protocol::Target;
 use wsc_gateway::security::Scopes;
 use wsc_gateway::service::{
-    Answer, Attributes, Client as Who, Extensions, Gatekeeper, Incoming, Interceptor, Next,
-    Rejection, Verdict,
+    Admission, Answer, Attributes, Client as Who, Extensions, Gatekeeper, Incoming, Interceptor,
+    Next, Rejection, Verdict,
 };
 
 use crate::client::Client;
@@ -75,9 +75,9 @@ impl Gatekeeper for Desk {
         "desk"
     }
 
-    fn admit<'a>(&'a self, client: &'a Who) -> BoxFuture<'a, Result<Attributes, Rejection>> {
+    fn admit<'a>(&'a self, client: &'a Who) -> BoxFuture<'a, Result<Admission, Rejection>> {
         let badge = format!("badge of {}", client.user);
-        Box::pin(async move { Ok([("badge".to_owned(), badge)].into()) })
+        Box::pin(async move { Ok(Attributes::from([("badge".to_owned(), badge)]).into()) })
     }
 }
 

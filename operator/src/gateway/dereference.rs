@@ -94,6 +94,13 @@ pub fn secret_names(gateway: &WebSocketGateway) -> BTreeSet<String> {
         .collect();
     let listeners = gateway.spec.listeners.tls();
     found.extend(listeners.map(|(_, _, secret)| secret.to_owned()));
+    for hook in &gateway.spec.hooks {
+        let keys = [
+            &hook.signing_key_secret_ref,
+            &hook.second_signing_key_secret_ref,
+        ];
+        found.extend(keys.into_iter().flatten().map(|key| key.name.clone()));
+    }
     found.insert(names.auth());
     if RedisMode::of(wsc) == RedisMode::Managed {
         found.insert(names.redis());

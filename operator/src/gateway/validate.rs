@@ -189,6 +189,7 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
         autoscaling,
         drain,
         disruption,
+        hooks,
         wsc,
     } = &input.gateway.spec;
     let config = config::resolve(&config::Parts {
@@ -199,6 +200,7 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
         log_level: *log_level,
         telemetry,
         drain,
+        hooks,
         wsc,
     })?;
     Ok(Validated {

@@ -12,7 +12,7 @@ use crate::hub::KickWhom;
 use crate::protocol::{Codec, Control, Disconnect, Position, SessionId, UserId, json};
 use crate::security::Identity;
 use crate::session::liveness::ticks;
-use crate::transport::{Connection, Socket};
+use crate::transport::{Connection, Socket, extended};
 
 impl Shard {
     /// Takes in an upgraded socket. It has no identity yet and is given up when it does not get one in time.
@@ -156,8 +156,11 @@ impl Shard {
         });
         self.forget(connection);
         self.context.presence.forget((self.id, connection.key()));
-        if let Some(client) = connection.client() {
-            self.context.service.client_disconnected(client, why);
+        let service = &self.context.service;
+        if service.hears_clients()
+            && let Some(client) = extended::client_of(self, connection)
+        {
+            service.client_disconnected(client, why);
         }
         // What was answered in this very turn still goes out; then nothing keeps the socket, blocked or not.
         if !connection.blocked() {

@@ -21,7 +21,7 @@ use crate::protocol::{
 };
 use crate::service::Sent;
 use crate::telemetry::traces::{Kind, Span};
-use crate::transport::{Connection, Held};
+use crate::transport::{Connection, Held, extended};
 
 /// What could not be handed on without waiting. Once something is here, what follows joins it: order is kept.
 #[derive(Default)]
@@ -166,7 +166,7 @@ impl Shard {
     /// Lets the application know of a message that goes on its way now.
     pub fn message_sent(&self, connection: &Connection, (id, json): (&str, &Bytes)) {
         if self.context.service.hears_sent()
-            && let Some(client) = connection.client()
+            && let Some(client) = extended::client_of(self, connection)
         {
             self.context.service.message_sent(Sent {
                 client: client.clone(),

@@ -1,8 +1,8 @@
 //! The gateway's file: the resource's configuration with everything filled in that only the operator knows.
 
 use wsc_config::{
-    AdminConfig, DrainConfig, GatewayConfig, GatewayMeta, GrpcConfig, HttpConfig, LogConfig,
-    LogFormat, LogLevel, TelemetryConfig, TlsConfig, WscConfig,
+    AdminConfig, DrainConfig, GatewayConfig, GatewayMeta, GrpcConfig, HookConfig, HttpConfig,
+    LogConfig, LogFormat, LogLevel, TelemetryConfig, TlsConfig, WscConfig,
 };
 
 use super::{RedisMode, Rejection};
@@ -18,6 +18,7 @@ pub(super) struct Parts<'a> {
     pub(super) log_level: LogLevel,
     pub(super) telemetry: &'a TelemetryConfig,
     pub(super) drain: &'a DrainConfig,
+    pub(super) hooks: &'a [HookConfig],
     pub(super) wsc: &'a WscConfig,
 }
 
@@ -72,6 +73,7 @@ pub(super) fn resolve(parts: &Parts<'_>) -> Result<GatewayConfig, Rejection> {
         },
         telemetry: parts.telemetry.clone(),
         drain: parts.drain.clone(),
+        hooks: parts.hooks.to_vec(),
         wsc,
     };
     let checked = config.validate().and_then(|()| config.servable());

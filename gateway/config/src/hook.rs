@@ -1,0 +1,414 @@
+//! `HookConfig`: whom of the application the gateway asks and tells, out of process.
+//!
+//! A hook is asked about clients, messages and joins, and told of events. Where it goes is one of three: a Service of the
+//! gateway's own namespace, a URL, or a port of the gateway's own pod.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::check::join;
+use crate::closed::closed;
+use crate::problems::Problems;
+use crate::schema::{self, Rule, millis};
+use crate::{Millis, Seconds, SecretKeyRef};
+
+closed! {
+    /// What a hook takes part in.
+    pub enum HookPoint {
+        /// Asked whether a client may have its session, and what is to be noted about it.
+        Connect = "connect",
+        /// Asked what becomes of a client's message.
+        Message = "message",
+        /// Asked whether a user may join a group of which the token says nothing.
+        GroupJoin = "groupJoin",
+        /// Told of each client's message that was sent.
+        Sent = "sent",
+        /// Told of each session that ended.
+        Disconnect = "disconnect",
+    }
+}
+
+closed! {
+    /// How a hook is spoken to.
+    pub enum HookTransport {
+        /// POST with a JSON body; events as `CloudEvents`.
+        Http = "http",
+        /// The service `wsc.v1.HookService`.
+        Grpc = "grpc",
+    }
+}
+
+closed! {
+    /// What is done about a client or a message when the hook does not decide.
+    pub enum FailurePolicy {
+        /// It is refused.
+        Fail = "Fail",
+        /// It goes on as if there were no such hook.
+        Ignore = "Ignore",
+    }
+}
+
+const TARGET_RULES: &[Rule] = &[Rule {
+    cel: "(has(self.service) ? 1 : 0) + (has(self.url) ? 1 : 0) + (has(self.local) ? 1 : 0) == 1",
+    message: "must name one of service, url and local",
+    path: ".url",
+}];
+
+const HOOK_RULES: &[Rule] = &[Rule {
+    cel: "size(self.on) + size(self.events) > 0",
+    message: "must name something to take part in, here or in events",
+    path: ".on",
+}];
+
+const RETRY_RULES: &[Rule] = &[Rule {
+    cel: concat!(millis!("self.maxDelay"), " >= ", millis!("self.baseDelay")),
+    message: "must be at least baseDelay",
+    path: ".maxDelay",
+}];
+
+/// One hook.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::rules(HOOK_RULES))]
+pub struct HookConfig {
+    /// What it is called: in logs, metrics and requests, and by the files of its keys.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
+    )]
+    pub name: String,
+    /// When it is asked among hooks and interceptors: smaller is earlier, and further out.
+    #[serde(default)]
+    #[schemars(range(min = -1000, max = 1000))]
+    pub order: i32,
+    /// What it takes part in: `connect`, `message`, `groupJoin`, `sent`, `disconnect`.
+    #[serde(default)]
+    #[schemars(length(max = 5))]
+    pub on: Vec<HookPoint>,
+    /// The events it is told of, by name, by family (`user.*`), or all (`*`).
+    #[serde(default)]
+    #[schemars(
+        length(max = 32),
+        inner(
+            length(min = 1, max = 64),
+            regex(pattern = r"^(\*|[a-z]+\.(\*|[a-z_.]+))$")
+        )
+    )]
+    pub events: Vec<String>,
+    /// How it is spoken to: `http` or `grpc`.
+    #[serde(default = "http")]
+    pub transport: HookTransport,
+    /// Where it is.
+    pub target: HookTarget,
+    /// How long a decision may take with all its repetitions, or one delivery of events.
+    #[serde(default = "timeout")]
+    #[schemars(transform = schema::between("10ms", "30s"))]
+    pub timeout: Millis,
+    /// What is done when it does not decide in time: `Fail` refuses, `Ignore` goes on without it.
+    #[serde(default = "fail")]
+    pub failure_policy: FailurePolicy,
+    /// Repetitions.
+    #[serde(default)]
+    pub retry: HookRetry,
+    /// How events are put together.
+    #[serde(default)]
+    pub batch: HookBatch,
+    /// When it is not asked any more for a while.
+    #[serde(default)]
+    pub circuit: HookCircuit,
+    /// Decisions that are asked for at once; further ones wait.
+    #[serde(default = "concurrency")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_concurrency: u32,
+    /// The Secret with the key that requests are signed with. Absent: they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_key_secret_ref: Option<SecretKeyRef>,
+    /// The Secret with a second key, while one is being replaced: requests carry a signature of each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_signing_key_secret_ref: Option<SecretKeyRef>,
+}
+
+const fn http() -> HookTransport {
+    HookTransport::Http
+}
+
+const fn timeout() -> Millis {
+    Millis::from_secs(1)
+}
+
+const fn fail() -> FailurePolicy {
+    FailurePolicy::Fail
+}
+
+const fn concurrency() -> u32 {
+    64
+}
+
+fn root_path() -> String {
+    "/".to_owned()
+}
+
+/// Where a hook is: one of these.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::rules(TARGET_RULES))]
+pub struct HookTarget {
+    /// A Service of the gateway's own namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<HookService>,
+    /// An `http` or `https` URL outside of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 1024),
+        regex(pattern = r"^https?://[A-Za-z0-9.:\[\]_-]+(/[^\s#]*)?$")
+    )]
+    pub url: Option<String>,
+    /// A port of the gateway's own pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<HookLocal>,
+}
+
+/// A Service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::kubernetes)]
+pub struct HookService {
+    /// Its name.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z]([a-z0-9-]*[a-z0-9])?$")
+    )]
+    pub name: String,
+    /// Its port.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: u16,
+    /// The path, for `http`.
+    #[serde(default = "root_path")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = schema::PATH))]
+    pub path: String,
+}
+
+/// A port of the pod.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::kubernetes)]
+pub struct HookLocal {
+    /// The port.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: u16,
+    /// The path, for `http`.
+    #[serde(default = "root_path")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = schema::PATH))]
+    pub path: String,
+}
+
+/// How often and for how long something is tried again that could not be delivered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(transform = schema::rules(RETRY_RULES))]
+pub struct HookRetry {
+    /// Attempts in all. Those for a decision end with `timeout` as well.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_attempts: u32,
+    /// The pause before the second attempt; each further one is up to twice as long, a random part of it.
+    #[schemars(transform = schema::between("1ms", "1m"))]
+    pub base_delay: Millis,
+    /// The longest pause.
+    #[schemars(transform = schema::between("1ms", "10m"))]
+    pub max_delay: Millis,
+    /// How long events are tried before they are dropped.
+    #[schemars(transform = schema::between("1s", "1h"))]
+    pub give_up_after: Seconds,
+}
+
+impl Default for HookRetry {
+    fn default() -> Self {
+        Self {
+            max_attempts: 10,
+            base_delay: Millis::from_millis(100),
+            max_delay: Millis::from_secs(10),
+            give_up_after: Seconds::from_secs(120),
+        }
+    }
+}
+
+/// How events are put together and how many may wait.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(transform = schema::kubernetes)]
+pub struct HookBatch {
+    /// The most events of one delivery. 1: each is delivered by itself, not in a batch.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub max_events: u32,
+    /// How long an event waits for others.
+    #[schemars(transform = schema::between("0s", "1m"))]
+    pub max_age: Millis,
+    /// Events that wait; those past that are dropped and counted.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub queue: u32,
+}
+
+impl Default for HookBatch {
+    fn default() -> Self {
+        Self {
+            max_events: 100,
+            max_age: Millis::from_millis(200),
+            queue: 10_000,
+        }
+    }
+}
+
+/// When a hook is taken to be down: it is not asked for a while, which fails at once, and then one request tries it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(transform = schema::kubernetes)]
+pub struct HookCircuit {
+    /// Failures in a row. 0: it is always asked.
+    #[schemars(range(min = 0, max = 1_000))]
+    pub failures: u32,
+    /// For how long it is not asked.
+    #[schemars(transform = schema::between("100ms", "10m"))]
+    pub open_for: Seconds,
+}
+
+impl Default for HookCircuit {
+    fn default() -> Self {
+        Self {
+            failures: 5,
+            open_for: Seconds::from_secs(10),
+        }
+    }
+}
+
+impl HookTarget {
+    /// The URL it stands for.
+    pub fn to_url(&self) -> Option<String> {
+        match (&self.service, &self.url, &self.local) {
+            (Some(service), _, _) => {
+                let HookService { name, port, path } = service;
+                Some(format!("http://{name}:{port}{path}"))
+            }
+            (None, Some(url), _) => Some(url.clone()),
+            (None, None, Some(local)) => {
+                Some(format!("http://127.0.0.1:{}{}", local.port, local.path))
+            }
+            (None, None, None) => None,
+        }
+    }
+
+    fn rules(&self, at: &str, problems: &mut Problems) {
+        let named = [
+            self.service.is_some(),
+            self.url.is_some(),
+            self.local.is_some(),
+        ];
+        if named.iter().filter(|named| **named).count() != 1 {
+            problems.invalid(join(at, "url"), "must name one of service, url and local");
+        }
+        if let Some(why) = self.url.as_deref().and_then(inside) {
+            problems.invalid(join(at, "url"), why);
+        }
+    }
+}
+
+/// What a URL must not name: a way around the namespace, or the machine's own addresses.
+fn inside(url: &str) -> Option<String> {
+    let rest = url.split_once("://")?.1;
+    let authority = rest.split(['/', '?']).next()?;
+    let host = match authority.strip_prefix('[') {
+        Some(six) => six.split(']').next()?,
+        None => authority.split(':').next()?,
+    };
+    if let Ok(address) = host.parse::<IpAddr>() {
+        let link_local = match address {
+            IpAddr::V4(four) => four.is_link_local(),
+            IpAddr::V6(six) => six.is_unicast_link_local(),
+        };
+        return link_local.then(|| format!("must not be a link-local address, is {host}"));
+    }
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let labels: Vec<&str> = host.split('.').collect();
+    let of_cluster = matches!(*labels, [_, .., "svc"] | [_, .., "cluster", "local"]);
+    of_cluster
+        .then(|| format!("must not name a Service, is {host}: use service, of its own namespace"))
+}
+
+impl HookConfig {
+    /// Notes what the keys of all hooks do not mean together.
+    pub(crate) fn rules(hooks: &[Self], problems: &mut Problems) {
+        let mut names = BTreeSet::new();
+        for (index, hook) in hooks.iter().enumerate() {
+            let at = format!("hooks[{index}]");
+            if !names.insert(hook.name.as_str()) {
+                let why = format!("must differ from all other names, is {}", hook.name);
+                problems.invalid(join(&at, "name"), why);
+            }
+            if hook.on.is_empty() && hook.events.is_empty() {
+                let why = "must name something to take part in, here or in events";
+                problems.invalid(join(&at, "on"), why);
+            }
+            hook.target.rules(&join(&at, "target"), problems);
+            let (base, max) = (hook.retry.base_delay, hook.retry.max_delay);
+            if max < base {
+                let why = format!("must be at least baseDelay ({base}), is {max}");
+                problems.invalid(join(&at, "retry.maxDelay"), why);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::GatewayConfig;
+
+    fn problems(hooks: &str) -> String {
+        let set = format!("hooks={hooks}");
+        match GatewayConfig::load(None, [], &[set]) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_hook_needs_a_name_a_target_and_something_to_take_part_in() {
+        assert_eq!(
+            problems("[{name: a, on: [connect], target: {local: {port: 1}}}]"),
+            ""
+        );
+        let missing = problems("[{on: [connect]}]");
+        assert!(missing.contains("hooks[0].name"), "{missing}");
+        assert!(missing.contains("hooks[0].target"), "{missing}");
+        let nothing = problems("[{name: a, target: {local: {port: 1}}}]");
+        assert!(nothing.contains("hooks[0].on"), "{nothing}");
+        let two = "[{name: a, on: [sent], target: {local: {port: 1}, url: 'http://a.example'}}]";
+        assert!(problems(two).contains("hooks[0].target.url"));
+        let twice = "{name: a, on: [sent], target: {local: {port: 1}}}";
+        assert!(problems(&format!("[{twice}, {twice}]")).contains("hooks[1].name"));
+    }
+
+    #[test]
+    fn a_url_cannot_lead_into_another_namespace() {
+        for (url, fine) in [
+            ("https://hooks.example.com/a?b=c", true),
+            ("http://10.0.0.7:8080", true),
+            ("http://chat.other.svc/", false),
+            ("http://chat.other.svc.cluster.local:80", false),
+            ("http://chat.other.SVC./x", false),
+            ("http://169.254.169.254/latest", false),
+            ("http://[fe80::1]/", false),
+            ("ftp://a.example", false),
+            ("http://user@a.example", false),
+        ] {
+            let hook = format!("[{{name: a, on: [sent], target: {{url: '{url}'}}}}]");
+            assert_eq!(
+                problems(&hook).is_empty(),
+                fine,
+                "{url}: {}",
+                problems(&hook)
+            );
+        }
+    }
+}

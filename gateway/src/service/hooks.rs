@@ -1,0 +1,45 @@
+//! `HookDesk`: the hooks of a running gateway, by its configuration. A reload leaves those alone that did not change, and
+//! lets those that are gone deliver what waits.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::hook::HookClients;
+use super::{Hook, HookGround, HookPlan, HookPlanError, Service};
+
+/// See the module.
+pub struct HookDesk {
+    service: Arc<Service>,
+    ground: HookGround,
+    clients: HookClients,
+    hooks: Mutex<Vec<Arc<Hook>>>,
+}
+
+impl HookDesk {
+    /// None yet.
+    pub fn new(service: Arc<Service>, ground: HookGround) -> Self {
+        Self {
+            service,
+            ground,
+            clients: HookClients::default(),
+            hooks: Mutex::default(),
+        }
+    }
+
+    /// Has just these hooks from now on. On an error nothing has changed.
+    pub fn apply(&self, plans: Vec<HookPlan>) -> Result<(), HookPlanError> {
+        let mut hooks = self.hooks.lock();
+        let mut next = Vec::with_capacity(plans.len());
+        for plan in plans {
+            let same = hooks.iter().find(|hook| *hook.plan() == plan);
+            next.push(match same {
+                Some(hook) => hook.clone(),
+                None => Hook::start(plan, &self.clients, &self.ground)?,
+            });
+        }
+        self.service.set_hooks(next.clone());
+        *hooks = next;
+        Ok(())
+    }
+}
