@@ -25,6 +25,7 @@ use tonic::service::Routes;
 use wsc_config::GatewayConfig;
 
 use crate::admin::{Admin, Phase, ReloadStatus};
+use crate::admission::{Admission, Rules};
 use crate::api::{self, ApiContext, GrpcHealth, NodeApi, Reflection, ReflectionError};
 use crate::cluster::{Cluster, ClusterParams};
 use crate::delivery::Delivery;
@@ -92,6 +93,7 @@ pub struct Gateway {
     fetched: Option<Arc<FetchedKeys>>,
     guard: ApiKeyGuard,
     tls: TlsListeners,
+    admission: Admission,
     sealer: Arc<Sealer>,
     instruments: Instruments,
     reloaded: Arc<ArcSwap<ReloadStatus>>,
@@ -164,10 +166,13 @@ impl Gateway {
         if let Some(jwks) = jwks {
             tasks.spawn(jwks.run(instruments.clone(), running.child_token()));
         }
+        let admission = admission(&config, &instruments, &cluster, (&tasks, &running));
         let upgrades = UpgradeState {
             settings: live.clone(),
             instruments: instruments.clone(),
             revocations: desk.list(),
+            admission: admission.clone(),
+            cluster: cluster.clone(),
             codecs: options.codecs()?,
             hub: hub.clone(),
             draining: refusing.clone(),
@@ -179,6 +184,7 @@ impl Gateway {
             groups: groups.clone(),
             tickets: tickets.clone(),
             settings: settings.clone(),
+            admission: admission.clone(),
             instruments: instruments.clone(),
             tls: tls.ws.clone(),
             upgrades: options.pages(middleware.around(upgrade_router(upgrades))),
@@ -189,7 +195,11 @@ impl Gateway {
         let shards = start_shards(inboxes, &context, &running)?;
         let calls = node_api(&context, &live, desk);
         outbound.connect(calls.clone());
-        let api = api_context(&config, (calls, guard.clone()), &instruments);
+        let api = api_context(
+            &config,
+            (calls, (guard.clone(), admission.clone())),
+            &instruments,
+        );
         let (grpc, health) = api::grpc_routes(api.clone(), reflection(&config)).await?;
         let gateway = Arc::new(Self {
             addresses,
@@ -200,6 +210,7 @@ impl Gateway {
             options,
             guard,
             tls,
+            admission,
             sealer,
             instruments: instruments.clone(),
             reloaded: Arc::default(),
@@ -224,13 +235,22 @@ impl Gateway {
         });
         gateway.serve(listeners, (api, grpc), &instruments)?;
         undo.disarm();
-        gateway.health.serving().await;
-        gateway.phase.send_replace(Phase::Serving);
-        gateway
-            .service
-            .emit_now(Event::STARTED, &gateway.options.node);
-        tracing::info!(ws = ?addresses.ws, http = %addresses.http, grpc = %addresses.grpc, admin = %addresses.admin, "serving");
+        gateway.announce().await;
         Ok(gateway)
+    }
+
+    /// Tells everyone that calls and clients are welcome.
+    async fn announce(&self) {
+        self.health.serving().await;
+        self.phase.send_replace(Phase::Serving);
+        self.service.emit_now(Event::STARTED, &self.options.node);
+        let Addresses {
+            ws,
+            http,
+            grpc,
+            admin,
+        } = self.addresses;
+        tracing::info!(?ws, %http, %grpc, %admin, "serving");
     }
 
     fn serve(
@@ -245,8 +265,11 @@ impl Gateway {
         let admin = Admin::spawn(listeners.admin, view).map_err(StartError::Thread)?;
         *self.admin.lock() = Some(admin);
         if let Some(ws) = listeners.ws {
-            self.tasks
-                .spawn(accept_forever(ws, self.hub.clone(), self.accepting.clone()));
+            self.tasks.spawn(accept_forever(
+                ws,
+                (self.hub.clone(), self.admission.clone()),
+                self.accepting.clone(),
+            ));
         }
         self.tasks.spawn(api::serve_http(
             listeners.http,
@@ -394,15 +417,27 @@ fn node_api(
     ))
 }
 
+fn admission(
+    config: &GatewayConfig,
+    instruments: &Instruments,
+    cluster: &Cluster,
+    (tasks, running): (&TaskTracker, &CancellationToken),
+) -> Admission {
+    let admission = Admission::new(Rules::new(&config.wsc), instruments.clone());
+    admission.share(cluster, tasks, running.child_token());
+    admission
+}
+
 fn api_context(
     config: &GatewayConfig,
-    (calls, guard): (Arc<NodeApi>, ApiKeyGuard),
+    (calls, (guard, admission)): (Arc<NodeApi>, (ApiKeyGuard, Admission)),
     instruments: &Instruments,
 ) -> ApiContext {
     ApiContext {
         service: calls.clone(),
         groups: calls,
         guard,
+        admission,
         instruments: instruments.clone(),
         max_body_bytes: config.wsc.security.max_message_size.len(),
         deadline: API_DEADLINE,

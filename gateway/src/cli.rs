@@ -88,7 +88,6 @@ impl Arguments {
             dev = Some(Dev::new(&verifier(&config, &secrets)?)?);
         }
         config.validate()?;
-        config.servable()?;
         let options = Options {
             node: self
                 .node

@@ -15,6 +15,7 @@
 //! how it is going, and [`app`] puts the parts together and takes them down.
 
 pub mod admin;
+pub mod admission;
 pub mod api;
 pub mod app;
 mod builder;

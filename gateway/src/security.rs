@@ -1,9 +1,10 @@
-//! Who may come in, and as whom: tokens, API keys, origins.
+//! Who may come in, and as whom: tokens, API keys, origins, addresses.
 //!
 //! Everything here is pure: a request's headers or a token's text go in, an [`Identity`] or a reason to refuse comes out.
 //! Nothing here opens a socket, keeps a session or logs; no error carries any part of a secret. Called by the transports
 //! at the handshake, by the session for an `auth` frame, and by both skins of the API.
 
+mod addresses;
 mod api_key;
 mod claims;
 mod credentials;
@@ -16,6 +17,7 @@ mod revocations;
 mod sealer;
 mod token_error;
 
+pub use addresses::{AddressPolicy, AddressRefusal, ForwardedError, counted_as};
 pub use api_key::{ApiKey, ApiKeyError, ApiKeyGuard};
 pub use claims::NewToken;
 pub use credentials::{

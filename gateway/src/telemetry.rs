@@ -13,6 +13,6 @@ pub mod traces;
 pub use collector::{MetricsSource, NodeState};
 pub use logs::{LogError, LogHandle, LogSettings, init_logs};
 pub use metrics::{
-    ApiCall, ApiKind, ApiMethod, ApiOutcome, BuildInfo, FetchOutcome, Instruments, Listener,
+    ApiCall, ApiKind, ApiMethod, ApiOutcome, BuildInfo, FetchOutcome, Instruments, Limit, Listener,
     Metrics, ReloadOutcome,
 };

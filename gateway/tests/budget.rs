@@ -106,6 +106,9 @@ impl Bench {
         let tasks = TaskTracker::new();
         let tickets = Tickets::start(&config.wsc, means, &tasks, &CancellationToken::new());
         drop(guard);
+        let instruments = Instruments::default();
+        let rules = wsc_gateway::admission::Rules::new(&config.wsc);
+        let admission = wsc_gateway::admission::Admission::new(rules, instruments.clone());
         let upgrades = UpgradeState {
             settings: Arc::new(arc_swap::ArcSwap::from(settings.clone())),
             instruments: Instruments::default(),
@@ -113,8 +116,9 @@ impl Bench {
             codecs: Arc::new(wsc_gateway::protocol::Codecs::new(&[]).unwrap()),
             hub: hub.clone(),
             draining: Arc::default(),
+            admission: admission.clone(),
+            cluster: cluster.clone(),
         };
-        let instruments = Instruments::default();
         let context = ShardContext {
             service,
             presence,
@@ -124,6 +128,7 @@ impl Bench {
             groups,
             tickets,
             settings,
+            admission,
             instruments,
             upgrades: upgrade_router(upgrades),
             tls,
@@ -162,8 +167,12 @@ impl Bench {
             );
             client.write_all(request.as_bytes()).unwrap();
             let entered = self.shard.len() + 1;
-            self.runtime
-                .block_on(async { ws::accept(&self.shard, socket, peer) });
+            self.runtime.block_on(async {
+                {
+                    let place = self.shard.context().admission.handshake(peer.ip()).unwrap();
+                    ws::accept(&self.shard, socket, peer, place)
+                }
+            });
             self.turn_until(|shard| {
                 shard.len() == entered
                     && shard
@@ -194,8 +203,12 @@ impl Bench {
             socket.set_nonblocking(true).unwrap();
             let pending = self.shard.handle().unwrap().pending();
             pending.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            self.runtime
-                .block_on(async { ws::accept(&self.shard, socket, peer) });
+            self.runtime.block_on(async {
+                {
+                    let place = self.shard.context().admission.handshake(peer.ip()).unwrap();
+                    ws::accept(&self.shard, socket, peer, place)
+                }
+            });
             self.runtime.block_on(async {
                 while !client.is_finished() {
                     tokio::time::sleep(Duration::from_millis(1)).await;

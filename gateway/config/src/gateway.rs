@@ -76,26 +76,6 @@ impl GatewayConfig {
         problems.into_result()
     }
 
-    /// Most keys of later releases do nothing and are warned of. These would leave nodes without each other, or content
-    /// and addresses without the protection that was asked for: better no start than that.
-    pub fn servable(&self) -> Result<(), Problems> {
-        let mut problems = Problems::default();
-        let security = &self.wsc.security;
-        let keys = [
-            (
-                security.enable_ip_whitelist,
-                "wsc.security.enableIpWhitelist",
-            ),
-            (!security.blocked_ips.is_empty(), "wsc.security.blockedIps"),
-        ];
-        for (_, path) in keys.into_iter().filter(|(set, _)| *set) {
-            let why =
-                "asks for what comes with a later release, and this one must not serve without it";
-            problems.invalid(path, why);
-        }
-        problems.into_result()
-    }
-
     /// The whole configuration as the file that [`GatewayConfig::load`] reads; the same text for equal values.
     pub fn to_yaml(&self) -> Result<String, ConfigError> {
         serde_saphyr::to_string(self).map_err(|error| ConfigError::Write(Box::new(error)))

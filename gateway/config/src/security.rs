@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::join;
 use crate::problems::Problems;
 use crate::schema::{self, Rule};
-use crate::{Cidr, JwtConfig, KibSize, Seconds, SecretKeyRef};
+use crate::{ByteSize, Cidr, JwtConfig, KibSize, Seconds, SecretKeyRef};
 
 /// Conditions between keys; [`SecurityConfig::rules`] states the same.
 const RULES: &[Rule] = &[Rule {
@@ -50,13 +50,22 @@ pub struct SecurityConfig {
     /// The longest life (`exp` less `iat`) of a token that is accepted, and the life of tokens minted here.
     #[schemars(transform = schema::between("1s", "8760h"))]
     pub token_expiration: Seconds,
-    /// How many wrong tokens in a row, per address and user, lead to a lock-out. 0: none do.
+    /// The most connections from one address to a node. 0: no limit, as is right behind a proxy or a load balancer that is
+    /// not among `trustedProxies`: everyone then comes from its address.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_connections_per_address: u32,
+    /// The most handshakes under way from one address, so that a flood leaves room for others. Connections of
+    /// `trustedProxies` are not counted. 0: no limit.
+    #[schemars(range(min = 0, max = 65_536))]
+    pub max_handshakes_per_address: u32,
+    /// How many wrong tokens in a row, within `loginLockDuration`, lead to a lock-out: of the address they come from or,
+    /// if they are signed rightly and refused for something else, of their user at that address. API keys likewise. 0: none do.
     #[schemars(range(min = 0, max = 1000))]
     pub max_login_attempts: u32,
     /// How long a lock-out lasts.
     #[schemars(transform = schema::between("1s", "24h"))]
     pub login_lock_duration: Seconds,
-    /// How much a session may send.
+    /// How much a user may send.
     pub message_rate_limit: MessageRateLimitConfig,
     /// Which tokens are believed.
     pub jwt: JwtConfig,
@@ -107,6 +116,8 @@ impl Default for SecurityConfig {
             blocked_ips: Vec::new(),
             trusted_proxies: Vec::new(),
             token_expiration: Seconds::from_secs(3600),
+            max_connections_per_address: 0,
+            max_handshakes_per_address: 256,
             max_login_attempts: 5,
             login_lock_duration: Seconds::from_secs(300),
             message_rate_limit: MessageRateLimitConfig::default(),
@@ -120,7 +131,7 @@ impl Default for SecurityConfig {
     }
 }
 
-/// How much a session may send.
+/// How much a user may send: all sessions together, on all nodes. Pings, acknowledgements and positions are not counted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
 #[setters(prefix = "with_")]
@@ -129,10 +140,16 @@ pub struct MessageRateLimitConfig {
     /// The time over which messages are counted.
     #[schemars(transform = schema::between("1s", "1h"))]
     pub window: Seconds,
-    /// The most messages within the window.
+    /// The most messages of a user within the window.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_messages: u32,
-    /// How long a session that exceeded the limit is refused. 0: until the window has room again.
+    /// The most bytes of a user's messages within the window. 0: no limit.
+    #[schemars(transform = schema::between("0B", "1GiB"))]
+    pub max_bytes: ByteSize,
+    /// The most messages from one address within the window, whoever sends them. 0: no limit.
+    #[schemars(range(min = 0, max = 10_000_000))]
+    pub max_messages_per_address: u32,
+    /// How long a user who exceeded the limit is refused. 0: until the window has room again.
     #[schemars(transform = schema::between("0s", "24h"))]
     pub block_duration: Seconds,
 }
@@ -142,6 +159,8 @@ impl Default for MessageRateLimitConfig {
         Self {
             window: Seconds::from_secs(60),
             max_messages: 100,
+            max_bytes: ByteSize::default(),
+            max_messages_per_address: 0,
             block_duration: Seconds::from_secs(0),
         }
     }

@@ -8,15 +8,16 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::http::HeaderMap;
+use axum::http::{Extensions, HeaderMap};
 use futures_util::FutureExt;
 use serde_json::value::RawValue;
 
 use super::fault::{Fault, FaultCode};
 use super::groups::GroupCalls;
 use super::service::{LogFrom, LogQuery, MessageService, RevokeTarget};
+use crate::admission::{Admission, Attempt, ClientAddress};
 use crate::protocol::{Disconnect, GroupId, Position, UserId};
-use crate::security::{ApiKeyGuard, MAX_TOKEN_ID_BYTES};
+use crate::security::{ApiKeyError, ApiKeyGuard, MAX_TOKEN_ID_BYTES};
 use crate::telemetry::traces::{self, Span};
 use crate::telemetry::{ApiCall, ApiKind, ApiMethod, ApiOutcome, Instruments};
 
@@ -38,6 +39,8 @@ pub struct ApiContext {
     pub groups: Arc<dyn GroupCalls>,
     /// Judges the callers.
     pub guard: ApiKeyGuard,
+    /// Judges where they come from.
+    pub admission: Admission,
     /// Counts the calls.
     pub instruments: Instruments,
     /// How long a call may take, from its headers to its answer.
@@ -49,6 +52,30 @@ pub struct ApiContext {
 impl ApiContext {
     pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<(), Fault> {
         Ok(self.guard.check(headers)?)
+    }
+
+    /// Where a call comes from, if callers from there are let in.
+    pub(super) fn admit(
+        &self,
+        extensions: &Extensions,
+        headers: &HeaderMap,
+    ) -> Result<ClientAddress, Fault> {
+        Ok(self.admission.address(extensions, headers)?)
+    }
+
+    /// Whether a key from there is looked at; what becomes of it is noted.
+    pub(super) fn knock(
+        &self,
+        ClientAddress(address): ClientAddress,
+        headers: &HeaderMap,
+    ) -> Result<(), Fault> {
+        self.admission.may_try(Attempt::ApiKey, address)?;
+        match self.guard.check(headers) {
+            Ok(()) => self.admission.right_key(address),
+            Err(ApiKeyError::Wrong) => self.admission.wrong_key(address),
+            Err(ApiKeyError::Missing | ApiKeyError::NotConfigured | ApiKeyError::Length(_)) => {}
+        }
+        Ok(())
     }
 
     /// Runs one call to its end: within the deadline, without letting a panic through, counted.

@@ -3,10 +3,13 @@
 //! One closed list of codes for both skins, each with its HTTP status, its gRPC status and its metric label, so that the
 //! two cannot drift apart. The text is for the caller; causes inside the gateway go to the log.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use tonic::Code;
 
 use super::service::ServiceError;
+use crate::admission::{LockedOut, Turned};
 use crate::protocol::ErrorCode;
 use crate::security::ApiKeyError;
 use crate::telemetry::ApiOutcome;
@@ -18,6 +21,10 @@ pub(super) enum FaultCode {
     BadRequest,
     /// No key, or a wrong one.
     Unauthenticated,
+    /// Callers from this address are not let in.
+    Address,
+    /// Too many wrong keys came from this address.
+    LockedOut,
     /// There is no such path.
     NotFound,
     /// The path has no such method.
@@ -50,6 +57,8 @@ impl FaultCode {
         match self {
             Self::BadRequest => "bad_request",
             Self::Unauthenticated => "unauthenticated",
+            Self::Address => "address",
+            Self::LockedOut => "locked_out",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Missing => "missing",
@@ -72,10 +81,11 @@ impl FaultCode {
             Self::NotFound | Self::Missing => StatusCode::NOT_FOUND,
             Self::Exists | Self::LimitReached => StatusCode::CONFLICT,
             Self::NotSupported => StatusCode::NOT_IMPLEMENTED,
+            Self::Address => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy | Self::LockedOut => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable | Self::Deadline => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -89,7 +99,8 @@ impl FaultCode {
             Self::Missing => Code::NotFound,
             Self::Exists => Code::AlreadyExists,
             Self::LimitReached => Code::FailedPrecondition,
-            Self::TooLarge | Self::Busy => Code::ResourceExhausted,
+            Self::TooLarge | Self::Busy | Self::LockedOut => Code::ResourceExhausted,
+            Self::Address => Code::PermissionDenied,
             Self::Unavailable => Code::Unavailable,
             Self::Deadline => Code::DeadlineExceeded,
             Self::Internal => Code::Internal,
@@ -107,7 +118,7 @@ impl FaultCode {
             | Self::NotSupported
             | Self::TooLarge
             | Self::UnsupportedMediaType => ApiOutcome::Invalid,
-            Self::Unauthenticated => ApiOutcome::Unauthenticated,
+            Self::Unauthenticated | Self::Address | Self::LockedOut => ApiOutcome::Unauthenticated,
             Self::Busy => ApiOutcome::Busy,
             Self::Unavailable => ApiOutcome::Unavailable,
             Self::Deadline => ApiOutcome::Deadline,
@@ -123,6 +134,8 @@ pub(super) struct Fault {
     pub(super) message: String,
     /// The path of the wrong field in the request.
     pub(super) field: Option<String>,
+    /// When it may go better, if that is known.
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl Fault {
@@ -131,6 +144,7 @@ impl Fault {
             code,
             message: message.into(),
             field: None,
+            retry_after: None,
         }
     }
 
@@ -140,6 +154,7 @@ impl Fault {
             code: FaultCode::BadRequest,
             message: problem.into(),
             field: Some(field.into()),
+            retry_after: None,
         }
     }
 }
@@ -175,5 +190,24 @@ impl From<ApiKeyError> for Fault {
             }
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<Turned> for Fault {
+    fn from(turned: Turned) -> Self {
+        match turned {
+            Turned::Forwarded(error) => Self::new(FaultCode::BadRequest, error.to_string()),
+            Turned::Address(refusal) => Self::new(FaultCode::Address, refusal.to_string()),
+            Turned::LockedOut(locked) => locked.into(),
+        }
+    }
+}
+
+impl From<LockedOut> for Fault {
+    fn from(locked: LockedOut) -> Self {
+        Self {
+            retry_after: Some(locked.0),
+            ..Self::new(FaultCode::LockedOut, locked.to_string())
+        }
     }
 }

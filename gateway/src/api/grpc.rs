@@ -80,11 +80,11 @@ pub async fn grpc_routes(
         .add_service(groups)
         .into_axum_router()
         .layer(from_fn_with_state(context.clone(), guard::judge))
-        .layer(from_fn_with_state(context, traced));
+        .layer(from_fn_with_state(context.clone(), traced));
     let (reporter, health_service) = health_reporter();
     let health = GrpcHealth(reporter);
     health.not_serving().await;
-    let mut routes = Routes::from(guarded).add_service(health_service);
+    let mut routes = Routes::from(guarded);
     if reflection == Reflection::On {
         let service = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(wsc_proto::DESCRIPTORS)
@@ -92,5 +92,8 @@ pub async fn grpc_routes(
             .build_v1()?;
         routes = routes.add_service(service);
     }
-    Ok((routes, health))
+    let gate = from_fn_with_state(context, guard::gate);
+    let gated = routes.into_axum_router().layer(gate);
+    // Probes come from anywhere, and are told nothing but that.
+    Ok((Routes::from(gated).add_service(health_service), health))
 }

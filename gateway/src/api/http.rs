@@ -14,8 +14,10 @@ mod revocations;
 mod sessions;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 
 pub use openapi::openapi_json;
@@ -58,8 +60,21 @@ pub fn http_router(context: ApiContext) -> Router {
         .route("/openapi.json", get(document))
         .method_not_allowed_fallback(no_method)
         .fallback(no_path)
+        .layer(from_fn_with_state(context.clone(), gate))
         .layer(from_fn_with_state(context.clone(), traced))
         .with_state(context)
+}
+
+/// Turns a request away by where it comes from, before anything else of it is looked at.
+async fn gate(State(api): State<ApiContext>, request: Request, next: Next) -> Response {
+    let (extensions, headers) = (request.extensions(), request.headers());
+    let judged = api
+        .admit(extensions, headers)
+        .and_then(|address| api.knock(address, headers));
+    match judged {
+        Ok(()) => next.run(request).await,
+        Err(fault) => fault.into_response(),
+    }
 }
 
 async fn no_path() -> Fault {

@@ -4,11 +4,13 @@
 //! cluster can reach. Used by the HTTP API and, on its own runtime, by the admin port.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -41,9 +43,15 @@ pub async fn serve_http(
 ) {
     let tracker = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    while let Some((socket, permit)) = next(&listener, &permits, &cancel).await {
+    while let Some(((socket, peer), permit)) = next(&listener, &permits, &cancel).await {
         let socket = MaybeTls::new(socket, tls.as_ref());
-        tracker.spawn(connection(socket, router.clone(), cancel.clone(), permit));
+        let connected = (socket, peer);
+        tracker.spawn(connection(
+            connected,
+            router.clone(),
+            cancel.clone(),
+            permit,
+        ));
     }
     drop(listener);
     tracker.close();
@@ -54,7 +62,7 @@ async fn next(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
     cancel: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(Accepted, OwnedSemaphorePermit)> {
     let accepted = async {
         let permit = Arc::clone(permits).acquire_owned().await.ok()?;
         Some((accept(listener).await, permit))
@@ -65,14 +73,17 @@ async fn next(
     }
 }
 
+/// A connection, and its other end.
+pub(super) type Accepted = (TcpStream, SocketAddr);
+
 /// The next connection, however long it takes; failures are logged and waited out.
-pub(super) async fn accept(listener: &TcpListener) -> TcpStream {
+pub(super) async fn accept(listener: &TcpListener) -> Accepted {
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => {
+            Ok((socket, peer)) => {
                 // Small answers: waiting to fill a packet only adds delay. A socket that is already gone refuses.
                 let _ = socket.set_nodelay(true);
-                return socket;
+                return (socket, peer);
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
@@ -91,12 +102,12 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 }
 
 async fn connection(
-    socket: MaybeTls,
+    (socket, peer): (MaybeTls, SocketAddr),
     router: Router,
     cancel: CancellationToken,
     _permit: OwnedSemaphorePermit,
 ) {
-    let service = TowerToHyperService::new(router);
+    let service = TowerToHyperService::new(router.layer(Extension(ConnectInfo(peer))));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)

@@ -6,6 +6,7 @@ use wsc_config::{Changes, GatewayConfig};
 
 use super::Gateway;
 use crate::admin::ReloadStatus;
+use crate::admission::Rules;
 use crate::service::HookPlan;
 use crate::settings::{Secrets, SettingsError};
 use crate::telemetry::ReloadOutcome;
@@ -36,6 +37,7 @@ impl Gateway {
         self.hooks.apply(plans)?;
         let settings = Arc::new(settings);
         self.settings.store(settings.clone());
+        self.admission.replace(Rules::new(&config.wsc));
         self.secrets.store(secrets);
         self.guard.replace(api_keys);
         self.tls.replace(pairs);

@@ -75,7 +75,7 @@ impl Arguments {
         let secrets = files.secrets.as_ref().map_err(|why| vec![why.clone()])?;
         let config = GatewayConfig::load(text.as_deref(), std::env::vars(), &self.set);
         let config = config.map_err(|error| lines(&error.to_string()))?;
-        let served = config.validate().and_then(|()| config.servable());
+        let served = config.validate();
         served.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let level = config.log.level;
         let applied = gateway.reload_all(config, Arc::new(secrets.clone())).await;

@@ -15,6 +15,7 @@ mod link;
 mod presence;
 mod registry;
 mod scripts;
+mod seats;
 mod sentinel;
 mod shadow;
 
@@ -26,4 +27,5 @@ pub use interest::RedisInterest;
 pub use link::RedisLink;
 pub use presence::RedisPresence;
 pub use registry::RedisRegistry;
+pub use seats::{RedisSeats, Seating, Yields};
 pub use shadow::Shadow;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::{DrainPlan, Outgoing};
+use crate::admission::Place;
 use crate::cluster::SessionRecord;
 use crate::protocol::{GroupId, Position, SessionId, Told, UserId};
 use crate::settings::Settings;
@@ -44,8 +45,8 @@ pub enum KickWhom {
 /// One order to a shard.
 #[derive(Debug)]
 pub enum Command {
-    /// Take this socket, do the handshake, and serve it.
-    Accept(std::net::TcpStream, SocketAddr),
+    /// Take this socket, do the handshake, and serve it. The place is its own among the handshakes of its address.
+    Accept(std::net::TcpStream, SocketAddr, Place),
     /// Put a message into outboxes.
     Deliver {
         /// Whose.

@@ -33,11 +33,12 @@ use self::turn::HandedOut;
 use super::command::SessionKey;
 use super::wheel::Wheel;
 use super::{Hub, ShardHandle, ShardId, ShardStats};
+use crate::admission::Admission;
 use crate::cluster::Cluster;
 use crate::delivery::Delivery;
 use crate::group::Groups;
 use crate::presence::PresenceDesk;
-use crate::protocol::{ErrorCode, GroupId, SessionId, UserId};
+use crate::protocol::{Disconnect, ErrorCode, GroupId, SessionId, UserId};
 use crate::security::Revocations;
 use crate::service::Service;
 use crate::session::liveness::{self, TICK, Tick};
@@ -63,6 +64,8 @@ pub struct ShardContext {
     pub tickets: Tickets,
     /// What sessions go by to begin with; [`Shard::settings`] is what they go by now.
     pub settings: Arc<Settings>,
+    /// Limits.
+    pub admission: Admission,
     /// Live instruments.
     pub instruments: Instruments,
     /// Answers upgrade requests.
@@ -150,13 +153,19 @@ impl Shard {
         Arc::clone(&self.settings.borrow())
     }
 
-    /// Goes by these settings from now on; nobody is disconnected.
+    /// Goes by these settings from now on. Nobody is disconnected but who may not be here by the lists of addresses.
     pub fn reload(&self, settings: Arc<Settings>) {
         self.read_buffer.replace(room(settings.read_buffer));
         self.write_scratch
             .replace(Gather::new(settings.write_buffer));
         self.limits.set(settings.outbox);
         self.settings.replace(settings);
+        let rules = self.context.admission.rules();
+        for connection in self.all() {
+            if rules.addresses.judge(connection.peer().ip()).is_err() {
+                self.close(&connection, Disconnect::AddressRefused);
+            }
+        }
     }
 
     /// The one buffer that sockets of this shard are read into. Never borrowed across an await.

@@ -83,7 +83,7 @@ async fn tick_forever(shard: Rc<Shard>) {
 
 fn apply(shard: &Rc<Shard>, command: Command) {
     match command {
-        Command::Accept(socket, peer) => ws::accept(shard, socket, peer),
+        Command::Accept(socket, peer, place) => ws::accept(shard, socket, peer, place),
         Command::Deliver { to, message } => shard.deliver(&to, &message),
         Command::Reaches(user, head) => shard.reaches(&user, head),
         Command::GroupReaches(group, head) => shard.group_reaches(&group, head),

@@ -31,6 +31,14 @@ pub enum Disconnect {
     Rejected,
     /// The application could not be asked about this client.
     Unavailable,
+    /// Nobody from this address is let in any more.
+    AddressRefused,
+    /// Too many wrong tokens came from there.
+    LockedOut,
+    /// The client goes on sending more than it may.
+    RateLimited,
+    /// The user has as many sessions as are allowed.
+    TooManySessions,
 }
 
 /// One line of the table of close codes.
@@ -48,7 +56,7 @@ pub struct CloseCode {
 
 impl Disconnect {
     /// Every kind, for the generated table and for metrics.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::ClientClosed,
         Self::ConnectionLost,
         Self::Protocol(1002),
@@ -63,6 +71,10 @@ impl Disconnect {
         Self::Abuse,
         Self::Rejected,
         Self::Unavailable,
+        Self::AddressRefused,
+        Self::LockedOut,
+        Self::RateLimited,
+        Self::TooManySessions,
     ];
 
     /// Code, words and advice.
@@ -86,6 +98,15 @@ impl Disconnect {
             Self::SlowConsumer => (4005, "slow_consumer", "client reads too slowly", true),
             Self::Abuse => (4006, "abuse", "too many bad frames", false),
             Self::Rejected => (4010, "rejected", "refused by the application", false),
+            Self::AddressRefused => (4020, "address_refused", "address not let in", false),
+            Self::LockedOut => (4021, "locked_out", "too many failed attempts", false),
+            Self::RateLimited => (4022, "rate_limited", "too many messages", false),
+            Self::TooManySessions => (
+                4023,
+                "too_many_sessions",
+                "the user has as many sessions as are allowed",
+                false,
+            ),
             Self::Unavailable => (1013, "unavailable", "try again later", true),
         };
         CloseCode {

@@ -125,6 +125,14 @@ impl SessionId {
     pub fn parse(text: &str) -> Option<Self> {
         Uuid::try_parse(text).ok().map(Self)
     }
+
+    /// When it was made, by the clock of the node that made it: Unix microseconds.
+    pub fn began_at_micros(&self) -> u64 {
+        let (seconds, nanos) = self.0.get_timestamp().map_or((0, 0), |at| at.to_unix());
+        seconds
+            .saturating_mul(1_000_000)
+            .saturating_add(u64::from(nanos / 1000))
+    }
 }
 
 impl fmt::Display for SessionId {

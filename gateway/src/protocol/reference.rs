@@ -93,7 +93,9 @@ fn close_lines(disconnect: Disconnect) -> Vec<(u16, String)> {
             "the token is over: `exp` and `wsc.security.jwt.leeway` have passed"
         }
         Disconnect::TokenRevoked => "a backend took the token back, or all of its user's",
-        Disconnect::Kicked => "a backend ended the session, after a `kicked` frame",
+        Disconnect::Kicked => {
+            "a backend ended the session, or a newer one of the user took its place (`wsc.maxConnectionsPerUser`), after a `kicked` frame"
+        }
         Disconnect::Timeout => "nothing at all came from the client for `wsc.clientTimeout`",
         Disconnect::SlowConsumer => {
             "the client's outbox was full and `wsc.slowConsumerPolicy` says `disconnect`"
@@ -101,6 +103,18 @@ fn close_lines(disconnect: Disconnect) -> Vec<(u16, String)> {
         Disconnect::Abuse => "more than 100 refused frames came in a row",
         Disconnect::Rejected => {
             "a callback or hook of the application refused the session, after an `error` frame with its words"
+        }
+        Disconnect::AddressRefused => {
+            "the lists of addresses have changed (`wsc.security.blockedIps`, `whitelistIps`), and the client's is not let in any more"
+        }
+        Disconnect::RateLimited => {
+            "more than 100 messages in a row were refused with `rate_limited`"
+        }
+        Disconnect::TooManySessions => {
+            "the user has `wsc.maxConnectionsPerUser` sessions in the cluster, and `wsc.connectionPolicy` is `kickNew`"
+        }
+        Disconnect::LockedOut => {
+            "the `auth` frame came from an address or user with too many wrong tokens (`wsc.security.maxLoginAttempts`); its token was not looked at"
         }
         Disconnect::Unavailable => {
             "a hook that must decide about the session did not answer, after an `error` frame"

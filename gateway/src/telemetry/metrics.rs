@@ -31,6 +31,7 @@ pub(super) const FANOUT: &str = "wsc_broadcast_fanout_duration_seconds";
 pub(super) const DELIVERY: &str = "wsc_delivery_duration_seconds";
 pub(super) const ACK: &str = "wsc_ack_round_trip_seconds";
 pub(super) const SLOW: &str = "wsc_slow_operations";
+pub(super) const LIMITED: &str = "wsc_limits_met";
 pub(super) const RELOADS: &str = "wsc_config_reloads";
 pub(super) const RELOAD_OK: &str = "wsc_config_last_reload_successful";
 pub(super) const KEY_FETCHES: &str = "wsc_token_key_fetches";
@@ -191,6 +192,40 @@ label! {
 }
 
 label! {
+    /// Which limit was met.
+    Limit {
+        /// `wsc.security.blockedIps`.
+        AddressBlocked = "address_blocked",
+        /// `wsc.security.whitelistIps`.
+        AddressNotListed = "address_not_listed",
+        /// What a trusted proxy said of the client's address cannot be understood.
+        Forwarded = "forwarded",
+        /// `wsc.security.maxLoginAttempts`.
+        LockedOut = "locked_out",
+        /// `wsc.security.messageRateLimit`, of a user.
+        MessageRate = "message_rate",
+        /// `wsc.security.messageRateLimit.maxMessagesPerAddress`.
+        AddressRate = "address_rate",
+        /// `wsc.maxConnectionsPerUser`: the new session was refused.
+        SessionRefused = "session_refused",
+        /// `wsc.maxConnectionsPerUser`: an old session had to go.
+        SessionKicked = "session_kicked",
+        /// Sessions of a user could be counted on this node only.
+        CountedAlone = "sessions_counted_alone",
+        /// `wsc.security.maxConnectionsPerAddress`.
+        ConnectionsPerAddress = "connections_per_address",
+        /// `wsc.security.maxHandshakesPerAddress`.
+        HandshakesPerAddress = "handshakes_per_address",
+    }
+}
+
+/// The label of a limit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Limited {
+    limit: Limit,
+}
+
+label! {
     /// What became of a change of the configuration.
     ReloadOutcome {
         /// The gateway goes by it.
@@ -295,6 +330,7 @@ pub struct Instruments {
     fetches: Family<Fetch, Counter>,
     tokens_refused: Family<TokenRefusal, Counter>,
     tls_failed: Family<Handshake, Counter>,
+    limited: Family<Limited, Counter>,
     collects: Arc<AtomicBool>,
     slow: Arc<SlowLog>,
     sampled: Arc<Sampled>,
@@ -314,6 +350,7 @@ impl Default for Instruments {
             fetches: Family::default(),
             tokens_refused: Family::default(),
             tls_failed: Family::default(),
+            limited: Family::default(),
             collects: Arc::new(AtomicBool::new(true)),
             slow: Arc::default(),
             sampled: Arc::default(),
@@ -391,6 +428,11 @@ impl Instruments {
         self.tls_failed.get_or_create(&handshake).clone()
     }
 
+    /// A limit was met: something was refused or closed for it.
+    pub fn limited(&self, limit: Limit) {
+        self.limited.get_or_create(&Limited { limit }).inc();
+    }
+
     /// Goes by this configuration from now on.
     pub fn apply(&self, config: &PerformanceConfig) {
         self.collects.store(config.enable_metrics, Relaxed);
@@ -462,6 +504,8 @@ impl Metrics {
         registry.register(TOKENS_REFUSED, refused, instruments.tokens_refused.clone());
         let tls = "Handshakes of TLS that came to nothing, by listener";
         registry.register(TLS_FAILED, tls, instruments.tls_failed.clone());
+        let limited = "Times something was refused or closed for a limit";
+        registry.register(LIMITED, limited, instruments.limited.clone());
         let sampled = instruments.sampled.clone();
         let memory = "Memory of the process, read once in wsc.performance.metricsInterval";
         registry.register(MEMORY, memory, sampled.memory.clone());

@@ -1,6 +1,7 @@
 //! One acceptor for all shards: it hands each accepted socket to the least loaded shard, and sheds what is too much.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Admission;
 use crate::hub::{Command, Hub};
 
 /// Handshakes under way on one shard beyond which sockets are closed at once: a flood must not take the memory that
@@ -22,7 +24,11 @@ const BREATH: Duration = Duration::from_millis(50);
 const WARN_EVERY: Duration = Duration::from_secs(5);
 
 /// Accepts until `cancel` fires. Errors of one socket end nothing.
-pub async fn accept_forever(listener: TcpListener, hub: Arc<Hub>, cancel: CancellationToken) {
+pub async fn accept_forever(
+    listener: TcpListener,
+    (hub, admission): (Arc<Hub>, Admission),
+    cancel: CancellationToken,
+) {
     let mut warned = None;
     loop {
         let accepted = tokio::select! {
@@ -31,7 +37,7 @@ pub async fn accept_forever(listener: TcpListener, hub: Arc<Hub>, cancel: Cancel
         };
         match accepted {
             Ok((socket, peer)) => {
-                if let Err(error) = hand_over(&hub, socket, peer) {
+                if let Err(error) = hand_over((&hub, &admission), socket, peer) {
                     tracing::debug!(%error, "a socket was lost on the way to its shard");
                 }
             }
@@ -47,7 +53,11 @@ pub async fn accept_forever(listener: TcpListener, hub: Arc<Hub>, cancel: Cancel
     }
 }
 
-fn hand_over(hub: &Hub, socket: TcpStream, peer: std::net::SocketAddr) -> io::Result<()> {
+fn hand_over(
+    (hub, admission): (&Hub, &Admission),
+    socket: TcpStream,
+    peer: SocketAddr,
+) -> io::Result<()> {
     let Some((id, shard)) = hub.least_loaded() else {
         return Ok(());
     };
@@ -55,9 +65,16 @@ fn hand_over(hub: &Hub, socket: TcpStream, peer: std::net::SocketAddr) -> io::Re
         shard.stats().count_refused(503);
         return Ok(());
     }
+    let Some(place) = admission.handshake(peer.ip()) else {
+        shard.stats().count_refused(429);
+        return Ok(());
+    };
     let socket = socket.into_std()?;
     shard.pending().fetch_add(1, Relaxed);
-    if hub.try_post(id, Command::Accept(socket, peer)).is_err() {
+    if hub
+        .try_post(id, Command::Accept(socket, peer, place))
+        .is_err()
+    {
         shard.pending().fetch_sub(1, Relaxed);
         shard.stats().count_refused(503);
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Socket;
+use crate::admission::SessionMeters;
 use crate::hub::SessionKey;
 use crate::protocol::{Codec, Disconnect, GroupId, SessionId, TicketId};
 use crate::security::Identity;
@@ -59,6 +60,7 @@ pub struct Connection {
     peer: SocketAddr,
     session: OnceCell<Box<Session>>,
     client: OnceCell<Client>,
+    meters: OnceCell<Box<SessionMeters>>,
     outbox: RefCell<Outbox>,
     heard: Cell<Tick>,
     pinged: Cell<Tick>,
@@ -87,6 +89,7 @@ impl Connection {
             peer,
             session: OnceCell::new(),
             client: OnceCell::new(),
+            meters: OnceCell::new(),
             outbox: RefCell::default(),
             heard: Cell::new(now),
             pinged: Cell::new(now),
@@ -106,7 +109,7 @@ impl Connection {
         self.key
     }
 
-    /// Where the socket comes from.
+    /// Where the client is, as far as anybody trusted says.
     pub const fn peer(&self) -> SocketAddr {
         self.peer
     }
@@ -160,6 +163,11 @@ impl Connection {
     /// Notes how extensions see it.
     pub fn set_client(&self, client: Client) {
         self.client.get_or_init(|| client);
+    }
+
+    /// What its messages are counted by; `fresh` finds it for the first of them.
+    pub fn meters(&self, fresh: impl FnOnce() -> SessionMeters) -> &SessionMeters {
+        self.meters.get_or_init(|| Box::new(fresh()))
     }
 
     /// Waits until there is something to read.

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::open::{Opening, open};
-use super::{extended, groups, reader, renew, tickets, watching};
+use super::{extended, groups, rate, reader, renew, tickets, watching};
 use crate::hub::{Later, Shard};
 use crate::log::AckState;
 use crate::protocol::json::ClientFrame;
@@ -51,7 +51,11 @@ pub(super) async fn take(
         Ok(frame) => frame,
         Err(refusal) => return reader::refuse(shard, connection, &refusal),
     };
-    match decide(&frame, identity.as_deref(), shard.settings().offered()) {
+    let decision = decide(&frame, identity.as_deref(), shard.settings().offered());
+    if !rate::within(shard, connection, &decision, text.len()) {
+        return;
+    }
+    match decision {
         Decision::Authenticate(auth) if connection.session().is_some() => {
             renew::renew(shard, connection, (&frame, auth.token())).await;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{extended, tickets};
+use super::{extended, seated, tickets};
 use crate::hub::Shard;
 use crate::protocol::{Disconnect, LogId, Position, Resume, SessionId, UserId};
 use crate::security::Identity;
@@ -46,22 +46,28 @@ pub async fn open(shard: &Rc<Shard>, connection: &Rc<Connection>, opening: Openi
     }
     let session = SessionId::generate();
     let service = &shard.context().service;
-    if !service.concerns_clients() {
-        if is_over(shard, connection, &identity) {
-            return;
+    let (mut client, mut identity) = (None, identity);
+    if service.concerns_clients() {
+        match extended::admit(shard, connection, identity, session).await {
+            Some((admitted, granted)) => {
+                connection.set_client(admitted.clone());
+                (client, identity) = (Some(admitted), granted);
+            }
+            None => return,
         }
-        shard.activate(connection, (session, identity), resumed);
-        return follow(shard, connection, LogId::Inbox(user), places);
     }
-    let admitted = extended::admit(shard, connection, identity, session).await;
-    if let Some((client, identity)) = admitted
-        && !is_over(shard, connection, &identity)
-    {
-        connection.set_client(client.clone());
-        shard.activate(connection, (session, identity), resumed);
-        service.client_connected(&client);
-        follow(shard, connection, LogId::Inbox(user), places);
+    if !seated::first(shard, connection, (&user, session)).await {
+        return;
     }
+    if is_over(shard, connection, &identity) {
+        return shard.context().admission.unseat(&user, session);
+    }
+    shard.activate(connection, (session, identity), resumed);
+    if let Some(client) = &client {
+        service.client_connected(client);
+    }
+    seated::then(shard, (&user, session)).await;
+    follow(shard, connection, LogId::Inbox(user), places);
 }
 
 /// Whether the token was taken back meanwhile; nothing waits between this and the session, so that none escapes.

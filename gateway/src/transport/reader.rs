@@ -9,7 +9,7 @@ use std::rc::Rc;
 use tokio::time::Instant;
 use wsc_wire::{Decoder, Message, Opcode};
 
-use super::held;
+use super::{held, rate};
 use crate::hub::{Later, Shard};
 use crate::protocol::json::{ClientFrame, Refusal};
 use crate::protocol::{Control, Disconnect, ErrorCode, LogId, Payload, Target};
@@ -20,7 +20,7 @@ use crate::session::liveness::CLOSE_PATIENCE;
 use crate::transport::{Connection, Session};
 
 /// Bad frames in a row that make a client abusive.
-const BAD_FRAMES_MAX: u32 = 100;
+pub(super) const BAD_FRAMES_MAX: u32 = 100;
 /// Bytes taken from a client that has been told goodbye, before the socket is cut under it.
 const FAREWELL_MAX: usize = 1024 * 1024;
 
@@ -244,6 +244,7 @@ fn take_text(shard: &Rc<Shard>, connection: &Rc<Connection>, text: &str, later: 
         Decision::Publish(Target::Group(_) | Target::Ticket(_), _) => later.hold(text),
         // Extensions may have to be waited for.
         Decision::Publish(..) if shard.context().service.decides_messages() => later.hold(text),
+        now if !rate::within(shard, connection, &now, text.len()) => {}
         now => act(shard, connection, now, text.len(), later),
     }
 }
@@ -311,7 +312,16 @@ pub(super) async fn authenticate(
     connection: &Rc<Connection>,
     token: &str,
 ) -> Option<Identity> {
-    let why = match verify(shard, token).await {
+    let (admission, address) = (&shard.context().admission, connection.peer().ip());
+    if admission.may_try_token(address, token).is_err() {
+        shard.close(connection, Disconnect::LockedOut);
+        return None;
+    }
+    let judged = verify(shard, token).await;
+    if let Some(judged) = &judged {
+        admission.tried_token(address, token, judged);
+    }
+    let why = match judged {
         Some(Ok(identity)) => return Some(identity),
         Some(Err(error)) => {
             tracing::debug!(peer = %connection.peer(), reason = error.label(), "token refused");

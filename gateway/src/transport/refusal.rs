@@ -1,7 +1,12 @@
 //! Honest HTTP refusals of the WebSocket listener: a status, a JSON body that says what is wrong, and when to come back.
 
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+use crate::admission::{Admission, Attempt, LockedOut, Turned};
+use crate::security::AddressRefusal;
 
 /// Why an upgrade request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +26,18 @@ pub(super) enum Refused {
     /// The origin is not allowed.
     #[error("this origin is not allowed to connect")]
     Origin,
+    /// Nobody from this address is let in.
+    #[error(transparent)]
+    Address(AddressRefusal),
+    /// There were too many failures.
+    #[error(transparent)]
+    LockedOut(#[from] LockedOut),
+    /// There are too many connections from this address.
+    #[error("there are too many connections from this address")]
+    Crowded,
+    /// The user has as many sessions as are allowed.
+    #[error("the user has as many sessions as are allowed")]
+    TooManySessions,
     /// The node is full.
     #[error("this node has no room for more connections")]
     Full,
@@ -39,7 +56,10 @@ impl Refused {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::Origin => StatusCode::FORBIDDEN,
+            Self::Origin | Self::Address(_) => StatusCode::FORBIDDEN,
+            Self::LockedOut(_) | Self::Crowded | Self::TooManySessions => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Full | Self::Draining | Self::NoKeys => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -51,6 +71,10 @@ impl Refused {
             Self::Unauthenticated(_) => "unauthenticated",
             Self::NoKeys => "no_keys",
             Self::Origin => "origin",
+            Self::Address(_) => "address",
+            Self::LockedOut(_) => "locked_out",
+            Self::Crowded => "too_many_connections",
+            Self::TooManySessions => "too_many_sessions",
             Self::Full => "full",
             Self::Draining => "draining",
         }
@@ -63,7 +87,7 @@ impl IntoResponse for Refused {
         let mut response = (self.status(), axum::Json(body)).into_response();
         let headers = response.headers_mut();
         match self {
-            Self::Full | Self::Draining | Self::NoKeys => {
+            Self::Full | Self::Draining | Self::NoKeys | Self::Crowded | Self::TooManySessions => {
                 _ = headers.insert(header::RETRY_AFTER, RETRY_AFTER);
             }
             Self::Version => {
@@ -75,8 +99,37 @@ impl IntoResponse for Refused {
             Self::Unauthenticated(_) => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Self::BadRequest(_) | Self::Origin => {}
+            Self::LockedOut(LockedOut(left)) => {
+                let seconds = HeaderValue::from(left.as_secs() + 1);
+                headers.insert(header::RETRY_AFTER, seconds);
+            }
+            Self::BadRequest(_) | Self::Origin | Self::Address(_) => {}
         }
         response
+    }
+}
+
+impl From<Turned> for Refused {
+    fn from(turned: Turned) -> Self {
+        match turned {
+            Turned::Forwarded(error) => Self::BadRequest(error.to_string()),
+            Turned::Address(refusal) => Self::Address(refusal),
+            Turned::LockedOut(locked) => Self::LockedOut(locked),
+        }
+    }
+}
+
+/// Turns a request away by where it comes from, or notes that on it. Goes around everything else.
+pub(super) async fn gate(
+    State(admission): State<Admission>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match admission.judge(request.extensions(), request.headers(), Attempt::Token) {
+        Ok(address) => {
+            request.extensions_mut().insert(address);
+            next.run(request).await
+        }
+        Err(turned) => Refused::from(turned).into_response(),
     }
 }

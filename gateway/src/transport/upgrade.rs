@@ -3,22 +3,26 @@
 //! A plain axum handler that knows no socket: middleware goes around it as around any other. Its answer carries
 //! [`Accepted`], by which the shard that owns the socket knows that the switch is agreed.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
 use arc_swap::ArcSwap;
-use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::header::{
     CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 
-use super::refusal::Refused;
+use super::refusal::{self, Refused};
+use crate::admission::{Admission, ClientAddress, Place};
+use crate::cluster::Cluster;
 use crate::hub::Hub;
 use crate::protocol::{Codec, Codecs, Compression, Resume};
 use crate::security::{
@@ -37,6 +41,10 @@ pub struct Accepted {
     pub resume: Option<Resume>,
     /// The form of its frames.
     pub codec: Codec,
+    /// Where it comes from, as far as anybody trusted says.
+    pub address: IpAddr,
+    /// Its place among the connections of that address.
+    pub place: Arc<Place>,
 }
 
 /// What the handler judges by.
@@ -50,6 +58,10 @@ pub struct UpgradeState {
     pub instruments: Instruments,
     /// The forms of frames that are spoken.
     pub codecs: Arc<Codecs>,
+    /// Limits.
+    pub admission: Admission,
+    /// Where sessions on other nodes are counted.
+    pub cluster: Cluster,
     /// For the number of connections.
     pub hub: Arc<Hub>,
     /// The node is leaving.
@@ -59,9 +71,11 @@ pub struct UpgradeState {
 /// The routes of the WebSocket listener.
 pub fn upgrade_router(state: UpgradeState) -> Router {
     let path = state.settings.load().path.clone();
+    let gate = from_fn_with_state(state.admission.clone(), refusal::gate);
     Router::new()
         .route(&path, get(upgrade))
         .fallback(not_found)
+        .layer(gate)
         .with_state(state)
 }
 
@@ -70,15 +84,37 @@ async fn not_found() -> Response {
     (StatusCode::NOT_FOUND, axum::Json(body)).into_response()
 }
 
-async fn upgrade(State(state): State<UpgradeState>, uri: Uri, headers: HeaderMap) -> Response {
-    match judge(&state, &uri, &headers).await {
-        Ok((accepted, agreed)) => switch(&headers, accepted, &agreed),
+async fn upgrade(
+    State(state): State<UpgradeState>,
+    Extension(address): Extension<ClientAddress>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let judged = judge(&state, address, &uri, &headers).await;
+    match judged {
+        Ok((accepted, agreed)) => match room(&state, &accepted).await {
+            Ok(()) => switch(&headers, accepted, &agreed),
+            Err(refused) => refused.into_response(),
+        },
         Err(refused) => refused.into_response(),
     }
 }
 
+/// Whether the user may have one more session, where that can be told and refused already.
+async fn room(state: &UpgradeState, accepted: &Accepted) -> Result<(), Refused> {
+    let Some(identity) = &accepted.identity else {
+        return Ok(());
+    };
+    let (admission, user) = (&state.admission, &identity.user);
+    if admission.would_refuse(&state.cluster, user).await {
+        return Err(Refused::TooManySessions);
+    }
+    Ok(())
+}
+
 async fn judge(
     state: &UpgradeState,
+    ClientAddress(address): ClientAddress,
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<(Accepted, Agreed), Refused> {
@@ -98,12 +134,18 @@ async fn judge(
     if state.hub.connections() >= settings.max_connections {
         return Err(Refused::Full);
     }
+    let place = state
+        .admission
+        .connection(address)
+        .ok_or(Refused::Crowded)?;
     let (codec, protocol) = negotiate(&state.codecs, headers)?;
     let (compression, extensions) = compress(&settings, headers).unzip();
     let accepted = Accepted {
-        identity: identify(state, &settings, (uri, headers)).await?,
+        identity: identify(state, (&settings, address), (uri, headers)).await?,
         resume: resume_from_query(uri)?,
         codec: codec.compressed(compression),
+        address,
+        place: Arc::new(place),
     };
     let agreed = Agreed {
         protocol,
@@ -172,7 +214,7 @@ fn compress(settings: &Settings, headers: &HeaderMap) -> Option<(Compression, &'
 
 async fn identify(
     state: &UpgradeState,
-    settings: &Settings,
+    (settings, address): (&Settings, IpAddr),
     (uri, headers): (&Uri, &HeaderMap),
 ) -> Result<Option<Identity>, Refused> {
     if settings.echo {
@@ -189,6 +231,7 @@ async fn identify(
         Refused::Unauthenticated(error.to_string())
     })?;
     let Some(token) = token else { return Ok(None) };
+    state.admission.may_try_token(address, token.as_str())?;
     let judged = verifier.verify_anew(token.as_str()).await;
     let judged = judged.and_then(|identity| {
         let is_over = state.revocations.cover(&identity);
@@ -198,6 +241,9 @@ async fn identify(
             Ok(identity)
         }
     });
+    state
+        .admission
+        .tried_token(address, token.as_str(), &judged);
     judged.map(Some).map_err(|error| {
         state.instruments.token_refused(error.label());
         match error {

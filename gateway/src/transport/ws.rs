@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -27,6 +28,7 @@ use super::open::{Opening, open};
 use super::tls_socket::TlsSocket;
 use super::upgrade::Accepted;
 use super::{Socket, reader};
+use crate::admission::Place;
 use crate::hub::Shard;
 
 /// The deadline of a handshake in a flood. Good clients need a fraction of it.
@@ -37,7 +39,7 @@ const HEAD_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 
 /// Takes a socket the acceptor handed over.
-pub fn accept(shard: &Rc<Shard>, socket: std::net::TcpStream, peer: SocketAddr) {
+pub fn accept(shard: &Rc<Shard>, socket: std::net::TcpStream, peer: SocketAddr, place: Place) {
     let shard = Rc::clone(shard);
     tokio::task::spawn_local(async move {
         let began = Instant::now();
@@ -45,7 +47,7 @@ pub fn accept(shard: &Rc<Shard>, socket: std::net::TcpStream, peer: SocketAddr) 
         let deadline = pending.deadline();
         let handshake = Box::pin(handshake(Rc::clone(&shard), socket, peer, began));
         let ended = tokio::time::timeout(deadline, handshake).await;
-        drop(pending);
+        drop((pending, place));
         match ended {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%peer, %error, "handshake failed"),
@@ -125,6 +127,7 @@ async fn answer(
     (peer, began): (SocketAddr, Instant),
 ) -> Result<Response<Body>, Infallible> {
     let upgrade = hyper::upgrade::on(&mut request);
+    request.extensions_mut().insert(ConnectInfo(peer));
     let mut response = router.oneshot(request.map(Body::new)).await?;
     let accepted = response.extensions_mut().remove::<Accepted>();
     match accepted {
@@ -163,7 +166,15 @@ async fn begin(shard: Rc<Shard>, upgrade: OnUpgrade, accepted: Accepted, peer: S
         tracing::error!("the upgraded socket is not the one that was served");
         return;
     };
-    let connection = shard.enter(socket, accepted.codec, peer);
+    // Behind a proxy the port is the proxy's, and says nothing.
+    let client = if accepted.address == peer.ip().to_canonical() {
+        peer
+    } else {
+        SocketAddr::new(accepted.address, 0)
+    };
+    let connection = shard.enter(socket, accepted.codec, client);
+    // From here on the connection itself is counted.
+    drop(accepted.place);
     if shard.is_draining() {
         shard.send_away(&connection);
     } else if shard.settings().echo {

@@ -19,6 +19,7 @@ mod admin;
 mod codes;
 mod groups;
 mod grpc;
+mod grpc_floods;
 mod grpc_refusals;
 mod http;
 mod http_refusals;

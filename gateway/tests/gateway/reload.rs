@@ -64,10 +64,43 @@ const CHANGES: &[(&str, &str)] = &[
     ("wsc.security.jwt.issuer", "issuer"),
     ("wsc.security.jwt.audience", "audience"),
     ("wsc.security.jwt.leeway", "5s"),
+    ("wsc.allowMultiLogin", "false"),
+    ("wsc.maxConnectionsPerUser", "1"),
+    ("wsc.connectionPolicy", "kickNew"),
+    ("wsc.security.enableRateLimit", "false"),
+    ("wsc.security.messageRateLimit.window", "1s"),
+    ("wsc.security.messageRateLimit.maxMessages", "1"),
+    ("wsc.security.messageRateLimit.maxBytes", "1B"),
+    ("wsc.security.messageRateLimit.maxMessagesPerAddress", "1"),
+    ("wsc.security.messageRateLimit.blockDuration", "1h"),
+    ("wsc.security.maxConnectionsPerAddress", "1"),
+    ("wsc.security.maxHandshakesPerAddress", "1"),
+    ("wsc.security.enableIpWhitelist", "true"),
+    ("wsc.security.whitelistIps", "[127.0.0.1, ::1]"),
+    ("wsc.security.blockedIps", "[203.0.113.0/24]"),
+    ("wsc.security.trustedProxies", "[127.0.0.1, ::1]"),
+    ("wsc.security.maxLoginAttempts", "1"),
+    ("wsc.security.loginLockDuration", "1s"),
     ("wsc.security.allowQueryToken", "true"),
     ("wsc.security.handshakeTimeout", "7s"),
     ("wsc.security.authTimeout", "8s"),
 ];
+
+/// What some changes need beside them: a proxy, to come from elsewhere by, or a list that is not empty.
+fn beside(path: &str) -> &'static [&'static str] {
+    match path {
+        "wsc.security.enableIpWhitelist" => &["wsc.security.whitelistIps=[127.0.0.0/8]", PROXY],
+        "wsc.security.blockedIps" | "wsc.security.maxLoginAttempts" => &[PROXY],
+        "wsc.security.loginLockDuration" => &["wsc.security.maxLoginAttempts=1", PROXY],
+        "wsc.connectionPolicy" => &["wsc.maxConnectionsPerUser=1"],
+        "wsc.security.messageRateLimit.window" | "wsc.security.messageRateLimit.blockDuration" => {
+            &["wsc.security.messageRateLimit.maxMessages=2"]
+        }
+        _ => &[],
+    }
+}
+
+const PROXY: &str = "wsc.security.trustedProxies=[127.0.0.1]";
 
 fn at(config: &GatewayConfig, path: &str) -> Value {
     let value = serde_json::to_value(config).unwrap();
@@ -102,7 +135,9 @@ async fn every_live_key_is_changed_under_a_thousand_clients_and_none_is_disconne
         let (_, value) = change.unwrap_or_else(|| panic!("{path} is live and is not changed here"));
         let set = format!("{path}={value}");
         // A limit below the number of connections is there, too: it holds for newcomers.
-        let new = config(&[with[0], with[1], &set]);
+        let mut sets = vec![with[0], with[1], &set];
+        sets.extend(beside(path));
+        let new = config(&sets);
         assert_ne!(at(&node.0.config(), path), at(&new, path), "{path} changes");
         let changes = node.0.reload(new.clone()).await.unwrap();
         assert!(changes.live.contains(&(*path).to_owned()), "{changes:?}");
@@ -116,6 +151,18 @@ async fn every_live_key_is_changed_under_a_thousand_clients_and_none_is_disconne
     for client in &mut clients {
         assert_eq!(client.next().await["content"], "still here");
     }
+}
+
+/// Sends so many messages to oneself: for each, zero if it came, or in how many ms the next may be sent.
+async fn sent(node: &Node, user: &str, count: usize) -> Vec<u64> {
+    let mut client = node.connect(user).await;
+    let mut retries = Vec::new();
+    for _ in 0..count {
+        client.say(user, "x").await;
+        let answer = client.next().await;
+        retries.push(answer["retry_after_ms"].as_u64().unwrap_or(0));
+    }
+    retries
 }
 
 /// What a client or a scrape sees of the key that has just been changed.
@@ -176,6 +223,84 @@ async fn works(node: &Node, path: &str) {
         }
         "wsc.security.jwt.issuer" | "wsc.security.jwt.audience" => {
             assert_eq!(knock(node, "", &[own]).await, 401);
+        }
+        "wsc.allowMultiLogin" | "wsc.maxConnectionsPerUser" => {
+            let mut first = node.connect(path).await;
+            let _second = node.connect(path).await;
+            assert_eq!(first.closed().await.1, 4003);
+        }
+        "wsc.connectionPolicy" => {
+            let _first = node.connect("late").await;
+            assert_eq!(knock(node, "", &[own]).await, 429);
+        }
+        "wsc.security.enableRateLimit" => {
+            assert_eq!(sent(node, path, 5).await, [0, 0, 0, 0, 0]);
+        }
+        "wsc.security.messageRateLimit.window" => {
+            let retry = sent(node, path, 3).await;
+            assert!(retry[2] > 0 && retry[2] < 2_000, "{retry:?}");
+        }
+        "wsc.security.messageRateLimit.maxMessages" => {
+            let retry = sent(node, path, 2).await;
+            assert!(retry[0] == 0 && retry[1] > 2_000, "{retry:?}");
+        }
+        "wsc.security.messageRateLimit.maxBytes" => {
+            assert!(sent(node, path, 1).await[0] > 0);
+        }
+        "wsc.security.messageRateLimit.maxMessagesPerAddress" => {
+            sent(node, path, 1).await;
+            assert!(sent(node, "another", 1).await[0] > 0);
+        }
+        "wsc.security.messageRateLimit.blockDuration" => {
+            let retry = sent(node, path, 3).await;
+            assert!(retry[2] > 3_500_000, "{retry:?}");
+        }
+        "wsc.security.maxConnectionsPerAddress" => {
+            assert_eq!(knock(node, "", &[own]).await, 429, "a thousand are there");
+        }
+        "wsc.security.maxHandshakesPerAddress" => {
+            let address = node.0.addresses().ws.unwrap();
+            let silent = tokio::net::TcpStream::connect(address).await.unwrap();
+            eventually("it is being shaken hands with", || async {
+                node.0.hub().pending() == 1
+            })
+            .await;
+            let headers = [own];
+            let cut = Client::open(&node.ws(), &headers).await.err();
+            assert!(
+                matches!(cut, Some(Error::Io(_) | Error::Protocol(_))),
+                "{cut:?}"
+            );
+            drop(silent);
+            eventually("there is room again", || async {
+                node.0.hub().pending() == 0
+            })
+            .await;
+        }
+        "wsc.security.enableIpWhitelist" | "wsc.security.blockedIps" => {
+            let elsewhere = ("x-forwarded-for", "203.0.113.9");
+            assert_eq!(knock(node, "", &[own, elsewhere]).await, 403);
+            assert_eq!(knock(node, "", &[own]).await, 101);
+        }
+        "wsc.security.trustedProxies" => {
+            let unknown = ("x-forwarded-for", "unknown");
+            assert_eq!(knock(node, "", &[own, unknown]).await, 400);
+        }
+        "wsc.security.maxLoginAttempts" | "wsc.security.loginLockDuration" => {
+            let elsewhere = if path == "wsc.security.maxLoginAttempts" {
+                ("x-forwarded-for", "203.0.113.10")
+            } else {
+                ("x-forwarded-for", "203.0.113.11")
+            };
+            let wrong = ("authorization", "Bearer x.y.z");
+            assert_eq!(knock(node, "", &[wrong, elsewhere]).await, 401);
+            assert_eq!(knock(node, "", &[own, elsewhere]).await, 429);
+            if path == "wsc.security.loginLockDuration" {
+                eventually("a second is over", || async {
+                    knock(node, "", &[own, elsewhere]).await == 101
+                })
+                .await;
+            }
         }
         "wsc.security.allowQueryToken" => {
             let query = format!("?access_token={short}");

@@ -28,7 +28,7 @@ http: {host: 127.0.0.1, port: 0}
 grpc: {host: 127.0.0.1, port: 0}
 admin: {host: 127.0.0.1, port: 0}
 drain: {unreadyDelay: 0s, window: 1s, deadline: 10s, jitter: 0}
-wsc: {nodeIp: 127.0.0.1, nodePort: 0}
+wsc: {nodeIp: 127.0.0.1, nodePort: 0, security: {messageRateLimit: {maxMessages: 100000}}}
 ";
 
 /// A configuration on free ports of loopback, with `KEY=VALUE` on top.

@@ -9,10 +9,26 @@ use tonic::{Code, Status};
 
 use super::super::calls::ApiContext;
 use super::super::fault::Fault;
+use crate::admission::ClientAddress;
 use crate::telemetry::{ApiCall, ApiKind, ApiMethod, ApiOutcome};
 
 /// How much longer than a call's own deadline its message may take to arrive.
 const READING: Duration = Duration::from_secs(1);
+
+/// Turns a call away by where it comes from; goes around every service but health.
+pub(super) async fn gate(
+    State(api): State<ApiContext>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match api.admit(request.extensions(), request.headers()) {
+        Ok(address) => {
+            request.extensions_mut().insert(address);
+            next.run(request).await
+        }
+        Err(fault) => Status::from(fault).into_http(),
+    }
+}
 
 /// Judges one call.
 pub(super) async fn judge(State(api): State<ApiContext>, request: Request, next: Next) -> Response {
@@ -29,7 +45,9 @@ pub(super) async fn judge(State(api): State<ApiContext>, request: Request, next:
         };
         api.count(&call, started);
     };
-    if let Err(fault) = api.authenticate(request.headers()) {
+    let address = request.extensions().get::<ClientAddress>().copied();
+    let knocked = address.map_or(Ok(()), |address| api.knock(address, request.headers()));
+    if let Err(fault) = knocked.and_then(|()| api.authenticate(request.headers())) {
         count(fault.code.outcome());
         return Status::from(fault).into_http();
     }

@@ -66,7 +66,7 @@ fn incoming(
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     unfold((listener, permits, tls), |(listener, permits, tls)| async {
         let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
-        let socket = accept(&listener).await;
+        let socket = accept(&listener).await.0;
         let socket = Socket::new(socket, tls.as_ref(), permit, PREFACE_DEADLINE);
         Some((Ok(socket), (listener, permits, tls)))
     })

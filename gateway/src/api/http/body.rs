@@ -287,5 +287,6 @@ fn named(text: &str) -> Fault {
         code: FaultCode::BadRequest,
         message: detail.to_owned(),
         field: path.filter(|path| !path.contains(' ')).map(str::to_owned),
+        retry_after: None,
     }
 }

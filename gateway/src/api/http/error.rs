@@ -18,7 +18,7 @@ pub(super) struct ErrorBody {
 /// What went wrong.
 #[derive(Serialize, ToSchema)]
 struct ErrorDetail {
-    /// One of `bad_request`, `unauthenticated`, `not_found`, `method_not_allowed`, `missing`, `exists`, `limit_reached`,
+    /// One of `bad_request`, `unauthenticated`, `address`, `locked_out`, `not_found`, `method_not_allowed`, `missing`, `exists`, `limit_reached`,
     /// `not_supported`, `too_large`, `unsupported_media_type`, `busy`, `unavailable`, `deadline`, `internal`.
     code: &'static str,
     /// For people.
@@ -44,7 +44,8 @@ impl IntoResponse for Fault {
             }
             // A queue drains and a cluster comes back within a second or so.
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                let seconds = self.retry_after.map_or(1, |left| left.as_secs() + 1);
+                headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
             _ => {}
         }

@@ -7,6 +7,7 @@
 //! | `epoch:<node>` | string, expires late | the last epoch given under that name |
 //! | `user:<user>` | hash | `<session> <holder>` → `SessionRecord` as JSON |
 //! | `at:<user>` | hash | holder → how many sessions |
+//! | `seats:<user>` | sorted set, expires | `<session> <holder>` of sessions that count for `maxConnectionsPerUser` |
 //! | `users:<holder>` | sorted set | users of that holder |
 //! | `holders` | set | holders with entries, live or not |
 //! | `online` | sorted set | users with entries |
@@ -67,6 +68,10 @@ impl Keys {
 
     pub(super) fn at(&self, user: &UserId) -> String {
         format!("{}at:{user}", self.base)
+    }
+
+    pub(super) fn seats(&self, user: &UserId) -> String {
+        format!("{}seats:{user}", self.base)
     }
 
     pub(super) fn users(&self, holder: &str) -> String {

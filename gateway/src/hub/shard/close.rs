@@ -39,6 +39,10 @@ impl Shard {
             | Disconnect::Timeout
             | Disconnect::Rejected
             | Disconnect::Unavailable
+            | Disconnect::AddressRefused
+            | Disconnect::LockedOut
+            | Disconnect::RateLimited
+            | Disconnect::TooManySessions
             | Disconnect::Abuse => {}
         }
         let farewell = connection.codec().close(told.code, told.reason);

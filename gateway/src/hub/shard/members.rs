@@ -31,6 +31,7 @@ impl Shard {
             now,
         ));
         connection.set_until(Some((until, Disconnect::Unauthenticated)));
+        self.context.admission.connected(peer.ip());
         entry.insert(Rc::clone(&connection));
         drop(connections);
         self.count(|stats| _ = stats.connections.fetch_add(1, Relaxed));
@@ -154,6 +155,7 @@ impl Shard {
             stats.connections.fetch_sub(1, Relaxed);
             stats.count_disconnect(why);
         });
+        self.context.admission.disconnected(connection.peer().ip());
         self.forget(connection);
         self.context.presence.forget((self.id, connection.key()));
         let service = &self.context.service;
@@ -178,6 +180,7 @@ impl Shard {
         let slot = connection.key().slot;
         let identity = session.identity();
         let user = &identity.user;
+        self.context.admission.unseat(user, session.id);
         self.by_id.borrow_mut().remove(&session.id);
         let mut users = self.users.borrow_mut();
         if let Some(slots) = users.get_mut(user) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use wsc_gateway::admission::{Admission, Rules};
 use wsc_gateway::api::{
     ApiContext, ApiMessage, BroadcastOutcome, GroupCallError, GroupCalls, GroupSendOutcome,
     KickOutcome, KickTarget, LogPage, LogQuery, MessageService, OnlineUsers, Recipient,
@@ -449,6 +450,7 @@ pub(crate) fn context(
         service: Arc::clone(recorder) as Arc<dyn MessageService>,
         groups: Arc::clone(recorder) as Arc<dyn GroupCalls>,
         guard: ApiKeyGuard::new(key),
+        admission: Admission::new(Rules::default(), Instruments::default()),
         instruments: Instruments::default(),
         deadline,
         max_body_bytes: MAX_BODY,

@@ -76,7 +76,7 @@ pub(super) fn resolve(parts: &Parts<'_>) -> Result<GatewayConfig, Rejection> {
         hooks: parts.hooks.to_vec(),
         wsc,
     };
-    let checked = config.validate().and_then(|()| config.servable());
+    let checked = config.validate();
     checked.map_err(|problems| {
         let each: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Rejection::InvalidConfiguration(each.join("; "))

@@ -1,0 +1,270 @@
+//! `Exchange`: what nodes tell each other through Redis about limits, in a few round trips now and then.
+//!
+//! Nothing waits for it. While Redis is away every node goes by what it has counted itself, and tells afterwards.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use ::redis::Script;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::Admission;
+use super::lockout::{News, Suspect};
+use super::rates::Word;
+use super::window::SLOTS;
+use crate::cluster::redis::{RedisLink, RedisSeats};
+use crate::cluster::{Cluster, ClusterError};
+use crate::protocol::Epoch;
+
+/// How long a node may not know what the others do.
+const EVERY: Duration = Duration::from_secs(1);
+/// How often the sessions here are said again; what was lost is missing for so long.
+const REPEAT: Duration = Duration::from_mins(1);
+/// Suspects or meters told in one script: Redis is held for about a millisecond.
+const BATCH: usize = 256;
+/// Lock-outs heard of at a time, those that last longest first.
+const LOCKS: usize = 10_000;
+
+/// KEYS the locks, then the failures of each suspect · ARGV how long failures count in ms, how many lock out, how many
+/// locks to return, then for each suspect its name and `f` (failed) or `s` (succeeded). Returns names and ms left.
+static LOCKOUT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local window, attempts = tonumber(ARGV[1]), tonumber(ARGV[2])
+for i = 2, #KEYS do
+  local name, what = ARGV[2 * i], ARGV[2 * i + 1]
+  if what == 's' then
+    redis.call('DEL', KEYS[i])
+  elseif not redis.call('ZSCORE', KEYS[1], name) then
+    local count = redis.call('INCR', KEYS[i])
+    if count == 1 then redis.call('PEXPIRE', KEYS[i], window) end
+    if count >= attempts then
+      redis.call('ZADD', KEYS[1], now + window, name)
+      redis.call('DEL', KEYS[i])
+    end
+  end
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local locks = redis.call('ZREVRANGE', KEYS[1], 0, ARGV[3] - 1, 'WITHSCORES')
+for i = 2, #locks, 2 do locks[i] = string.format('%.0f', locks[i] - now) end
+return locks
+",
+    )
+});
+
+/// KEYS a hash for each meter · ARGV the length of a slot in ms, how many slots beside the current one count, then for each
+/// meter messages and bytes to add and for how many ms it is shut. Returns for each meter: ms into the current slot, ms for
+/// which it is shut, then messages and bytes of each slot, the current one first.
+static RATES: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local slot, slots = tonumber(ARGV[1]), tonumber(ARGV[2])
+local index = math.floor(now / slot)
+local answers = {}
+for i, key in ipairs(KEYS) do
+  local number = string.format('%.0f', index)
+  redis.call('HINCRBY', key, 'm' .. number, ARGV[3 * i])
+  redis.call('HINCRBY', key, 'b' .. number, ARGV[3 * i + 1])
+  local shut = tonumber(redis.call('HGET', key, 'shut') or '0')
+  local asked = now + tonumber(ARGV[3 * i + 2])
+  if asked > now and asked > shut then
+    shut = asked
+    redis.call('HSET', key, 'shut', string.format('%.0f', shut))
+  end
+  local answer = {now % slot, math.max(0, shut - now)}
+  for age = 0, slots do answer[3 + 2 * age], answer[4 + 2 * age] = 0, 0 end
+  local all = redis.call('HGETALL', key)
+  for f = 1, #all, 2 do
+    local kind = string.sub(all[f], 1, 1)
+    if kind ~= 's' then
+      local age = index - tonumber(string.sub(all[f], 2))
+      if age > slots or age < 0 then
+        redis.call('HDEL', key, all[f])
+      else
+        answer[(kind == 'm' and 3 or 4) + 2 * age] = tonumber(all[f + 1])
+      end
+    end
+  end
+  redis.call('PEXPIRE', key, string.format('%.0f', math.max(slot * (slots + 2), shut - now)))
+  answers[i] = answer
+end
+return answers
+",
+    )
+});
+
+/// See the module.
+pub(super) struct Exchange {
+    admission: Admission,
+    cluster: Cluster,
+    link: Option<Arc<RedisLink>>,
+    repeated: Option<(Instant, Epoch)>,
+}
+
+impl Exchange {
+    pub(super) fn new(admission: Admission, cluster: Cluster) -> Self {
+        Self {
+            admission,
+            link: cluster.redis(),
+            cluster,
+            repeated: None,
+        }
+    }
+
+    pub(super) async fn run(mut self, cancel: CancellationToken) {
+        let mut turns = interval(EVERY);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let admission = self.admission.clone();
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                // Whoever comes back at once must find the seat free.
+                () = admission.0.seats.woken.notified() => self.departures().await,
+                _ = turns.tick() => self.turn().await,
+            }
+        }
+    }
+
+    async fn turn(&mut self) {
+        let outcomes = [
+            ("lock-outs", self.lockouts().await),
+            ("rates", self.rates().await),
+            ("sessions of users", self.repeat().await),
+        ];
+        for (what, outcome) in outcomes {
+            if let Err(error) = outcome {
+                tracing::debug!(%error, what, "limits were not exchanged");
+            }
+        }
+        self.departures().await;
+    }
+
+    async fn lockouts(&self) -> Result<(), ClusterError> {
+        let Some(rules) = self.admission.rules().lockout else {
+            return Ok(());
+        };
+        let lockout = &self.admission.0.lockout;
+        let news = lockout.take_news(rules.duration);
+        let Some(link) = &self.link else {
+            return Ok(());
+        };
+        let mut locked: Vec<(String, u64)> = Vec::new();
+        // Without news as well: the others may have some.
+        let batches = news
+            .chunks(BATCH)
+            .chain(news.is_empty().then_some([].as_slice()));
+        for batch in batches {
+            let mut call = LOCKOUT.key(link.key("lockout", "locks"));
+            call.arg(millis(rules.duration))
+                .arg(rules.attempts)
+                .arg(LOCKS);
+            for news in batch {
+                let (suspect, what) = match news {
+                    News::Failed(suspect) => (suspect, "f"),
+                    News::Forgotten(suspect) => (suspect, "s"),
+                };
+                let name = suspect.name();
+                call.key(link.key("lockout", &name)).arg(name).arg(what);
+            }
+            locked = link.run("lock-outs", &call).await?;
+        }
+        for (name, left) in locked {
+            if let Some(suspect) = Suspect::parse(&name) {
+                lockout.lock(suspect, Duration::from_millis(left), rules);
+            }
+        }
+        Ok(())
+    }
+
+    async fn rates(&self) -> Result<(), ClusterError> {
+        let Some(rules) = self.admission.rules().rates else {
+            return Ok(());
+        };
+        let words = self.admission.0.rates.turn(&rules);
+        let Some(link) = &self.link else {
+            return Ok(());
+        };
+        let mut groups: HashMap<u64, Vec<Word>> = HashMap::new();
+        for word in words {
+            groups.entry(word.meter.group()).or_default().push(word);
+        }
+        let mut outcome = Ok(());
+        for (group, words) in groups {
+            for batch in words.chunks(BATCH) {
+                let told = tell(link, group, batch, millis(rules.window) / SLOTS as u64).await;
+                if let Err(error) = told {
+                    for word in batch {
+                        word.meter.untell(word.count);
+                    }
+                    outcome = Err(error);
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn repeat(&mut self) -> Result<(), ClusterError> {
+        let Some(link) = &self.link else {
+            return Ok(());
+        };
+        let epoch = self.cluster.identity().1;
+        let is_untold = self.admission.0.seats.untold.swap(false, Relaxed);
+        // A node that had to register anew holds nothing any more.
+        if let Some((at, before)) = self.repeated
+            && before == epoch
+            && !is_untold
+            && at.elapsed() < REPEAT
+        {
+            return Ok(());
+        }
+        self.repeated = None;
+        let here = self.admission.0.seats.here();
+        RedisSeats::new(link.clone())
+            .repeat(&self.cluster, &here)
+            .await?;
+        self.repeated = Some((Instant::now(), epoch));
+        Ok(())
+    }
+
+    async fn departures(&self) {
+        let seats = &self.admission.0.seats;
+        let gone = seats.take_gone();
+        let Some(link) = self.link.clone().filter(|_| !gone.is_empty()) else {
+            return;
+        };
+        let told = RedisSeats::new(link).leave(&self.cluster, &gone).await;
+        if let Err(error) = told {
+            tracing::debug!(%error, "seats were not given back yet");
+            seats.put_back(gone);
+        }
+    }
+}
+
+/// Tells what one group of meters has counted, and has them hear the sum.
+async fn tell(link: &RedisLink, group: u64, words: &[Word], slot: u64) -> Result<(), ClusterError> {
+    let tag = format!("rates-{group}");
+    let mut call = RATES.prepare_invoke();
+    call.arg(slot.max(1)).arg(SLOTS);
+    for word in words {
+        call.key(link.key(&tag, &word.meter.name()))
+            .arg(word.count.messages)
+            .arg(word.count.bytes)
+            .arg(millis(word.shut));
+    }
+    let answers: Vec<Vec<u64>> = link.run("rates", &call).await?;
+    for (word, answer) in words.iter().zip(answers) {
+        word.meter.heard(&answer);
+    }
+    Ok(())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,199 @@
+//! `Rates`: how much users and addresses have sent lately, whichever session it came by.
+//!
+//! A session finds its meters once and keeps them; from then on a message costs two short locks that only sessions of the
+//! same user or address share. Other nodes' messages come in by the exchange: a node may not know of them for one exchange,
+//! nor of what is less than an eighth of the limit.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::window::{Bounds, Count, SLOTS, Slots, Window};
+use crate::protocol::UserId;
+use crate::security::counted_as;
+
+/// Groups of meters, each in one slot of a Redis Cluster, so that one script serves many and not all lie on one server.
+pub(super) const GROUPS: u64 = 16;
+
+/// How much may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateRules {
+    /// The time over which it is counted.
+    pub window: Duration,
+    /// Messages of a user.
+    pub messages: u32,
+    /// Bytes of a user's messages; `None`: any.
+    pub bytes: Option<u64>,
+    /// Messages from an address; `None`: any.
+    pub per_address: Option<u32>,
+    /// How long one who sent too much is refused; zero: until there is room.
+    pub block: Duration,
+}
+
+impl RateRules {
+    fn of(&self, meter: &Meter) -> Option<Bounds> {
+        let user = Bounds {
+            window: self.window,
+            messages: u64::from(self.messages),
+            bytes: self.bytes,
+            block: self.block,
+        };
+        match meter.whose {
+            Whose::User(_) => Some(user),
+            Whose::Address(_) => self.per_address.map(|messages| Bounds {
+                messages: u64::from(messages),
+                bytes: None,
+                ..user
+            }),
+        }
+    }
+}
+
+/// Too much was sent: what was not taken may be sent again after this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMuch {
+    /// How long to wait.
+    pub retry_after: Duration,
+    /// Whether it was the user's own, or that of an address that others share.
+    pub shared: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Whose {
+    User(UserId),
+    Address(IpAddr),
+}
+
+#[derive(Debug)]
+pub(super) struct Meter {
+    whose: Whose,
+    window: Mutex<Window>,
+}
+
+/// What a session's messages are counted by. Made with its first message.
+#[derive(Clone, Debug)]
+pub struct SessionMeters {
+    user: Arc<Meter>,
+    address: Arc<Meter>,
+}
+
+/// What one meter has to tell the other nodes.
+#[derive(Debug)]
+pub(super) struct Word {
+    pub(super) meter: Arc<Meter>,
+    pub(super) count: Count,
+    pub(super) shut: Duration,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Rates(Mutex<HashMap<Whose, Arc<Meter>>>);
+
+impl Rates {
+    /// The meters of a session of this user that comes from there.
+    pub(super) fn of(&self, user: &UserId, address: IpAddr) -> SessionMeters {
+        let mut meters = self.0.lock();
+        let mut meter = |whose: Whose| {
+            let fresh = || Meter {
+                whose: whose.clone(),
+                window: Mutex::new(Window::new(Instant::now())),
+            };
+            Arc::clone(
+                meters
+                    .entry(whose.clone())
+                    .or_insert_with(|| Arc::new(fresh())),
+            )
+        };
+        SessionMeters {
+            user: meter(Whose::User(user.clone())),
+            address: meter(Whose::Address(counted_as(address))),
+        }
+    }
+
+    /// Forgets who has sent nothing for a while and has no session here, and lists what the others should hear.
+    pub(super) fn turn(&self, rules: &RateRules) -> Vec<Word> {
+        let now = Instant::now();
+        let mut words = Vec::new();
+        self.0.lock().retain(|_, meter| {
+            let Some(bounds) = rules.of(meter) else {
+                return Arc::strong_count(meter) > 1;
+            };
+            let mut window = meter.window.lock();
+            if let Some(count) = window.tell(bounds) {
+                words.push(Word {
+                    meter: Arc::clone(meter),
+                    count,
+                    shut: window.shut(now).unwrap_or_default(),
+                });
+                return true;
+            }
+            Arc::strong_count(meter) > 1 || !window.is_fresh(bounds, now)
+        });
+        words
+    }
+}
+
+impl SessionMeters {
+    /// Counts a message of so many bytes, if it may be sent.
+    pub fn take(&self, bytes: usize, rules: &RateRules) -> Result<(), TooMuch> {
+        let now = Instant::now();
+        for (meter, shared) in [(&self.user, false), (&self.address, true)] {
+            if let Some(bounds) = rules.of(meter) {
+                let taken = meter.window.lock().take(bytes as u64, bounds, now);
+                taken.map_err(|retry_after| TooMuch {
+                    retry_after,
+                    shared,
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Meter {
+    /// Its name among nodes.
+    pub(super) fn name(&self) -> String {
+        match &self.whose {
+            Whose::User(user) => format!("u {user}"),
+            Whose::Address(address) => format!("a {address}"),
+        }
+    }
+
+    /// Which of the [`GROUPS`] it is in: the same on all nodes of a release.
+    pub(super) fn group(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.whose.hash(&mut hasher);
+        hasher.finish() % GROUPS
+    }
+
+    /// The others could not be told.
+    pub(super) fn untell(&self, count: Count) {
+        self.window.lock().untell(count);
+    }
+
+    /// What all nodes have counted: ms into the current slot, ms for which it is shut, then messages and bytes of each slot.
+    pub(super) fn heard(&self, told: &[u64]) {
+        let [into, shut, counts @ ..] = told else {
+            return;
+        };
+        let mut slots = Slots::default();
+        if counts.len() != 2 * (SLOTS + 1) {
+            return;
+        }
+        for (slot, pair) in slots.iter_mut().zip(counts.chunks_exact(2)) {
+            if let [messages, bytes] = pair {
+                *slot = Count {
+                    messages: *messages,
+                    bytes: *bytes,
+                };
+            }
+        }
+        let times = (Duration::from_millis(*into), Duration::from_millis(*shut));
+        self.window.lock().heard(slots, times, Instant::now());
+    }
+}

@@ -1,0 +1,87 @@
+//! How much a session may send: asked about each frame that others or the application would have to deal with.
+//!
+//! Pings, acknowledgements and positions cost nothing: a client must be able to say that it is there. Bad frames are
+//! bounded by how many come in a row.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::reader::BAD_FRAMES_MAX;
+use crate::admission::TooMuch;
+use crate::hub::Shard;
+use crate::protocol::json::Refusal;
+use crate::protocol::{Control, Disconnect, ErrorCode};
+use crate::session::decide::Decision;
+use crate::telemetry::Limit;
+use crate::transport::Connection;
+
+/// Whether what was decided may be done now. Otherwise the client has been told, or closed if it goes on and on.
+pub(super) fn within(
+    shard: &Shard,
+    connection: &Rc<Connection>,
+    decision: &Decision<'_>,
+    size: usize,
+) -> bool {
+    let id = match decision {
+        Decision::Publish(_, body) => body.id,
+        Decision::Call(call) => call.id,
+        Decision::Pong(_)
+        | Decision::Authenticate(_)
+        | Decision::Acknowledge(..)
+        | Decision::Remember(_)
+        | Decision::Refuse(_)
+        | Decision::NotAuthenticated => return true,
+    };
+    let Some(session) = connection.session() else {
+        return true;
+    };
+    let admission = &shard.context().admission;
+    let Some(rules) = admission.rules().rates else {
+        return true;
+    };
+    let fresh = || admission.meters(&session.identity().user, connection.peer().ip());
+    match connection.meters(fresh).take(size, &rules) {
+        Ok(()) => true,
+        Err(too_much) => {
+            refuse(shard, connection, too_much, id);
+            false
+        }
+    }
+}
+
+fn refuse(shard: &Shard, connection: &Rc<Connection>, too_much: TooMuch, id: Option<&str>) {
+    let TooMuch {
+        retry_after,
+        shared,
+    } = too_much;
+    shard.context().admission.met(if shared {
+        Limit::AddressRate
+    } else {
+        Limit::MessageRate
+    });
+    shard.count_error(ErrorCode::RateLimited);
+    if connection.bad_frame() > BAD_FRAMES_MAX {
+        return shard.close(connection, Disconnect::RateLimited);
+    }
+    let whose = if shared {
+        "from this address"
+    } else {
+        "of this user"
+    };
+    let refusal = Refusal {
+        code: ErrorCode::RateLimited,
+        message: format!("too many messages {whose}, this one was not taken"),
+        ref_id: id.map(str::to_owned),
+    };
+    let retry_after_ms = millis(retry_after);
+    let told = Control::Limited {
+        refusal: &refusal,
+        retry_after_ms,
+    };
+    shard.say(connection, &told);
+}
+
+/// At least one: zero would ask for the same answer again.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).map_or(u64::MAX, |millis| millis + 1)
+}
