@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{drain, groups, kick, revoke, send, sessions, stats, tail, token};
+use crate::commands::{
+    drain, groups, kick, log, records, revoke, send, sessions, stats, tail, token,
+};
 use crate::connection::Connection;
 use crate::import;
 use crate::output::Format;
@@ -51,6 +53,10 @@ pub enum Command {
     Send(send::SendCommand),
     /// Connects as a client and prints what comes, until it is told to stop.
     Tail(tail::TailCommand),
+    /// Prints what was sent to a user, a group, a ticket or everyone, and what became of it.
+    Log(log::LogCommand),
+    /// Lists what became of the messages of one sender.
+    Records(records::RecordsCommand),
     /// Lists the users online, or the sessions of one user.
     Sessions(sessions::SessionsCommand),
     /// Ends the sessions of a user, or one session.

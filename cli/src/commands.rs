@@ -6,6 +6,8 @@ use crate::{Failure, import};
 pub(crate) mod drain;
 pub(crate) mod groups;
 pub(crate) mod kick;
+pub(crate) mod log;
+pub(crate) mod records;
 pub(crate) mod revoke;
 pub(crate) mod send;
 pub(crate) mod sessions;
@@ -24,6 +26,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Import(command) => import::run(&command),
         Command::Send(command) => send::run(&command, &connection, output).await,
         Command::Tail(command) => tail::run(&command, &connection, output).await,
+        Command::Log(command) => log::run(&command, &connection, output).await,
+        Command::Records(command) => records::run(&command, &connection, output).await,
         Command::Sessions(command) => sessions::run(&command, &connection, output).await,
         Command::Groups(command) => groups::run(&command, &connection, output).await,
         Command::Kick(command) => kick::run(&command, &connection, output).await,

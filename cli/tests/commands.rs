@@ -271,6 +271,55 @@ fn groups_are_made_filled_sent_to_and_ended() {
 }
 
 #[test]
+fn a_tail_goes_on_where_it_is_told_and_logs_and_records_are_read() {
+    let ground = Ground::new("log", &[]);
+    for id in ["m1", "m2", "m3"] {
+        ground.json(&["send", "--to", "bob", "--from", "shop", "--id", id, id]);
+    }
+    let log = ground.json(&["log", "bob", "--limit", "1"]);
+    assert_eq!(
+        (&log["messages"][0]["id"], &log["more"]),
+        (&"m1".into(), &true.into()),
+        "{log}"
+    );
+    let next = log["next"].as_str().unwrap();
+    let rest = ground.json(&["log", "bob", "--after", next]);
+    assert_eq!(rest["messages"].as_array().unwrap().len(), 2, "{rest}");
+    let table = ground.wscctl(&["log", "bob"]).output().unwrap();
+    let table = String::from_utf8(table.stdout).unwrap();
+    let first = table.lines().nth(1).unwrap();
+    assert!(
+        first.contains("shop") && first.contains("m1") && first.ends_with("accepted"),
+        "{table}"
+    );
+
+    let tail = ground
+        .wscctl(&["tail", "--from", next, "--count", "2"])
+        .env("WSC_TOKEN", ground.token("bob"))
+        .output()
+        .unwrap();
+    assert!(tail.status.success(), "{tail:?}");
+    let told = String::from_utf8(tail.stdout).unwrap();
+    assert_eq!(told, "text shop -> bob  m2\ntext shop -> bob  m3\n");
+    ground.fails(&["tail", "--from", "somewhere"], 2);
+
+    ground.json(&["send", "--to", "eve", "--from", "shop", "--id", "m4", "x"]);
+    let sent = ground.json(&["records", "--sender", "shop"]);
+    let ids: Vec<&Value> = sent["records"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|sent| &sent["id"])
+        .collect();
+    assert_eq!(ids, ["m1", "m2", "m3", "m4"]);
+    assert_eq!(sent["records"][3]["log"], "inbox:eve", "{sent}");
+    let page = ground.json(&["records", "--sender", "shop", "--limit", "1"]);
+    assert!(page["next_cursor"].is_string(), "{page}");
+    ground.fails(&["log"], 2);
+    ground.fails(&["log", "bob", "--broadcasts"], 2);
+}
+
+#[test]
 fn who_is_online_is_listed_and_sent_away_and_does_not_come_back() {
     let ground = Ground::new("kick", &[]);
     let mut tail = ground.tail("alice", &[]);

@@ -7,6 +7,7 @@
 mod acks;
 mod audit;
 mod clerk;
+mod expiry;
 mod receipt;
 mod seen;
 
@@ -31,6 +32,7 @@ use crate::telemetry::traces::{self, Kind};
 
 use audit::Audit;
 use clerk::{Clerk, Job};
+use expiry::Expiry;
 use seen::Seen;
 
 /// Messages that wait to be stored: some tens of milliseconds' worth.
@@ -129,9 +131,14 @@ impl Delivery {
             delivery: delivery.clone(),
             level: Level::of(config.delivery.acceptance, log.outlives_process()),
             acks: AckRules::new(&config.ack),
-            tasks: tasks.clone(),
             cancel: cancel.clone(),
         };
+        if clerk.acks.is_some() {
+            let expiry = Expiry {
+                delivery: delivery.clone(),
+            };
+            tasks.spawn(expiry.run(cancel.clone()));
+        }
         tasks.spawn(clerk.run(jobs));
         tasks.spawn(flusher.run(cancel.clone()));
         // On memory nothing is lost on the way.
@@ -236,14 +243,9 @@ impl Delivery {
             .await;
     }
 
-    /// Gives a message to sessions here and to other nodes; how many sessions here.
-    pub async fn hand_over(
-        &self,
-        route: &Route,
-        parcel: Parcel,
-        forwarded: Option<ForwardReport>,
-    ) -> usize {
-        clerk::hand_over((&self.0.hub, &self.0.cluster), route, parcel, forwarded).await
+    /// Gives a message to sessions here and to other nodes.
+    pub async fn hand_over(&self, route: &Route, parcel: Parcel, forwarded: Option<ForwardReport>) {
+        clerk::hand_over((&self.0.hub, &self.0.cluster), route, parcel, forwarded).await;
     }
 }
 

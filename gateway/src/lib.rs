@@ -36,6 +36,7 @@ pub mod session;
 pub mod settings;
 pub mod telemetry;
 pub mod ticket;
+mod time;
 pub mod tls;
 pub mod transport;
 

@@ -6,9 +6,13 @@
 mod memory;
 mod redis;
 mod scripts;
+mod sent;
+mod waiting;
 
 pub use memory::MemoryLog;
 pub use redis::RedisLog;
+pub use sent::{SentCursor, SentCursorError, SentPage, SentQuery, SentRecord};
+pub use waiting::Awaited;
 
 use std::time::Duration;
 
@@ -17,6 +21,7 @@ use futures_util::future::BoxFuture;
 
 use crate::cluster::ClusterError;
 use crate::protocol::{LogId, Position, UserId};
+use crate::time::millis;
 
 /// The bounds of every log, and what is kept beside the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +187,8 @@ impl AckState {
 pub struct Record {
     /// Who sent it.
     pub sender: String,
+    /// Where it stands in its log.
+    pub position: Position,
     /// When it was stored.
     pub accepted_at: u64,
     /// When its recipient said that it had arrived.
@@ -190,6 +197,13 @@ pub struct Record {
     pub read_at: Option<u64>,
     /// When its sender was told that nobody had acknowledged it.
     pub expired_at: Option<u64>,
+}
+
+impl Record {
+    /// Whether it has been kept for as long as it is to be.
+    fn is_over(&self, ttl: Option<Duration>, now: u64) -> bool {
+        ttl.is_none_or(|ttl| self.accepted_at.saturating_add(millis(ttl)) <= now)
+    }
 }
 
 /// See the module.
@@ -236,13 +250,13 @@ pub trait Log: Send + Sync + 'static {
         id: &'a str,
         state_at: (AckState, u64),
     ) -> BoxFuture<'a, Result<Option<String>, ClusterError>>;
-    /// Gives up waiting for the acknowledgement of a message; `false`: it has come.
+    /// Gives up waiting for the acknowledgement of a message. Its sender; `None`: it has come, or was given up before.
     fn expire<'a>(
         &'a self,
         user: &'a UserId,
         id: &'a str,
         at: u64,
-    ) -> BoxFuture<'a, Result<bool, ClusterError>>;
+    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>>;
     /// Takes a participant's word for a message in a log that several read, or gives up waiting for that participant. The
     /// message's sender, if that was news of this participant.
     fn acknowledge_one<'a>(
@@ -251,12 +265,34 @@ pub trait Log: Send + Sync + 'static {
         from: (&'a UserId, &'a str),
         word_at: (Word, u64),
     ) -> BoxFuture<'a, Result<Option<String>, ClusterError>>;
-    /// The records of these messages of a log, in order.
+    /// Remembers that these messages are due then, before they are stored. What is remembered already stays as it is.
+    fn remind<'a>(
+        &'a self,
+        awaited: &'a [Awaited],
+        until: u64,
+    ) -> BoxFuture<'a, Result<(), ClusterError>>;
+    /// At most so many messages of a share that are due now, acknowledged or not.
+    fn due(
+        &self,
+        share: u8,
+        now_limit: (u64, usize),
+    ) -> BoxFuture<'_, Result<Vec<Awaited>, ClusterError>>;
+    /// These are dealt with.
+    fn forget<'a>(&'a self, awaited: &'a [Awaited]) -> BoxFuture<'a, Result<(), ClusterError>>;
+    /// The records of these messages of a log, in order, as far as they are not over now.
     fn records<'a>(
         &'a self,
         log: &'a LogId,
         ids: &'a [String],
+        now: u64,
     ) -> BoxFuture<'a, Result<Vec<Option<Record>>, ClusterError>>;
+    /// What this sender has sent and is not over now, over all logs.
+    fn sent<'a>(
+        &'a self,
+        sender: &'a str,
+        query: SentQuery,
+        now: u64,
+    ) -> BoxFuture<'a, Result<SentPage, ClusterError>>;
     /// What `stored` means here: whether it outlives this process.
     fn outlives_process(&self) -> bool;
 }

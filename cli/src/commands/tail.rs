@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 use tokio::time::sleep;
+use wsc_gateway::protocol::{Position, PositionError};
 
 use crate::Failure;
 use crate::connection::{Connection, Secret};
@@ -24,7 +25,8 @@ const SHORTEST: Duration = Duration::from_millis(500);
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The token comes from the environment variable WSC_TOKEN or from --token-file, which is read again at every attempt, so that
-a token that ended can be replaced meanwhile. Which close codes lead to another attempt is in docs/codes.md.")]
+a token that ended can be replaced meanwhile. When it connects again it names the place up to which it has printed, so that
+nothing stored is missed, and whatever is missing all the same is told. A place is `pos` of a message with --json. Which close codes lead to another attempt is in docs/codes.md.")]
 pub struct TailCommand {
     /// The file with the client's token.
     #[arg(long, value_name = "FILE")]
@@ -35,6 +37,10 @@ pub struct TailCommand {
     /// End after so many messages.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+    /// Begin after this place in the inbox, EPOCH.OFFSET; 0.0: with the oldest message that is kept. Without it, with what
+    /// no client of the user has received.
+    #[arg(long, value_name = "POSITION", value_parser = position)]
+    from: Option<Position>,
     /// End with the connection instead of connecting again.
     #[arg(long)]
     once: bool,
@@ -49,11 +55,12 @@ pub(crate) async fn run(
     let mut tail = Tail {
         json: command.json || format == Format::Json,
         left: command.count,
+        at: command.from,
     };
     let mut failures = 0;
     loop {
         let token = Secret::find("--token-file", command.token_file.as_deref(), "WSC_TOKEN")?;
-        let met = match Session::open(&endpoint, token.as_ref()).await {
+        let met = match Session::open(&endpoint, token.as_ref(), tail.at).await {
             Ok(mut session) => {
                 failures = 0;
                 session.read(|frame| tail.print(frame)).await?
@@ -77,6 +84,11 @@ pub(crate) async fn run(
     }
 }
 
+fn position(text: &str) -> Result<Position, String> {
+    text.parse()
+        .map_err(|error: PositionError| error.to_string())
+}
+
 /// A random time below a bound that doubles with each failure in a row.
 fn pause(failures: u32) -> Duration {
     let bound = SHORTEST.saturating_mul(1 << failures.min(8)).min(LONGEST);
@@ -87,6 +99,8 @@ fn pause(failures: u32) -> Duration {
 struct Tail {
     json: bool,
     left: Option<u64>,
+    /// Up to where in the inbox it has come.
+    at: Option<Position>,
 }
 
 impl Tail {
@@ -102,10 +116,25 @@ impl Tail {
         } else {
             note(&frame);
         }
+        if let Some(at) = place(&frame) {
+            self.at = Some(at);
+        }
         if message && let Some(left) = &mut self.left {
             *left = left.saturating_sub(1);
         }
         Ok(self.left != Some(0))
+    }
+}
+
+/// The place in the inbox that a frame is about. A message to a group or to everyone has one in another log.
+fn place(frame: &Value) -> Option<Position> {
+    let of = |value: Option<&Value>| value?.as_str()?.parse().ok();
+    match frame.get("type").and_then(Value::as_str) {
+        Some("position") => {
+            let data = frame.get("data")?;
+            of(data.get("pos")).filter(|_| data.get("log").is_some_and(|log| log == "inbox"))
+        }
+        _ => of(frame.get("pos")).filter(|_| frame.get("to").is_some()),
     }
 }
 
@@ -137,6 +166,11 @@ fn note(frame: &Value) {
             data("node"),
             data("user_id")
         ),
+        Some("position") => eprintln!(
+            "wscctl: messages before {} are missing: {}",
+            data("pos"),
+            data("gap")
+        ),
         Some("kicked" | "reconnect") => eprintln!("wscctl: told to leave: {}", data("reason")),
         Some("error") => eprintln!(
             "wscctl: {}: {}",
@@ -145,5 +179,29 @@ fn note(frame: &Value) {
         ),
         Some(other) => eprintln!("wscctl: {}", printable(other)),
         None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_places_in_the_inbox_are_remembered() {
+        let at = |frame: Value| place(&frame).map(|at| at.to_string());
+        assert_eq!(
+            at(json!({"type": "text", "to": "bob", "pos": "7.2"})),
+            Some("7.2".to_owned())
+        );
+        assert_eq!(
+            at(json!({"type": "text", "group": "g", "pos": "7.2"})),
+            None
+        );
+        let gap =
+            |log| json!({"type": "position", "data": {"log": log, "gap": "lost", "pos": "9.0"}});
+        assert_eq!(at(gap("inbox")), Some("9.0".to_owned()));
+        assert_eq!(at(gap("group:g")), None);
     }
 }

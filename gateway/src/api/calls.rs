@@ -16,6 +16,7 @@ use super::fault::{Fault, FaultCode};
 use super::groups::GroupCalls;
 use super::service::{LogFrom, LogQuery, MessageService, RevokeTarget};
 use crate::admission::{Admission, Attempt, ClientAddress};
+use crate::log::SentQuery;
 use crate::protocol::{Disconnect, GroupId, Position, UserId};
 use crate::security::{ApiKeyError, ApiKeyGuard, MAX_TOKEN_ID_BYTES};
 use crate::telemetry::traces::{self, Span};
@@ -232,6 +233,23 @@ pub(super) fn revoke_target(
         (None, None) => Err(Fault::field("token_id", "name a token_id or a user_id")),
         (Some(_), Some(_)) => Err(Fault::field("user_id", "cannot be given with token_id")),
     }
+}
+
+/// Which piece of what was sent is asked for.
+pub(super) fn sent_query(
+    limit: Option<usize>,
+    since: u64,
+    cursor: Option<&str>,
+) -> Result<SentQuery, Fault> {
+    let after = cursor.map(str::parse).transpose();
+    let after = after
+        .map_err(|error: crate::log::SentCursorError| Fault::field("cursor", error.to_string()))?;
+    let limit = page(limit)?;
+    Ok(SentQuery {
+        since,
+        after,
+        limit,
+    })
 }
 
 /// What the client is told, cut to what a close frame holds.

@@ -10,6 +10,7 @@ mod groups;
 mod logs;
 mod messages;
 mod openapi;
+mod records;
 mod revocations;
 mod sessions;
 
@@ -49,6 +50,7 @@ pub fn http_router(context: ApiContext) -> Router {
         .route("/v1/groups/{group}/log", get(logs::group))
         .route("/v1/users/{user}/groups", get(groups::of_user))
         .route("/v1/tickets/{ticket}/log", get(logs::ticket))
+        .route("/v1/records", get(records::list))
         .route("/v1/users/online", get(sessions::online))
         .route(
             "/v1/users/{user}/sessions",

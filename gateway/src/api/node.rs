@@ -21,7 +21,7 @@ use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport, NodeInfo, Se
 use crate::delivery::{Accepted, Delivery, Route, Submission, awaited};
 use crate::group::Groups;
 use crate::hub::{Hub, KickWhom, Outgoing, unix_millis};
-use crate::log::{Append, Entry, Record};
+use crate::log::{Append, Entry, Record, SentPage, SentQuery};
 use crate::protocol::{
     LogId, Message, MessageBody, Parcel, Position, Sender, Target, UserId, json,
 };
@@ -97,9 +97,7 @@ impl NodeApi {
         deadline: Instant,
         work: impl FnOnce(ForwardReport) -> Forward,
     ) -> Report {
-        let (sender, report) = oneshot::channel();
-        // The caller may have gone away meanwhile.
-        let report_to = Box::new(move |outcome| _ = sender.send(outcome));
+        let (report_to, report) = awaited();
         self.cluster.forward_by(work(report_to), deadline).await;
         report
     }
@@ -345,7 +343,10 @@ impl NodeApi {
         let page = log.read(id, after, query.limit).await.map_err(unreached)?;
         let (more, epoch) = (page.more(), page.head.epoch);
         let ids: Vec<String> = page.entries.iter().map(|entry| entry.id.clone()).collect();
-        let records = log.records(id, &ids).await.map_err(unreached)?;
+        let records = log
+            .records(id, &ids, unix_millis())
+            .await
+            .map_err(unreached)?;
         let logged = |(entry, record): (Entry, Option<Record>)| LoggedMessage {
             position: Position {
                 epoch,
@@ -445,6 +446,20 @@ impl MessageService for NodeApi {
         query: LogQuery,
     ) -> BoxFuture<'a, Result<LogPage, ServiceError>> {
         Box::pin(self.read_log(log, query))
+    }
+
+    fn sent<'a>(
+        &'a self,
+        sender: &'a UserId,
+        query: SentQuery,
+    ) -> BoxFuture<'a, Result<SentPage, ServiceError>> {
+        Box::pin(async move {
+            let sent = self
+                .delivery
+                .log()
+                .sent(sender.as_str(), query, unix_millis());
+            sent.await.map_err(unreached)
+        })
     }
 
     fn stats(&self) -> BoxFuture<'_, Stats> {

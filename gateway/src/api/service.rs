@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
 
 use crate::cluster::{ClusterError, NodeInfo, SessionRecord};
-use crate::log::{Gap, Record};
+use crate::log::{Gap, Record, SentPage, SentQuery};
 use crate::protocol::{ErrorCode, LogId, Position, Priority, SessionId, UserId};
 
 /// A message from a backend. Empty `kind` means `text`; no `id`: the gateway makes one; no `from`: `system`.
@@ -274,6 +274,12 @@ pub trait MessageService: Send + Sync + 'static {
         log: &'a LogId,
         query: LogQuery,
     ) -> BoxFuture<'a, Result<LogPage, ServiceError>>;
+    /// What became of what one sender has sent; `limit` 1 to 1000.
+    fn sent<'a>(
+        &'a self,
+        sender: &'a UserId,
+        query: SentQuery,
+    ) -> BoxFuture<'a, Result<SentPage, ServiceError>>;
     /// Counts.
     fn stats(&self) -> BoxFuture<'_, Stats>;
 }

@@ -8,17 +8,17 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::receipt::{self, Level};
+use super::receipt::Level;
 use super::{Accepted, AckRules, Delivery, Route, Submission};
 use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport};
 use crate::hub::{Hub, Outgoing, unix_millis};
-use crate::log::{Append, Appended};
+use crate::log::{Append, Appended, Awaited};
 use crate::protocol::{LogId, Mark, Parcel, TraceContext};
 use crate::telemetry::traces::Span;
+use crate::time::millis;
 
 /// Messages of one batch: what one script call handles without holding Redis for long.
 const BATCH: usize = 128;
@@ -40,7 +40,6 @@ pub(super) struct Clerk {
     pub(super) delivery: Delivery,
     pub(super) level: Level,
     pub(super) acks: Option<AckRules>,
-    pub(super) tasks: TaskTracker,
     pub(super) cancel: CancellationToken,
 }
 
@@ -85,9 +84,8 @@ impl Clerk {
                 indexes.iter().filter_map(of).collect()
             })
             .collect();
-        let log = &self.delivery.0.log;
         let stored = groups.iter().zip(&appends);
-        let stored = join_all(stored.map(|((id, _), messages)| log.append(id, messages))).await;
+        let stored = join_all(stored.map(|((id, _), messages)| self.append(id, messages))).await;
         let mut outcomes: HashMap<usize, Result<Appended, ClusterError>> = HashMap::new();
         for ((_, indexes), stored) in groups.into_iter().zip(stored) {
             match stored {
@@ -107,6 +105,28 @@ impl Clerk {
             }
             self.hand_on((submission, trace), outcome).await;
         }
+    }
+
+    /// Stores messages of one log. When those are due that are to be acknowledged is remembered first: what is stored and
+    /// not remembered would never be given up.
+    async fn append(
+        &self,
+        log: &LogId,
+        messages: &[Append],
+    ) -> Result<Vec<Appended>, ClusterError> {
+        if let (Some(rules), LogId::Inbox(user)) = (&self.acks, log) {
+            let wanted = messages.iter().filter(|message| message.ack);
+            let awaited = wanted.map(|message| Awaited {
+                user: user.clone(),
+                id: message.id.clone(),
+            });
+            let awaited: Vec<Awaited> = awaited.collect();
+            if !awaited.is_empty() {
+                let until = unix_millis().saturating_add(millis(rules.total()));
+                self.delivery.0.log.remind(&awaited, until).await?;
+            }
+        }
+        self.delivery.0.log.append(log, messages).await
     }
 
     async fn hand_on(
@@ -147,9 +167,6 @@ impl Clerk {
         if repeated {
             return;
         }
-        if append.ack {
-            self.watch(&log, &append);
-        }
         let mark = Mark {
             log,
             position: appended.position(),
@@ -163,27 +180,6 @@ impl Clerk {
         };
         self.delivery.hand_over(&route, parcel, forwarded).await;
     }
-
-    /// Tells the sender when nobody has acknowledged the message in all the time that repetitions take.
-    fn watch(&self, log: &LogId, append: &Append) {
-        let (Some(rules), LogId::Inbox(user)) = (&self.acks, log) else {
-            return;
-        };
-        let patience = rules.total();
-        let (delivery, cancel) = (self.delivery.clone(), self.cancel.clone());
-        let (user, id, sender) = (user.clone(), append.id.clone(), append.sender.clone());
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                () = sleep(patience) => {}
-            }
-            let at = unix_millis();
-            if matches!(delivery.0.log.expire(&user, &id, at).await, Ok(true)) {
-                let receipt = receipt::of_recipient("expired", &id, &user, at);
-                delivery.tell_user(&sender, receipt).await;
-            }
-        });
-    }
 }
 
 fn here(hub: &Hub, route: &Route) -> usize {
@@ -194,11 +190,11 @@ fn here(hub: &Hub, route: &Route) -> usize {
     }
 }
 
-async fn deliver_here(hub: &Hub, route: &Route, message: &Outgoing) -> usize {
+async fn deliver_here(hub: &Hub, route: &Route, message: &Outgoing) {
     match route {
-        Route::Users(users) => hub.deliver(users, message).await.into_iter().sum(),
-        Route::Group(group) => hub.deliver_group(group, message).await,
-        Route::All => hub.broadcast(message).await,
+        Route::Users(users) => drop(hub.deliver(users, message).await),
+        Route::Group(group) => _ = hub.deliver_group(group, message).await,
+        Route::All => _ = hub.broadcast(message).await,
     }
 }
 
@@ -207,8 +203,8 @@ pub(super) async fn hand_over(
     route: &Route,
     parcel: Parcel,
     forwarded: Option<ForwardReport>,
-) -> usize {
-    let local = deliver_here(hub, route, &Outgoing::new(parcel.clone())).await;
+) {
+    deliver_here(hub, route, &Outgoing::new(parcel.clone())).await;
     let report: ForwardReport = forwarded.unwrap_or_else(|| Box::new(drop));
     let forward = match route {
         Route::Users(users) => Forward::Users {
@@ -226,7 +222,6 @@ pub(super) async fn hand_over(
     cluster
         .forward_by(forward, Instant::now() + Cluster::PATIENCE)
         .await;
-    local
 }
 
 /// A report that can be waited for.

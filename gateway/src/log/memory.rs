@@ -1,15 +1,19 @@
 //! `MemoryLog`: logs of a gateway that runs alone. They end with the process, and say so.
 
-use std::collections::{HashMap, VecDeque};
-use std::time::Duration;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::redis::gap;
-use super::{AckState, Append, Appended, Entry, Gap, Log, Page, Record, Retention, Word};
+use super::sent::SENT_MAX;
+use super::{
+    AckState, Append, Appended, Awaited, Entry, Gap, Log, Page, Record, Retention, SentCursor,
+    SentPage, SentQuery, SentRecord, Word,
+};
 use crate::cluster::ClusterError;
 use crate::protocol::{LogId, Position, UserId};
+use crate::time::millis;
 
 /// Appends between two sweeps over logs that nobody writes to any more.
 const SWEEP: u64 = 4096;
@@ -27,6 +31,17 @@ struct State {
     logs: HashMap<LogId, Stored>,
     seen: HashMap<UserId, Position>,
     appends: u64,
+    /// By sender, in the order of sending.
+    sent: HashMap<String, VecDeque<Sent>>,
+    /// What is to be acknowledged, by the time when it is due.
+    due: BTreeSet<(u64, Awaited)>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    at: SentCursor,
+    log: LogId,
+    id: String,
 }
 
 #[derive(Debug, Default)]
@@ -61,10 +76,15 @@ impl MemoryLog {
     fn append_now(&self, log: &LogId, messages: &[Append]) -> Vec<Appended> {
         let mut state = self.state.lock();
         let stored = state.logs.entry(log.clone()).or_default();
-        let appended = messages
+        let appended: Vec<Appended> = messages
             .iter()
             .map(|message| self.store((log, stored), message))
             .collect();
+        for (message, appended) in messages.iter().zip(&appended) {
+            if matches!(appended, Appended::New(_)) {
+                self.note_sender(&mut state, log, message);
+            }
+        }
         state.appends += 1;
         if let Some(message) = messages
             .last()
@@ -73,8 +93,55 @@ impl MemoryLog {
             let since = message.at.saturating_sub(millis(self.retention.age));
             let since = since.min(message.at.saturating_sub(millis(self.retention.tickets)));
             state.logs.retain(|_, stored| stored.written_at >= since);
+            let recent = |sent: &Sent| sent.at.millis >= since;
+            state.sent.retain(|_, sent| sent.back().is_some_and(recent));
         }
         appended
+    }
+
+    fn note_sender(&self, state: &mut State, log: &LogId, message: &Append) {
+        if self.retention.records.is_none() {
+            return;
+        }
+        let sent = state.sent.entry(message.sender.clone()).or_default();
+        let last = sent.back().map(|last| last.at);
+        let at = SentCursor {
+            // A clock that was set back does not turn the order.
+            millis: last.map_or(message.at, |last| last.millis.max(message.at)),
+            number: last.map_or(0, |last| last.number + 1),
+        };
+        sent.push_back(Sent {
+            at,
+            log: log.clone(),
+            id: message.id.clone(),
+        });
+        if sent.len() > SENT_MAX {
+            sent.pop_front();
+        }
+    }
+
+    fn sent_now(&self, sender: &str, query: &SentQuery, now: u64) -> SentPage {
+        let state = self.state.lock();
+        let all = state.sent.get(sender);
+        let wanted = all.into_iter().flatten().filter(|sent| {
+            sent.at.millis >= query.since && query.after.is_none_or(|after| sent.at > after)
+        });
+        let page: Vec<&Sent> = wanted.take(query.limit).collect();
+        let next = page.last().filter(|_| page.len() >= query.limit);
+        let next = next.map(|last| last.at);
+        let records = page.into_iter().filter_map(|sent| {
+            let record = state.logs.get(&sent.log)?.records.get(&sent.id)?;
+            let is_kept = !record.is_over(self.retention.records, now) && record.sender == sender;
+            is_kept.then(|| SentRecord {
+                log: sent.log.clone(),
+                id: sent.id.clone(),
+                record: record.clone(),
+            })
+        });
+        SentPage {
+            records: records.collect(),
+            next,
+        }
     }
 
     fn store(&self, (log, stored): (&LogId, &mut Stored), message: &Append) -> Appended {
@@ -103,6 +170,7 @@ impl MemoryLog {
         if self.retention.records.is_some() {
             let record = Record {
                 sender: message.sender.clone(),
+                position: self.at(offset),
                 accepted_at: message.at,
                 ..Record::default()
             };
@@ -142,8 +210,12 @@ impl MemoryLog {
         let state = self.state.lock();
         let Some(stored) = state.logs.get(log) else {
             let lost = after.filter(|after| after.offset > 0).map(|_| Gap::Lost);
+            // Whoever has known the log gets a place to go on from.
+            let head = lost.map_or_else(Position::default, |_| self.at(0));
             return Page {
                 gap: lost,
+                head,
+                end: head,
                 ..Page::default()
             };
         };
@@ -153,6 +225,7 @@ impl MemoryLog {
             .map(|_| Gap::Lost);
         let from = match (after, lost) {
             (Some(after), None) => after.offset,
+            (Some(after), Some(_)) if after.epoch == self.epoch => stored.head,
             _ => 0,
         };
         let later = stored.entries.iter().filter(|entry| entry.offset > from);
@@ -228,10 +301,6 @@ impl MemoryLog {
 enum Change {
     Ack(AckState),
     GiveUp,
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, Result<T, ClusterError>> {
@@ -313,8 +382,39 @@ impl Log for MemoryLog {
         user: &'a UserId,
         id: &'a str,
         at: u64,
-    ) -> BoxFuture<'a, Result<bool, ClusterError>> {
-        ready(self.change(user, id, Change::GiveUp, at).is_some())
+    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>> {
+        ready(self.change(user, id, Change::GiveUp, at))
+    }
+
+    fn remind<'a>(
+        &'a self,
+        awaited: &'a [Awaited],
+        until: u64,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        let mut state = self.state.lock();
+        let awaited = awaited.iter().cloned();
+        state.due.extend(awaited.map(|awaited| (until, awaited)));
+        ready(())
+    }
+
+    fn due(
+        &self,
+        share: u8,
+        (now, limit): (u64, usize),
+    ) -> BoxFuture<'_, Result<Vec<Awaited>, ClusterError>> {
+        let state = self.state.lock();
+        let due = state.due.iter().take_while(|(until, _)| *until <= now);
+        let of_share = due.filter(|(_, awaited)| awaited.share() == share);
+        let due = of_share.take(limit).map(|(_, awaited)| awaited.clone());
+        ready(due.collect())
+    }
+
+    fn forget<'a>(&'a self, awaited: &'a [Awaited]) -> BoxFuture<'a, Result<(), ClusterError>> {
+        if !awaited.is_empty() {
+            let mut state = self.state.lock();
+            state.due.retain(|(_, one)| !awaited.contains(one));
+        }
+        ready(())
     }
 
     fn acknowledge_one<'a>(
@@ -330,11 +430,26 @@ impl Log for MemoryLog {
         &'a self,
         log: &'a LogId,
         ids: &'a [String],
+        now: u64,
     ) -> BoxFuture<'a, Result<Vec<Option<Record>>, ClusterError>> {
         let state = self.state.lock();
         let stored = state.logs.get(log);
-        let record = |id: &String| stored.and_then(|stored| stored.records.get(id).cloned());
+        let record = |id: &String| {
+            let record = stored.and_then(|stored| stored.records.get(id));
+            record
+                .filter(|record| !record.is_over(self.retention.records, now))
+                .cloned()
+        };
         ready(ids.iter().map(record).collect())
+    }
+
+    fn sent<'a>(
+        &'a self,
+        sender: &'a str,
+        query: SentQuery,
+        now: u64,
+    ) -> BoxFuture<'a, Result<SentPage, ClusterError>> {
+        ready(self.sent_now(sender, &query, now))
     }
 
     fn outlives_process(&self) -> bool {

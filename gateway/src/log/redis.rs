@@ -7,22 +7,28 @@
 //! | `log` | stream | `<offset>-0` → id, time, whether to acknowledge, JSON |
 //! | `meta` | hash | epoch, head, the server's run id, ends of former epochs |
 //! | `acks` | hash | message id → state and sender; where several read, then a line for what each said |
-//! | `records` | hash | message id → time and sender; `d:`, `r:`, `x:` and the id → time of that change |
+//! | `records` | hash | message id → time, place and sender; `d:`, `r:`, `x:` and the id → time of that change |
 //! | `seen:<sender>:<id>` | string, expires | where a message stands that may be repeated |
 //! | `positions` | hash | `inbox` → up to where the user has it |
 
+mod due;
+mod sent;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::redis::{Pipeline, ScriptInvocation};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, try_join_all};
 
 use super::scripts::{ACKNOWLEDGE, ACKNOWLEDGE_ONE, APPEND, READ, SAW};
-use super::{AckState, Append, Appended, Entry, Gap, Log, Page, Record, Retention, Word};
+use super::{
+    AckState, Append, Appended, Awaited, Entry, Gap, Log, Page, Record, Retention, SentPage,
+    SentQuery, Word,
+};
 use crate::cluster::ClusterError;
 use crate::cluster::redis::RedisLink;
 use crate::protocol::{LogId, Position, UserId};
+use crate::time::millis;
 
 /// See the module.
 #[derive(Debug)]
@@ -88,11 +94,14 @@ impl RedisLog {
                 .arg(u8::from(message.ack))
                 .arg(u8::from(message.own_id));
         }
-        let told: Vec<String> = if self.replicated {
-            self.link.run_replicated("append", script, &call).await?
-        } else {
-            self.link.run("append", &call).await?
+        let stored = async {
+            if self.replicated {
+                self.link.run_replicated("append", script, &call).await
+            } else {
+                self.link.run("append", &call).await
+            }
         };
+        let told: Vec<String> = self.append_noted(stored, (log, messages)).await?;
         let read = told
             .iter()
             .filter_map(|told| appended(told))
@@ -115,7 +124,7 @@ impl RedisLog {
         call.key(self.key(log, "log")).key(self.key(log, "meta"));
         let from = after.unwrap_or_default();
         call.arg(from.epoch).arg(from.offset);
-        call.arg(limit);
+        call.arg(limit).arg(millis(self.retention.age));
         let (epoch, head, lost, raw): (String, String, u8, Vec<Raw>) =
             self.link.run("read", &call).await?;
         let number = |text: &str| text.parse().map_err(|_| unreadable("read"));
@@ -244,10 +253,11 @@ impl RedisLog {
         self.link.run("acknowledge", &call).await
     }
 
-    async fn records(
+    async fn read_records(
         &self,
         log: &LogId,
         ids: &[String],
+        now: u64,
     ) -> Result<Vec<Option<Record>>, ClusterError> {
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -261,7 +271,11 @@ impl RedisLog {
             }
         }
         let (fields,): (Vec<Option<String>>,) = self.link.query("records", &pipeline).await?;
-        Ok(fields.chunks(4).map(record).collect())
+        let read = |fields| {
+            let record: Option<Record> = record(fields);
+            record.filter(|record| !record.is_over(self.retention.records, now))
+        };
+        Ok(fields.chunks(4).map(read).collect())
     }
 }
 
@@ -269,11 +283,13 @@ fn record(fields: &[Option<String>]) -> Option<Record> {
     let [Some(first), changes @ ..] = fields else {
         return None;
     };
-    let (accepted_at, sender) = first.split_once(' ')?;
+    let (accepted_at, rest) = first.split_once(' ')?;
+    let (position, sender) = rest.split_once(' ')?;
     let mut at = changes.iter().map(|at| at.as_ref()?.parse().ok());
     let mut next = || at.next().flatten();
     Some(Record {
         sender: sender.to_owned(),
+        position: position.parse().ok()?,
         accepted_at: accepted_at.parse().ok()?,
         delivered_at: next(),
         read_at: next(),
@@ -315,10 +331,6 @@ pub(super) fn gap(
 
 fn unreadable(operation: &'static str) -> ClusterError {
     ClusterError::Unreadable { operation }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 impl Log for RedisLog {
@@ -383,11 +395,28 @@ impl Log for RedisLog {
         user: &'a UserId,
         id: &'a str,
         at: u64,
-    ) -> BoxFuture<'a, Result<bool, ClusterError>> {
-        Box::pin(async move {
-            let sender = self.acknowledge(user, id, ("expired", at)).await?;
-            Ok(sender.is_some())
-        })
+    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>> {
+        Box::pin(self.acknowledge(user, id, ("expired", at)))
+    }
+
+    fn remind<'a>(
+        &'a self,
+        awaited: &'a [Awaited],
+        until: u64,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(self.remember(awaited, until))
+    }
+
+    fn due(
+        &self,
+        share: u8,
+        now_limit: (u64, usize),
+    ) -> BoxFuture<'_, Result<Vec<Awaited>, ClusterError>> {
+        Box::pin(self.read_due(share, now_limit))
+    }
+
+    fn forget<'a>(&'a self, awaited: &'a [Awaited]) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(self.forget_due(awaited))
     }
 
     fn acknowledge_one<'a>(
@@ -403,8 +432,18 @@ impl Log for RedisLog {
         &'a self,
         log: &'a LogId,
         ids: &'a [String],
+        now: u64,
     ) -> BoxFuture<'a, Result<Vec<Option<Record>>, ClusterError>> {
-        Box::pin(self.records(log, ids))
+        Box::pin(self.read_records(log, ids, now))
+    }
+
+    fn sent<'a>(
+        &'a self,
+        sender: &'a str,
+        query: SentQuery,
+        now: u64,
+    ) -> BoxFuture<'a, Result<SentPage, ClusterError>> {
+        Box::pin(async move { self.read_sent(sender, &query, now).await })
     }
 
     fn outlives_process(&self) -> bool {

@@ -42,8 +42,8 @@ for i = 5, #KEYS do
     head = head + 1
     redis.call('XADD', KEYS[1], head .. '-0', 'i', id, 't', ARGV[5], 'a', ARGV[a + 3], 'j', ARGV[a + 2])
     if ARGV[a + 3] == '1' then redis.call('HSET', KEYS[3], id, 'P' .. sender) end
-    if records > 0 then redis.call('HSET', KEYS[4], id, ARGV[5] .. ' ' .. sender) end
     local place = epoch .. '.' .. head
+    if records > 0 then redis.call('HSET', KEYS[4], id, ARGV[5] .. ' ' .. place .. ' ' .. sender) end
     if own then redis.call('SET', KEYS[i], place, 'PX', dedupe) end
     out[#out + 1] = '0 ' .. place
   end
@@ -66,19 +66,31 @@ return out
     )
 });
 
-/// KEYS entries, meta · ARGV epoch, offset (0: from the oldest), limit. Returns {epoch, head, `1` if that place is
-/// not in this log's past, entries}.
+/// KEYS entries, meta · ARGV epoch, offset (0: from the oldest), limit, age ms. Returns {epoch, head, `1` if that place is
+/// not in this log's past, entries}. A reader who has been further than a former epoch came goes on after its end. A log
+/// that is gone gets its next epoch from the first reader who had known it, so that there is a place to go on from.
 pub(super) static READ: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local meta = redis.call('HMGET', KEYS[2], 'e', 'h', 'p:' .. ARGV[1])
 local somewhere = tonumber(ARGV[2]) > 0
-if not meta[1] then return {'0', '0', somewhere and 1 or 0, {}} end
+if not meta[1] then
+  if not somewhere then return {'0', '0', 0, {}} end
+  local time = redis.call('TIME')
+  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+  local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+  meta[1] = string.format('%.0f', tonumber(time[1]) * 1000000 + tonumber(time[2]))
+  meta[2] = last[1] and string.match(last[1][1], '^%d+') or '0'
+  redis.call('HSET', KEYS[2], 'e', meta[1], 'h', meta[2], 'r', run)
+  redis.call('PEXPIRE', KEYS[2], string.format('%.0f', 2 * tonumber(ARGV[4]) + 86400000))
+end
 local start, lost = '-', 0
 if somewhere then
   local past = meta[3]
   if ARGV[1] == meta[1] then past = meta[2] end
-  if past and tonumber(ARGV[2]) <= tonumber(past) then start = '(' .. ARGV[2] .. '-0' else lost = 1 end
+  local from = past and math.min(tonumber(ARGV[2]), tonumber(past))
+  if from ~= tonumber(ARGV[2]) then lost = 1 end
+  if from and from > 0 then start = '(' .. string.format('%.0f', from) .. '-0' end
 end
 return {meta[1], meta[2], lost, redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', ARGV[3])}
 ",

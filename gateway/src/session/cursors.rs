@@ -93,7 +93,9 @@ impl Cursors {
         let behind = cursor
             .at
             .is_none_or(|at| at.epoch != head.epoch || at.offset < head.offset);
-        cursor.reading = behind && head.offset > 0;
+        // A log that is empty and was not has lost everything: its reader has to hear that.
+        let is_something = head.offset > 0 || cursor.at.is_some_and(|at| at.offset > 0);
+        cursor.reading = behind && is_something;
         cursor.reading
     }
 
@@ -140,6 +142,19 @@ impl Cursors {
     /// The session has come so far by reading.
     pub fn advance(&mut self, log: &LogId, position: Position) {
         self.cursor(log).at = Some(position);
+    }
+
+    /// The last that was heard of while the log is being read.
+    pub fn noted(&self, log: &LogId) -> Option<Position> {
+        match log {
+            LogId::Inbox(_) => self.inbox.noted,
+            _ => self.others.as_ref()?.get(log)?.noted,
+        }
+    }
+
+    /// What was heard of last is not there any more.
+    pub fn give_up_noted(&mut self, log: &LogId) {
+        self.cursor(log).noted = None;
     }
 
     /// Ends reading if nothing later has arrived meanwhile.
@@ -226,6 +241,21 @@ mod tests {
         cursors.begin(&inbox(), Some(Position::default()));
         cursors.caught_up(&inbox());
         assert_eq!(cursors.meet(&inbox(), at(9, 1)), Meet::Next);
+    }
+
+    #[test]
+    fn a_log_that_is_empty_and_was_not_is_read_and_one_that_never_had_anything_is_not() {
+        let mut cursors = Cursors::default();
+        cursors.begin(&inbox(), Some(at(1, 4)));
+        cursors.caught_up(&inbox());
+        assert!(cursors.reaches(&inbox(), Position::default()));
+        cursors.advance(&inbox(), at(9, 0));
+        assert!(cursors.caught_up(&inbox()));
+        assert!(!cursors.reaches(&inbox(), at(9, 0)));
+        let mut fresh = Cursors::default();
+        fresh.begin(&inbox(), Some(Position::default()));
+        fresh.caught_up(&inbox());
+        assert!(!fresh.reaches(&inbox(), Position::default()));
     }
 
     #[test]

@@ -150,6 +150,8 @@ label! {
         Revoke = "revoke",
         /// A durable log.
         ReadLog = "read_log",
+        /// Records of a sender.
+        ListRecords = "list_records",
         /// Counts.
         Stats = "stats",
         /// A new group.
@@ -287,6 +289,7 @@ impl ApiMethod {
             Self::Kick => "wsc.api.kick",
             Self::Revoke => "wsc.api.revoke",
             Self::ReadLog => "wsc.api.read_log",
+            Self::ListRecords => "wsc.api.list_records",
             Self::Stats => "wsc.api.stats",
             Self::CreateGroup => "wsc.api.create_group",
             Self::DisbandGroup => "wsc.api.disband_group",

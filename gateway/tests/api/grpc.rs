@@ -16,8 +16,8 @@ use wsc_gateway::api::Reflection;
 use wsc_proto::v1::kick_request::Target;
 use wsc_proto::v1::revoke_request::Target as RevokeOf;
 use wsc_proto::v1::{
-    BroadcastRequest, GetStatsRequest, KickRequest, ListOnlineRequest, ListSessionsRequest,
-    MessageBody, RevokeRequest, RevokeResponse, SendRequest,
+    BroadcastRequest, GetStatsRequest, KickRequest, ListOnlineRequest, ListRecordsRequest,
+    ListSessionsRequest, MessageBody, RevokeRequest, RevokeResponse, SendRequest,
 };
 
 #[tokio::test]
@@ -250,4 +250,32 @@ async fn a_stop_lets_a_running_call_end() {
     assert!(answer.is_ok());
     api.server.join_next().await.unwrap().unwrap().unwrap();
     assert!(TcpStream::connect(api.address).await.is_err());
+}
+
+#[tokio::test]
+async fn records_are_asked_for_by_sender() {
+    let api = GrpcApi::start().await;
+    let request = ListRecordsRequest {
+        sender: "shop".to_owned(),
+        since: 7,
+        ..ListRecordsRequest::default()
+    };
+    let answer = api
+        .client()
+        .await
+        .list_records(keyed(request))
+        .await
+        .unwrap();
+    let answer = answer.into_inner();
+    assert_eq!(
+        (answer.records[0].id.as_str(), answer.next_cursor.as_str()),
+        ("m1", "")
+    );
+    let Call::Sent { sender, query } = api.recorder.only_call() else {
+        panic!("not a query of records")
+    };
+    assert_eq!(
+        (sender.as_str(), query.since, query.limit),
+        ("shop", 7, 100)
+    );
 }

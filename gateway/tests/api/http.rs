@@ -266,3 +266,20 @@ async fn calls_are_counted_by_outcome() {
         assert!(metrics.contains(&sample), "{outcome}\n{metrics}");
     }
 }
+
+#[tokio::test]
+async fn records_are_asked_for_by_sender_and_page_by_page() {
+    let api = HttpApi::start().await;
+    let path = "/v1/records?sender=shop&since=7&limit=2&cursor=9-1";
+    let (status, answer) = api.call(Method::GET, path, "").await;
+    assert_eq!(status, 200, "{answer}");
+    let record = json!({"sender": "shop", "accepted_at": 5});
+    assert_eq!(
+        answer,
+        json!({"records": [{"log": "broadcast", "id": "m1", "pos": "0.0", "record": record}], "next_cursor": "9-1"})
+    );
+    let Call::Sent { sender, query } = api.recorder.only_call() else {
+        panic!("not a query of records")
+    };
+    assert_eq!((sender.as_str(), query.since, query.limit), ("shop", 7, 2));
+}

@@ -40,6 +40,7 @@ fn the_openapi_document_is_3_1_and_names_every_route() {
             "/v1/groups/{group}/members/{user}",
             "/v1/groups/{group}/messages",
             "/v1/messages",
+            "/v1/records",
             "/v1/revocations",
             "/v1/sessions/{id}",
             "/v1/stats",

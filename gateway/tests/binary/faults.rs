@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::history::{Report, Seen};
 use crate::proxy::Proxy;
 use crate::reader::ReaderTask;
 use crate::redis::RedisServer;
-use crate::world::{Load, NODE_TIMEOUT, World, redis_at};
+use crate::world::{API_KEY, Gates, Load, NODE_TIMEOUT, Socket, World, connect, redis_at};
 
 /// A dead or silent link is known in this time.
 const NOTICED: Duration = Duration::from_secs(5);
@@ -209,6 +212,55 @@ async fn all_gateways_killed_at_once_lose_nothing_and_everyone_comes_back() {
     world
         .directory_is_right(&world.nodes[0], NODE_TIMEOUT + WELL)
         .await;
+}
+
+/// A rule under which a message is given up after about three seconds.
+const SHORT_ACKS: &str =
+    "ack: {enabled: true, timeout: 700ms, maxRetries: 2, baseDelay: 100ms, maxDelay: 200ms}";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_message_of_a_node_that_died_is_given_up_by_another_and_its_sender_hears_of_it() {
+    let redis = RedisServer::start();
+    let keys = format!("{}\n{SHORT_ACKS}", redis_at(redis.port));
+    let mut world = World::start(2, &keys).await;
+    // Of as many recipients that some are looked after by either node.
+    let to: Vec<String> = (0..24).map(|number| format!("absent-{number}")).collect();
+    let only = Gates::default();
+    only.open(world.nodes[0].ws());
+    let mut alice = connect(&only, "alice", None).await.unwrap();
+    for user in &to {
+        let frame = json!({"type": "text", "id": user, "to": user, "require_ack": true});
+        alice.send(Message::text(frame.to_string())).await.unwrap();
+    }
+    receipts(&mut alice, "accepted", to.len()).await;
+    world.nodes[0].kill();
+    only.close(&world.nodes[0].ws());
+    only.open(world.nodes[1].ws());
+    let mut alice = connect(&only, "alice", None).await.unwrap();
+    receipts(&mut alice, "expired", to.len()).await;
+    let log = world.nodes[1]
+        .get(&format!("/v1/users/{}/log", to[0]), API_KEY)
+        .await
+        .unwrap();
+    assert!(log["messages"][0]["record"]["expired_at"].is_u64(), "{log}");
+}
+
+/// Reads until so many messages have had this receipt.
+async fn receipts(socket: &mut Socket, state: &str, messages: usize) {
+    let mut of = std::collections::HashSet::new();
+    let read = async {
+        while of.len() < messages {
+            let Message::Text(text) = socket.next().await.unwrap().unwrap() else {
+                continue;
+            };
+            let frame: Value = serde_json::from_str(&text).unwrap();
+            if frame["data"]["state"] == state {
+                of.insert(frame["data"]["ref"].as_str().unwrap().to_owned());
+            }
+        }
+    };
+    let in_time = timeout(Duration::from_secs(20), read).await;
+    assert!(in_time.is_ok(), "{} of {messages} {state}", of.len());
 }
 
 /// Sessions told to leave in a second.

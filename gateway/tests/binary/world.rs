@@ -25,7 +25,7 @@ use crate::reader::ReaderTask;
 use crate::redis::{Scratch, free_port};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
-const API_KEY: &str = "fedcba9876543210fedcba9876543210";
+pub const API_KEY: &str = "fedcba9876543210fedcba9876543210";
 /// How long a node that says nothing is believed to live.
 pub const NODE_TIMEOUT: Duration = Duration::from_secs(3);
 /// In which everything that was accepted must have arrived once the fault is over, and a busy machine's share of it.

@@ -7,12 +7,14 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use wsc_gateway::cluster::redis::RedisLink;
 use wsc_gateway::cluster::{Listener, RedisParams};
-use wsc_gateway::log::{AckState, Append, Appended, Gap, Log, MemoryLog, RedisLog, Retention};
+use wsc_gateway::log::{
+    AckState, Append, Appended, Awaited, Gap, Log, MemoryLog, RedisLog, Retention, SentQuery,
+};
 use wsc_gateway::protocol::{GroupId, LogId, NodeId, Position, UserId};
 
 use crate::support::redis::RedisServer;
 
-const RETENTION: Retention = Retention {
+pub const RETENTION: Retention = Retention {
     age: Duration::from_secs(3600),
     messages: 10,
     tickets: Duration::from_secs(3600),
@@ -175,13 +177,17 @@ both! {
     async fn a_place_that_the_log_never_had_is_told(log: &dyn Log) {
         let first = put(log, "a", 1).await.position();
         let far = Position { offset: 9, ..first };
-        assert_eq!(ids(log, Some(far)).await, (names(&["a"]), Some(Gap::Lost)));
+        assert_eq!(ids(log, Some(far)).await, (names(&[]), Some(Gap::Lost)), "it has what there is");
         let other = Position { epoch: first.epoch + 1, offset: 1 };
         assert_eq!(ids(log, Some(other)).await, (names(&["a"]), Some(Gap::Lost)));
         let nothing = LogId::Group(GroupId::new("none").unwrap());
         let page = log.read(&nothing, Some(first), 1).await.unwrap();
         assert_eq!(page.gap, Some(Gap::Lost));
-        assert_eq!(log.read(&nothing, None, 1).await.unwrap().gap, None);
+        assert!(page.head.epoch > 0, "there is a place to go on from: {}", page.head);
+        let first = log.append(&nothing, &[message("b", 1)]).await.unwrap()[0].position();
+        assert_eq!(first, Position { offset: 1, ..page.head });
+        let fresh = LogId::Group(GroupId::new("fresh").unwrap());
+        assert_eq!(log.read(&fresh, None, 1).await.unwrap().gap, None);
     }
 }
 
@@ -216,10 +222,10 @@ both! {
         let sender = Some("alice".to_owned());
         assert_eq!(log.acknowledge(&bob(), "a", delivered).await.unwrap(), sender);
         assert_eq!(log.acknowledge(&bob(), "a", delivered).await.unwrap(), None);
-        assert!(!log.expire(&bob(), "a", 6).await.unwrap(), "it has come");
+        assert_eq!(log.expire(&bob(), "a", 6).await.unwrap(), None, "it has come");
         assert_eq!(log.acknowledge(&bob(), "a", (AckState::Read, 7)).await.unwrap(), sender);
         assert_eq!(log.acknowledge(&bob(), "a", (AckState::Read, 8)).await.unwrap(), None);
-        let records = log.records(&inbox(), &names(&["a", "b", "c"])).await.unwrap();
+        let records = log.records(&inbox(), &names(&["a", "b", "c"]), 9).await.unwrap();
         let record = records[0].as_ref().unwrap();
         assert_eq!((record.sender.as_str(), record.accepted_at), ("alice", 1));
         assert_eq!((record.delivered_at, record.read_at, record.expired_at), (Some(5), Some(7), None));
@@ -232,13 +238,72 @@ both! {
     async fn what_is_given_up_can_still_be_acknowledged(log: &dyn Log) {
         let wanted = Append { ack: true, ..message("a", 1) };
         log.append(&inbox(), &[wanted]).await.unwrap();
-        assert!(log.expire(&bob(), "a", 5).await.unwrap());
-        assert!(!log.expire(&bob(), "a", 6).await.unwrap(), "once");
+        assert_eq!(log.expire(&bob(), "a", 5).await.unwrap().as_deref(), Some("alice"));
+        assert_eq!(log.expire(&bob(), "a", 6).await.unwrap(), None, "once");
         let late = log.acknowledge(&bob(), "a", (AckState::Delivered, 9)).await.unwrap();
         assert_eq!(late.as_deref(), Some("alice"));
-        let records = log.records(&inbox(), &names(&["a"])).await.unwrap();
+        let records = log.records(&inbox(), &names(&["a"]), 9).await.unwrap();
         let record = records[0].as_ref().unwrap();
         assert_eq!((record.expired_at, record.delivered_at), (Some(5), Some(9)));
+    }
+}
+
+both! {
+    async fn a_record_is_kept_for_as_long_as_it_is_to_be(log: &dyn Log) {
+        let hour = 3_600_000;
+        put(log, "a", 1000).await;
+        put(log, "b", 2000).await;
+        let kept = async |now| {
+            let records = log.records(&inbox(), &names(&["a", "b"]), now).await.unwrap();
+            let sent = log.sent("alice", SentQuery { limit: 9, ..SentQuery::default() }, now).await.unwrap();
+            (records.iter().flatten().count(), sent.records.len())
+        };
+        assert_eq!(kept(2000).await, (2, 2));
+        assert_eq!(kept(hour + 1500).await, (1, 1), "a is over, though the log is in use");
+        assert_eq!(kept(hour + 2000).await, (0, 0));
+    }
+}
+
+both! {
+    async fn what_someone_sent_is_found_over_all_logs_once_and_page_by_page(log: &dyn Log) {
+        let group = LogId::Group(GroupId::new("g").unwrap());
+        put(log, "a", 1).await;
+        let in_group = log.append(&group, &[message("b", 2)]).await.unwrap()[0].position();
+        let others = Append { sender: "carol".to_owned(), ..message("c", 3) };
+        log.append(&inbox(), &[others]).await.unwrap();
+        put(log, "a", 4).await;
+        put(log, "d", 5).await;
+        let mut query = SentQuery { limit: 2, ..SentQuery::default() };
+        let mut found = Vec::new();
+        loop {
+            let page = log.sent("alice", query, 9).await.unwrap();
+            assert!(page.records.len() <= 2);
+            found.extend(page.records.iter().map(|sent| format!("{} {} {}", sent.log, sent.id, sent.record.position.offset)));
+            let Some(next) = page.next else { break };
+            query.after = Some(next);
+        }
+        assert_eq!(found, ["inbox:bob a 1", "group:g b 1", "inbox:bob d 3"]);
+        let nobody = log.sent("dave", SentQuery { limit: 2, ..SentQuery::default() }, 9).await.unwrap();
+        assert_eq!((nobody.records.len(), nobody.next), (0, None));
+        assert_eq!(in_group.offset, 1);
+    }
+}
+
+both! {
+    async fn what_is_due_is_told_until_it_is_dealt_with(log: &dyn Log) {
+        let awaited = |user: &str, id: &str| Awaited { user: UserId::new(user).unwrap(), id: id.to_owned() };
+        let (one, two) = (awaited("bob", "m1"), awaited("bob", "m2"));
+        log.remind(std::slice::from_ref(&one), 100).await.unwrap();
+        log.remind(std::slice::from_ref(&two), 200).await.unwrap();
+        let share = one.share();
+        let due = async |now| log.due(share, (now, 10)).await.unwrap();
+        assert_eq!(due(99).await, []);
+        assert_eq!(due(100).await, vec![one.clone()]);
+        assert_eq!(due(300).await, [one.clone(), two.clone()]);
+        assert_eq!(log.due(share, (300, 1)).await.unwrap(), vec![one.clone()]);
+        assert_eq!(log.due((share + 1) % Awaited::SHARES, (300, 10)).await.unwrap(), []);
+        log.forget(std::slice::from_ref(&one)).await.unwrap();
+        assert_eq!(due(300).await, [two]);
     }
 }
 
@@ -273,7 +338,7 @@ async fn a_redis_that_kept_its_data_goes_on_without_a_gap_and_one_that_lost_the_
     let (found, gap) = ids(log, Some(lost)).await;
     assert_eq!(
         (found, gap),
-        (names(&["a", "b", "c"]), Some(Gap::Lost)),
-        "3 of the old epoch is no more"
+        (names(&["c"]), Some(Gap::Lost)),
+        "3 of the old epoch is no more, and what was common is not sent again"
     );
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::log::RETENTION;
 use crate::support::nodes::{Node, params, within};
 use crate::support::redis::{RedisServer, Scratch, free_port};
 use redis::{Pipeline, Script};
@@ -12,6 +13,8 @@ use tokio::time::Instant;
 use wsc_gateway::cluster::{
     Address, Backend, Link, Password, RedisParams, RedisTls, Sentinels, Topology,
 };
+use wsc_gateway::log::{Append, Log as _, RedisLog};
+use wsc_gateway::protocol::{LogId, UserId};
 
 const TIMEOUT: Duration = Duration::from_secs(6);
 
@@ -156,6 +159,18 @@ async fn the_documented_acl_user_suffices_and_is_as_narrow_as_it_says() {
     b.down(session);
     a.sees_online(&[]).await;
     let link = a.cluster.redis().unwrap();
+    let log = RedisLog::new(link.clone(), RETENTION, false);
+    let inbox = LogId::Inbox(UserId::new("bob").unwrap());
+    let message = Append {
+        id: "m1".to_owned(),
+        sender: "alice".to_owned(),
+        own_id: true,
+        json: "{}".into(),
+        at: 1,
+        ack: true,
+    };
+    log.append(&inbox, &[message]).await.unwrap();
+    assert_eq!(log.read(&inbox, None, 1).await.unwrap().entries.len(), 1);
     let ask = async |command: &str, key: &str| {
         let mut pipeline = Pipeline::new();
         pipeline.cmd(command).arg(key);

@@ -322,3 +322,44 @@ async fn without_records_a_log_has_none() {
     assert_eq!(log["messages"][0]["id"], "m1", "{log}");
     assert_eq!(log["messages"][0]["record"], Value::Null);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_someone_sent_is_found_by_its_sender_on_any_node_with_what_became_of_it() {
+    let redis = RedisServer::start();
+    let [one, two] = cluster(redis.port, &["wsc.ack.enabled=true"]).await;
+    let (mut alice, mut bob) = (one.connect("alice").await, two.connect("bob").await);
+    let first = accepted(&mut alice, "m1", "eve").await;
+    alice
+        .send(json!({"type": "text", "id": "m2", "to": "bob", "require_ack": true}))
+        .await;
+    bob.next().await;
+    bob.send(json!({"type": "ack", "data": {"id": "m2", "state": "read"}}))
+        .await;
+    let path = "/v1/records?sender=alice";
+    eventually("the record says so", || async {
+        let (_, sent) = two.call("GET", path, Value::Null).await;
+        sent["records"][1]["record"]["read_at"].is_u64()
+    })
+    .await;
+    let (status, page) = two
+        .call("GET", &format!("{path}&limit=1"), Value::Null)
+        .await;
+    let sent = &page["records"][0];
+    assert_eq!(
+        (status, &sent["log"], &sent["id"], &sent["pos"]),
+        (200, &"inbox:eve".into(), &"m1".into(), &first["pos"]),
+        "{page}"
+    );
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let (_, page) = two
+        .call("GET", &format!("{path}&cursor={cursor}"), Value::Null)
+        .await;
+    assert_eq!(page["records"][0]["log"], "inbox:bob", "{page}");
+    assert_eq!(page["records"].as_array().unwrap().len(), 1);
+    for wrong in ["", "?sender=", "?sender=a&limit=0", "?sender=a&cursor=x"] {
+        let (status, error) = two
+            .call("GET", &format!("/v1/records{wrong}"), Value::Null)
+            .await;
+        assert_eq!(status, 400, "{wrong}: {error}");
+    }
+}

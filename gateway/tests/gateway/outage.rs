@@ -81,6 +81,35 @@ async fn a_redis_that_lost_everything_is_told_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_whose_inbox_was_lost_hears_so_even_if_nothing_more_comes() {
+    let mut redis = RedisServer::start();
+    let [one, two] = cluster(redis.port, &[]).await;
+    let (mut alice, mut bob) = chat_across(&one, &two).await;
+    redis.kill();
+    redis.wipe();
+    redis.restart();
+    let told = bob.next().await;
+    assert_eq!(
+        (&told["type"], &told["data"]["gap"]),
+        (&"position".into(), &"lost".into()),
+        "{told}"
+    );
+    let place = told["data"]["pos"].as_str().unwrap().to_owned();
+    let (epoch, offset) = place.split_once('.').unwrap();
+    assert!(
+        epoch != "0" && offset == "0",
+        "a place to come back with: {place}"
+    );
+    eventually("both are ready", || async {
+        one.ready().await && two.ready().await
+    })
+    .await;
+    alice.say("bob", "after").await;
+    let after = bob.next().await;
+    assert_eq!(after["pos"], format!("{epoch}.1"), "and once only: {after}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_starts_without_redis_and_joins_when_it_comes() {
     let mut redis = RedisServer::start();
     redis.kill();

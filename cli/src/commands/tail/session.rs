@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::http::{Request, Response};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
-use wsc_gateway::protocol::Disconnect;
+use wsc_gateway::protocol::{Disconnect, Position};
 
 use crate::Failure;
+use crate::api::encode;
 use crate::connection::Secret;
 use crate::endpoint::{Endpoint, Stream};
 use crate::output::printable;
@@ -56,15 +57,21 @@ impl Ended {
 
 impl Session {
     /// Connects and is let in, or hears why not.
-    pub(super) async fn open(endpoint: &Endpoint, token: Option<&Secret>) -> Result<Self, Ended> {
+    pub(super) async fn open(
+        endpoint: &Endpoint,
+        token: Option<&Secret>,
+        after: Option<Position>,
+    ) -> Result<Self, Ended> {
         let socket = endpoint.connect().await.map_err(Ended::from)?;
         let scheme = if endpoint.is_tls() { "wss" } else { "ws" };
+        let mut uri = format!("{scheme}://{}{}", endpoint.authority(), endpoint.path());
+        if let Some(after) = after {
+            let resume = json!({"inbox": after.to_string()}).to_string();
+            let mark = if uri.contains('?') { '&' } else { '?' };
+            uri = format!("{uri}{mark}resume={}", encode(&resume));
+        }
         let mut request = Request::builder()
-            .uri(format!(
-                "{scheme}://{}{}",
-                endpoint.authority(),
-                endpoint.path()
-            ))
+            .uri(uri)
             .header("Host", endpoint.authority())
             .header("Connection", "Upgrade")
             .header("Upgrade", "websocket")

@@ -10,6 +10,7 @@ use super::super::service::{
     SendOutcome, Stats,
 };
 use crate::cluster::{NodeInfo, SessionRecord};
+use crate::log::{Record, SentPage, SentRecord};
 use crate::protocol::Priority;
 
 pub(super) fn message(body: v1::MessageBody) -> Result<ApiMessage, Fault> {
@@ -99,19 +100,40 @@ pub(super) fn log(page: LogPage) -> v1::ReadLogResponse {
         id: logged.id,
         at: logged.at,
         message_json: logged.json,
-        record: logged.record.map(|record| v1::MessageRecord {
-            sender: record.sender,
-            accepted_at: record.accepted_at,
-            delivered_at: record.delivered_at.unwrap_or_default(),
-            read_at: record.read_at.unwrap_or_default(),
-            expired_at: record.expired_at.unwrap_or_default(),
-        }),
+        record: logged.record.map(record),
     };
     v1::ReadLogResponse {
         messages: messages.into_iter().map(logged).collect(),
         next: next.to_string(),
         more,
         gap: gap.map(|gap| gap.as_str().to_owned()).unwrap_or_default(),
+    }
+}
+
+fn record(record: Record) -> v1::MessageRecord {
+    v1::MessageRecord {
+        sender: record.sender,
+        accepted_at: record.accepted_at,
+        delivered_at: record.delivered_at.unwrap_or_default(),
+        read_at: record.read_at.unwrap_or_default(),
+        expired_at: record.expired_at.unwrap_or_default(),
+    }
+}
+
+pub(super) fn records(SentPage { records, next }: SentPage) -> v1::ListRecordsResponse {
+    let sent = |SentRecord {
+                    log,
+                    id,
+                    record: of,
+                }: SentRecord| v1::SentRecord {
+        log: log.to_string(),
+        id,
+        pos: of.position.to_string(),
+        record: Some(record(of)),
+    };
+    v1::ListRecordsResponse {
+        records: records.into_iter().map(sent).collect(),
+        next_cursor: next.map(|next| next.to_string()).unwrap_or_default(),
     }
 }
 

@@ -80,6 +80,7 @@ fn method(path: &str) -> Option<ApiMethod> {
         "ListOnline" => Some(ApiMethod::ListOnline),
         "ListSessions" => Some(ApiMethod::ListSessions),
         "ReadLog" => Some(ApiMethod::ReadLog),
+        "ListRecords" => Some(ApiMethod::ListRecords),
         "Kick" => Some(ApiMethod::Kick),
         "GetStats" => Some(ApiMethod::Stats),
         _ => None,

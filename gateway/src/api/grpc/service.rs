@@ -6,11 +6,14 @@ use wsc_proto::v1::revoke_request::Target as RevokeOf;
 use wsc_proto::v1::wsc_service_server::WscService;
 use wsc_proto::v1::{
     BroadcastRequest, BroadcastResponse, GetStatsRequest, GetStatsResponse, KickRequest,
-    KickResponse, ListOnlineRequest, ListOnlineResponse, ListSessionsRequest, ListSessionsResponse,
-    ReadLogRequest, ReadLogResponse, RevokeRequest, RevokeResponse, SendRequest, SendResponse,
+    KickResponse, ListOnlineRequest, ListOnlineResponse, ListRecordsRequest, ListRecordsResponse,
+    ListSessionsRequest, ListSessionsResponse, ReadLogRequest, ReadLogResponse, RevokeRequest,
+    RevokeResponse, SendRequest, SendResponse,
 };
 
-use super::super::calls::{ApiContext, log_query, page, reason, recipients, revoke_target, user};
+use super::super::calls::{
+    ApiContext, log_query, page, reason, recipients, revoke_target, sent_query, user,
+};
 use super::super::fault::Fault;
 use super::super::service::{KickTarget, RevokeOutcome};
 use super::convert;
@@ -149,6 +152,26 @@ impl WscService for GrpcApi {
             Ok(convert::log(self.0.service.log(&log, query).await?))
         };
         self.run(ApiMethod::ReadLog, work).await
+    }
+
+    async fn list_records(
+        &self,
+        request: Request<ListRecordsRequest>,
+    ) -> Result<Response<ListRecordsResponse>, Status> {
+        let ListRecordsRequest {
+            sender,
+            since,
+            limit,
+            cursor,
+        } = request.into_inner();
+        let work = async {
+            let sender = user("sender", &sender)?;
+            let limit = usize::try_from(limit).ok().filter(|limit| *limit != 0);
+            let cursor = Some(cursor).filter(|cursor| !cursor.is_empty());
+            let query = sent_query(limit, since, cursor.as_deref())?;
+            Ok(convert::records(self.0.service.sent(&sender, query).await?))
+        };
+        self.run(ApiMethod::ListRecords, work).await
     }
 
     async fn get_stats(

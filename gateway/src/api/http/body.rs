@@ -205,6 +205,23 @@ pub(super) struct LogParams {
     pub(super) since: Option<u64>,
 }
 
+/// Whose messages, and which piece of them.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RecordsQuery {
+    /// Who sent them: a user id, or what a backend called itself; `system` where it named nobody.
+    pub(super) sender: String,
+    /// The time from which to begin, Unix milliseconds; if not given, the oldest that is kept.
+    #[serde(default)]
+    pub(super) since: u64,
+    /// At most so many records, 1 to 1000; 100 if not given.
+    #[param(minimum = 1, maximum = 1000)]
+    pub(super) limit: Option<usize>,
+    /// The `next_cursor` of the page before; none for the first page.
+    pub(super) cursor: Option<String>,
+}
+
 /// Why sessions are ended.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

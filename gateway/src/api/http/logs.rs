@@ -12,6 +12,7 @@ use super::super::fault::Fault;
 use super::super::service::{LogPage, LoggedMessage};
 use super::body::{self, LogParams};
 use super::error::ErrorBody;
+use crate::log::Record;
 use crate::protocol::{LogId, Position};
 use crate::telemetry::{ApiKind, ApiMethod};
 
@@ -50,7 +51,7 @@ struct LoggedAnswer {
 
 /// The changes of a message's status, each in Unix milliseconds.
 #[derive(Serialize, ToSchema)]
-struct RecordAnswer {
+pub(super) struct RecordAnswer {
     /// Who sent it.
     sender: String,
     /// When it was accepted.
@@ -84,13 +85,19 @@ impl From<LoggedMessage> for LoggedAnswer {
             id: logged.id,
             at: logged.at,
             message: RawValue::from_string(logged.json).ok(),
-            record: logged.record.map(|record| RecordAnswer {
-                sender: record.sender,
-                accepted_at: record.accepted_at,
-                delivered_at: record.delivered_at,
-                read_at: record.read_at,
-                expired_at: record.expired_at,
-            }),
+            record: logged.record.map(RecordAnswer::from),
+        }
+    }
+}
+
+impl From<Record> for RecordAnswer {
+    fn from(record: Record) -> Self {
+        Self {
+            sender: record.sender,
+            accepted_at: record.accepted_at,
+            delivered_at: record.delivered_at,
+            read_at: record.read_at,
+            expired_at: record.expired_at,
         }
     }
 }

@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{groups, logs, messages, revocations, sessions};
+use super::{groups, logs, messages, records, revocations, sessions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,6 +26,7 @@ use super::{groups, logs, messages, revocations, sessions};
         groups::remove,
         groups::send,
         groups::of_user,
+        records::list,
         sessions::online,
         sessions::list,
         sessions::kick_user,

@@ -11,6 +11,7 @@ use super::RedisLink;
 use super::scripts::{CLAIM, FORGET, LEAVE, RENEW};
 use crate::cluster::{Claim, ClusterError, NodeInfo, NodeRegistry};
 use crate::protocol::{Epoch, NodeId};
+use crate::time::millis;
 
 /// How long the last epoch of a name is remembered.
 pub(super) const MEMORY: Duration = Duration::from_hours(7 * 24);
@@ -179,10 +180,6 @@ impl RedisLink {
         let read = |lease: Option<String>| lease.and_then(|json| serde_json::from_str(&json).ok());
         Ok(leases.into_iter().map(read).collect())
     }
-}
-
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 impl NodeRegistry for RedisRegistry {

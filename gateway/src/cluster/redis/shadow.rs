@@ -7,10 +7,11 @@ use std::time::Duration;
 use ::redis::Pipeline;
 
 use super::RedisLink;
-use super::registry::{MEMORY, Value, millis};
+use super::registry::{MEMORY, Value};
 use super::scripts::{LEAVE, SHADOW};
 use crate::cluster::{ClusterError, NodeInfo};
 use crate::protocol::{Epoch, NodeId};
+use crate::time::millis;
 
 /// See the module.
 #[derive(Clone, Debug)]

@@ -131,17 +131,28 @@ impl Reading {
             return Ok(true);
         };
         let delivery = &self.shard.context().delivery;
-        let at = session.cursors.borrow().at(&self.log);
+        let (at, noted) = {
+            let cursors = session.cursors.borrow();
+            (cursors.at(&self.log), cursors.noted(&self.log))
+        };
         let after = match (at, &self.log) {
             (None, LogId::Inbox(user)) => delivery.log().seen(user).await?,
             (at, _) => at,
         };
-        let page = delivery.log().read(&self.log, after, PAGE).await?;
+        let mut page = delivery.log().read(&self.log, after, PAGE).await?;
+        let vanished = noted.filter(|noted| page.entries.is_empty() && *noted > page.head);
+        if vanished.is_some() {
+            // It was heard of before it was asked for, and is not there: the storage has lost it.
+            page = delivery.log().read(&self.log, vanished, PAGE).await?;
+        }
         if !self.is_wanted() {
             return Ok(true);
         }
+        if vanished.is_some() {
+            session.cursors.borrow_mut().give_up_noted(&self.log);
+        }
         let since = self.since();
-        if let Some(gap) = page.gap.filter(|_| at.is_some()) {
+        if let Some(gap) = page.gap.filter(|_| at.is_some() || vanished.is_some()) {
             self.tell_gap(gap, &page);
         }
         let more = page.more();

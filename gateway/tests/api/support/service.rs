@@ -15,6 +15,7 @@ use wsc_gateway::api::{
 use wsc_gateway::cluster::{ClusterError, ClusterStats, NodeInfo, SessionRecord};
 use wsc_gateway::group::{Generation, Group, GroupError, Joined, Life, Member, MembersPage};
 use wsc_gateway::hub::StatsSnapshot;
+use wsc_gateway::log::{Record, SentPage, SentQuery, SentRecord};
 use wsc_gateway::protocol::{Epoch, GroupId, LogId, NodeId, Priority, SessionId, UserId};
 use wsc_gateway::security::{ApiKey, ApiKeyGuard};
 use wsc_gateway::telemetry::{BuildInfo, Instruments, Metrics, MetricsSource, NodeState};
@@ -63,6 +64,10 @@ pub(crate) enum Call {
     Log {
         log: String,
         query: LogQuery,
+    },
+    Sent {
+        sender: String,
+        query: SentQuery,
     },
     Stats,
     /// What and whom a call about groups named.
@@ -288,6 +293,30 @@ impl MessageService for Recorder {
             let log = log.to_string();
             self.take(Call::Log { log, query }).await?;
             Ok(LogPage::default())
+        })
+    }
+
+    fn sent<'a>(
+        &'a self,
+        sender: &'a UserId,
+        query: SentQuery,
+    ) -> BoxFuture<'a, Result<SentPage, ServiceError>> {
+        Box::pin(async move {
+            let sender = sender.to_string();
+            self.take(Call::Sent { sender, query }).await?;
+            let record = SentRecord {
+                log: LogId::Broadcast,
+                id: "m1".to_owned(),
+                record: Record {
+                    sender: "shop".to_owned(),
+                    accepted_at: 5,
+                    ..Record::default()
+                },
+            };
+            Ok(SentPage {
+                records: vec![record],
+                next: query.after,
+            })
         })
     }
 

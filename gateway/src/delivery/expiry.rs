@@ -1,0 +1,71 @@
+//! Gives up messages that nobody acknowledged in time, and tells their senders.
+//!
+//! What waits is remembered in the log and not by the node that took the message: another one does it when that is gone.
+//! Each share of it is looked after by the one node that the routing picks. While nodes differ in whom that is, two may
+//! look at the same: only one of them gives a message up.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::{Delivery, receipt};
+use crate::cluster::ClusterError;
+use crate::hub::unix_millis;
+use crate::log::Awaited;
+
+/// How often it is looked whether something is due.
+const LOOK: Duration = Duration::from_millis(500);
+/// Messages given up in one round of a share.
+const ROUND: usize = 128;
+
+/// See the module.
+pub(super) struct Expiry {
+    pub(super) delivery: Delivery,
+}
+
+impl Expiry {
+    pub(super) async fn run(self, cancel: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = sleep(LOOK) => {}
+            }
+            for share in 0..Awaited::SHARES {
+                if let Err(error) = self.look(share).await {
+                    tracing::debug!(share, %error, "what is due cannot be given up now");
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn look(&self, share: u8) -> Result<(), ClusterError> {
+        let cluster = &self.delivery.0.cluster;
+        let owner = cluster.owner_of(&format!("expire {share}")).await?;
+        if owner != *cluster.identity().0 {
+            return Ok(());
+        }
+        let log = &self.delivery.0.log;
+        loop {
+            let due = log.due(share, (unix_millis(), ROUND)).await?;
+            for awaited in &due {
+                self.give_up(awaited).await?;
+            }
+            // Only now: whoever does this work after us finds what we did not get to.
+            log.forget(&due).await?;
+            if due.len() < ROUND {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn give_up(&self, Awaited { user, id }: &Awaited) -> Result<(), ClusterError> {
+        let at = unix_millis();
+        if let Some(sender) = self.delivery.0.log.expire(user, id, at).await? {
+            let receipt = receipt::of_recipient("expired", id, user, at);
+            self.delivery.tell_user(&sender, receipt).await;
+        }
+        Ok(())
+    }
+}

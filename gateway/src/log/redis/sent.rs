@@ -1,0 +1,170 @@
+//! What each sender has sent, as a stream of its own beside the logs: `<ms>-<n>` → log, message id, time.
+//!
+//! Written together with the message and not after it, so that nothing accepted is missing here. What was not stored after
+//! all, or was a repetition, has no record of this very sending, and is left out when it is read.
+
+use std::collections::HashMap;
+
+use ::redis::Pipeline;
+use futures_util::future::{try_join, try_join_all};
+
+use super::super::sent::SENT_MAX;
+use super::super::{Append, Record, SentCursor, SentPage, SentQuery, SentRecord};
+use super::RedisLog;
+use crate::cluster::ClusterError;
+use crate::protocol::LogId;
+use crate::time::millis;
+
+/// One entry as Redis gives it: the stream's id, then names and values of fields.
+type Raw = (String, Vec<String>);
+
+/// One sending.
+struct Sent {
+    at: u64,
+    log: LogId,
+    id: String,
+}
+
+impl RedisLog {
+    /// Notes who sends these messages.
+    pub(super) async fn note_senders(
+        &self,
+        log: &LogId,
+        messages: &[Append],
+    ) -> Result<(), ClusterError> {
+        let Some(ttl) = self.retention.records.map(millis) else {
+            return Ok(());
+        };
+        let mut by_sender: HashMap<&str, Vec<&Append>> = HashMap::new();
+        for message in messages {
+            by_sender.entry(&message.sender).or_default().push(message);
+        }
+        let name = log.to_string();
+        let notes = by_sender.into_iter().map(|(sender, messages)| {
+            let key = self.sent_key(sender);
+            let mut pipeline = Pipeline::new();
+            let mut now = 0;
+            for message in messages {
+                now = now.max(message.at);
+                let add = pipeline.cmd("XADD").arg(&key).arg("*");
+                add.arg("l")
+                    .arg(&name)
+                    .arg("i")
+                    .arg(&message.id)
+                    .arg("t")
+                    .arg(message.at)
+                    .ignore();
+            }
+            let oldest = now.saturating_sub(ttl);
+            pipeline
+                .cmd("XTRIM")
+                .arg(&key)
+                .arg("MINID")
+                .arg("~")
+                .arg(oldest)
+                .ignore();
+            pipeline
+                .cmd("XTRIM")
+                .arg(&key)
+                .arg("MAXLEN")
+                .arg("~")
+                .arg(SENT_MAX)
+                .ignore();
+            pipeline.cmd("PEXPIRE").arg(&key).arg(ttl).ignore();
+            async move { self.link.query::<()>("note a sender", &pipeline).await }
+        });
+        try_join_all(notes).await.map(drop)
+    }
+
+    pub(super) async fn read_sent(
+        &self,
+        sender: &str,
+        query: &SentQuery,
+        now: u64,
+    ) -> Result<SentPage, ClusterError> {
+        let Some(ttl) = self.retention.records.map(millis) else {
+            return Ok(SentPage::default());
+        };
+        let since = query.since.max(now.saturating_sub(ttl));
+        let start = match query.after {
+            Some(after) if after.millis >= since => format!("({after}"),
+            Some(_) | None => since.to_string(),
+        };
+        let mut pipeline = Pipeline::new();
+        let range = pipeline
+            .cmd("XRANGE")
+            .arg(self.sent_key(sender))
+            .arg(start)
+            .arg("+");
+        range.arg("COUNT").arg(query.limit);
+        let (raw,): (Vec<Raw>,) = self.link.query("read what was sent", &pipeline).await?;
+        let next = raw.last().filter(|_| raw.len() >= query.limit);
+        let next: Option<SentCursor> = next.and_then(|(id, _)| id.parse().ok());
+        let sent: Vec<Sent> = raw
+            .into_iter()
+            .filter_map(|(_, fields)| parsed(fields))
+            .collect();
+        let records = self.records_of(&sent, now).await?;
+        let both = sent.into_iter().zip(records);
+        let records = both.filter_map(|(sent, record)| {
+            // A repetition, or another's message of the same name: the record is not of this sending.
+            let record =
+                record.filter(|record| record.accepted_at == sent.at && record.sender == sender)?;
+            Some(SentRecord {
+                log: sent.log,
+                id: sent.id,
+                record,
+            })
+        });
+        Ok(SentPage {
+            records: records.collect(),
+            next,
+        })
+    }
+
+    /// The record of each, in order: one call for each log.
+    async fn records_of(
+        &self,
+        sent: &[Sent],
+        now: u64,
+    ) -> Result<Vec<Option<Record>>, ClusterError> {
+        let mut by_log: HashMap<&LogId, (Vec<usize>, Vec<String>)> = HashMap::new();
+        for (index, sent) in sent.iter().enumerate() {
+            let (indexes, ids) = by_log.entry(&sent.log).or_default();
+            indexes.push(index);
+            ids.push(sent.id.clone());
+        }
+        let reads = by_log.into_iter().map(|(log, (indexes, ids))| async move {
+            let read = self.read_records(log, &ids, now).await?;
+            Ok::<_, ClusterError>(indexes.into_iter().zip(read).collect::<Vec<_>>())
+        });
+        let mut found: HashMap<usize, Option<Record>> =
+            try_join_all(reads).await?.into_iter().flatten().collect();
+        Ok((0..sent.len())
+            .map(|index| found.remove(&index).flatten())
+            .collect())
+    }
+
+    /// Stores messages and notes their senders, at the same time.
+    pub(super) async fn append_noted<T>(
+        &self,
+        append: impl Future<Output = Result<T, ClusterError>>,
+        (log, messages): (&LogId, &[Append]),
+    ) -> Result<T, ClusterError> {
+        let (appended, ()) = try_join(append, self.note_senders(log, messages)).await?;
+        Ok(appended)
+    }
+
+    fn sent_key(&self, sender: &str) -> String {
+        self.link.key(&format!("s:{sender}"), "sent")
+    }
+}
+
+fn parsed(fields: Vec<String>) -> Option<Sent> {
+    let [_, log, _, id, _, at] = <[String; 6]>::try_from(fields).ok()?;
+    Some(Sent {
+        at: at.parse().ok()?,
+        log: log.parse().ok()?,
+        id,
+    })
+}
