@@ -238,6 +238,7 @@ pub(super) fn blame(error: TokenError, address: IpAddr, token: &str) -> Option<S
         | TokenError::UserType
         | TokenError::TokenId
         | TokenError::Groups
+        | TokenError::Skills
         | TokenError::Device => {
             let user = claimed_user(token)?;
             Some(Suspect::user(address, &user))

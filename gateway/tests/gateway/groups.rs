@@ -359,7 +359,13 @@ async fn a_member_sends_so_many_messages_a_minute_on_all_nodes_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_joins_and_leaves_all_the_time_ends_up_where_the_store_says() {
     let redis = RedisServer::start();
-    let [one, two, three] = cluster(redis.port, &[ON, "wsc.group.broadcastRateLimit=0"]).await;
+    // Bob has four sessions.
+    let sets = [
+        ON,
+        "wsc.group.broadcastRateLimit=0",
+        "wsc.maxConnectionsPerUser=0",
+    ];
+    let [one, two, three] = cluster(redis.port, &sets).await;
     let mut alice = member(&one, "alice", "room").await;
     let mut watching = three.connect("bob").await;
     let mut hands = [

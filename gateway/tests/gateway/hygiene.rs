@@ -209,6 +209,8 @@ async fn no_secret_token_or_content_shows_in_log_metrics_status_or_answers() {
             &port,
             "wsc.redis.passwordSecretRef={name: redis, key: password}",
             "wsc.security.allowQueryToken=true",
+            // It shows many wrong ones.
+            "wsc.security.maxLoginAttempts=0",
             "wsc.performance.slowLogThreshold=1ms",
             "telemetry.otlp.endpoint=http://127.0.0.1:1",
             "telemetry.otlp.sampleRatio=1",
