@@ -207,3 +207,32 @@ fn one_write_takes_no_more_than_the_write_buffer_holds() {
     let expected: Vec<u8> = (0..8).flat_map(|i| [i; 100]).collect();
     assert_eq!(*io.written.borrow(), expected);
 }
+
+/// A socket that takes everything and sends it when it is asked once more.
+struct Sealing(Cell<bool>);
+
+impl TryWrite for Sealing {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.set(false);
+        Ok(bytes.len())
+    }
+
+    fn settle(&self) -> io::Result<bool> {
+        Ok(self.0.get())
+    }
+}
+
+#[test]
+fn what_a_socket_took_but_did_not_send_is_waited_for() {
+    let (mut outbox, mut pool) = (Outbox::default(), QueuePool::new());
+    outbox.push_unbounded(frame(b'a', 10), &mut pool);
+    let socket = Sealing(Cell::new(true));
+    let mut flush = || {
+        let flushed = outbox.flush(&socket, &mut Gather::new(4096), &mut pool);
+        flushed.unwrap().blocked
+    };
+    assert!(flush(), "nothing waits in the outbox, but in the socket");
+    assert!(flush(), "and still does");
+    socket.0.set(true);
+    assert!(!flush());
+}

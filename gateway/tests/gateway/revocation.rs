@@ -222,7 +222,7 @@ async fn without_redis_the_last_known_list_holds_and_nothing_is_revoked_by_halve
         a.ready().await && b.ready().await
     })
     .await;
-    redis.wipe();
+    redis.cli(&["FLUSHALL"]);
     let port = format!("wsc.redis.port={}", redis.port);
     let sets = [
         "wsc.distributed.enabled=true",
