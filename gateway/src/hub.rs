@@ -35,7 +35,7 @@ pub use group_index::GroupIndex;
 pub use groups::HubGroups;
 pub use outgoing::Outgoing;
 pub use roster::{Asked, Learnt, Roster, Stay};
-pub use shard::{Later, Shard, ShardContext, unix_millis};
+pub use shard::{Later, Question, Shard, ShardContext, unix_millis};
 pub use stats::{REFUSED, ShardStats, StatsSnapshot};
 pub use thread::{ShardThread, spawn};
 pub use user_index::{MAX_SHARDS, ShardId, ShardSet, UserIndex};
@@ -292,7 +292,6 @@ impl Hub {
             .iter()
             .map(|(kind, count)| (kind.to_string(), *count))
             .collect();
-        sums.by_transport = vec![("ws", by_type.values().sum())];
         sums
     }
 

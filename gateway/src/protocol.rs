@@ -16,7 +16,9 @@ mod position;
 pub mod proto;
 pub mod reference;
 mod resume;
+pub mod sse;
 mod trace;
+mod transport;
 
 pub use codec::{Codec, CodecError, Codecs, FrameCodec, Payload, Written};
 pub use compression::Compression;
@@ -29,3 +31,4 @@ pub use parcel::Parcel;
 pub use position::{LogId, Mark, Position, PositionError};
 pub use resume::Resume;
 pub use trace::{Parent, TraceContext};
+pub use transport::Transport;

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wsc_config::{Acceptance, GatewayConfig, PerformanceConfig, SlowConsumerPolicy, TicketConfig};
+use wsc_config::{
+    Acceptance, GatewayConfig, PerformanceConfig, SlowConsumerPolicy, TicketConfig, WscConfig,
+};
 
 use crate::delivery::AckRules;
 use crate::group::GroupSettings;
@@ -73,6 +75,40 @@ pub enum SettingsError {
     },
 }
 
+/// What event streams go by.
+#[derive(Debug)]
+pub struct SseSettings {
+    /// Where clients connect.
+    pub path: String,
+    /// A comment goes down a stream that has been quiet for so long.
+    pub heartbeat: Duration,
+    /// A stream that takes nothing of what is written for so long is closed.
+    pub timeout: Duration,
+    /// Both in ticks.
+    pub patience: Patience,
+    /// Bounds of a stream's outbox.
+    pub outbox: Limits,
+}
+
+impl SseSettings {
+    fn resolve(wsc: &WscConfig) -> Self {
+        let (heartbeat, timeout) = (wsc.sse.heartbeat.into(), wsc.sse.timeout.into());
+        Self {
+            path: wsc.sse.path.clone(),
+            heartbeat,
+            timeout,
+            patience: Patience {
+                heartbeat: ticks(heartbeat),
+                timeout: ticks(timeout),
+            },
+            outbox: Limits {
+                messages: wsc.sse.message_buffer as usize,
+                bytes: wsc.outbox_bytes.len(),
+            },
+        }
+    }
+}
+
 /// What sessions and transports go by.
 #[derive(Debug)]
 pub struct Settings {
@@ -102,6 +138,8 @@ pub struct Settings {
     pub patience: Patience,
     /// The largest message from a client in bytes.
     pub max_message: usize,
+    /// The event streams.
+    pub sse: SseSettings,
     /// Connections this node takes.
     pub max_connections: u64,
     /// Bounds of every outbox.
@@ -165,6 +203,7 @@ impl Settings {
                 timeout: ticks(client_timeout),
             },
             max_message: security.max_message_size.len(),
+            sse: SseSettings::resolve(wsc),
             max_connections: u64::from(wsc.performance.max_connections_per_node),
             outbox: Limits {
                 messages: wsc.message_buffer_size as usize,

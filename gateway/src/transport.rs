@@ -3,16 +3,21 @@
 
 mod acceptor;
 mod connection;
+mod events;
 pub(crate) mod extended;
 mod groups;
 mod held;
 pub mod open;
+mod pipe;
+mod place;
+mod post;
 mod rate;
 mod reader;
 mod refusal;
 mod renew;
 mod seated;
 mod socket;
+mod sse;
 mod tickets;
 mod tls_socket;
 mod upgrade;

@@ -312,18 +312,6 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_values_that_wait_are_named_when_set() {
-        assert_eq!(
-            statuses(|config| config.wsc.group.enabled = true),
-            ["wsc.group.enabled: `true` does nothing in this release; planned for 0.2"]
-        );
-        assert_eq!(
-            statuses(|config| config.wsc.ticket.enabled = false),
-            ["wsc.ticket.enabled: `false` does nothing in this release; planned for 0.2"]
-        );
-    }
-
-    #[test]
     fn keys_that_work_are_not_named() {
         let set = statuses(|config| {
             config.wsc.node_port = 9000;

@@ -14,7 +14,6 @@ pub enum Since {
 
 const NOW: Since = Since::Implemented("0.1");
 const NOW2: Since = Since::Implemented("0.2");
-const NEXT: Since = Since::Planned("0.2");
 
 /// Single values, of keys that work, which wait for a later release: key, value, release.
 pub(crate) const VALUES: &[(&str, &str, &str)] = &[];
@@ -76,10 +75,10 @@ pub(crate) const KEYS: &[(&str, Since)] = &[
     ("wsc.record.ttl", NOW2),
     ("wsc.presence.offlineDelay", NOW2),
     ("wsc.presence.maxWatched", NOW2),
-    ("wsc.sse.path", NEXT),
-    ("wsc.sse.heartbeat", NEXT),
-    ("wsc.sse.timeout", NEXT),
-    ("wsc.sse.messageBuffer", NEXT),
+    ("wsc.sse.path", NOW2),
+    ("wsc.sse.heartbeat", NOW2),
+    ("wsc.sse.timeout", NOW2),
+    ("wsc.sse.messageBuffer", NOW2),
     ("wsc.distributed.enabled", NOW),
     ("wsc.distributed.nodeDiscovery", NOW),
     ("wsc.distributed.etcd.endpoints", NOW2),

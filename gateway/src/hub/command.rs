@@ -62,6 +62,8 @@ pub enum Command {
     Regroup(UserId, GroupId),
     /// Tell one session something that no other hears.
     Tell(SessionKey, Told),
+    /// Nothing more will be said about the frame of this request.
+    Answered(SessionKey),
     /// Go by these settings from now on.
     Reload(Arc<Settings>),
     /// End sessions and say how many.

@@ -54,7 +54,7 @@ impl Outgoing {
     /// The message in this form.
     pub fn form(&self, codec: Codec) -> &Bytes {
         // Every codec's index is below their number.
-        let made = || codec.message(&self.0.json);
+        let made = || codec.message(&self.0.json, self.mark());
         match self.0.forms.get(codec.index()) {
             Some(form) => form.get_or_init(made),
             None => &self.0.json,

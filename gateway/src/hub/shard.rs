@@ -4,6 +4,7 @@
 //! once the turn's other tasks have run and writes each dirty session with one `send`. A session's place is freed by its
 //! reading task alone, so a key stays valid while anyone on this thread works with it.
 
+mod asked;
 mod awaiting;
 mod catch_up;
 mod close;
@@ -13,6 +14,7 @@ mod members;
 mod publish;
 mod turn;
 
+pub use asked::Question;
 pub use members::unix_millis;
 pub use publish::Later;
 
@@ -38,7 +40,7 @@ use crate::cluster::Cluster;
 use crate::delivery::Delivery;
 use crate::group::Groups;
 use crate::presence::PresenceDesk;
-use crate::protocol::{Disconnect, ErrorCode, GroupId, SessionId, UserId};
+use crate::protocol::{Disconnect, ErrorCode, GroupId, SessionId, Transport, UserId};
 use crate::security::Revocations;
 use crate::service::Service;
 use crate::session::liveness::{self, TICK, Tick};
@@ -85,10 +87,12 @@ pub struct Shard {
     id: ShardId,
     context: ShardContext,
     settings: RefCell<Arc<Settings>>,
-    /// The bounds of outboxes, which every delivery asks for.
-    limits: Cell<Limits>,
+    /// The bounds of outboxes, which every delivery asks for: of sockets, and of event streams.
+    limits: Cell<(Limits, Limits)>,
     began: Instant,
     connections: RefCell<Slab<Rc<Connection>>>,
+    /// Connections of single requests.
+    asked: RefCell<HashMap<u32, Rc<Connection>>>,
     generation: Cell<u32>,
     users: RefCell<HashMap<UserId, Vec<u32>>>,
     /// Members' sessions, by group.
@@ -117,12 +121,13 @@ impl Shard {
         Rc::new(Self {
             id,
             settings: RefCell::new(Arc::clone(&context.settings)),
-            limits: Cell::new(context.settings.outbox),
+            limits: Cell::new((context.settings.outbox, context.settings.sse.outbox)),
             read_buffer: RefCell::new(room(context.settings.read_buffer)),
             write_scratch: RefCell::new(Gather::new(context.settings.write_buffer)),
             context,
             began: Instant::now(),
             connections: RefCell::default(),
+            asked: RefCell::default(),
             generation: Cell::new(0),
             users: RefCell::default(),
             groups: RefCell::default(),
@@ -158,7 +163,7 @@ impl Shard {
         self.read_buffer.replace(room(settings.read_buffer));
         self.write_scratch
             .replace(Gather::new(settings.write_buffer));
-        self.limits.set(settings.outbox);
+        self.limits.set((settings.outbox, settings.sse.outbox));
         self.settings.replace(settings);
         let rules = self.context.admission.rules();
         for connection in self.all() {
@@ -250,17 +255,40 @@ impl Shard {
             return;
         }
         let now = self.now();
-        match liveness::look(connection.signs(), self.settings().patience, now) {
+        let settings = self.settings();
+        let patience = match connection.transport() {
+            Transport::Sse => settings.sse.patience,
+            Transport::WebSocket | Transport::Grpc | Transport::Http => settings.patience,
+        };
+        match liveness::look(connection.signs(), patience, now) {
             liveness::Due::Wait(next) => self.schedule(connection, next),
             liveness::Due::Ping(next) => {
-                connection.pinged(now);
-                if let Some(session) = connection.session() {
-                    session.cursors.borrow_mut().pinged();
-                }
-                self.push_anyway(connection, Rc::new(connection.codec().ping()));
+                self.ping(connection, now);
                 self.schedule(connection, next);
             }
             liveness::Due::Close(why) => self.close(connection, why),
+        }
+    }
+
+    fn ping(&self, connection: &Rc<Connection>, now: Tick) {
+        connection.pinged(now);
+        if let Some(session) = connection.session() {
+            session.cursors.borrow_mut().pinged();
+        }
+        match connection.codec().ping() {
+            Some(ping) => self.push_anyway(connection, Rc::new(ping)),
+            // The transport looks after a silent peer; one that takes what is written is there.
+            None if !connection.blocked() => connection.heard(now),
+            None => {}
+        }
+    }
+
+    /// The bounds of a connection's outbox.
+    fn limits(&self, connection: &Connection) -> Limits {
+        let (socket, events) = self.limits.get();
+        match connection.transport() {
+            Transport::Sse => events,
+            Transport::WebSocket | Transport::Grpc | Transport::Http => socket,
         }
     }
 
@@ -273,8 +301,10 @@ impl Shard {
     /// The connection behind a key, if it is still the same.
     pub fn get(&self, key: SessionKey) -> Option<Rc<Connection>> {
         let connections = self.connections.borrow();
-        let connection = connections.get(key.slot as usize)?;
-        (connection.key() == key).then(|| Rc::clone(connection))
+        match connections.get(key.slot as usize) {
+            Some(connection) => (connection.key() == key).then(|| Rc::clone(connection)),
+            None => self.get_asked(key),
+        }
     }
 
     /// Counts an error told to a client.

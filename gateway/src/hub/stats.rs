@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::protocol::{Disconnect, ErrorCode};
+use crate::protocol::{Disconnect, ErrorCode, Transport};
 
 /// Counters of one shard, on cache lines of their own, so that shards never wait for each other's counts.
 #[derive(Debug, Default)]
@@ -30,6 +30,8 @@ pub struct ShardStats {
     pub errors: [AtomicU64; ErrorCode::ALL.len()],
     /// Connections that ended, by [`Disconnect::ALL`].
     pub disconnects: [AtomicU64; Disconnect::ALL.len()],
+    /// Live sessions, by [`Transport::HOLDING`].
+    pub sessions: [AtomicU64; Transport::HOLDING.len()],
     /// Upgrade requests refused, by HTTP status 400, 401, 403, 429, 503.
     pub refused: [AtomicU64; 5],
 }
@@ -52,6 +54,25 @@ impl ShardStats {
         for (_, counter) in counters.filter(|(known, _)| known.label() == why.label()) {
             counter.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Counts a session that began.
+    pub fn session_began(&self, transport: Transport) {
+        if let Some(sessions) = self.sessions(transport) {
+            sessions.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts a session that ended.
+    pub fn session_ended(&self, transport: Transport) {
+        if let Some(sessions) = self.sessions(transport) {
+            sessions.fetch_sub(1, Relaxed);
+        }
+    }
+
+    fn sessions(&self, transport: Transport) -> Option<&AtomicU64> {
+        let mut counters = Transport::HOLDING.iter().zip(&self.sessions);
+        counters.find_map(|(known, sessions)| (*known == transport).then_some(sessions))
     }
 
     /// Counts a refused upgrade request. Statuses that are not listed count as 400.
@@ -122,6 +143,11 @@ impl StatsSnapshot {
         add_by(
             &mut self.disconnects,
             disconnects.iter().copied().zip(&shard.disconnects),
+        );
+        let transports = Transport::HOLDING.map(Transport::label);
+        add_by(
+            &mut self.by_transport,
+            transports.iter().copied().zip(&shard.sessions),
         );
         add_by(
             &mut self.refused,

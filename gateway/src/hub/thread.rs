@@ -89,6 +89,7 @@ fn apply(shard: &Rc<Shard>, command: Command) {
         Command::GroupReaches(group, head) => shard.group_reaches(&group, head),
         Command::Regroup(user, group) => shard.regroup(&user, &group),
         Command::Tell(key, told) => shard.tell(key, &told),
+        Command::Answered(key) => shard.nothing_more(key),
         Command::Reload(settings) => shard.reload(settings),
         Command::Kick {
             whom,

@@ -11,7 +11,7 @@ use wsc_wire::Opcode;
 
 use super::json::{self, Json, Refusal};
 use super::proto::Proto;
-use super::{Compression, Control};
+use super::{Compression, Control, Disconnect, Mark, Transport, sse};
 
 /// The payload of a client's frame.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +88,7 @@ impl Codecs {
         Some(Codec {
             form: *form,
             slot,
-            compression: None,
+            framing: Framing::WebSocket(None),
         })
     }
 
@@ -99,12 +99,23 @@ impl Codecs {
     }
 }
 
+/// How an encoded frame is told from the next on its transport.
+#[derive(Clone, Copy, Debug)]
+enum Framing {
+    /// A WebSocket frame, deflated where that was agreed.
+    WebSocket(Option<Compression>),
+    /// An event of a stream.
+    Sse,
+    /// Nothing around it: it is the only one.
+    Bare,
+}
+
 /// A form in which frames are written to a socket. A message is encoded at most once for each, whoever gets it.
 #[derive(Clone, Copy, Debug)]
 pub struct Codec {
     form: &'static dyn FrameCodec,
     slot: u8,
-    compression: Option<Compression>,
+    framing: Framing,
 }
 
 impl Default for Codec {
@@ -113,25 +124,60 @@ impl Default for Codec {
         Self {
             form: &Json,
             slot: 0,
-            compression: None,
+            framing: Framing::WebSocket(None),
         }
     }
 }
 
 impl Codec {
+    /// Of WebSocket's codecs.
+    const WEBSOCKET: usize = Codecs::MAX * Compression::FORMS;
     /// How many there are.
-    pub const COUNT: usize = Codecs::MAX * Compression::FORMS;
+    pub const COUNT: usize = Self::WEBSOCKET + 2;
+
+    /// Server-Sent Events.
+    pub const fn sse() -> Self {
+        Self {
+            form: &Json,
+            slot: 0,
+            framing: Framing::Sse,
+        }
+    }
+
+    /// JSON as it is, for the answer to one request.
+    pub const fn bare() -> Self {
+        Self {
+            form: &Json,
+            slot: 0,
+            framing: Framing::Bare,
+        }
+    }
 
     /// This codec among all, from 0.
     pub fn index(self) -> usize {
-        usize::from(self.slot) * Compression::FORMS + Compression::form(self.compression)
+        match self.framing {
+            Framing::WebSocket(compression) => {
+                usize::from(self.slot) * Compression::FORMS + Compression::form(compression)
+            }
+            Framing::Sse => Self::WEBSOCKET,
+            Framing::Bare => Self::WEBSOCKET + 1,
+        }
+    }
+
+    /// The transport it is spoken on.
+    pub const fn transport(self) -> Transport {
+        match self.framing {
+            Framing::WebSocket(_) => Transport::WebSocket,
+            Framing::Sse => Transport::Sse,
+            Framing::Bare => Transport::Http,
+        }
     }
 
     /// The same where permessage-deflate was agreed.
     #[must_use]
     pub fn compressed(self, compression: Option<Compression>) -> Self {
         Self {
-            compression,
+            framing: Framing::WebSocket(compression),
             ..self
         }
     }
@@ -143,7 +189,7 @@ impl Codec {
 
     /// Whether the client may compress what it sends.
     pub const fn inflates(self) -> bool {
-        self.compression.is_some()
+        matches!(self.framing, Framing::WebSocket(Some(_)))
     }
 
     /// The JSON form of a client's frame, or why it has none.
@@ -151,35 +197,52 @@ impl Codec {
         self.form.read(payload)
     }
 
-    /// Writes a message, given as the JSON codec wrote it.
-    pub fn message(self, json: &[u8]) -> Bytes {
+    /// Writes a message, given as the JSON codec wrote it; `mark`: where it stands in its log.
+    pub fn message(self, json: &[u8], mark: Option<&Mark>) -> Bytes {
+        match self.framing {
+            Framing::Sse => sse::event(json, mark),
+            Framing::WebSocket(_) | Framing::Bare => self.written(json),
+        }
+    }
+
+    /// Writes a frame of the protocol's own.
+    pub fn control(self, control: &Control<'_>) -> Bytes {
+        self.message(&json::control(control), None)
+    }
+
+    fn written(self, json: &[u8]) -> Bytes {
         match self.form.write(json) {
             Written::Text(payload) => self.frame(Opcode::Text, &payload),
             Written::Binary(payload) => self.frame(Opcode::Binary, &payload),
         }
     }
 
-    /// Writes a frame of the protocol's own.
-    pub fn control(self, control: &Control<'_>) -> Bytes {
-        self.message(&json::control(control))
-    }
-
     /// Writes a frame with this payload.
     pub fn frame(self, opcode: Opcode, payload: &[u8]) -> Bytes {
-        match self.compression {
-            Some(compression) => compression.encode(opcode, payload),
-            None => wsc_wire::encode(opcode, payload),
+        match self.framing {
+            Framing::WebSocket(Some(compression)) => compression.encode(opcode, payload),
+            Framing::WebSocket(None) => wsc_wire::encode(opcode, payload),
+            Framing::Sse | Framing::Bare => Bytes::copy_from_slice(payload),
         }
     }
 
-    /// Writes what checks that the client is alive.
-    pub fn ping(self) -> Bytes {
-        wsc_wire::encode(Opcode::Ping, b"")
+    /// Writes what keeps a quiet connection alive, where the transport does not do that itself.
+    pub fn ping(self) -> Option<Bytes> {
+        match self.framing {
+            Framing::WebSocket(_) => Some(wsc_wire::encode(Opcode::Ping, b"")),
+            Framing::Sse => Some(sse::HEARTBEAT),
+            Framing::Bare => None,
+        }
     }
 
-    /// Writes the end of the connection.
-    pub fn close(self, code: u16, reason: &str) -> Bytes {
-        wsc_wire::encode_close(code, reason)
+    /// Writes the end of the connection, where the transport says it by a frame.
+    pub fn close(self, why: Disconnect) -> Option<Bytes> {
+        let told = why.describe();
+        match self.framing {
+            Framing::WebSocket(_) => Some(wsc_wire::encode_close(told.code, told.reason)),
+            Framing::Sse => Some(sse::close(told)),
+            Framing::Bare => None,
+        }
     }
 }
 
@@ -230,6 +293,7 @@ mod tests {
                 places.push(codec.compressed(compression).index());
             }
         }
+        places.extend([Codec::sse(), Codec::bare()].map(Codec::index));
         let expected: Vec<usize> = (0..Codec::COUNT).collect();
         assert_eq!(places, expected);
     }

@@ -390,7 +390,7 @@ pub fn check_body(body: &MessageBody<'_>) -> Result<(), (&'static str, String)> 
 }
 
 /// Whether a type belongs to the protocol.
-fn is_control(kind: &str) -> bool {
+pub(super) fn is_control(kind: &str) -> bool {
     CONTROL_TYPES.contains(&kind) || is_call(kind)
 }
 

@@ -169,6 +169,20 @@ impl Cursors {
         !missing
     }
 
+    /// Whether the session follows more than its inbox.
+    pub const fn follows_others(&self) -> bool {
+        self.others.is_some()
+    }
+
+    /// Where the session is in each log that it follows; `inbox`: the name of its own.
+    pub fn places<'a>(&'a self, inbox: &'a LogId) -> Vec<(&'a LogId, Position)> {
+        let others = self.others.iter().flat_map(|others| others.iter());
+        std::iter::once((inbox, &self.inbox))
+            .chain(others)
+            .filter_map(|(log, cursor)| Some((log, cursor.at?)))
+            .collect()
+    }
+
     /// Forgets a log that the session no longer follows.
     pub fn forget(&mut self, log: &LogId) {
         if let Some(others) = &mut self.others {

@@ -13,12 +13,15 @@ use tokio::time::Instant;
 
 use super::Socket;
 use crate::admission::SessionMeters;
-use crate::hub::SessionKey;
-use crate::protocol::{Codec, Disconnect, GroupId, SessionId, TicketId};
+use crate::hub::{Question, SessionKey};
+use crate::protocol::{Codec, Disconnect, GroupId, SessionId, TicketId, Transport};
 use crate::security::Identity;
 use crate::service::Client;
 use crate::session::liveness::{Signs, Tick};
 use crate::session::{Cursors, Outbox, OverflowPolicy};
+
+/// When a message that is to be acknowledged was first sent, and the ticket that it is in.
+pub type Owed = (Instant, Option<TicketId>);
 
 /// The authenticated state of a connection.
 #[derive(Debug)]
@@ -35,8 +38,8 @@ pub struct Session {
     pub cursors: RefCell<Cursors>,
     /// The groups whose messages it gets.
     pub groups: RefCell<Vec<GroupId>>,
-    /// Messages it has yet to acknowledge, by id: when each was first sent, and the ticket that it is in.
-    pub owed: RefCell<HashMap<Arc<str>, (Instant, Option<TicketId>)>>,
+    /// Messages it has yet to acknowledge, by id.
+    pub owed: RefCell<HashMap<Arc<str>, Owed>>,
 }
 
 impl Session {
@@ -62,6 +65,7 @@ pub struct Connection {
     client: OnceCell<Client>,
     meters: OnceCell<Box<SessionMeters>>,
     outbox: RefCell<Outbox>,
+    question: RefCell<Option<Arc<Question>>>,
     heard: Cell<Tick>,
     pinged: Cell<Tick>,
     until: Cell<Option<(Tick, Disconnect)>>,
@@ -91,6 +95,7 @@ impl Connection {
             client: OnceCell::new(),
             meters: OnceCell::new(),
             outbox: RefCell::default(),
+            question: RefCell::default(),
             heard: Cell::new(now),
             pinged: Cell::new(now),
             until: Cell::new(None),
@@ -122,6 +127,11 @@ impl Connection {
     /// The form in which frames are written to it.
     pub const fn codec(&self) -> Codec {
         self.codec
+    }
+
+    /// How the client is connected.
+    pub const fn transport(&self) -> Transport {
+        self.codec.transport()
     }
 
     /// What waits to be written.
@@ -168,6 +178,21 @@ impl Connection {
     /// What its messages are counted by; `fresh` finds it for the first of them.
     pub fn meters(&self, fresh: impl FnOnce() -> SessionMeters) -> &SessionMeters {
         self.meters.get_or_init(|| Box::new(fresh()))
+    }
+
+    /// Makes it the connection of one frame, about which this is the question.
+    pub fn ask(&self, question: Question) {
+        self.question.replace(Some(Arc::new(question)));
+    }
+
+    /// For whoever may still have something to say about its one frame; nothing on other connections.
+    pub fn question(&self) -> Option<Arc<Question>> {
+        self.question.borrow().clone()
+    }
+
+    /// Everybody who may have something to say has been asked.
+    pub fn asked_all(&self) {
+        self.question.take();
     }
 
     /// Waits until there is something to read.
@@ -260,17 +285,23 @@ impl Connection {
         self.peer_closed.set(true);
     }
 
-    /// Our close frame is written. With the client's there as well nothing is left to say (RFC 6455 §7.1.1); otherwise
-    /// its answer is waited for.
+    /// The last that there was to say is written. A WebSocket's client answers a close frame; when it has, nothing is left
+    /// to say (RFC 6455 §7.1.1). Others hear the end as such.
     pub fn said_goodbye(&self) {
-        if self.peer_closed.get() {
-            self.cut();
+        match self.transport() {
+            Transport::WebSocket if self.peer_closed.get() => self.cut(),
+            Transport::WebSocket => {}
+            Transport::Sse | Transport::Grpc | Transport::Http => self.socket.end(self.why()),
         }
     }
 
     /// Cuts the socket; the reading task ends by that.
     pub fn cut(&self) {
-        self.socket.cut();
+        self.socket.cut(self.why());
+    }
+
+    fn why(&self) -> Disconnect {
+        self.disconnect.get().unwrap_or(Disconnect::ConnectionLost)
     }
 
     /// Sets whether it is on the dirty list; what it was before.

@@ -80,7 +80,7 @@ fn describe(
         user: identity.user.clone(),
         user_type: identity.user_type.clone(),
         device: identity.device.clone(),
-        transport: "ws",
+        transport: connection.transport().label(),
         node: node.clone(),
         epoch,
         address: Some(connection.peer().ip()),

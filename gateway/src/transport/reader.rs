@@ -9,6 +9,7 @@ use std::rc::Rc;
 use tokio::time::Instant;
 use wsc_wire::{Decoder, Message, Opcode};
 
+use super::place::Place;
 use super::{held, rate};
 use crate::hub::{Later, Shard};
 use crate::protocol::json::{ClientFrame, Refusal};
@@ -38,14 +39,7 @@ pub(super) async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, mut firs
     drop(first);
     loop {
         if !later.is_empty() {
-            let began = Instant::now();
             Box::pin(settle(shard, connection, &mut later)).await;
-            let session = connection.session().map(|session| session.id);
-            let session = session.as_ref().map(|id| id as &dyn std::fmt::Display);
-            let took = began.elapsed();
-            shard.context().instruments.message(session, took);
-            // What the client said meanwhile is in the socket: it has not been silent.
-            connection.heard(shard.now());
         }
         if connection.readable().await.is_err() {
             return;
@@ -60,28 +54,23 @@ pub(super) async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, mut firs
 }
 
 /// Waits for everything that could not be done at once, in order.
-async fn settle(shard: &Rc<Shard>, connection: &Rc<Connection>, later: &mut Later) {
+pub(super) async fn settle(shard: &Rc<Shard>, connection: &Rc<Connection>, later: &mut Later) {
+    let began = Instant::now();
     loop {
         later.hand_over(shard.context()).await;
         let Some(text) = later.next_held() else {
-            return;
+            break;
         };
         held::take(shard, connection, &text, later).await;
     }
-}
-
-/// A connection's place in its shard, freed when its reading task ends, however it ends.
-struct Place {
-    shard: Rc<Shard>,
-    connection: Rc<Connection>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        // A second call is a no-op: whoever began the end has said why.
-        self.connection.begin_close(Disconnect::ConnectionLost);
-        self.shard.leave(&self.connection);
-    }
+    let session = connection.session().map(|session| session.id);
+    let session = session.as_ref().map(|id| id as &dyn std::fmt::Display);
+    shard
+        .context()
+        .instruments
+        .message(session, began.elapsed());
+    // What the client said meanwhile is in the socket: it has not been silent.
+    connection.heard(shard.now());
 }
 
 /// What one read found.
@@ -215,7 +204,8 @@ fn take(shard: &Rc<Shard>, connection: &Rc<Connection>, message: &Message<'_>, l
     }
 }
 
-fn take_data(
+/// Deals with a frame in whatever form the connection's codec reads.
+pub(super) fn take_data(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
     payload: Payload<'_>,
@@ -227,7 +217,13 @@ fn take_data(
     }
 }
 
-fn take_text(shard: &Rc<Shard>, connection: &Rc<Connection>, text: &str, later: &mut Later) {
+/// Deals with a frame in its JSON form.
+pub(super) fn take_text(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    text: &str,
+    later: &mut Later,
+) {
     if later.is_holding() {
         return later.hold(text);
     }

@@ -1,4 +1,4 @@
-//! Honest HTTP refusals of the WebSocket listener: a status, a JSON body that says what is wrong, and when to come back.
+//! Honest HTTP refusals of the listener for clients: a status, a JSON body that says what is wrong, and when to come back.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use crate::admission::{Admission, Attempt, LockedOut, Turned};
 use crate::security::AddressRefusal;
 
-/// Why an upgrade request is refused.
+/// Why a client's request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refused {
     /// Not a WebSocket handshake (RFC 6455 §4.2.1).
@@ -38,6 +38,12 @@ pub(super) enum Refused {
     /// The user has as many sessions as are allowed.
     #[error("the user has as many sessions as are allowed")]
     TooManySessions,
+    /// The path has no such method.
+    #[error("only {0} is answered here")]
+    Method(&'static str),
+    /// The frame in the body is larger than this gateway takes.
+    #[error("the frame is larger than {0} bytes (wsc.security.maxMessageSize)")]
+    TooLarge(usize),
     /// The node is full.
     #[error("this node has no room for more connections")]
     Full,
@@ -56,10 +62,13 @@ impl Refused {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::Origin | Self::Address(_) => StatusCode::FORBIDDEN,
+            Self::Address(_) => StatusCode::FORBIDDEN,
             Self::LockedOut(_) | Self::Crowded | Self::TooManySessions => {
                 StatusCode::TOO_MANY_REQUESTS
             }
+            Self::Origin => StatusCode::FORBIDDEN,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Full | Self::Draining | Self::NoKeys => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -75,6 +84,8 @@ impl Refused {
             Self::LockedOut(_) => "locked_out",
             Self::Crowded => "too_many_connections",
             Self::TooManySessions => "too_many_sessions",
+            Self::Method(_) => "method_not_allowed",
+            Self::TooLarge(_) => "too_large",
             Self::Full => "full",
             Self::Draining => "draining",
         }
@@ -103,7 +114,10 @@ impl IntoResponse for Refused {
                 let seconds = HeaderValue::from(left.as_secs() + 1);
                 headers.insert(header::RETRY_AFTER, seconds);
             }
-            Self::BadRequest(_) | Self::Origin | Self::Address(_) => {}
+            Self::Method(allowed) => {
+                headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+            }
+            Self::BadRequest(_) | Self::Origin | Self::Address(_) | Self::TooLarge(_) => {}
         }
         response
     }

@@ -2,11 +2,14 @@
 
 use std::io;
 use std::net::Shutdown;
+use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use super::pipe::PipeWriter;
 use super::tls_socket::TlsSocket;
+use crate::protocol::Disconnect;
 use crate::session::TryWrite;
 
 /// `MSG_NOSIGNAL`: a closed peer is an error, not a signal.
@@ -19,6 +22,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// One by TLS; behind a pointer, so that plain ones stay small.
     Tls(Box<TlsSocket>),
+    /// What somebody else writes to the client: tonic, or hyper. What the client says does not come by it.
+    Pipe(PipeWriter),
 }
 
 impl Socket {
@@ -27,6 +32,10 @@ impl Socket {
         match self {
             Self::Tcp(socket) => socket.readable().await,
             Self::Tls(socket) => socket.readable().await,
+            Self::Pipe(pipe) => {
+                pipe.until_over().await;
+                Ok(())
+            }
         }
     }
 
@@ -35,6 +44,7 @@ impl Socket {
         match self {
             Self::Tcp(socket) => socket.writable().await,
             Self::Tls(socket) => socket.writable().await,
+            Self::Pipe(pipe) => pipe.writable().await,
         }
     }
 
@@ -43,15 +53,41 @@ impl Socket {
         match self {
             Self::Tcp(socket) => read_tcp(socket, buffer),
             Self::Tls(socket) => socket.try_read(buffer),
+            // It is readable when it is over, and for nothing else.
+            Self::Pipe(_) => Ok(0),
         }
     }
 
     /// Ends both directions at once.
-    pub fn cut(&self) {
+    pub fn cut(&self, why: Disconnect) {
         match self {
             // An error means the socket is cut already.
             Self::Tcp(socket) => drop(socket2::SockRef::from(socket).shutdown(Shutdown::Both)),
             Self::Tls(socket) => socket.cut(),
+            Self::Pipe(pipe) => pipe.cut(why),
+        }
+    }
+
+    /// Nothing more is written; what was still arrives.
+    pub fn end(&self, why: Disconnect) {
+        match self {
+            // An error means the socket is cut already.
+            Self::Tcp(socket) => drop(socket2::SockRef::from(socket).shutdown(Shutdown::Write)),
+            Self::Tls(socket) => socket.end(),
+            Self::Pipe(pipe) => pipe.end(why),
+        }
+    }
+
+    /// Has the kernel give up a peer that takes nothing of what was written for so long.
+    pub fn give_up_after(&self, timeout: Duration) {
+        let socket = match self {
+            Self::Tcp(socket) => socket,
+            Self::Tls(socket) => socket.tcp(),
+            Self::Pipe(_) => return,
+        };
+        let socket = socket2::SockRef::from(socket);
+        if let Err(error) = socket.set_tcp_user_timeout(Some(timeout)) {
+            tracing::debug!(%error, "a socket takes no deadline for its writes");
         }
     }
 }
@@ -61,12 +97,13 @@ impl TryWrite for Socket {
         match self {
             Self::Tcp(socket) => write_tcp(socket, bytes),
             Self::Tls(socket) => socket.try_write(bytes),
+            Self::Pipe(pipe) => pipe.try_write(bytes),
         }
     }
 
     fn settle(&self) -> io::Result<bool> {
         match self {
-            Self::Tcp(_) => Ok(true),
+            Self::Tcp(_) | Self::Pipe(_) => Ok(true),
             Self::Tls(socket) => socket.settle(),
         }
     }

@@ -86,6 +86,20 @@ impl TlsSocket {
         push_out(&mut self.session.borrow_mut(), &self.socket)
     }
 
+    /// The socket below.
+    pub const fn tcp(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Nothing more is written, and the peer is told so.
+    pub fn end(&self) {
+        let mut session = self.session.borrow_mut();
+        session.send_close_notify();
+        let _full = push_out(&mut session, &self.socket);
+        // An error means the socket is cut already.
+        drop(socket2::SockRef::from(&self.socket).shutdown(Shutdown::Write));
+    }
+
     /// Ends both directions at once, with the word that nothing was cut off if the socket takes it.
     pub fn cut(&self) {
         let mut session = self.session.borrow_mut();

@@ -1,7 +1,8 @@
 //! The upgrade request: everything that is judged before the answer 101.
 //!
 //! A plain axum handler that knows no socket: middleware goes around it as around any other. Its answer carries
-//! [`Accepted`], by which the shard that owns the socket knows that the switch is agreed.
+//! [`Accepted`], by which the shard that owns the socket knows that the switch is agreed. What holds for every transport
+//! of this listener is judged in the same functions by `events`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 
+use super::events;
 use super::refusal::{self, Refused};
 use crate::admission::{Admission, ClientAddress, Place};
 use crate::cluster::Cluster;
@@ -32,7 +34,8 @@ use crate::security::{
 use crate::settings::Settings;
 use crate::telemetry::Instruments;
 
-/// What was agreed in the handshake; an extension of the answer 101.
+/// What was agreed in the handshake; an extension of the answer that begins the session: 101 on a WebSocket, 200 on an
+/// event stream.
 #[derive(Clone, Debug)]
 pub struct Accepted {
     /// Who it is; `None`: the first frame must say so.
@@ -74,6 +77,7 @@ pub fn upgrade_router(state: UpgradeState) -> Router {
     let gate = from_fn_with_state(state.admission.clone(), refusal::gate);
     Router::new()
         .route(&path, get(upgrade))
+        .merge(events::routes(&state))
         .fallback(not_found)
         .layer(gate)
         .with_state(state)
@@ -101,7 +105,7 @@ async fn upgrade(
 }
 
 /// Whether the user may have one more session, where that can be told and refused already.
-async fn room(state: &UpgradeState, accepted: &Accepted) -> Result<(), Refused> {
+pub(super) async fn room(state: &UpgradeState, accepted: &Accepted) -> Result<(), Refused> {
     let Some(identity) = &accepted.identity else {
         return Ok(());
     };
@@ -120,24 +124,8 @@ async fn judge(
 ) -> Result<(Accepted, Agreed), Refused> {
     check_handshake(headers)?;
     let settings = state.settings.load_full();
-    let origin = text(headers, ORIGIN).map_err(|()| Refused::Origin)?;
-    if !settings
-        .origins
-        .allows(origin, text(headers, HOST).unwrap_or_default())
-    {
-        return Err(Refused::Origin);
-    }
-    if state.draining.load(Relaxed) {
-        return Err(Refused::Draining);
-    }
-    // Handshakes that agree at the same moment may exceed it by their number; silent sockets take nobody's room.
-    if state.hub.connections() >= settings.max_connections {
-        return Err(Refused::Full);
-    }
-    let place = state
-        .admission
-        .connection(address)
-        .ok_or(Refused::Crowded)?;
+    judge_origin(&settings, headers)?;
+    let place = judge_room(state, &settings, address)?;
     let (codec, protocol) = negotiate(&state.codecs, headers)?;
     let (compression, extensions) = compress(&settings, headers).unzip();
     let accepted = Accepted {
@@ -152,6 +140,33 @@ async fn judge(
         extensions,
     };
     Ok((accepted, agreed))
+}
+
+/// Whether the page that sends this request may: judged before anything else that it says.
+pub(super) fn judge_origin(settings: &Settings, headers: &HeaderMap) -> Result<(), Refused> {
+    let origin = text(headers, ORIGIN).map_err(|()| Refused::Origin)?;
+    let host = text(headers, HOST).unwrap_or_default();
+    if settings.origins.allows(origin, host) {
+        Ok(())
+    } else {
+        Err(Refused::Origin)
+    }
+}
+
+/// Whether this node takes one more session, over whatever transport.
+pub(super) fn judge_room(
+    state: &UpgradeState,
+    settings: &Settings,
+    address: IpAddr,
+) -> Result<Place, Refused> {
+    if state.draining.load(Relaxed) {
+        return Err(Refused::Draining);
+    }
+    // Handshakes that agree at the same moment may exceed it by their number; silent sockets take nobody's room.
+    if state.hub.connections() >= settings.max_connections {
+        return Err(Refused::Full);
+    }
+    state.admission.connection(address).ok_or(Refused::Crowded)
 }
 
 /// RFC 6455 §4.2.1.
@@ -212,7 +227,8 @@ fn compress(settings: &Settings, headers: &HeaderMap) -> Option<(Compression, &'
     Some((Compression::new(level, agreed.window), agreed.answer()))
 }
 
-async fn identify(
+/// Who sends this request; `None`: it does not say.
+pub(super) async fn identify(
     state: &UpgradeState,
     (settings, address): (&Settings, IpAddr),
     (uri, headers): (&Uri, &HeaderMap),
@@ -254,7 +270,7 @@ async fn identify(
 }
 
 /// `resume` of the query: a JSON object, percent-encoded.
-fn resume_from_query(uri: &Uri) -> Result<Option<Resume>, Refused> {
+pub(super) fn resume_from_query(uri: &Uri) -> Result<Option<Resume>, Refused> {
     #[derive(serde::Deserialize)]
     struct Asked {
         resume: Option<String>,
@@ -298,7 +314,8 @@ fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
         .any(|part| part.trim().eq_ignore_ascii_case(word))
 }
 
-fn text(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, ()> {
+/// A header's value if it is text; an error if it is there and is not.
+pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, ()> {
     headers
         .get(name)
         .map(|value| value.to_str().map_err(|_| ()))

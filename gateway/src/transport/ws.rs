@@ -1,10 +1,12 @@
-//! A WebSocket's beginning, on the shard that owns its socket: the handshake is hyper's and axum's, the raw socket comes
-//! back from them, and from then on the connection is one reading task and an outbox.
+//! How a socket of the listener for clients begins, on the shard that owns it: the request is hyper's and axum's, the raw
+//! socket comes back from them, and from then on the connection is one reading task and an outbox.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -15,21 +17,22 @@ use axum::http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
 use super::acceptor::PENDING_MAX;
+use super::events::Posted;
 use super::open::{Opening, open};
 use super::tls_socket::TlsSocket;
 use super::upgrade::Accepted;
-use super::{Socket, reader};
+use super::{Socket, post, reader, sse};
 use crate::admission::Place;
 use crate::hub::Shard;
+use crate::protocol::Transport;
 
 /// The deadline of a handshake in a flood. Good clients need a fraction of it.
 const HURRY: Duration = Duration::from_secs(1);
@@ -103,92 +106,160 @@ async fn handshake(
     }
 }
 
-async fn serve<S>(shard: &Rc<Shard>, socket: S, from: (SocketAddr, Instant)) -> anyhow::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+/// What hyper serves, and what a connection makes of it afterwards.
+trait Served: AsyncRead + AsyncWrite + Unpin + 'static {
+    fn into_socket(self) -> Socket;
+}
+
+impl Served for TcpStream {
+    fn into_socket(self) -> Socket {
+        Socket::Tcp(self)
+    }
+}
+
+impl Served for TlsStream<TcpStream> {
+    fn into_socket(self) -> Socket {
+        let (socket, session) = self.into_inner();
+        Socket::Tls(Box::new(TlsSocket::new(socket, session)))
+    }
+}
+
+async fn serve<S: Served>(
+    shard: &Rc<Shard>,
+    socket: S,
+    (peer, began): (SocketAddr, Instant),
+) -> anyhow::Result<()> {
     let router = shard.context().upgrades.clone();
-    let service = service_fn(|request| answer(shard, router.clone(), request, from));
-    http1::Builder::new()
+    let agreed = Rc::new(RefCell::new(None));
+    let service = service_fn(|request| {
+        let answer = answer(Rc::clone(shard), router.clone(), request, peer);
+        Box::pin(settle(answer, Rc::clone(&agreed)))
+    });
+    let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(shard.settings().handshake_timeout)
         .max_buf_size(HEAD_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(socket), service)
-        .with_upgrades()
-        .await?;
+        .serve_connection(TokioIo::new(socket), service);
+    std::future::poll_fn(|cx| {
+        let ended = serving.poll_without_shutdown(cx);
+        let is_ours = agreed.borrow().as_ref().is_some_and(Agreed::is_unanswered);
+        if is_ours { Poll::Ready(Ok(())) } else { ended }
+    })
+    .await?;
+    let parts = serving.into_parts();
+    let mut socket = parts.io.into_inner();
+    let Some(agreed) = agreed.take() else {
+        return Ok(socket.shutdown().await?);
+    };
+    shard.context().instruments.handshake(began.elapsed());
+    // A copy of what little there is: hyper's own buffer would stay as long as the connection.
+    let first = parts.read_buf.to_vec();
+    let socket = socket.into_socket();
+    tokio::task::spawn_local(begin(Rc::clone(shard), (socket, first), agreed, peer));
     Ok(())
 }
 
-async fn answer(
-    shard: &Rc<Shard>,
-    router: Router,
-    mut request: Request<Incoming>,
-    (peer, began): (SocketAddr, Instant),
+/// What a request was answered with that makes a connection of its socket.
+struct Agreed {
+    accepted: Accepted,
+    /// What has yet to be written before anything else: hyper has written the answer to a WebSocket's handshake itself.
+    head: Vec<u8>,
+}
+
+impl Agreed {
+    /// Whether the socket is to be taken before hyper answers.
+    const fn is_unanswered(&self) -> bool {
+        !self.head.is_empty()
+    }
+}
+
+/// Has hyper answer a request, unless the answer is one that never ends: that is written by the connection itself.
+async fn settle(
+    answer: impl Future<Output = (Response<Body>, Option<Agreed>)>,
+    slot: Rc<RefCell<Option<Agreed>>>,
 ) -> Result<Response<Body>, Infallible> {
-    let upgrade = hyper::upgrade::on(&mut request);
-    request.extensions_mut().insert(ConnectInfo(peer));
-    let mut response = router.oneshot(request.map(Body::new)).await?;
-    let accepted = response.extensions_mut().remove::<Accepted>();
-    match accepted {
-        Some(accepted) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            let shard = Rc::clone(shard);
-            shard.context().instruments.handshake(began.elapsed());
-            tokio::task::spawn_local(begin(shard, upgrade, accepted, peer));
-        }
-        _ => {
-            shard.count(|stats| stats.count_refused(response.status().as_u16()));
-            // Whoever was refused comes back on a new connection: no idle HTTP connection stays.
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(CONNECTION, close);
-        }
+    let (response, agreed) = answer.await;
+    let is_ours = agreed.as_ref().is_some_and(Agreed::is_unanswered);
+    if agreed.is_some() {
+        slot.replace(agreed);
+    }
+    if is_ours {
+        std::future::pending::<()>().await;
     }
     Ok(response)
 }
 
-/// The raw socket, and what hyper read beyond the request: a copy, since its own buffer would stay as long as the connection.
-fn take_back(upgraded: Upgraded) -> Option<(Socket, Vec<u8>)> {
-    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => return Some((Socket::Tcp(parts.io.into_inner()), parts.read_buf.to_vec())),
-        Err(upgraded) => upgraded,
-    };
-    let parts = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
-    let (socket, session) = parts.io.into_inner().into_inner();
-    let socket = TlsSocket::new(socket, session);
-    Some((Socket::Tls(Box::new(socket)), parts.read_buf.to_vec()))
+async fn answer(
+    shard: Rc<Shard>,
+    router: Router,
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+) -> (Response<Body>, Option<Agreed>) {
+    request.extensions_mut().insert(ConnectInfo(peer));
+    let Ok(mut response) = router.oneshot(request.map(Body::new)).await;
+    if let Some(posted) = response.extensions_mut().remove::<Posted>() {
+        let client = client(posted.address, peer);
+        post::answer(&shard, client, posted, &mut response).await;
+    }
+    let accepted = response.extensions_mut().remove::<Accepted>();
+    match (accepted, response.status()) {
+        (Some(accepted), StatusCode::SWITCHING_PROTOCOLS) => {
+            let head = Vec::new();
+            return (response, Some(Agreed { accepted, head }));
+        }
+        (Some(accepted), StatusCode::OK) => {
+            let head = sse::head(response.headers());
+            return (response, Some(Agreed { accepted, head }));
+        }
+        (_, status) if status.is_success() => {}
+        (_, status) => shard.count(|stats| stats.count_refused(status.as_u16())),
+    }
+    // Whoever was refused comes back on a new connection: no idle HTTP connection stays.
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    (response, None)
 }
 
-/// From the answered handshake to the session.
-async fn begin(shard: Rc<Shard>, upgrade: OnUpgrade, accepted: Accepted, peer: SocketAddr) {
-    // An error means the client left before its answer was written.
-    let Ok(upgraded) = upgrade.await else { return };
-    let Some((socket, first)) = take_back(upgraded) else {
-        tracing::error!("the upgraded socket is not the one that was served");
-        return;
-    };
-    // Behind a proxy the port is the proxy's, and says nothing.
-    let client = if accepted.address == peer.ip().to_canonical() {
+/// Behind a proxy the port is the proxy's, and says nothing.
+fn client(address: IpAddr, peer: SocketAddr) -> SocketAddr {
+    if address == peer.ip().to_canonical() {
         peer
     } else {
-        SocketAddr::new(accepted.address, 0)
-    };
+        SocketAddr::new(address, 0)
+    }
+}
+
+/// From the answered request to the session.
+async fn begin(
+    shard: Rc<Shard>,
+    (socket, first): (Socket, Vec<u8>),
+    agreed: Agreed,
+    peer: SocketAddr,
+) {
+    let Agreed { accepted, head } = agreed;
+    let client = client(accepted.address, peer);
     let connection = shard.enter(socket, accepted.codec, client);
     // From here on the connection itself is counted.
     drop(accepted.place);
+    if !head.is_empty() {
+        connection
+            .socket()
+            .give_up_after(shard.settings().sse.timeout);
+        shard.push_anyway(&connection, Rc::new(head.into()));
+    }
     if shard.is_draining() {
         shard.send_away(&connection);
     } else if shard.settings().echo {
         connection.set_until(None);
     } else if let Some(identity) = accepted.identity {
-        Box::pin(open(
-            &shard,
-            &connection,
-            Opening {
-                identity,
-                resume: accepted.resume,
-            },
-        ))
-        .await;
+        let resume = accepted.resume;
+        Box::pin(open(&shard, &connection, Opening { identity, resume })).await;
     }
-    tokio::task::spawn_local(reader::serve(shard, connection, first));
+    match connection.transport() {
+        Transport::Sse => tokio::task::spawn_local(sse::serve(shard, connection)),
+        Transport::WebSocket | Transport::Grpc | Transport::Http => {
+            tokio::task::spawn_local(reader::serve(shard, connection, first))
+        }
+    };
 }

@@ -27,6 +27,7 @@ mod nodes;
 mod etcd;
 
 mod client;
+mod event_stream;
 mod sandbox;
 mod wire;
 
@@ -55,6 +56,7 @@ mod revocation;
 mod sealing;
 mod seats;
 mod service;
+mod sse;
 mod tickets;
 mod tls;
 mod traces;

@@ -10,6 +10,7 @@ use wsc_gateway::security::Scopes;
 use wsc_gateway::settings::Secrets;
 
 use crate::client::Client;
+use crate::event_stream::EventStream;
 use crate::groups;
 use crate::sandbox::{API_KEY, Node, alone, config, eventually, options, token, token_for};
 
@@ -54,6 +55,9 @@ const CHANGES: &[(&str, &str)] = &[
     ("wsc.ticket.enableAck", "false"),
     ("wsc.ticket.ackTimeout", "3s"),
     ("wsc.ticket.maxRetry", "1"),
+    ("wsc.sse.heartbeat", "20s"),
+    ("wsc.sse.timeout", "90s"),
+    ("wsc.sse.messageBuffer", "3"),
     ("wsc.performance.maxConnectionsPerNode", "1001"),
     ("wsc.performance.enableMetrics", "false"),
     ("wsc.performance.metricsInterval", "30s"),
@@ -181,6 +185,15 @@ async fn works(node: &Node, path: &str) {
         ("origin", "https://app.example.com"),
     );
     match path {
+        "wsc.sse.heartbeat" | "wsc.sse.timeout" => {
+            let stream = EventStream::connect(node, &short).await;
+            let (key, ms) = if path == "wsc.sse.timeout" {
+                ("client_timeout_ms", 90_000)
+            } else {
+                ("heartbeat_interval_ms", 20_000)
+            };
+            assert_eq!(stream.welcome["data"][key], ms);
+        }
         "wsc.heartbeatInterval" | "wsc.clientTimeout" => {
             let client = node.connect("late").await;
             let (key, ms) = if path == "wsc.clientTimeout" {

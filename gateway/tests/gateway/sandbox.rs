@@ -97,6 +97,11 @@ impl Node {
         format!("ws://{}/ws", self.0.addresses().ws.unwrap())
     }
 
+    /// A path of the listener for clients.
+    pub fn public(&self, path: &str) -> String {
+        format!("http://{}{path}", self.0.addresses().ws.unwrap())
+    }
+
     pub fn http(&self, path: &str) -> String {
         format!("http://{}{path}", self.0.addresses().http)
     }

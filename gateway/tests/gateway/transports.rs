@@ -379,6 +379,9 @@ async fn the_write_buffer_bounds_what_leaves_in_one_write() {
         for _ in 0..64 {
             assert_eq!(alice.next().await["type"], "pong");
         }
+        // What was written in one turn is counted by the next.
+        alice.send(json!({"type": "ping"})).await;
+        assert_eq!(alice.next().await["type"], "pong");
         writes.push(node.0.hub().stats().writes - before);
     }
     assert!(writes[0] >= 5 && writes[1] < writes[0], "{writes:?}");

@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::time::{Instant, sleep};
 
 use super::Shard;
-use crate::hub::Outgoing;
-use crate::protocol::{LogId, TicketId};
+use crate::hub::{Outgoing, unix_millis};
+use crate::protocol::{LogId, TicketId, Transport};
 use crate::transport::Connection;
 
 /// Messages a session may owe an acknowledgement for and still have repeated; beyond, they are not repeated.
@@ -44,7 +44,10 @@ impl Shard {
         tokio::task::spawn_local(async move {
             for attempt in 0..rules.retries() {
                 sleep(rules.pause(attempt, rand::random_range(0.0..1.0))).await;
-                if connection.is_closing() || !owes(&connection, &id) {
+                if connection.is_closing()
+                    || !owes(&connection, &id)
+                    || has_said_so_elsewhere(&shard, &connection, &id).await
+                {
                     return;
                 }
                 let frame = message.form(connection.codec()).clone();
@@ -61,6 +64,28 @@ impl Shard {
         self.context().instruments.acknowledged(began.elapsed());
         ticket
     }
+}
+
+/// The client of an event stream acknowledges by requests, which any node takes: the record has it.
+async fn has_said_so_elsewhere(shard: &Shard, connection: &Connection, id: &str) -> bool {
+    let Some(session) = connection.session() else {
+        return true;
+    };
+    if connection.transport() != Transport::Sse {
+        return false;
+    }
+    let inbox = LogId::Inbox(session.identity().user.clone());
+    let log = shard.context().delivery.log();
+    let records = log.records(&inbox, &[id.to_owned()], unix_millis()).await;
+    // While the log cannot be read, once too often is the lesser evil.
+    let said = records.unwrap_or_default().into_iter().flatten();
+    let said = said
+        .take(1)
+        .any(|record| record.delivered_at.or(record.read_at).is_some());
+    if said {
+        settle(connection, id);
+    }
+    said
 }
 
 fn owes(connection: &Connection, id: &str) -> bool {

@@ -174,7 +174,7 @@ impl Reading {
             if !self.is_wanted() {
                 return false;
             }
-            let limits = self.shard.limits.get();
+            let limits = self.shard.limits(&self.connection);
             let waits = self.connection.outbox().borrow().len();
             // Half of the room stays for what comes live meanwhile.
             if waits <= limits.messages / 2
@@ -218,6 +218,7 @@ impl Reading {
         if let Some(session) = self.connection.session() {
             session.cursors.borrow_mut().advance(&self.log, position);
         }
+        self.shard.tell_places(&self.connection);
     }
 
     fn tell_gap(&self, gap: Gap, page: &Page) {

@@ -22,7 +22,6 @@ impl Shard {
         if !connection.begin_close(why) {
             return;
         }
-        let told = why.describe();
         match why {
             // RFC 6455 §7.4.1: 1006 is never sent.
             Disconnect::ConnectionLost => return connection.cut(),
@@ -45,8 +44,11 @@ impl Shard {
             | Disconnect::TooManySessions
             | Disconnect::Abuse => {}
         }
-        let farewell = connection.codec().close(told.code, told.reason);
-        self.push_anyway(connection, Rc::new(farewell));
+        match connection.codec().close(why) {
+            Some(farewell) => self.push_anyway(connection, Rc::new(farewell)),
+            // The end itself says it; it comes after what waits.
+            None => self.mark_dirty(connection),
+        }
         self.schedule(connection, self.now().saturating_add(CLOSE_PATIENCE));
     }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{SessionKey, Shard};
 use crate::hub::outgoing::Local;
 use crate::hub::{Outgoing, Recipients};
-use crate::protocol::{Control, Disconnect, LogId, Position, Told, UserId};
+use crate::protocol::{Control, Disconnect, LogId, Position, Told, Transport, UserId, sse};
 use crate::session::{Flushed, Frame, Meet, OverflowPolicy, Pushed};
 use crate::transport::Connection;
 
@@ -52,6 +52,7 @@ impl Shard {
         match met {
             Meet::Next => {
                 self.push(connection, message.frame(connection.codec()));
+                self.tell_places(connection);
                 self.await_ack(connection, message.outgoing());
             }
             Meet::FellBehind => self.catch_up(connection, mark.log.clone()),
@@ -59,9 +60,35 @@ impl Shard {
         }
     }
 
+    /// Tells a client that remembers one `Last-Event-ID` for everything where it is in all its logs. With one log, the
+    /// message has said it.
+    pub(super) fn tell_places(&self, connection: &Rc<Connection>) {
+        let Some(session) = connection.session() else {
+            return;
+        };
+        if connection.transport() != Transport::Sse {
+            return;
+        }
+        let cursors = session.cursors.borrow();
+        if !cursors.follows_others() {
+            return;
+        }
+        let inbox = LogId::Inbox(session.identity().user.clone());
+        let places = sse::places(&cursors.places(&inbox));
+        drop(cursors);
+        if let Some(places) = places {
+            self.push(connection, Rc::new(places));
+        }
+    }
+
     fn has_room(&self, connection: &Rc<Connection>, message: &Local<'_>) -> bool {
         let len = message.frame(connection.codec()).len();
-        let fits = || connection.outbox().borrow().fits(len, self.limits.get());
+        let fits = || {
+            connection
+                .outbox()
+                .borrow()
+                .fits(len, self.limits(connection))
+        };
         fits() || (!connection.blocked() && self.write_out(connection).is_some() && fits())
     }
 
@@ -128,7 +155,7 @@ impl Shard {
         if connection.is_closing() {
             return;
         }
-        let limits = self.limits.get();
+        let limits = self.limits(connection);
         let policy = connection
             .session()
             .map(|session| session.overflow)
@@ -193,6 +220,10 @@ impl Shard {
         match self.write_out(connection) {
             Some(flushed) if flushed.blocked => self.flush_later(connection),
             Some(_) if connection.is_closing() => connection.said_goodbye(),
+            // Its client cannot say that it is there, but it takes what is written.
+            Some(_) if connection.transport() != Transport::WebSocket => {
+                connection.heard(self.now());
+            }
             Some(_) | None => {}
         }
     }

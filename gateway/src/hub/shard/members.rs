@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{SessionKey, Shard};
 use crate::cluster::{SessionChange, SessionRecord};
 use crate::hub::KickWhom;
-use crate::protocol::{Codec, Control, Disconnect, Position, SessionId, UserId, json};
+use crate::protocol::{Codec, Control, Disconnect, Position, SessionId, Transport, UserId, json};
 use crate::security::Identity;
 use crate::session::liveness::ticks;
 use crate::transport::{Connection, Socket, extended};
@@ -64,6 +64,7 @@ impl Shard {
             .entry(Arc::clone(&identity.user_type))
             .or_default() += 1;
         connection.set_session(session, identity, policy, unix_millis());
+        self.count(|stats| stats.session_began(connection.transport()));
         if let Some(record) = self.record(connection) {
             let user = record.user.clone();
             let up = || self.context.cluster.changed(SessionChange::Up(record));
@@ -115,14 +116,20 @@ impl Shard {
         };
         let identity = session.identity();
         let settings = self.settings();
+        let (heartbeat, timeout) = match connection.transport() {
+            Transport::Sse => (settings.sse.heartbeat, settings.sse.timeout),
+            Transport::WebSocket | Transport::Grpc | Transport::Http => {
+                (settings.heartbeat, settings.client_timeout)
+            }
+        };
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let welcome = json::Welcome {
             session_id: session.id.to_string(),
             node: &settings.node,
             user_id: identity.user.as_str(),
             user_type: &identity.user_type,
-            heartbeat_interval_ms: millis(settings.heartbeat),
-            client_timeout_ms: millis(settings.client_timeout),
+            heartbeat_interval_ms: millis(heartbeat),
+            client_timeout_ms: millis(timeout),
             max_message_size: settings.max_message,
             resumed,
         };
@@ -177,6 +184,7 @@ impl Shard {
             return;
         };
         self.leave_groups(connection);
+        self.count(|stats| stats.session_ended(connection.transport()));
         let slot = connection.key().slot;
         let identity = session.identity();
         let user = &identity.user;
@@ -256,7 +264,7 @@ impl Shard {
             user_type: identity.user_type.to_string(),
             node: node.clone(),
             epoch,
-            transport: "ws".to_owned(),
+            transport: connection.transport().label().to_owned(),
             device: identity.device.as_ref().map(ToString::to_string),
             connected_at: session.connected_at,
         })

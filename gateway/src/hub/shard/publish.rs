@@ -12,7 +12,7 @@ use super::{Shard, ShardContext, unix_millis};
 use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport};
 use crate::delivery::{self, Route, Submission};
 use crate::hub::outgoing::Local;
-use crate::hub::{Command, Hub, Outgoing, Recipients, SessionKey, ShardId};
+use crate::hub::{Command, Hub, Outgoing, Question, Recipients, SessionKey, ShardId};
 use crate::log::Append;
 use crate::protocol::json::{self, Refusal};
 use crate::protocol::{
@@ -106,7 +106,7 @@ impl Shard {
         let span = tracer.enter("wsc.frame", Kind::Server, Parent::Undecided);
         let trace = span.as_ref().map(Span::context);
         let own_id = body.id.is_none().then(|| Uuid::now_v7().to_string());
-        let ref_id = body.id.map(str::to_owned);
+        let is_own = body.id.is_some();
         let identity = session.identity();
         let sender = Sender {
             id: identity.user.as_str(),
@@ -114,6 +114,9 @@ impl Shard {
             seq: connection.next_seq(),
         };
         let id = body.id.or(own_id.as_deref()).unwrap_or_default();
+        let question = connection.question();
+        // Whoever asks in a request of its own is told the id that was made for the message.
+        let ref_id = (is_own || question.is_some()).then(|| id.to_owned());
         let message = Message {
             target,
             sender,
@@ -130,12 +133,18 @@ impl Shard {
             let append = Append {
                 id: id.to_owned(),
                 sender: identity.user.to_string(),
-                own_id: ref_id.is_some(),
+                own_id: is_own,
                 json,
                 at: message.create_at,
                 ack: body.require_ack,
             };
-            let report = self.receipt(connection.key(), ref_id);
+            let report = Report {
+                shard: self.id,
+                connection: connection.key(),
+                ref_id,
+                question,
+            };
+            let report = self.receipt(report);
             let submission = Submission {
                 log,
                 route,
@@ -153,6 +162,7 @@ impl Shard {
             shard: self.id,
             connection: connection.key(),
             ref_id,
+            question,
         };
         match target {
             Target::User(user) => self.publish_to_user(user, &outgoing, report, later),
@@ -279,18 +289,15 @@ impl Shard {
     }
 
     /// Tells the sender that its message was stored, if it has a name for it, or that it was not.
-    fn receipt(&self, connection: SessionKey, ref_id: Option<String>) -> delivery::Report {
-        let (hub, shard) = (std::sync::Arc::clone(&self.context.hub), self.id);
-        Box::new(move |outcome| match (outcome, ref_id) {
-            (Ok(accepted), Some(id)) => hub.inform(shard, connection, accepted.receipt(&id)),
+    fn receipt(&self, report: Report) -> delivery::Report {
+        let hub = std::sync::Arc::clone(&self.context.hub);
+        Box::new(move |outcome| match (outcome, &report.ref_id) {
+            (Ok(accepted), Some(id)) => {
+                hub.inform(report.shard, report.connection, accepted.receipt(id));
+            }
             (Ok(_), None) => {}
-            (Err(error), ref_id) => {
+            (Err(error), _) => {
                 let (code, message) = unreached(&error, "the message was not stored");
-                let report = Report {
-                    shard,
-                    connection,
-                    ref_id,
-                };
                 report.tell(&hub, code, message);
             }
         })
@@ -319,6 +326,8 @@ struct Report {
     shard: ShardId,
     connection: SessionKey,
     ref_id: Option<String>,
+    /// Open until this is dropped.
+    question: Option<std::sync::Arc<Question>>,
 }
 
 impl Report {
@@ -330,6 +339,7 @@ impl Report {
             ref_id: self.ref_id,
         };
         hub.tell(self.shard, self.connection, refusal);
+        drop(self.question);
     }
 }
 
