@@ -13,6 +13,8 @@ use crate::sandbox::DEADLINE;
 pub struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     pub welcome: Value,
+    /// Frames that came while another was waited for.
+    pub passed: Vec<Value>,
 }
 
 impl Client {
@@ -36,6 +38,7 @@ impl Client {
         Ok(Self {
             socket,
             welcome: Value::Null,
+            passed: Vec::new(),
         })
     }
 
@@ -138,6 +141,7 @@ impl Client {
         Self {
             socket,
             welcome: Value::Null,
+            passed: Vec::new(),
         }
     }
 

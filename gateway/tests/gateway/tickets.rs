@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 
-/// Sends a command and takes its answer; frames before it are passed over.
+/// Sends a command and takes its answer. Frames before it are kept for [`next`]: steps are told beside the answer.
 pub async fn ask(client: &mut Client, kind: &str, data: Value) -> Value {
     let id = format!("{kind}-{}", rand::random::<u32>());
     client
@@ -20,6 +20,7 @@ pub async fn ask(client: &mut Client, kind: &str, data: Value) -> Value {
         if frame["ref"] == id {
             return frame;
         }
+        client.passed.push(frame);
     }
 }
 
@@ -39,6 +40,11 @@ pub async fn refused(client: &mut Client, kind: &str, data: Value) -> String {
 
 /// The next frame of a type; others are passed over.
 pub async fn next(client: &mut Client, kind: &str) -> Value {
+    if let Some(at) = client.passed.iter().position(|frame| frame["type"] == kind) {
+        let mut until = client.passed.drain(..=at);
+        return until.next_back().unwrap();
+    }
+    client.passed.clear();
     loop {
         let frame = client.next().await;
         if frame["type"] == kind {
