@@ -152,10 +152,9 @@ impl Gateway {
             presence,
             delivery,
             groups,
+            tickets,
         } = share(&config, params, (&hub, &service), &live, (&tasks, &running));
         let ground = (hub.clone(), cluster.clone());
-        let means = Means::of(&cluster, &delivery, &service);
-        let tickets = Tickets::start(&config.wsc, means, &tasks, &running);
         let hooks = hook_desk(plans, &service, &cluster, (&tasks, &running))?;
         let refusing = Arc::new(AtomicBool::new(false));
         let tracer = options.tracer(&config, (&tasks, &running))?;
@@ -343,6 +342,7 @@ struct Shared {
     presence: PresenceDesk,
     delivery: Delivery,
     groups: Groups,
+    tickets: Tickets,
 }
 
 fn share(
@@ -362,7 +362,9 @@ fn share(
         live.clone(),
         (tasks, running),
     );
+    let means = Means::of(&cluster, &delivery, service);
     Shared {
+        tickets: Tickets::start(&config.wsc, means, tasks, running),
         presence: PresenceDesk::start(ground, service.clone(), tasks, running),
         delivery,
         groups,

@@ -185,7 +185,8 @@ impl GatewayBuilder {
         if self.options.node.is_empty() {
             self.options.node = format!("wsc-{}", uuid::Uuid::new_v4().simple());
         }
-        Gateway::start(self.config, self.options).await
+        // A start is large and happens once: it does not have to lie on its caller's stack.
+        Box::pin(Gateway::start(self.config, self.options)).await
     }
 
     /// Starts, serves until `end` resolves (or somebody asks for a drain on the admin port), and leaves.

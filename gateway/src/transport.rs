@@ -25,7 +25,7 @@ mod watching;
 pub mod ws;
 
 pub use acceptor::accept_forever;
-pub use connection::{Connection, Session};
+pub use connection::{Connection, Owed, Session};
 pub use held::Held;
 pub use socket::Socket;
 pub use tls_socket::TlsSocket;

@@ -20,7 +20,7 @@ use crate::service::Client;
 use crate::session::liveness::{Signs, Tick};
 use crate::session::{Cursors, Outbox, OverflowPolicy};
 
-/// When a message that is to be acknowledged was first sent, and the ticket that it is in.
+/// A message that is to be acknowledged: when it was first sent, and the ticket that it is in.
 pub type Owed = (Instant, Option<TicketId>);
 
 /// The authenticated state of a connection.

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::Shard;
 use crate::hub::{Outgoing, unix_millis};
 use crate::protocol::{LogId, TicketId, Transport};
-use crate::transport::Connection;
+use crate::transport::{Connection, Owed};
 
 /// Messages a session may owe an acknowledgement for and still have repeated; beyond, they are not repeated.
 const OWED_MAX: usize = 1024;
@@ -95,7 +95,7 @@ fn owes(connection: &Connection, id: &str) -> bool {
 }
 
 /// When it was first sent, and the ticket it is in, if it was owed.
-fn settle(connection: &Connection, id: &str) -> Option<(Instant, Option<TicketId>)> {
+fn settle(connection: &Connection, id: &str) -> Option<Owed> {
     let session = connection.session()?;
     session.owed.borrow_mut().remove(id)
 }
