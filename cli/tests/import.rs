@@ -111,7 +111,13 @@ fn the_api_server_takes_the_resource_and_it_says_what_the_file_said() {
 fn no_section_is_left_out_of_the_example() {
     let spec = &import(EXAMPLE, &identity()).unwrap().resource["spec"]["wsc"];
     // What the reference has no key for, or what only a Secret can say.
-    let others = ["outboxBytes", "slowConsumerPolicy", "delivery", "hooks"];
+    let others = [
+        "outboxBytes",
+        "slowConsumerPolicy",
+        "delivery",
+        "hooks",
+        "presence",
+    ];
     for key in wsc_config::keys() {
         let mut parts = key.path.split('.');
         if parts.next() != Some("wsc") {

@@ -66,8 +66,9 @@ pub async fn open(shard: &Rc<Shard>, connection: &Rc<Connection>, opening: Openi
     if let Some(client) = &client {
         service.client_connected(client);
     }
+    // At once: what arrives live must meet a session that knows where its client was.
+    follow(shard, connection, LogId::Inbox(user.clone()), places);
     seated::then(shard, (&user, session)).await;
-    follow(shard, connection, LogId::Inbox(user), places);
 }
 
 /// Whether the token was taken back meanwhile; nothing waits between this and the session, so that none escapes.

@@ -261,18 +261,6 @@ fn switches_for_machines_without_users_are_refused_in_a_pod() {
     }
 }
 
-#[test]
-fn a_key_that_does_nothing_yet_is_warned_of() {
-    let mut gateway = Running::start(
-        &[
-            &["--dev", "--set", "wsc.group.enabled=true"][..],
-            &FREE_PORTS,
-        ]
-        .concat(),
-    );
-    assert!(gateway.line_with("WARN").contains("wsc.group.enabled"));
-}
-
 /// The JSON line with this in it, as a value.
 fn told(gateway: &mut Running, part: &str) -> serde_json::Value {
     serde_json::from_str(&gateway.line_with(part)).unwrap()
