@@ -369,6 +369,12 @@ impl World {
     }
 
     /// The last words of each node, for whoever reads of a failure.
+    /// Whether a node has written this to its log.
+    pub fn said(&self, node: usize, words: &str) -> bool {
+        let file = format!("{}.out", self.nodes[node].name);
+        std::fs::read_to_string(self.dir.path().join(file)).is_ok_and(|text| text.contains(words))
+    }
+
     fn words(&self) -> String {
         let mut words = Vec::new();
         for node in &self.nodes {
