@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+
 use super::support::grpc::{GrpcApi, keyed, to_bob};
 use super::support::service::{Behaviour, KEY, MAX_BODY, rendered};
 use tonic::{Code, Request, Status};
@@ -119,6 +122,46 @@ async fn every_call_needs_the_key() {
     assert!(api.recorder.calls().is_empty());
     let sample = r#"{api="grpc",method="send",outcome="unauthenticated"} 2"#;
     assert!(rendered(&api.instruments).contains(sample));
+}
+
+/// The path of every method that backends may call, as the descriptors name them.
+fn every_method() -> Vec<String> {
+    let files = FileDescriptorSet::decode(wsc_proto::DESCRIPTORS).unwrap();
+    let services = files.file.into_iter().filter(|file| file.package() == "wsc.v1");
+    let services = services.flat_map(|file| file.service);
+    let served = services.filter(|service| SERVED.contains(&service.name()));
+    served
+        .flat_map(|service| {
+            let name = service.name().to_owned();
+            let methods = service.method.into_iter();
+            methods.map(move |method| format!("/wsc.v1.{name}/{}", method.name()))
+        })
+        .collect()
+}
+
+/// The services that ask for the API key.
+const SERVED: [&str; 2] = ["WscService", "GroupService"];
+
+#[tokio::test]
+async fn no_method_of_any_service_is_served_without_the_key_and_each_is_counted_by_its_name() {
+    let api = GrpcApi::start().await;
+    let mut client = tonic::client::Grpc::new(api.channel().await);
+    let methods = every_method();
+    assert!(methods.len() > 15, "{methods:?}");
+    let nobodys = "/wsc.v1.WscService/Nothing".to_owned();
+    for path in methods.iter().chain([&nobodys]) {
+        client.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<(), ()>::default();
+        let request = Request::new(());
+        let answer = client.unary(request, path.parse().unwrap(), codec).await;
+        assert_eq!(answer.unwrap_err().code(), Code::Unauthenticated, "{path}");
+    }
+    assert!(api.recorder.calls().is_empty());
+    let metrics = rendered(&api.instruments);
+    let counted = metrics
+        .lines()
+        .filter(|line| line.starts_with("wsc_api_request_duration_seconds_count"));
+    assert_eq!(counted.count(), methods.len(), "{metrics}");
 }
 
 #[tokio::test]

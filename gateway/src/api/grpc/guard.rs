@@ -30,20 +30,28 @@ pub(super) async fn gate(
     }
 }
 
-/// Judges one call.
+/// What the names of the gateway's own services begin with.
+const OWN: &str = "/wsc.v1.";
+
+/// Judges one call. A method that has no label here needs the key all the same: nothing is served for being forgotten.
 pub(super) async fn judge(State(api): State<ApiContext>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let Some(method) = method(request.uri().path()) else {
-        // Nobody's method: tonic says so, and no label is made of what a caller wrote.
+    let path = request.uri().path();
+    if !path.starts_with(OWN) {
+        // Nobody's service: tonic says so.
         return next.run(request).await;
-    };
+    }
+    let method = method(path);
     let count = |outcome| {
-        let call = ApiCall {
-            api: ApiKind::Grpc,
-            method,
-            outcome,
-        };
-        api.count(&call, started);
+        // No label is made of what a caller wrote.
+        if let Some(method) = method {
+            let call = ApiCall {
+                api: ApiKind::Grpc,
+                method,
+                outcome,
+            };
+            api.count(&call, started);
+        }
     };
     let address = request.extensions().get::<ClientAddress>().copied();
     let knocked = address.map_or(Ok(()), |address| api.knock(address, request.headers()));
@@ -82,6 +90,7 @@ fn method(path: &str) -> Option<ApiMethod> {
         "ReadLog" => Some(ApiMethod::ReadLog),
         "ListRecords" => Some(ApiMethod::ListRecords),
         "Kick" => Some(ApiMethod::Kick),
+        "Revoke" => Some(ApiMethod::Revoke),
         "GetStats" => Some(ApiMethod::Stats),
         _ => None,
     }
