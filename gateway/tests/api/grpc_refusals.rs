@@ -127,7 +127,10 @@ async fn every_call_needs_the_key() {
 /// The path of every method that backends may call, as the descriptors name them.
 fn every_method() -> Vec<String> {
     let files = FileDescriptorSet::decode(wsc_proto::DESCRIPTORS).unwrap();
-    let services = files.file.into_iter().filter(|file| file.package() == "wsc.v1");
+    let services = files
+        .file
+        .into_iter()
+        .filter(|file| file.package() == "wsc.v1");
     let services = services.flat_map(|file| file.service);
     let served = services.filter(|service| SERVED.contains(&service.name()));
     served
