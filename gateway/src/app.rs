@@ -5,6 +5,7 @@
 //! out: unready, stop accepting, send sessions away, leave the cluster, stop. `main` and the tests call it; nothing else
 //! knows how the parts fit together.
 
+mod assembly;
 mod drain;
 mod listeners;
 mod local;
@@ -25,30 +26,27 @@ use tonic::service::Routes;
 use wsc_config::GatewayConfig;
 
 use crate::admin::{Admin, Phase, ReloadStatus};
-use crate::admission::{Admission, Rules};
-use crate::api::{self, ApiContext, GrpcHealth, NodeApi, Reflection, ReflectionError};
-use crate::cluster::{Cluster, ClusterParams};
-use crate::delivery::Delivery;
-use crate::group::Groups;
-use crate::hub::{self, Hub, ShardContext, ShardInbox, ShardThread};
+use crate::admission::Admission;
+use crate::api::{self, ApiContext, GrpcHealth, ReflectionError};
+use crate::cluster::Cluster;
+use crate::hub::{Hub, ShardContext, ShardThread};
 use crate::jwks::JwksKeeper;
-use crate::presence::PresenceDesk;
 use crate::protocol::CodecError;
 use crate::revocation::RevocationDesk;
 use crate::security::{ApiKeyGuard, FetchedKeys, Sealer};
-use crate::service::{
-    Event, EventFilterError, HookDesk, HookGround, HookPlan, Service, Statistics,
-};
+use crate::service::{Event, EventFilterError, HookDesk, Service, Statistics};
 use crate::settings::{Secrets, Settings, SettingsError};
 use crate::telemetry::traces::TraceError;
 use crate::telemetry::{BuildInfo, Instruments, Metrics};
-use crate::ticket::{Means, Tickets};
+use crate::ticket::Tickets;
 use crate::tls::TlsListeners;
 use crate::transport::{UpgradeState, accept_forever, upgrade_router};
 
+use assembly::{
+    Prepared, Shared, admission, api_context, hook_desk, node_api, reflection, share, start_shards,
+};
 use listeners::Listeners;
 pub use listeners::{Addresses, BindError};
-use local::Local;
 pub use options::Options;
 use view::View;
 
@@ -99,10 +97,7 @@ pub struct Gateway {
     reloaded: Arc<ArcSwap<ReloadStatus>>,
     settings: Arc<ArcSwap<Settings>>,
     hub: Arc<Hub>,
-    cluster: Cluster,
-    groups: Groups,
-    delivery: Delivery,
-    tickets: Tickets,
+    shared: Shared,
     service: Arc<Service>,
     hooks: HookDesk,
     phase: watch::Sender<Phase>,
@@ -128,15 +123,9 @@ impl Gateway {
         mut options: Options,
     ) -> Result<Arc<Self>, StartError> {
         let extensions = std::mem::take(&mut options.extensions);
-        let jwks = options.jwks(&config).map_err(SettingsError::from)?;
-        let fetched = jwks.as_ref().map(JwksKeeper::keys);
-        let settings = Arc::new(options.settings(&config, &options.secrets, fetched.clone())?);
-        let live = Arc::new(ArcSwap::from(settings.clone()));
-        let guard = ApiKeyGuard::new(options.secrets.api_keys()?);
-        let instruments = Instruments::default();
-        let tls = options.tls(&config, &instruments)?;
-        let sealer = Sealer::new(options.seal_keys(&config)?);
-        let plans = options.hooks(&config)?;
+        let prepared = Prepared::new(&config, &options)?;
+        let fetched = prepared.jwks.as_ref().map(JwksKeeper::keys);
+        let live = Arc::new(ArcSwap::from(prepared.settings.clone()));
         let listeners = Listeners::bind(&config)?;
         let addresses = listeners.addresses();
         let (hub, inboxes) = Hub::new(options.shards());
@@ -146,27 +135,21 @@ impl Gateway {
         let (middleware, outbound) = (extensions.middleware(), extensions.outbound());
         let service = Service::start(extensions, &tasks, &running.child_token());
         service.emit_now(Event::INITIALIZE, &options.node);
-        let params = options.cluster_params(&config, addresses, &sealer);
-        let Shared {
-            cluster,
-            presence,
-            delivery,
-            groups,
-            tickets,
-        } = share(&config, params, (&hub, &service), &live, (&tasks, &running));
+        let params = options.cluster_params(&config, addresses, &prepared.sealer);
+        let shared = share(&config, params, (&hub, &service), &live, (&tasks, &running));
+        let cluster = &shared.cluster;
         let ground = (hub.clone(), cluster.clone());
-        let hooks = hook_desk(plans, &service, &cluster, (&tasks, &running))?;
+        let hooks = hook_desk(prepared.plans, &service, cluster, (&tasks, &running))?;
         let refusing = Arc::new(AtomicBool::new(false));
         let tracer = options.tracer(&config, (&tasks, &running))?;
         cluster.trace_with(tracer.clone());
-        let instruments = instruments.with_tracer(tracer);
-        instruments.apply(&config.wsc.performance);
+        let instruments = prepared.instruments.with_tracer(tracer);
         let desk = RevocationDesk::start(ground, &tasks, &running);
-        if let Some(jwks) = jwks {
+        if let Some(jwks) = prepared.jwks {
             tasks.spawn(jwks.run(instruments.clone(), running.child_token()));
         }
-        let admission = admission(&config, &instruments, &cluster, (&tasks, &running));
-        let upgrades = UpgradeState {
+        let admission = admission(&config, &instruments, cluster, (&tasks, &running));
+        let upgrades = upgrade_router(UpgradeState {
             settings: live.clone(),
             instruments: instruments.clone(),
             revocations: desk.list(),
@@ -175,20 +158,20 @@ impl Gateway {
             codecs: options.codecs()?,
             hub: hub.clone(),
             draining: refusing.clone(),
-        };
+        });
         let context = ShardContext {
             hub: hub.clone(),
             cluster: cluster.clone(),
-            delivery: delivery.clone(),
-            groups: groups.clone(),
-            tickets: tickets.clone(),
-            settings: settings.clone(),
+            delivery: shared.delivery.clone(),
+            groups: shared.groups.clone(),
+            tickets: shared.tickets.clone(),
+            settings: prepared.settings,
             admission: admission.clone(),
             instruments: instruments.clone(),
-            tls: tls.ws.clone(),
-            upgrades: options.pages(middleware.around(upgrade_router(upgrades))),
+            tls: prepared.tls.ws.clone(),
+            upgrades: options.pages(middleware.around(upgrades)),
             service: service.clone(),
-            presence,
+            presence: shared.presence.clone(),
             revocations: desk.list(),
         };
         let shards = start_shards(inboxes, &context, &running)?;
@@ -196,7 +179,7 @@ impl Gateway {
         outbound.connect(calls.clone());
         let api = api_context(
             &config,
-            (calls, (guard.clone(), admission.clone())),
+            (calls, (prepared.guard.clone(), admission.clone())),
             &instruments,
         );
         let (grpc, health) = api::grpc_routes(api.clone(), reflection(&config)).await?;
@@ -207,18 +190,15 @@ impl Gateway {
             secrets: ArcSwap::from_pointee(options.secrets.clone()),
             fetched,
             options,
-            guard,
-            tls,
+            guard: prepared.guard,
+            tls: prepared.tls,
             admission,
-            sealer,
+            sealer: prepared.sealer,
             instruments: instruments.clone(),
             reloaded: Arc::default(),
             settings: live,
             hub,
-            cluster,
-            groups,
-            delivery,
-            tickets,
+            shared,
             service,
             hooks,
             phase: watch::Sender::new(Phase::Starting),
@@ -317,12 +297,12 @@ impl Gateway {
 
     /// The other nodes.
     pub const fn cluster(&self) -> &Cluster {
-        &self.cluster
+        &self.shared.cluster
     }
 
     /// Customer service.
     pub const fn tickets(&self) -> &Tickets {
-        &self.tickets
+        &self.shared.tickets
     }
 
     /// Where it is in its life.
@@ -333,124 +313,6 @@ impl Gateway {
     /// Resolves when somebody asked for a drain on the admin port.
     pub async fn drain_requested(&self) {
         self.drain_requested.notified().await;
-    }
-}
-
-/// What this node shares with others.
-struct Shared {
-    cluster: Cluster,
-    presence: PresenceDesk,
-    delivery: Delivery,
-    groups: Groups,
-    tickets: Tickets,
-}
-
-fn share(
-    config: &GatewayConfig,
-    params: ClusterParams,
-    (hub, service): (&Arc<Hub>, &Arc<Service>),
-    live: &Arc<ArcSwap<Settings>>,
-    (tasks, running): (&TaskTracker, &CancellationToken),
-) -> Shared {
-    let local = Local::of(hub, service);
-    let cluster = Cluster::start(params, local, tasks, running.child_token());
-    let ground = (hub.clone(), cluster.clone());
-    let delivery = Delivery::start(&config.wsc, ground.clone(), tasks, running);
-    let groups = Groups::start(
-        (hub.clone(), cluster.clone(), delivery.clone()),
-        service.clone(),
-        live.clone(),
-        (tasks, running),
-    );
-    let means = Means::of(&cluster, &delivery, service);
-    Shared {
-        tickets: Tickets::start(&config.wsc, means, tasks, running),
-        presence: PresenceDesk::start(ground, service.clone(), tasks, running),
-        delivery,
-        groups,
-        cluster,
-    }
-}
-
-fn hook_desk(
-    plans: Vec<HookPlan>,
-    service: &Arc<Service>,
-    cluster: &Cluster,
-    (tasks, running): (&TaskTracker, &CancellationToken),
-) -> Result<HookDesk, SettingsError> {
-    let ground = HookGround {
-        runtime: tokio::runtime::Handle::current(),
-        tasks: tasks.clone(),
-        cancel: running.clone(),
-        cluster: cluster.clone(),
-    };
-    let desk = HookDesk::new(service.clone(), ground);
-    desk.apply(plans)?;
-    Ok(desk)
-}
-
-fn start_shards(
-    inboxes: Vec<ShardInbox>,
-    context: &ShardContext,
-    running: &CancellationToken,
-) -> Result<Vec<ShardThread>, StartError> {
-    let shards = inboxes.into_iter();
-    let shards = shards.map(|inbox| hub::spawn(inbox, context.clone(), running.child_token()));
-    shards.collect::<Result<_, _>>().map_err(StartError::Thread)
-}
-
-fn node_api(
-    context: &ShardContext,
-    live: &Arc<ArcSwap<Settings>>,
-    desk: RevocationDesk,
-) -> Arc<NodeApi> {
-    let ShardContext {
-        hub,
-        cluster,
-        delivery,
-        groups,
-        ..
-    } = context.clone();
-    Arc::new(NodeApi::new(
-        (hub, cluster),
-        (delivery, groups),
-        live.clone(),
-        desk,
-    ))
-}
-
-fn admission(
-    config: &GatewayConfig,
-    instruments: &Instruments,
-    cluster: &Cluster,
-    (tasks, running): (&TaskTracker, &CancellationToken),
-) -> Admission {
-    let admission = Admission::new(Rules::new(&config.wsc), instruments.clone());
-    admission.share(cluster, tasks, running.child_token());
-    admission
-}
-
-fn api_context(
-    config: &GatewayConfig,
-    (calls, (guard, admission)): (Arc<NodeApi>, (ApiKeyGuard, Admission)),
-    instruments: &Instruments,
-) -> ApiContext {
-    ApiContext {
-        service: calls.clone(),
-        groups: calls,
-        guard,
-        admission,
-        instruments: instruments.clone(),
-        max_body_bytes: config.wsc.security.max_message_size.len(),
-        deadline: API_DEADLINE,
-    }
-}
-
-fn reflection(config: &GatewayConfig) -> Reflection {
-    if config.grpc.reflection {
-        Reflection::On
-    } else {
-        Reflection::Off
     }
 }
 

@@ -164,7 +164,14 @@ fn right() -> Vec<Value> {
 
 /// What both must refuse, and the key that both must name.
 fn wrong() -> Vec<(Value, &'static str)> {
-    [wrong_by_itself(), wrong_together(), wrong_hooks()].concat()
+    [
+        wrong_by_itself(),
+        wrong_together(),
+        wrong_in_security(),
+        wrong_in_the_cluster(),
+        wrong_hooks(),
+    ]
+    .concat()
 }
 
 /// Values out of their bounds, or not what they should be.
@@ -289,6 +296,12 @@ fn wrong_together() -> Vec<(Value, &'static str)> {
             wsc(json!({"ticket": {"ticketTimeout": 29}})),
             "wsc.ticket.notifyTimeout",
         ),
+        (json!({"drain": {"window": "56s"}}), "drain.deadline"),
+    ]
+}
+
+fn wrong_in_security() -> Vec<(Value, &'static str)> {
+    vec![
         (
             security(json!({"enableIpWhitelist": true})),
             "wsc.security.whitelistIps",
@@ -318,6 +331,11 @@ fn wrong_together() -> Vec<(Value, &'static str)> {
             }})),
             "wsc.security.jwt.jwks.secretRef",
         ),
+    ]
+}
+
+fn wrong_in_the_cluster() -> Vec<(Value, &'static str)> {
+    vec![
         (
             redis(json!({"host": "redis", "cluster": {"enabled": true}, "db": 1})),
             "wsc.redis.db",
@@ -356,7 +374,6 @@ fn wrong_together() -> Vec<(Value, &'static str)> {
             ),
             "wsc.distributed.etcd.tls.certSecretRef",
         ),
-        (json!({"drain": {"window": "56s"}}), "drain.deadline"),
     ]
 }
 

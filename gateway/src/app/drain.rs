@@ -48,11 +48,17 @@ impl Gateway {
         self.send_sessions_away(deadline - FAREWELL.min(Duration::from(drain.deadline) / 2))
             .await;
         self.serving.cancel();
-        if timeout_at(deadline, self.tickets.end()).await.is_err() {
+        if timeout_at(deadline, self.shared.tickets.end())
+            .await
+            .is_err()
+        {
             tracing::warn!("the last steps of tickets were not told in time");
         }
         self.tasks.close();
-        if timeout_at(deadline, self.cluster.leave()).await.is_err() {
+        if timeout_at(deadline, self.shared.cluster.leave())
+            .await
+            .is_err()
+        {
             tracing::warn!("the cluster was not left in time; peers will notice by the lease");
         }
         self.stop(deadline).await;

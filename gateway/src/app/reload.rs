@@ -44,7 +44,7 @@ impl Gateway {
         self.sealer.replace(seal_keys);
         self.instruments.apply(&config.wsc.performance);
         let live = self.config().changes(&config).live;
-        self.tickets.go_by(&config.wsc);
+        self.shared.tickets.go_by(&config.wsc);
         self.config.store(Arc::new(config));
         self.hub.reload(&settings).await;
         self.instruments.reloaded(ReloadOutcome::Applied);

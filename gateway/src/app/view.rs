@@ -49,9 +49,9 @@ impl View {
             .collect();
         Self {
             hub: gateway.hub.clone(),
-            cluster: gateway.cluster.clone(),
-            groups: gateway.groups.clone(),
-            delivery: gateway.delivery.clone(),
+            cluster: gateway.shared.cluster.clone(),
+            groups: gateway.shared.groups.clone(),
+            delivery: gateway.shared.delivery.clone(),
             service: gateway.service.clone(),
             phase: gateway.phase(),
             drain_requested: gateway.drain_requested.clone(),

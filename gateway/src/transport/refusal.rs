@@ -62,11 +62,10 @@ impl Refused {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::Address(_) => StatusCode::FORBIDDEN,
             Self::LockedOut(_) | Self::Crowded | Self::TooManySessions => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::Origin => StatusCode::FORBIDDEN,
+            Self::Origin | Self::Address(_) => StatusCode::FORBIDDEN,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Full | Self::Draining | Self::NoKeys => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,0 +1,176 @@
+//! The steps of [`super::Gateway::start`]: what is read before anything runs, and how the parts are put together.
+//!
+//! Called by nothing else. Nothing here keeps state; what runs is owned by the gateway.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wsc_config::GatewayConfig;
+
+use super::local::Local;
+use super::{API_DEADLINE, Options, StartError};
+use crate::admission::{Admission, Rules};
+use crate::api::{ApiContext, NodeApi, Reflection};
+use crate::cluster::{Cluster, ClusterParams};
+use crate::delivery::Delivery;
+use crate::group::Groups;
+use crate::hub::{self, Hub, ShardContext, ShardInbox, ShardThread};
+use crate::jwks::JwksKeeper;
+use crate::presence::PresenceDesk;
+use crate::revocation::RevocationDesk;
+use crate::security::{ApiKeyGuard, Sealer};
+use crate::service::{HookDesk, HookGround, HookPlan, Service};
+use crate::settings::{Settings, SettingsError};
+use crate::telemetry::Instruments;
+use crate::ticket::{Means, Tickets};
+use crate::tls::TlsListeners;
+
+/// What the configuration and its secrets come to. Nothing of it runs, so that what is wrong with either is said before
+/// anything has begun.
+pub(super) struct Prepared {
+    pub(super) jwks: Option<JwksKeeper>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) guard: ApiKeyGuard,
+    pub(super) instruments: Instruments,
+    pub(super) tls: TlsListeners,
+    pub(super) sealer: Arc<Sealer>,
+    pub(super) plans: Vec<HookPlan>,
+}
+
+impl Prepared {
+    pub(super) fn new(config: &GatewayConfig, options: &Options) -> Result<Self, SettingsError> {
+        let jwks = options.jwks(config)?;
+        let fetched = jwks.as_ref().map(JwksKeeper::keys);
+        let instruments = Instruments::default();
+        instruments.apply(&config.wsc.performance);
+        Ok(Self {
+            settings: Arc::new(options.settings(config, &options.secrets, fetched)?),
+            guard: ApiKeyGuard::new(options.secrets.api_keys()?),
+            tls: options.tls(config, &instruments)?,
+            sealer: Sealer::new(options.seal_keys(config)?),
+            plans: options.hooks(config)?,
+            instruments,
+            jwks,
+        })
+    }
+}
+
+/// What this node shares with others.
+pub(super) struct Shared {
+    pub(super) cluster: Cluster,
+    pub(super) presence: PresenceDesk,
+    pub(super) delivery: Delivery,
+    pub(super) groups: Groups,
+    pub(super) tickets: Tickets,
+}
+
+pub(super) fn share(
+    config: &GatewayConfig,
+    params: ClusterParams,
+    (hub, service): (&Arc<Hub>, &Arc<Service>),
+    live: &Arc<ArcSwap<Settings>>,
+    (tasks, running): (&TaskTracker, &CancellationToken),
+) -> Shared {
+    let local = Local::of(hub, service);
+    let cluster = Cluster::start(params, local, tasks, running.child_token());
+    let ground = (hub.clone(), cluster.clone());
+    let delivery = Delivery::start(&config.wsc, ground.clone(), tasks, running);
+    let groups = Groups::start(
+        (hub.clone(), cluster.clone(), delivery.clone()),
+        service.clone(),
+        live.clone(),
+        (tasks, running),
+    );
+    let means = Means::of(&cluster, &delivery, service);
+    Shared {
+        tickets: Tickets::start(&config.wsc, means, tasks, running),
+        presence: PresenceDesk::start(ground, service.clone(), tasks, running),
+        delivery,
+        groups,
+        cluster,
+    }
+}
+
+pub(super) fn hook_desk(
+    plans: Vec<HookPlan>,
+    service: &Arc<Service>,
+    cluster: &Cluster,
+    (tasks, running): (&TaskTracker, &CancellationToken),
+) -> Result<HookDesk, SettingsError> {
+    let ground = HookGround {
+        runtime: tokio::runtime::Handle::current(),
+        tasks: tasks.clone(),
+        cancel: running.clone(),
+        cluster: cluster.clone(),
+    };
+    let desk = HookDesk::new(service.clone(), ground);
+    desk.apply(plans)?;
+    Ok(desk)
+}
+
+pub(super) fn start_shards(
+    inboxes: Vec<ShardInbox>,
+    context: &ShardContext,
+    running: &CancellationToken,
+) -> Result<Vec<ShardThread>, StartError> {
+    let shards = inboxes.into_iter();
+    let shards = shards.map(|inbox| hub::spawn(inbox, context.clone(), running.child_token()));
+    shards.collect::<Result<_, _>>().map_err(StartError::Thread)
+}
+
+pub(super) fn node_api(
+    context: &ShardContext,
+    live: &Arc<ArcSwap<Settings>>,
+    desk: RevocationDesk,
+) -> Arc<NodeApi> {
+    let ShardContext {
+        hub,
+        cluster,
+        delivery,
+        groups,
+        ..
+    } = context.clone();
+    Arc::new(NodeApi::new(
+        (hub, cluster),
+        (delivery, groups),
+        live.clone(),
+        desk,
+    ))
+}
+
+pub(super) fn admission(
+    config: &GatewayConfig,
+    instruments: &Instruments,
+    cluster: &Cluster,
+    (tasks, running): (&TaskTracker, &CancellationToken),
+) -> Admission {
+    let admission = Admission::new(Rules::new(&config.wsc), instruments.clone());
+    admission.share(cluster, tasks, running.child_token());
+    admission
+}
+
+pub(super) fn api_context(
+    config: &GatewayConfig,
+    (calls, (guard, admission)): (Arc<NodeApi>, (ApiKeyGuard, Admission)),
+    instruments: &Instruments,
+) -> ApiContext {
+    ApiContext {
+        service: calls.clone(),
+        groups: calls,
+        guard,
+        admission,
+        instruments: instruments.clone(),
+        max_body_bytes: config.wsc.security.max_message_size.len(),
+        deadline: API_DEADLINE,
+    }
+}
+
+pub(super) fn reflection(config: &GatewayConfig) -> Reflection {
+    if config.grpc.reflection {
+        Reflection::On
+    } else {
+        Reflection::Off
+    }
+}
