@@ -168,10 +168,8 @@ impl Bench {
             client.write_all(request.as_bytes()).unwrap();
             let entered = self.shard.len() + 1;
             self.runtime.block_on(async {
-                {
-                    let place = self.shard.context().admission.handshake(peer.ip()).unwrap();
-                    ws::accept(&self.shard, socket, peer, place)
-                }
+                let place = self.shard.context().admission.handshake(peer.ip()).unwrap();
+                ws::accept(&self.shard, socket, peer, place);
             });
             self.turn_until(|shard| {
                 shard.len() == entered
@@ -220,10 +218,8 @@ impl Bench {
             let pending = self.shard.handle().unwrap().pending();
             pending.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             self.runtime.block_on(async {
-                {
-                    let place = self.shard.context().admission.handshake(peer.ip()).unwrap();
-                    ws::accept(&self.shard, socket, peer, place)
-                }
+                let place = self.shard.context().admission.handshake(peer.ip()).unwrap();
+                ws::accept(&self.shard, socket, peer, place);
             });
             self.runtime.block_on(async {
                 while !client.is_finished() {

@@ -35,13 +35,14 @@ pub struct SendCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Content {
     /// The content: text, or `-` for standard input.
-    content: Option<String>,
+    #[arg(value_name = "CONTENT")]
+    text: Option<String>,
     /// The message's type, as recipients see it.
     #[arg(long = "type", default_value = "text")]
     kind: String,
     /// The content is JSON, not text.
-    #[arg(long)]
-    json_content: bool,
+    #[arg(long = "json-content")]
+    is_json: bool,
     /// An object of the application's own, as JSON.
     #[arg(long, value_name = "JSON")]
     data: Option<String>,
@@ -127,7 +128,7 @@ impl Content {
     }
 
     fn content(&self) -> Result<Option<Value>, Failure> {
-        let text = match self.content.as_deref() {
+        let text = match self.text.as_deref() {
             None => return Ok(None),
             Some("-") => {
                 let mut text = String::new();
@@ -139,7 +140,7 @@ impl Content {
             }
             Some(text) => text.to_owned(),
         };
-        if !self.json_content {
+        if !self.is_json {
             return Ok(Some(text.into()));
         }
         let value = serde_json::from_str(&text);
