@@ -1,6 +1,6 @@
 # Two commands to know: `make demo` and `make test`. With KUBECONFIG set they use that cluster, else a throw-away one.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check images cli cluster-up cluster-down clean
+.PHONY: help demo test check bench images cli cluster-up cluster-down clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ test: ## Proves all of it: unit, integration, chart, and e2e on a cluster.
 
 check: ## Formatting, lints, and that generated files are up to date.
 	@scripts/check
+
+bench: ## Measures the gateway beside its peers; a quarter of an hour, on an idle machine of two cores.
+	@scripts/bench
 
 images: ## Makes the images from local builds and loads them into the cluster (PROFILE=release for small, fast ones).
 	@scripts/setup

@@ -1,0 +1,55 @@
+// A server on the centrifuge library, the engine of Centrifugo: JSON over WebSocket, members subscribed by the server to
+// their room as they connect, `send` publishes to it, `rpc` echoes. Its pings are off: a run is shorter than their pause.
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+
+	"github.com/centrifugal/centrifuge"
+
+	"wsc-bench-peers/version"
+)
+
+type roomKey struct{}
+
+func main() {
+	fmt.Println(version.Of("github.com/centrifugal/centrifuge"))
+	node, err := centrifuge.New(centrifuge.Config{LogLevel: centrifuge.LogLevelError, LogHandler: func(entry centrifuge.LogEntry) {
+		fmt.Println(entry.Message, entry.Fields)
+	}})
+	if err != nil {
+		panic(err)
+	}
+	node.OnConnecting(func(ctx context.Context, event centrifuge.ConnectEvent) (centrifuge.ConnectReply, error) {
+		room := ctx.Value(roomKey{}).(string)
+		return centrifuge.ConnectReply{
+			Credentials:   &centrifuge.Credentials{UserID: event.ClientID},
+			Subscriptions: map[string]centrifuge.SubscribeOptions{room: {}},
+		}, nil
+	})
+	node.OnConnect(func(client *centrifuge.Client) {
+		room := client.Context().Value(roomKey{}).(string)
+		client.OnMessage(func(event centrifuge.MessageEvent) {
+			if _, err := node.Publish(room, event.Data); err != nil {
+				fmt.Println(err)
+			}
+		})
+		client.OnRPC(func(event centrifuge.RPCEvent, done centrifuge.RPCCallback) {
+			done(centrifuge.RPCReply{Data: event.Data}, nil)
+		})
+	})
+	if err := node.Run(); err != nil {
+		panic(err)
+	}
+	serve := centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{
+		PingPongConfig: centrifuge.PingPongConfig{PingInterval: -1},
+	})
+	http.HandleFunc("/connection/websocket", func(w http.ResponseWriter, r *http.Request) {
+		ctx := context.WithValue(r.Context(), roomKey{}, r.URL.Query().Get("room"))
+		serve.ServeHTTP(w, r.WithContext(ctx))
+	})
+	panic(http.ListenAndServe("127.0.0.1:"+os.Args[1], nil))
+}

@@ -1,0 +1,73 @@
+// A server on gorilla/websocket as its chat example has it: a goroutine that reads and one that writes for each
+// connection, a channel between them, and messages prepared once. Speaks the plain dialect.
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"sync"
+
+	"github.com/gorilla/websocket"
+
+	"wsc-bench-peers/version"
+)
+
+var (
+	mutex sync.RWMutex
+	rooms = map[string][]chan *websocket.PreparedMessage{}
+)
+
+func main() {
+	fmt.Println(version.Of("github.com/gorilla/websocket"))
+	upgrader := websocket.Upgrader{}
+	http.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
+		conn, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		serve(conn, r.URL.Query().Get("room"))
+	})
+	panic(http.ListenAndServe("127.0.0.1:"+os.Args[1], nil))
+}
+
+func serve(conn *websocket.Conn, room string) {
+	defer conn.Close()
+	outbox := make(chan *websocket.PreparedMessage, 256)
+	go func() {
+		for message := range outbox {
+			if conn.WritePreparedMessage(message) != nil {
+				conn.Close()
+			}
+		}
+	}()
+	mutex.Lock()
+	rooms[room] = append(rooms[room], outbox)
+	mutex.Unlock()
+	outbox <- prepared([]byte("ready"))
+	for {
+		_, message, err := conn.ReadMessage()
+		if err != nil {
+			return
+		}
+		out := prepared(message[1:])
+		if message[0] == 'E' {
+			outbox <- out
+			continue
+		}
+		mutex.RLock()
+		members := rooms[room]
+		mutex.RUnlock()
+		for _, member := range members {
+			member <- out
+		}
+	}
+}
+
+func prepared(message []byte) *websocket.PreparedMessage {
+	prepared, err := websocket.NewPreparedMessage(websocket.TextMessage, message)
+	if err != nil {
+		panic(err)
+	}
+	return prepared
+}

@@ -1,0 +1,205 @@
+//! One connection of the generator: bytes in, messages out. It never blocks and never waits.
+
+use std::io::{self, Read as _, Write as _};
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use mio::net::TcpStream;
+
+use crate::dialect::{Dialect, Member, Step, contains};
+use crate::frame::{self, Opcode};
+use crate::handshake;
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// TCP is not there yet.
+    Dialing,
+    /// The handshake is not answered yet.
+    Upgrading,
+    /// This step of getting in is under way.
+    Entering(usize),
+    /// Messages count.
+    Ready,
+    /// The server has ended it.
+    Over,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Conn {
+    /// The socket, for the poll.
+    pub stream: TcpStream,
+    /// Who it is.
+    pub member: Member,
+    phase: Phase,
+    dialect: Dialect,
+    /// The beginning of what has not all come yet.
+    rest: Vec<u8>,
+    /// What the socket did not take yet.
+    unsent: Vec<u8>,
+}
+
+/// Who hears of messages: the time is when they were read.
+pub type Listen<'a> = dyn FnMut(&[u8], Instant) + 'a;
+
+impl Conn {
+    /// A connection that is being dialled and will say `request` first.
+    pub fn new(stream: TcpStream, member: Member, dialect: Dialect, request: Vec<u8>) -> Self {
+        Self {
+            stream,
+            member,
+            phase: Phase::Dialing,
+            dialect,
+            rest: Vec::new(),
+            unsent: request,
+        }
+    }
+
+    /// How far it is.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The server's language.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Says something, now or when the socket takes it.
+    pub fn say(&mut self, text: &[u8]) -> io::Result<()> {
+        frame::text(text, &mut self.unsent);
+        self.flush()
+    }
+
+    /// Enters something to be said by the next [`Conn::flush`], so that what is due at once goes in one piece.
+    pub fn queue(&mut self, text: &[u8]) {
+        frame::text(text, &mut self.unsent);
+    }
+
+    /// The socket takes bytes.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.phase == Phase::Dialing {
+            match self.stream.peer_addr() {
+                Ok(_) => self.phase = Phase::Upgrading,
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(written) => drop(self.unsent.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The socket has bytes. `buffer` is for all connections: what is whole is looked at where it was read into.
+    pub fn read(&mut self, buffer: &mut [u8], listen: &mut Listen<'_>) -> anyhow::Result<()> {
+        loop {
+            let kept = self.rest.len();
+            let (front, space) = buffer
+                .split_at_mut_checked(kept)
+                .context("a frame is larger than the generator's buffer")?;
+            front.copy_from_slice(&self.rest);
+            let room = space.len();
+            let read = match self.stream.read(space) {
+                Ok(0) => {
+                    self.phase = Phase::Over;
+                    return Ok(());
+                }
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let now = Instant::now();
+            let bytes = buffer.get(..kept + read).unwrap_or_default();
+            let used = self.take(bytes, now, listen)?;
+            self.rest.clear();
+            self.rest.extend(bytes.get(used..).unwrap_or_default());
+            // A short read has emptied the socket: epoll tells of what comes next.
+            if read < room {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        now: Instant,
+        listen: &mut Listen<'_>,
+    ) -> anyhow::Result<usize> {
+        let mut used = 0;
+        if self.phase == Phase::Upgrading {
+            let Some(head) = handshake::answered(bytes)? else {
+                return Ok(0);
+            };
+            used = head;
+            self.enter(0)?;
+        }
+        while let Some(frame) = frame::first(bytes.get(used..).unwrap_or_default())? {
+            used += frame.size;
+            match frame.opcode {
+                Opcode::Text | Opcode::Binary => {
+                    for message in self.dialect.messages(frame.payload) {
+                        self.message(message, now, listen)?;
+                    }
+                }
+                Opcode::Ping => {
+                    frame::pong(frame.payload, &mut self.unsent);
+                    self.flush()?;
+                }
+                Opcode::Pong => {}
+                Opcode::Close => {
+                    self.phase = Phase::Over;
+                    let reason =
+                        String::from_utf8_lossy(frame.payload.get(2..).unwrap_or_default());
+                    bail!("the server closed {:?}: {reason:?}", self.member);
+                }
+            }
+        }
+        Ok(used)
+    }
+
+    fn message(
+        &mut self,
+        message: &[u8],
+        now: Instant,
+        listen: &mut Listen<'_>,
+    ) -> anyhow::Result<()> {
+        if let Some(answer) = self.dialect.heartbeat(message) {
+            self.say(answer)?;
+        } else if let Phase::Entering(at) = self.phase {
+            let waits = self.dialect.entrance().get(at);
+            if waits.is_some_and(|step| contains(message, step.until.as_bytes())) {
+                self.enter_after(at)?;
+            }
+        } else {
+            listen(message, now);
+        }
+        Ok(())
+    }
+
+    /// Says what step `at` says, and goes on to the next.
+    fn enter_after(&mut self, at: usize) -> anyhow::Result<()> {
+        if let Some(words) = self.dialect.entrance().get(at).and_then(|step| step.say) {
+            self.say(words.as_bytes())?;
+        }
+        self.enter(at + 1)
+    }
+
+    /// Waits for step `at`, or is ready after the last.
+    fn enter(&mut self, at: usize) -> anyhow::Result<()> {
+        match self.dialect.entrance().get(at) {
+            Some(Step { until: "", .. }) => self.enter_after(at)?,
+            Some(_) => self.phase = Phase::Entering(at),
+            None => self.phase = Phase::Ready,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,24 @@
+//! Measures WebSocket servers beside each other, on one machine, with one client.
+//!
+//! Bottom up: [`frame`], [`handshake`] and [`dialect`] know what is said; [`conn`] and [`fleet`] hold the connections;
+//! [`pacer`] and [`ledger`] decide when to speak and keep the books; [`drive`] is one measured run; [`peer`], [`suite`]
+//! and [`report`] run all servers through all scenarios. What the figures mean: `docs/benchmarks.md`.
+
+// Figures are divided all over, and none is near where an f64 loses a unit.
+#![allow(clippy::cast_precision_loss)]
+
+pub mod bare;
+pub mod conn;
+pub mod dialect;
+pub mod drive;
+pub mod fleet;
+pub mod frame;
+pub mod handshake;
+pub mod ledger;
+pub mod pacer;
+pub mod peer;
+pub mod process;
+pub mod report;
+pub mod sample;
+pub mod suite;
+pub mod token;

@@ -1,0 +1,209 @@
+//! The servers that are measured, and how each is started on its core.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use clap::ValueEnum;
+
+use crate::dialect::{Dialect, Entry};
+use crate::handshake::Deflate;
+
+/// Signs the tokens of members; good for nothing outside a run.
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// A server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Peer {
+    /// This gateway, with its whole session: identity, ids, rate limits, metrics.
+    Ours,
+    /// The bare send loop: the floor.
+    Bare,
+    /// Bun, with uWebSockets inside.
+    Bun,
+    /// A plain axum program with a channel per connection.
+    Axum,
+    /// github.com/gorilla/websocket.
+    Gorilla,
+    /// github.com/lxzan/gws.
+    Gws,
+    /// github.com/centrifugal/centrifuge, the engine of Centrifugo.
+    Centrifuge,
+    /// npm's ws.
+    Ws,
+    /// socket.io.
+    SocketIo,
+}
+
+/// Where programs are and servers run.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The gateway's binary.
+    pub gateway: PathBuf,
+    /// The folder that `bench/setup` has filled.
+    pub peers: PathBuf,
+    /// Where logs and keys go.
+    pub scratch: PathBuf,
+    /// The core that servers are kept on.
+    pub core: String,
+}
+
+/// A server that runs; it ends with this value.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How members get in.
+    pub entry: Entry,
+    log: PathBuf,
+}
+
+impl Peer {
+    /// Its name in reports and folders.
+    pub fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Its language.
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Self::Ours => Dialect::Wsc,
+            Self::Centrifuge => Dialect::Centrifuge,
+            Self::SocketIo => Dialect::SocketIo,
+            Self::Bare | Self::Bun | Self::Axum | Self::Gorilla | Self::Gws | Self::Ws => {
+                Dialect::Plain
+            }
+        }
+    }
+
+    /// Why it cannot be measured here, if it cannot.
+    pub fn missing(self, place: &Place) -> Option<String> {
+        let words = self.command(place, 0).ok()?;
+        // Of an interpreter's words the last but one is the script.
+        let gone = words
+            .iter()
+            .filter(|word| word.starts_with('/'))
+            .find(|word| !Path::new(word).exists())?;
+        let told = fs::read_to_string(place.peers.join("missing").join(self.name())).ok();
+        Some(told.map_or_else(
+            || format!("{gone} is not there"),
+            |told| told.trim().to_owned(),
+        ))
+    }
+
+    fn command(self, place: &Place, port: u16) -> anyhow::Result<Vec<String>> {
+        let at = |path: &str| place.peers.join(path).display().to_string();
+        let mut words = match self {
+            Self::Ours => return gateway(place, port),
+            Self::Bare => vec![
+                std::env::current_exe()?.display().to_string(),
+                "bare".to_owned(),
+            ],
+            Self::Axum => vec![at("axum/release/bench-axum")],
+            Self::Gorilla | Self::Gws | Self::Centrifuge => {
+                vec![at(&format!("go/{}", self.name()))]
+            }
+            Self::Bun => vec![at("node/node_modules/.bin/bun"), at("node/bun.mjs")],
+            Self::Ws | Self::SocketIo => {
+                vec!["node".to_owned(), at(&format!("node/{}.mjs", self.name()))]
+            }
+        };
+        words.push(port.to_string());
+        Ok(words)
+    }
+
+    /// Starts it on its core and waits until it takes connections.
+    pub fn start(self, place: &Place, port: u16) -> anyhow::Result<Server> {
+        let log = place.scratch.join(format!("{}.log", self.name()));
+        let out = File::create(&log).with_context(|| log.display().to_string())?;
+        let child = Command::new("taskset")
+            .args(["-c", &place.core])
+            .args(self.command(place, port)?)
+            .stdin(Stdio::null())
+            .stdout(out.try_clone()?)
+            .stderr(out)
+            .spawn()
+            .with_context(|| format!("starting {}", self.name()))?;
+        let key = (self == Self::Ours).then(|| KEY.to_owned());
+        let mut server = Server {
+            child,
+            address: ([127, 0, 0, 1], port).into(),
+            entry: Entry {
+                dialect: self.dialect(),
+                path: String::new(),
+                key,
+                deflate: Deflate::No,
+            },
+            log,
+        };
+        server.listens()?;
+        Ok(server)
+    }
+}
+
+/// The gateway on one shard, with limits that are counted and never reached.
+fn gateway(place: &Place, port: u16) -> anyhow::Result<Vec<String>> {
+    let secrets = place.scratch.join("secrets");
+    fs::create_dir_all(&secrets)?;
+    fs::write(secrets.join("jwt-key"), KEY)?;
+    fs::write(secrets.join("api-key"), KEY)?;
+    let mut words = vec![place.gateway.display().to_string()];
+    words.extend(["--node", "bench", "--shards", "1", "--secrets-dir"].map(str::to_owned));
+    words.push(secrets.display().to_string());
+    for set in [
+        format!("wsc.nodePort={port}"),
+        format!("http.port={}", port + 1),
+        format!("grpc.port={}", port + 2),
+        format!("admin.port={}", port + 3),
+        "wsc.performance.maxConnectionsPerNode=100000".to_owned(),
+        "wsc.group.enabled=true".to_owned(),
+        "wsc.group.autoCreate=true".to_owned(),
+        "wsc.group.maxGroupSize=100000".to_owned(),
+        "wsc.group.broadcastRateLimit=1000000".to_owned(),
+        "wsc.security.messageRateLimit.maxMessages=10000000".to_owned(),
+        "wsc.delivery.transientTypes=[bench]".to_owned(),
+    ] {
+        words.extend(["--set".to_owned(), set]);
+    }
+    Ok(words)
+}
+
+impl Server {
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it says of its version: the first line of its output.
+    pub fn version(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        log.lines().next().unwrap_or_default().to_owned()
+    }
+
+    fn listens(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(15);
+        while TcpStream::connect(self.address).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                let log = fs::read_to_string(&self.log).unwrap_or_default();
+                bail!("the server ended by {status}: {}", log.trim());
+            }
+            if Instant::now() > deadline {
+                bail!("the server does not listen on {}", self.address);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
