@@ -153,12 +153,17 @@ fn throw_away() -> Result<(Kubeconfig, OsString)> {
     Ok((read, path.into()))
 }
 
-/// The throw-away cluster brings its own kubectl and helm; they come after the user's.
-fn path_with_tools() -> OsString {
-    let cache = std::env::var_os("CLUSTER_CACHE").map_or_else(
+/// Where `e2e/cluster/up` keeps what it builds and fetches.
+pub fn cache() -> PathBuf {
+    std::env::var_os("CLUSTER_CACHE").map_or_else(
         || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/wsc-cluster"),
         PathBuf::from,
-    );
+    )
+}
+
+/// The throw-away cluster brings its own kubectl and helm; they come after the user's.
+fn path_with_tools() -> OsString {
+    let cache = cache();
     let mut path = std::env::var_os("PATH").unwrap_or_default();
     path.push(":");
     path.push(cache.join("bin"));

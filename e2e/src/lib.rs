@@ -12,6 +12,7 @@ pub mod chart;
 pub mod client;
 pub mod cluster;
 pub mod diagnostics;
+pub mod extensions;
 pub mod forward;
 pub mod gateway;
 pub mod grpc;

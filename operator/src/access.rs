@@ -56,6 +56,8 @@ pub const TABLE: &[Access] = &[
     watched("apps", "statefulsets", PRUNED),
     watched("autoscaling", "horizontalpodautoscalers", PRUNED),
     watched("events.k8s.io", "events", &["create"]),
+    watched("gateway.networking.k8s.io", "grpcroutes", PRUNED),
+    watched("gateway.networking.k8s.io", "httproutes", PRUNED),
     watched("networking.k8s.io", "ingresses", PRUNED),
     watched("networking.k8s.io", "networkpolicies", PRUNED),
     watched("policy", "poddisruptionbudgets", PRUNED),

@@ -11,6 +11,7 @@ mod listeners;
 mod managed_redis;
 mod network_policy;
 mod quantity;
+mod route;
 mod rules;
 mod scheduling;
 mod service;
@@ -27,6 +28,7 @@ pub use listeners::{
 pub use managed_redis::{ManagedRedisSpec, PersistenceSpec};
 pub use network_policy::NetworkPolicySpec;
 pub use quantity::{Quantity, ResourcesSpec};
+pub use route::{ApiRouteSpec, ParentRef, RouteSpec};
 pub use scheduling::SchedulingSpec;
 pub use service::{ServiceSpec, ServiceType, TrafficPolicy};
 pub use status::{DrainStatus, GatewayStatus, PodStatus};
@@ -116,6 +118,8 @@ pub struct WebSocketGatewaySpec {
     pub service: ServiceSpec,
     /// The way in from outside over an Ingress controller.
     pub ingress: IngressSpec,
+    /// The way in from outside over Gateway API: an `HTTPRoute`, and a `GRPCRoute`. Made where the cluster has these kinds.
+    pub route: RouteSpec,
     /// Who may reach which port of the pods, and where the pods may go.
     pub network_policy: NetworkPolicySpec,
     /// The autoscaler that sets this resource's `replicas`.
@@ -151,6 +155,7 @@ impl Default for WebSocketGatewaySpec {
             managed_redis: ManagedRedisSpec::default(),
             service: ServiceSpec::default(),
             ingress: IngressSpec::default(),
+            route: RouteSpec::default(),
             network_policy: NetworkPolicySpec::default(),
             autoscaling: AutoscalingSpec::default(),
             drain: DrainConfig::default(),

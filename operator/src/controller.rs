@@ -128,6 +128,11 @@ fn concerned(concern: &Concern, known: &Store<Guarded>) -> Vec<ObjectRef<Guarded
         // An object of ours that belongs to no gateway any more.
         Concern::Gateway { name, .. } if name.is_empty() => Vec::new(),
         Concern::Gateway { namespace, name } => vec![ObjectRef::new(name).within(namespace)],
+        Concern::Everyone => known
+            .state()
+            .iter()
+            .map(|guarded| ObjectRef::from_obj(guarded.as_ref()))
+            .collect(),
         Concern::Secret { namespace, name } => known
             .state_filter(|guarded| {
                 guarded.namespace().as_ref() == Some(namespace)

@@ -129,6 +129,11 @@ impl Names {
         format!("{}-redis", self.0)
     }
 
+    /// The `HTTPRoute` of the HTTP API; that of clients is called as the resource.
+    pub fn http_api(&self) -> String {
+        format!("{}-http", self.0)
+    }
+
     /// The labels that a selector uses; they never change in an object's life.
     pub fn selector(&self, component: Component) -> BTreeMap<String, String> {
         [

@@ -1,17 +1,19 @@
 //! `Kind` and `Object`: what the operator owns, as a closed list, and one object of it ready to be applied.
 //!
 //! Adding a kind here makes the compiler ask for its API resource, its place in the order of application and whether it
-//! is pruned; `access` and the watches follow the list.
+//! is pruned; `access` and the watches follow the list. Kinds of extensions are not in every cluster: they are applied
+//! where they are served.
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::core::ApiResource;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::names::APPLIED_HASH;
 
@@ -28,6 +30,10 @@ pub enum Kind {
     NetworkPolicy,
     /// The way in from outside.
     Ingress,
+    /// The way in over a Gateway of Gateway API.
+    HttpRoute,
+    /// The way to the gRPC API over one.
+    GrpcRoute,
     /// Redis' volume.
     PersistentVolumeClaim,
     /// Redis.
@@ -42,12 +48,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of application: what others need comes first.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::ServiceAccount,
         Self::ConfigMap,
         Self::Service,
         Self::NetworkPolicy,
         Self::Ingress,
+        Self::HttpRoute,
+        Self::GrpcRoute,
         Self::PersistentVolumeClaim,
         Self::StatefulSet,
         Self::PodDisruptionBudget,
@@ -63,6 +71,8 @@ impl Kind {
             Self::Service => ApiResource::erase::<Service>(&()),
             Self::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
             Self::Ingress => ApiResource::erase::<Ingress>(&()),
+            Self::HttpRoute => gateway_api("HTTPRoute", "httproutes"),
+            Self::GrpcRoute => gateway_api("GRPCRoute", "grpcroutes"),
             Self::PersistentVolumeClaim => ApiResource::erase::<PersistentVolumeClaim>(&()),
             Self::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
             Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
@@ -79,11 +89,30 @@ impl Kind {
             Self::Service => "Service",
             Self::NetworkPolicy => "NetworkPolicy",
             Self::Ingress => "Ingress",
+            Self::HttpRoute => "HTTPRoute",
+            Self::GrpcRoute => "GRPCRoute",
             Self::PersistentVolumeClaim => "PersistentVolumeClaim",
             Self::StatefulSet => "StatefulSet",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::Deployment => "Deployment",
             Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+        }
+    }
+
+    /// What brings this kind, if it is none of Kubernetes' own: a cluster may do without.
+    pub const fn extension(self) -> Option<&'static str> {
+        match self {
+            Self::HttpRoute | Self::GrpcRoute => Some("Gateway API"),
+            Self::ServiceAccount
+            | Self::ConfigMap
+            | Self::Service
+            | Self::NetworkPolicy
+            | Self::Ingress
+            | Self::PersistentVolumeClaim
+            | Self::StatefulSet
+            | Self::PodDisruptionBudget
+            | Self::Deployment
+            | Self::HorizontalPodAutoscaler => None,
         }
     }
 
@@ -103,12 +132,19 @@ impl Kind {
             | Self::Service
             | Self::NetworkPolicy
             | Self::Ingress
+            | Self::HttpRoute
+            | Self::GrpcRoute
             | Self::StatefulSet
             | Self::PodDisruptionBudget
             | Self::HorizontalPodAutoscaler => true,
             Self::ServiceAccount | Self::PersistentVolumeClaim | Self::Deployment => false,
         }
     }
+}
+
+fn gateway_api(kind: &str, plural: &str) -> ApiResource {
+    let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", kind);
+    ApiResource::from_gvk_with_plural(&kind, plural)
 }
 
 /// One whole object, ready for server-side apply.
@@ -125,7 +161,31 @@ pub struct Object {
 impl Object {
     /// Takes a typed object; the hash makes a field that is no longer wanted show as a difference.
     pub fn new<K: Resource + Serialize>(kind: Kind, object: &K) -> Result<Self, serde_json::Error> {
-        let mut body = serde_json::to_value(object)?;
+        Ok(Self::of(
+            kind,
+            object.name_any(),
+            serde_json::to_value(object)?,
+        ))
+    }
+
+    /// The same for a kind of an extension, which has no type here.
+    pub fn extension(
+        kind: Kind,
+        metadata: &ObjectMeta,
+        spec: &Value,
+    ) -> Result<Self, serde_json::Error> {
+        let resource = kind.api_resource();
+        let name = metadata.name.clone().unwrap_or_default();
+        let body = json!({
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": serde_json::to_value(metadata)?,
+            "spec": spec,
+        });
+        Ok(Self::of(kind, name, body))
+    }
+
+    fn of(kind: Kind, name: String, mut body: Value) -> Self {
         let hash = crate::digest::of_json(&body);
         if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
             let annotations = metadata
@@ -135,11 +195,7 @@ impl Object {
                 annotations.insert(APPLIED_HASH.to_owned(), Value::from(hash));
             }
         }
-        Ok(Self {
-            kind,
-            name: object.name_any(),
-            body,
-        })
+        Self { kind, name, body }
     }
 
     /// `Deployment/chat`, as people write it.

@@ -9,6 +9,7 @@ mod pod_view;
 pub use cache::{Cache, Change, Key};
 pub use pod_view::{PodView, Trouble};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ impl Stores {
             service,
             policy,
             ingress,
+            http_route,
+            grpc_route,
             volume,
             set,
             budget,
@@ -50,12 +53,22 @@ impl Stores {
             Kind::Service => service,
             Kind::NetworkPolicy => policy,
             Kind::Ingress => ingress,
+            Kind::HttpRoute => http_route,
+            Kind::GrpcRoute => grpc_route,
             Kind::PersistentVolumeClaim => volume,
             Kind::StatefulSet => set,
             Kind::PodDisruptionBudget => budget,
             Kind::Deployment => deployment,
             Kind::HorizontalPodAutoscaler => autoscaler,
         }
+    }
+
+    /// The kinds that the cluster has, as far as is known: those of extensions may be missing.
+    pub fn served(&self) -> BTreeSet<Kind> {
+        Kind::ALL
+            .into_iter()
+            .filter(|kind| !self.owned(*kind).is_absent())
+            .collect()
     }
 
     /// The pods of gateways and of their Redis.

@@ -1,11 +1,13 @@
 //! The watches of one scope: they keep the [`Stores`] current and wake the gateways that a change concerns.
 //!
-//! One tracked task for each kind. Watches back off by themselves and never end before their token; an error is logged
+//! One tracked task for each kind. A kind of an extension that the cluster has not is looked for again and again, so that
+//! what is wanted of it is made when it comes. Watches back off by themselves and never end before their token; an error is logged
 //! and counted here. Started by `controller`.
 
 use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -17,10 +19,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::api::WebSocketGateway;
-use crate::backoff::WatchBackoff;
+use crate::backoff::{WatchBackoff, jittered};
 use crate::metrics::Metrics;
 use crate::names::{GATEWAY_LABEL, MANAGED_BY_LABEL, MANAGER};
 use crate::owned::Kind;
@@ -44,7 +46,20 @@ pub enum Concern {
         /// Its name.
         name: String,
     },
+    /// Every gateway: the cluster has learnt a kind, or lost one.
+    Everyone,
 }
+
+/// How a watch ended.
+enum Ended {
+    /// By its token.
+    Stopped,
+    /// The cluster has no such kind.
+    NotServed,
+}
+
+/// How long until a kind that the cluster did not have is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// What all watches of a scope share.
 #[derive(Clone)]
@@ -70,8 +85,12 @@ impl Watches {
                 .scope
                 .api_with::<DynamicObject>(&self.client, &resource);
             let cache = Arc::clone(stores.owned(kind));
-            let stream = watcher(api, ours());
-            tracker.spawn(self.clone().run(kind.as_str(), stream, cache, keep_object));
+            if kind.extension().is_some() {
+                tracker.spawn(self.clone().run_extension(kind, api, cache));
+            } else {
+                let stream = watcher(api, ours());
+                tracker.spawn(self.clone().run(kind.as_str(), stream, cache, keep_object));
+            }
         }
         let pods: Api<Pod> = self.api();
         let cache = Arc::clone(stores.pods());
@@ -99,28 +118,111 @@ impl Watches {
     ) where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
+        // That a kind of Kubernetes' own is not served can only be an API server that is starting: `follow` goes on.
+        let handling = Handling {
+            keep,
+            missing: Missing::Fails,
+        };
+        self.follow(kind, stream, &cache, handling).await;
+    }
+
+    /// Watches a kind of an extension while the cluster has it, and looks whether it has meanwhile.
+    async fn run_extension(
+        self,
+        kind: Kind,
+        api: Api<DynamicObject>,
+        cache: Arc<Cache<DynamicObject>>,
+    ) {
+        loop {
+            // A new one each time: one whose kind is gone would go on from versions that mean nothing any more.
+            let stream = watcher(api.clone(), ours());
+            let handling = Handling {
+                keep: keep_object,
+                missing: Missing::Ends,
+            };
+            match self.follow(kind.as_str(), stream, &cache, handling).await {
+                Ended::Stopped => return,
+                Ended::NotServed => {}
+            }
+            if cache.absent() {
+                info!(kind = kind.as_str(), scope = %self.scope, "the cluster has no such kind");
+                if self.concerns.send(Concern::Everyone).await.is_err() {
+                    return;
+                }
+            }
+            tokio::select! {
+                () = self.token.cancelled() => return,
+                () = tokio::time::sleep(jittered(LOOK_AGAIN)) => {}
+            }
+        }
+    }
+
+    async fn follow<K, T>(
+        &self,
+        kind: &'static str,
+        stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send,
+        cache: &Cache<T>,
+        Handling { keep, missing }: Handling<K, T>,
+    ) -> Ended
+    where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
         let mut events = pin!(stream.backoff(WatchBackoff::default()));
         loop {
             let event = tokio::select! {
-                () = self.token.cancelled() => return,
+                () = self.token.cancelled() => return Ended::Stopped,
                 event = events.next() => event,
             };
             match event {
                 Some(Ok(event)) => {
-                    for key in cache.apply(event, keep) {
-                        if self.concerns.send(concern(kind, key)).await.is_err() {
-                            return;
+                    let was_absent = cache.is_absent();
+                    let changed = cache.apply(event, keep);
+                    let appeared = was_absent && !cache.is_absent();
+                    let everyone = appeared.then_some(Concern::Everyone);
+                    let concerns = changed.into_iter().map(|key| concern(kind, key));
+                    for concern in concerns.chain(everyone) {
+                        if self.concerns.send(concern).await.is_err() {
+                            return Ended::Stopped;
                         }
                     }
+                }
+                Some(Err(error)) if missing == Missing::Ends && is_not_served(&error) => {
+                    return Ended::NotServed;
                 }
                 Some(Err(error)) => {
                     self.metrics.watch_failed(kind);
                     warn!(kind, %error, "a watch failed and is tried again");
                 }
-                None => return,
+                None => return Ended::Stopped,
             }
         }
     }
+}
+
+/// What a watch makes of what it gets.
+struct Handling<K, T> {
+    /// What is kept of an object, and where.
+    keep: fn(K) -> (Key, T),
+    missing: Missing,
+}
+
+/// What a watch makes of a kind that is not served.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// The watch ends.
+    Ends,
+    /// It failed like any other time, and is tried again.
+    Fails,
+}
+
+/// Whether the API server has no such kind.
+fn is_not_served(error: &watcher::Error) -> bool {
+    let (watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause)) =
+        error
+    else {
+        return false;
+    };
+    matches!(cause, kube::Error::Api(status) if status.code == 404)
 }
 
 /// Objects that carry the label of this operator.

@@ -1,10 +1,11 @@
-# The Debian packages and the Go programs a node is made of. Sourced by `up`.
+# The Debian packages and the Go programs a node is made of, and the CRDs that tests install. Sourced by `up`.
 # A program is built again when its version here, or go.mod, or the compiler changes: a stamp beside it
 # tells what it was built from.
 
 containerd_version=v2.4.2
 coredns_version=v1.15.0
 helm_version=v4.3.1
+gateway_api_version=v1.6.3
 go_minimum=1.26
 
 packages() {
@@ -23,10 +24,7 @@ apt_install() {
 }
 
 tools() {
-  command -v go >/dev/null || die "Go $go_minimum or newer is needed to build Kubernetes: no 'go' in PATH"
-  local have; have=$(go env GOVERSION); have=${have#go}
-  [ "$(printf '%s\n%s\n' "$go_minimum" "$have" | sort -V | head -1)" = "$go_minimum" ] \
-    || die "Go $go_minimum or newer is needed to build Kubernetes: this is $have"
+  go_there
   mkdir -p "$bin"
   export CGO_ENABLED=0
   local modules; modules=$(cat "$here/go.mod" "$here/go.sum" | sha256sum | cut -c1-16)
@@ -34,6 +32,17 @@ tools() {
   tool containerd "$containerd_version" "building containerd $containerd_version (about a minute)" build_containerd
   tool coredns "$coredns_version" "building CoreDNS $coredns_version (about a minute)" build_coredns
   tool helm "$helm_version" "building Helm $helm_version (about a minute)" build_helm
+  crds
+}
+go_there() {
+  command -v go >/dev/null || die "Go $go_minimum or newer is needed to build Kubernetes: no 'go' in PATH"
+  local have; have=$(go env GOVERSION); have=${have#go}
+  [ "$(printf '%s\n%s\n' "$go_minimum" "$have" | sort -V | head -1)" = "$go_minimum" ] \
+    || die "Go $go_minimum or newer is needed to build Kubernetes: this is $have"
+}
+crds() { # what the operator makes objects of where it is there; not installed, only fetched
+  mkdir -p "$bin"
+  tool gateway-api "$gateway_api_version" "fetching the CRDs of Gateway API $gateway_api_version" fetch_gateway_api
 }
 tool() { # tool NAME VERSION WHAT BUILD
   local stamp=$bin/.$1.stamp
@@ -59,4 +68,18 @@ build_containerd() {
   go_install $c/containerd@$v $c/containerd-shim-runc-v2@$v $c/ctr@$v
 }
 build_coredns() { go_install github.com/coredns/coredns@$coredns_version; }
+fetch_gateway_api() {
+  definitions gateway-api sigs.k8s.io/gateway-api@$gateway_api_version config/crd/standard \
+    gateway.networking.k8s.io_{httproutes,grpcroutes}.yaml
+}
+definitions() { # definitions NAME MODULE@VERSION DIRECTORY FILE...: files of a Go module, into the cache
+  local to=$cache/crds/$1 from file; from=$(module "$2")/$3; shift 3
+  rm -rf "$to"
+  mkdir -p "$to"
+  for file in "$@"; do install -m 644 "$from/$file" "$to/"; done
+}
+module() { # where Go keeps a module; it is downloaded and its hash checked
+  local said; said=$(cd / && go mod download -json "$1") || { say "$said"; return 1; }
+  sed -n 's/^\t"Dir": "\(.*\)",\{0,1\}$/\1/p' <<<"$said"
+}
 build_helm() { go_install helm.sh/helm/v4/cmd/helm@$helm_version; }

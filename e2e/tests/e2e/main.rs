@@ -10,6 +10,7 @@ mod pod_killed;
 mod ready;
 mod redis_killed;
 mod rotation;
+mod routes;
 mod scaling;
 mod steady;
 mod wrong_resources;

@@ -20,6 +20,19 @@ macro_rules! external_redis {
     };
 }
 
+/// Whether every name of a list is one that a route can be for.
+macro_rules! host_names {
+    ($list:literal) => {
+        concat!(
+            $list,
+            ".all(host, host.matches('^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))"
+        )
+    };
+}
+
+/// What host names must be.
+const HOSTS: &str = "must be names such as chat.example.org or *.example.org";
+
 const SPEC: &[Rule] = &[
     Rule {
         cel: "self.replicas <= 1 || self.wsc.distributed.enabled",
@@ -106,10 +119,43 @@ const SERVICE: &[Rule] = &[
 ];
 
 const INGRESS: &[Rule] = &[Rule {
-    cel: "self.hosts.all(host, host.matches('^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))",
-    message: "must be names such as chat.example.org or *.example.org",
+    cel: host_names!("self.hosts"),
+    message: HOSTS,
     path: ".hosts",
 }];
+
+const ROUTE: &[Rule] = &[
+    Rule {
+        cel: "!self.enabled || size(self.parentRefs) > 0",
+        message: "needs the Gateway that the routes belong to",
+        path: ".parentRefs",
+    },
+    Rule {
+        cel: host_names!("self.hostnames"),
+        message: HOSTS,
+        path: ".hostnames",
+    },
+    Rule {
+        cel: host_names!("self.http.hostnames"),
+        message: HOSTS,
+        path: ".http.hostnames",
+    },
+    Rule {
+        cel: host_names!("self.grpc.hostnames"),
+        message: HOSTS,
+        path: ".grpc.hostnames",
+    },
+    Rule {
+        cel: "!self.grpc.enabled || size(self.grpc.hostnames) > 0",
+        message: "gRPC needs names of its own: a Gateway takes routes of one kind for a name",
+        path: ".grpc.hostnames",
+    },
+    Rule {
+        cel: "size(self.grpc.parentRefs) > 0 || self.grpc.hostnames.all(host, !(host in self.hostnames) && !(host in self.http.hostnames))",
+        message: "must not be those of HTTP: a Gateway takes routes of one kind for a name",
+        path: ".grpc.hostnames",
+    },
+];
 
 const AUTOSCALING: &[Rule] = &[Rule {
     cel: "self.minReplicas <= self.maxReplicas",
@@ -138,6 +184,10 @@ pub(super) fn service(schema: &mut Schema) {
 
 pub(super) fn ingress(schema: &mut Schema) {
     attach(schema, INGRESS);
+}
+
+pub(super) fn route(schema: &mut Schema) {
+    attach(schema, ROUTE);
 }
 
 pub(super) fn autoscaling(schema: &mut Schema) {

@@ -33,6 +33,10 @@ pub struct GatewayStatus {
     /// Where clients connect: host and port of the WebSocket listener, or of the HTTP API without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Where clients connect from outside: the host names of the Ingress and of routes that a Gateway has taken, each with
+    /// the path of WebSocket.
+    #[schemars(length(max = 64))]
+    pub addresses: Vec<String>,
     /// The configuration and keys that were rolled out last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_hash: Option<String>,

@@ -65,6 +65,8 @@ pub struct Applied {
     pub verdict: Verdict,
     /// What was written.
     pub changes: Vec<Change>,
+    /// Kinds that are wanted and that the cluster has not.
+    pub unserved: BTreeSet<Kind>,
     /// Keys of the resource that this release does not act on.
     pub unimplemented: Vec<String>,
 }
@@ -76,6 +78,7 @@ impl Applied {
             live,
             verdict,
             changes: Vec::new(),
+            unserved: BTreeSet::new(),
             unimplemented: Vec::new(),
         }
     }
@@ -100,6 +103,7 @@ pub async fn apply(desired: Desired, live: Live, context: &Context) -> Result<Ap
         verdict,
         live: run.live,
         changes: run.changes,
+        unserved: desired.unserved,
         unimplemented: desired.unimplemented,
     })
 }

@@ -15,9 +15,12 @@ mod redis_config;
 mod redis_service;
 mod redis_set;
 mod redis_volume;
+mod route;
 mod secret;
 mod service;
 mod service_account;
+
+use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Secret;
 
@@ -43,6 +46,8 @@ pub struct Desired {
     pub secrets: Vec<SecretWrite>,
     /// Objects to apply, in this order.
     pub objects: Vec<Object>,
+    /// Kinds that are wanted and that the cluster has not: nothing was built of them.
+    pub unserved: BTreeSet<Kind>,
     /// Keys of the resource that this release does not act on.
     pub unimplemented: Vec<String>,
 }
@@ -66,6 +71,7 @@ pub fn build(input: &Validated) -> Result<Desired, Error> {
     if let Some(ingress) = ingress::build(input) {
         objects.push(Object::new(Kind::Ingress, &ingress)?);
     }
+    objects.extend(route::build(input)?);
     if let Some(redis) = &input.redis {
         objects.push(Object::new(
             Kind::ConfigMap,
@@ -93,6 +99,7 @@ pub fn build(input: &Validated) -> Result<Desired, Error> {
     if let Some(autoscaler) = autoscaler::build(input) {
         objects.push(Object::new(Kind::HorizontalPodAutoscaler, &autoscaler)?);
     }
+    let unserved = take_unserved(&mut objects, &input.served);
     Ok(Desired {
         gateway: input.names.gateway().to_owned(),
         namespace: input.namespace.clone(),
@@ -104,8 +111,17 @@ pub fn build(input: &Validated) -> Result<Desired, Error> {
             .map(|generated| secret::build(input, generated))
             .collect(),
         objects,
+        unserved,
         unimplemented: input.unimplemented.clone(),
     })
+}
+
+/// Takes out the objects whose kind the cluster has not, and gives these kinds.
+fn take_unserved(objects: &mut Vec<Object>, served: &BTreeSet<Kind>) -> BTreeSet<Kind> {
+    objects
+        .extract_if(.., |object| !served.contains(&object.kind))
+        .map(|object| object.kind)
+        .collect()
 }
 
 /// A Secret in the form that is written; used by the golden files as well.

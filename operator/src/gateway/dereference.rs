@@ -15,6 +15,7 @@ use crate::api::WebSocketGateway;
 use crate::context::Context;
 use crate::error::Error;
 use crate::names::Names;
+use crate::owned::Kind;
 use crate::secrets::{FreshKeys, SecretFacts};
 
 /// Everything a reconcile depends on.
@@ -30,6 +31,8 @@ pub struct Dereferenced {
     pub owner: OwnerReference,
     /// The Secrets that exist among those it refers to or generates.
     pub secrets: BTreeMap<String, SecretFacts>,
+    /// The kinds that the cluster has.
+    pub served: BTreeSet<Kind>,
     /// Keys for Secrets that are not there yet.
     pub fresh: FreshKeys,
     /// The owned objects as they are.
@@ -62,6 +65,7 @@ pub async fn dereference(
         names,
         owner,
         secrets,
+        served: context.stores.served(),
         fresh: FreshKeys::draw(),
         live,
     })

@@ -3,6 +3,7 @@
 mod compute;
 mod conditions;
 mod events;
+mod routes;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;

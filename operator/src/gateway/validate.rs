@@ -9,14 +9,17 @@ mod fit;
 mod redis;
 mod secrets;
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::dereference::Dereferenced;
 use crate::api::{
     AutoscalingSpec, DisruptionSpec, IngressSpec, NetworkPolicySpec, PullPolicy, PullSecret,
-    ResourcesSpec, SchedulingSpec, ServiceSpec, WebSocketGatewaySpec,
+    ResourcesSpec, RouteSpec, SchedulingSpec, ServiceSpec, WebSocketGatewaySpec,
 };
 use crate::names::{Component, Names};
+use crate::owned::Kind;
 
 pub use redis::{ManagedRedis, RedisMode};
 pub use secrets::{GeneratedSecret, KeySource, Mounted, SecretPlan};
@@ -55,6 +58,8 @@ pub struct Validated {
     pub service: ServiceSpec,
     /// The Ingress.
     pub ingress: IngressSpec,
+    /// The routes of Gateway API.
+    pub route: RouteSpec,
     /// The policies.
     pub network_policy: NetworkPolicySpec,
     /// From where the operator asks gateways how they are.
@@ -63,6 +68,8 @@ pub struct Validated {
     pub autoscaling: AutoscalingSpec,
     /// The budget.
     pub disruption: DisruptionSpec,
+    /// The kinds that the cluster has.
+    pub served: BTreeSet<Kind>,
     /// Keys of the resource that this release does not act on.
     pub unimplemented: Vec<String>,
 }
@@ -185,6 +192,7 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
         managed_redis,
         service,
         ingress,
+        route,
         network_policy,
         autoscaling,
         drain,
@@ -225,10 +233,12 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
         redis: ManagedRedis::plan(wsc, managed_redis, defaults),
         service: service.clone(),
         ingress: ingress.clone(),
+        route: route.clone(),
         network_policy: network_policy.clone(),
         operator_namespace: defaults.operator_namespace.clone(),
         autoscaling: autoscaling.clone(),
         disruption: disruption.clone(),
+        served: input.served.clone(),
     })
 }
 

@@ -61,10 +61,21 @@ struct State<T> {
     incoming: Option<Index<T>>,
 }
 
+/// How much is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// Nothing yet.
+    Nothing,
+    /// The cluster has no such kind.
+    Absent,
+    /// The first list is in.
+    Listed,
+}
+
 /// The objects of one watch.
 pub struct Cache<T> {
     state: RwLock<State<T>>,
-    ready: watch::Sender<bool>,
+    known: watch::Sender<Known>,
 }
 
 impl<T> Default for Cache<T> {
@@ -74,7 +85,7 @@ impl<T> Default for Cache<T> {
                 current: Index::default(),
                 incoming: None,
             }),
-            ready: watch::Sender::new(false),
+            known: watch::Sender::new(Known::Nothing),
         }
     }
 }
@@ -104,10 +115,9 @@ impl<T> Cache<T> {
             Event::InitDone => {
                 let incoming = state.incoming.take().unwrap_or_default();
                 let before = mem::replace(&mut state.current, incoming);
-                if self.ready.send_replace(true) {
-                    difference(&before, &state.current)
-                } else {
-                    Vec::new()
+                match self.known.send_replace(Known::Listed) {
+                    Known::Listed => difference(&before, &state.current),
+                    Known::Nothing | Known::Absent => Vec::new(),
                 }
             }
             Event::Apply(object) => {
@@ -122,6 +132,19 @@ impl<T> Cache<T> {
                 moved.into_iter().chain([key]).collect()
             }
         }
+    }
+
+    /// Takes note that the cluster has no such kind; says whether that is news.
+    pub fn absent(&self) -> bool {
+        let mut state = self.state.write();
+        state.current = Index::default();
+        state.incoming = None;
+        self.known.send_replace(Known::Absent) != Known::Absent
+    }
+
+    /// Whether the cluster has no such kind.
+    pub fn is_absent(&self) -> bool {
+        *self.known.borrow() == Known::Absent
     }
 
     /// One object.
@@ -153,16 +176,16 @@ impl<T> Cache<T> {
         self.state.read().current.members.keys().cloned().collect()
     }
 
-    /// Whether the first list is in.
+    /// Whether the first list is in, or there is none to come.
     pub fn is_ready(&self) -> bool {
-        *self.ready.borrow()
+        *self.known.borrow() != Known::Nothing
     }
 
     /// Waits for the first list.
     pub async fn ready(&self) {
-        let mut ready = self.ready.subscribe();
+        let mut known = self.known.subscribe();
         // The sender lives as long as `self`, so that this cannot fail.
-        let _ = ready.wait_for(|ready| *ready).await;
+        let _ = known.wait_for(|known| *known != Known::Nothing).await;
     }
 }
 

@@ -103,6 +103,23 @@ fn wrong() -> Vec<(Value, &'static str)> {
             json!({"ingress": {"hosts": ["chat.example.org", "Chat_1"]}}),
             "spec.ingress.hosts",
         ),
+        (json!({"route": {"enabled": true}}), "spec.route.parentRefs"),
+        (
+            json!({"route": {"hostnames": ["Chat_1"]}}),
+            "spec.route.hostnames",
+        ),
+        (
+            json!({"route": {"http": {"hostnames": ["https://a.example.org"]}}}),
+            "spec.route.http.hostnames",
+        ),
+        (
+            json!({"route": {"enabled": true, "parentRefs": [{"name": "public"}], "grpc": {"enabled": true}}}),
+            "spec.route.grpc.hostnames",
+        ),
+        (
+            json!({"route": {"hostnames": ["a.example.org"], "grpc": {"hostnames": ["a.example.org"]}}}),
+            "spec.route.grpc.hostnames",
+        ),
         (
             json!({"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}),
             "spec.autoscaling.maxReplicas",

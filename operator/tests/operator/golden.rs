@@ -1,10 +1,12 @@
 //! Golden files: `fixtures/NAME.in.yaml` holds a resource and the Secrets around it, `NAME.out.yaml` every object that the
-//! operator makes of it, or why it makes none.
+//! operator makes of it, or why it makes none. `# served: everything but KIND, KIND` as the first line takes kinds away.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::Value;
+use wsc_operator::owned::Kind;
 
 use crate::cel::admit;
 use crate::pipeline::desired;
@@ -59,10 +61,15 @@ fn render(input: &str) -> String {
             gateway = Some(admit(value));
         }
     }
-    let desired = match desired(gateway.unwrap(), &secrets) {
+    let desired = match desired(gateway.unwrap(), &secrets, served(input)) {
         Ok(desired) => desired,
         Err(rejection) => return format!("# {}\n# {rejection}\n", rejection.reason()),
     };
+    let unserved = desired
+        .unserved
+        .iter()
+        .map(|kind| format!("# not served: {}\n", kind.as_str()));
+    let unserved: String = unserved.collect();
     let secrets = desired.secrets.iter().map(|write| {
         let text = serde_saphyr::to_string(write.secret()).unwrap();
         format!("# {write:?}\n{text}")
@@ -72,5 +79,20 @@ fn render(input: &str) -> String {
         .iter()
         .map(|object| serde_saphyr::to_string(&object.body).unwrap());
     let documents: Vec<String> = secrets.chain(objects).collect();
-    documents.join("---\n")
+    unserved + &documents.join("---\n")
+}
+
+/// The kinds that the cluster of a fixture has.
+fn served(input: &str) -> BTreeSet<Kind> {
+    let first = input.lines().next().unwrap();
+    let Some(list) = first.strip_prefix("# served: everything but ") else {
+        return Kind::ALL.into();
+    };
+    let missing: Vec<&str> = list.split(", ").collect();
+    let served: BTreeSet<Kind> = Kind::ALL
+        .into_iter()
+        .filter(|kind| !missing.contains(&kind.as_str()))
+        .collect();
+    assert_eq!(served.len() + missing.len(), Kind::ALL.len(), "{list}");
+    served
 }

@@ -11,6 +11,7 @@
 
 mod cel;
 mod crd;
+mod extensions;
 mod fake;
 mod golden;
 mod leader;

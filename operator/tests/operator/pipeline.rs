@@ -1,6 +1,6 @@
 //! The pure middle of a reconcile, from a resource and the Secrets around it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -12,6 +12,7 @@ use wsc_operator::gateway::dereference::Dereferenced;
 use wsc_operator::gateway::live::Live;
 use wsc_operator::gateway::validate::{Defaults, Rejection, validate};
 use wsc_operator::names::Names;
+use wsc_operator::owned::Kind;
 use wsc_operator::secrets::{FreshKeys, SecretFacts};
 
 /// The uid of every resource in these tests.
@@ -26,9 +27,15 @@ pub fn defaults() -> Defaults {
     }
 }
 
-/// Validates and builds.
-pub fn desired(gateway: WebSocketGateway, secrets: &[Secret]) -> Result<Desired, Rejection> {
-    let validated = validate(&dereferenced(gateway, secrets), &defaults())?;
+/// Validates and builds, in a cluster that has these kinds.
+pub fn desired(
+    gateway: WebSocketGateway,
+    secrets: &[Secret],
+    served: BTreeSet<Kind>,
+) -> Result<Desired, Rejection> {
+    let mut dereferenced = dereferenced(gateway, secrets);
+    dereferenced.served = served;
+    let validated = validate(&dereferenced, &defaults())?;
     Ok(build(&validated).unwrap())
 }
 
@@ -49,6 +56,7 @@ fn dereferenced(gateway: WebSocketGateway, secrets: &[Secret]) -> Dereferenced {
             .iter()
             .map(|secret| (secret.name_any(), SecretFacts::of(secret)))
             .collect::<BTreeMap<_, _>>(),
+        served: Kind::ALL.into(),
         fresh: FreshKeys {
             jwt: "J".repeat(86),
             api: key("A"),

@@ -1,5 +1,6 @@
 //! Whole reconciles against the fake API server.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -24,20 +25,22 @@ use crate::cel::admit;
 use crate::fake::{Fake, Seen};
 use crate::pipeline::{UID, defaults};
 
-const CHAT: &str = "/apis/wsc.dev/v1alpha1/namespaces/default/websocketgateways/chat";
+pub const CHAT: &str = "/apis/wsc.dev/v1alpha1/namespaces/default/websocketgateways/chat";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/default/deployments/chat";
 const SERVICE: &str = "/api/v1/namespaces/default/services/chat";
 const CONFIG: &str = "/api/v1/namespaces/default/configmaps/chat-config";
 const SECRETS: &str = "/api/v1/namespaces/default/secrets";
 
 /// A cluster with one gateway resource in it.
-struct World {
-    fake: Fake,
-    context: Context,
+pub struct World {
+    pub fake: Fake,
+    pub context: Context,
+    /// Kinds that the cluster has not.
+    pub absent: BTreeSet<Kind>,
 }
 
 impl World {
-    fn new(spec: Value) -> Self {
+    pub fn new(spec: Value) -> Self {
         let fake = Fake::default();
         let reporter = Reporter {
             controller: "wsc-operator".to_owned(),
@@ -50,17 +53,21 @@ impl World {
             Arc::new(Census::default()),
             (Arc::new(Metrics::default()), reporter),
         );
-        let world = Self { fake, context };
+        let world = Self {
+            fake,
+            context,
+            absent: BTreeSet::new(),
+        };
         world.set_spec(spec);
         world
     }
 
-    fn cluster() -> Self {
+    pub fn cluster() -> Self {
         Self::new(json!({"replicas": 3, "wsc": {"distributed": {"enabled": true}}}))
     }
 
     /// What a user does with kubectl.
-    fn set_spec(&self, spec: Value) {
+    pub fn set_spec(&self, spec: Value) {
         let resource = json!({
             "apiVersion": "wsc.dev/v1alpha1", "kind": "WebSocketGateway",
             "metadata": {"name": "chat", "namespace": "default", "uid": UID, "generation": 1},
@@ -75,7 +82,7 @@ impl World {
     }
 
     /// What the watches do.
-    fn catch_up(&self) {
+    pub fn catch_up(&self) {
         for kind in Kind::ALL {
             let resource = kind.api_resource();
             let root = if resource.group.is_empty() {
@@ -93,6 +100,10 @@ impl World {
             let objects =
                 ours.map(|object| serde_json::from_value::<DynamicObject>(object).unwrap());
             let cache = self.context.stores.owned(kind);
+            if self.absent.contains(&kind) {
+                cache.absent();
+                continue;
+            }
             cache.apply(Event::Init, keep_object);
             for object in objects {
                 cache.apply(Event::InitApply(object), keep_object);
@@ -115,7 +126,7 @@ impl World {
         pods.apply(Event::InitDone, keep_pod);
     }
 
-    async fn try_reconcile(&self) -> Result<(Outcome, Vec<Seen>), Error> {
+    pub async fn try_reconcile(&self) -> Result<(Outcome, Vec<Seen>), Error> {
         self.catch_up();
         self.reconcile_as_watched().await
     }
@@ -129,12 +140,12 @@ impl World {
         Ok((outcome, self.fake.take_seen()))
     }
 
-    async fn reconcile(&self) -> Vec<Seen> {
+    pub async fn reconcile(&self) -> Vec<Seen> {
         self.try_reconcile().await.unwrap().1
     }
 
     /// Until nothing is left to do.
-    async fn settle(&self) {
+    pub async fn settle(&self) {
         for _ in 0..4 {
             if self.reconcile().await.is_empty() {
                 return;
@@ -143,7 +154,7 @@ impl World {
         panic!("never comes to rest");
     }
 
-    fn condition(&self, kind: &str) -> Value {
+    pub fn condition(&self, kind: &str) -> Value {
         let chat = self.fake.get(CHAT).unwrap();
         let conditions = chat["status"]["conditions"].as_array().unwrap().clone();
         conditions
@@ -154,7 +165,7 @@ impl World {
 }
 
 /// The lines of what was written, without reads and events.
-fn writes(seen: &[Seen]) -> Vec<String> {
+pub fn writes(seen: &[Seen]) -> Vec<String> {
     seen.iter()
         .filter(|seen| seen.verb != "GET" && !seen.object.starts_with("events/"))
         .map(Seen::line)
@@ -415,7 +426,7 @@ async fn a_missing_secret_is_told_once_and_heals() {
     );
 }
 
-fn events(seen: &[Seen]) -> Vec<&str> {
+pub fn events(seen: &[Seen]) -> Vec<&str> {
     seen.iter()
         .filter(|seen| seen.object.starts_with("events/"))
         .map(|seen| seen.body["reason"].as_str().unwrap())

@@ -3,6 +3,7 @@
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
+use wsc_operator::owned::Kind;
 
 use crate::cel::admit;
 use crate::pipeline::desired;
@@ -65,7 +66,7 @@ fn ours(letter: &str) -> Secret {
 }
 
 fn deployment(wsc: &Value, secrets: &[Secret]) -> Value {
-    let built = desired(admit(gateway(wsc)), secrets).unwrap();
+    let built = desired(admit(gateway(wsc)), secrets, Kind::ALL.into()).unwrap();
     let objects = built.objects.iter().map(|object| object.body.clone());
     let mut deployments = objects.filter(|body| body["kind"] == "Deployment");
     deployments.next().unwrap()

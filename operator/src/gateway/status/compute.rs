@@ -1,15 +1,19 @@
 //! The status from what was seen. Pure.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::jiff::Timestamp;
 
 use super::conditions::{Facts, conditions};
+use super::routes::Routes;
 use crate::api::{DrainStatus, GatewayStatus, PodStatus, WebSocketGateway};
 use crate::census::Counts;
 use crate::gateway::apply::Applied;
+use crate::gateway::live::Live;
 use crate::gateway::validate::RedisMode;
 use crate::names::{CONFIG_HASH, Component, Names};
 use crate::owned::Kind;
@@ -43,6 +47,7 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
     let counts = seen
         .counts
         .map_or_else(|| Counts::recalled(&before.pods), Clone::clone);
+    let routes = Routes::of(live, &names);
     let rollout = deployment
         .as_ref()
         .and_then(|deployment| deployment.status.as_ref());
@@ -52,6 +57,8 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
             &Facts {
                 verdict: &seen.applied.verdict,
                 unimplemented: &seen.applied.unimplemented,
+                unserved: &seen.applied.unserved,
+                refused_route: routes.refused.as_deref(),
                 paused: gateway.spec.paused,
                 deployment: deployment.as_ref(),
                 redis_mode: RedisMode::of(&gateway.spec.wsc),
@@ -84,6 +91,7 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
         address: live
             .typed::<Service>(Kind::Service, names.gateway())
             .and_then(|service| address(gateway, &service)),
+        addresses: addresses(gateway, live, routes.hosts),
         updated_pods: updated(&gateways, config_hash.as_deref()),
         config_hash,
     }
@@ -120,6 +128,19 @@ fn drain(pods: &[&PodView], counts: &Counts) -> Option<DrainStatus> {
             .map(|pod| counts.connections(&pod.name))
             .sum(),
     })
+}
+
+/// The names by which clients come in from outside, each with the path of WebSocket.
+fn addresses(gateway: &WebSocketGateway, live: &Live, routed: BTreeSet<String>) -> Vec<String> {
+    let name = gateway.metadata.name.as_deref().unwrap_or_default();
+    let ingress: Option<Ingress> = live.typed(Kind::Ingress, name);
+    let mut hosts = routed;
+    let rules = ingress
+        .and_then(|ingress| ingress.spec)
+        .and_then(|spec| spec.rules);
+    hosts.extend(rules.into_iter().flatten().filter_map(|rule| rule.host));
+    let path = &gateway.spec.wsc.path;
+    hosts.iter().map(|host| format!("{host}{path}")).collect()
 }
 
 /// What a load balancer gave, else the Service's name.

@@ -1,5 +1,6 @@
 //! The six conditions. Pure: each is a function of facts; the time of change is kept while its status stays the same.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, StatefulSet};
@@ -10,12 +11,17 @@ use crate::census::{Counts, RedisLink};
 use crate::gateway::apply::Verdict;
 use crate::gateway::validate::RedisMode;
 use crate::names::Component;
+use crate::owned::Kind;
 use crate::stores::PodView;
 
 /// What conditions are judged by.
 pub(super) struct Facts<'a> {
     pub(super) verdict: &'a Verdict,
     pub(super) unimplemented: &'a [String],
+    /// Kinds that are wanted and that the cluster has not.
+    pub(super) unserved: &'a BTreeSet<Kind>,
+    /// Why a Gateway does not take a route, if one does not.
+    pub(super) refused_route: Option<&'a str>,
     pub(super) paused: bool,
     pub(super) deployment: Option<&'a Deployment>,
     pub(super) redis_mode: RedisMode,
@@ -281,7 +287,33 @@ fn degraded(facts: &Facts<'_>) -> Judgement {
         let message = found.message.clone().unwrap_or_default();
         return Judgement::new(Answer::True, "ReplicaFailure", message);
     }
+    if !facts.unserved.is_empty() {
+        return Judgement::new(Answer::True, "KindMissing", missing(facts.unserved));
+    }
+    if let Some(why) = facts.refused_route {
+        return Judgement::new(Answer::True, "RouteRefused", why);
+    }
     Judgement::new(Answer::False, "Healthy", "nothing is known to be wrong")
+}
+
+/// What the cluster has not, and what would bring it.
+fn missing(kinds: &BTreeSet<Kind>) -> String {
+    let each: Vec<String> = kinds
+        .iter()
+        .map(|kind| {
+            let resource = kind.api_resource();
+            let extension = kind.extension().unwrap_or("Kubernetes");
+            format!(
+                "{} ({}) of {extension}",
+                kind.as_str(),
+                resource.api_version
+            )
+        })
+        .collect();
+    format!(
+        "not made, since this cluster has no such kind: {}; install its CRDs, or take the section out of the resource",
+        each.join(", ")
+    )
 }
 
 fn paused(facts: &Facts<'_>) -> Judgement {
