@@ -11,10 +11,10 @@ use ::redis::Script;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::Admission;
 use super::lockout::{News, Suspect};
 use super::rates::Word;
 use super::window::SLOTS;
+use super::{Admission, LockoutRules};
 use crate::cluster::redis::{RedisLink, RedisSeats};
 use crate::cluster::{Cluster, ClusterError};
 use crate::protocol::Epoch;
@@ -151,30 +151,26 @@ impl Exchange {
             return Ok(());
         };
         let lockout = &self.admission.0.lockout;
-        let news = lockout.take_news(rules.duration);
+        let mut news = lockout.take_news(rules.duration);
         let Some(link) = &self.link else {
             return Ok(());
         };
-        let mut locked: Vec<(String, u64)> = Vec::new();
-        // Without news as well: the others may have some.
-        let batches = news
-            .chunks(BATCH)
-            .chain(news.is_empty().then_some([].as_slice()));
-        for batch in batches {
-            let mut call = LOCKOUT.key(link.key("lockout", "locks"));
-            call.arg(millis(rules.duration))
-                .arg(rules.attempts)
-                .arg(LOCKS);
-            for news in batch {
-                let (suspect, what) = match news {
-                    News::Failed(suspect) => (suspect, "f"),
-                    News::Forgotten(suspect) => (suspect, "s"),
-                };
-                let name = suspect.name();
-                call.key(link.key("lockout", &name)).arg(name).arg(what);
+        let locked = loop {
+            // Without news as well: the others may have some.
+            let batch = news.get(..BATCH).unwrap_or(&news);
+            let told = tell_failures(link, rules, batch).await;
+            let locked = match told {
+                Ok(locked) => locked,
+                Err(error) => {
+                    lockout.put_back(news);
+                    return Err(error);
+                }
+            };
+            news = news.split_off(BATCH.min(news.len()));
+            if news.is_empty() {
+                break locked;
             }
-            locked = link.run("lock-outs", &call).await?;
-        }
+        };
         for (name, left) in locked {
             if let Some(suspect) = Suspect::parse(&name) {
                 lockout.lock(suspect, Duration::from_millis(left), rules);
@@ -245,6 +241,27 @@ impl Exchange {
             seats.put_back(gone);
         }
     }
+}
+
+/// Tells of these failures and successes, and hears who is locked out: names, and for how many ms more.
+async fn tell_failures(
+    link: &RedisLink,
+    rules: LockoutRules,
+    batch: &[News],
+) -> Result<Vec<(String, u64)>, ClusterError> {
+    let mut call = LOCKOUT.key(link.key("lockout", "locks"));
+    call.arg(millis(rules.duration))
+        .arg(rules.attempts)
+        .arg(LOCKS);
+    for news in batch {
+        let (suspect, what) = match news {
+            News::Failed(suspect) => (suspect, "f"),
+            News::Forgotten(suspect) => (suspect, "s"),
+        };
+        let name = suspect.name();
+        call.key(link.key("lockout", &name)).arg(name).arg(what);
+    }
+    link.run("lock-outs", &call).await
 }
 
 /// Tells what one group of meters has counted, and has them hear the sum.

@@ -180,11 +180,23 @@ impl Lockout {
     /// What has happened since this was last asked, and a moment to drop what no longer matters.
     pub(super) fn take_news(&self, duration: Duration) -> Vec<News> {
         let now = Instant::now();
+        let mut news = std::mem::take(&mut *self.news.lock());
         let mut records = self.records.lock();
         records.retain(|_, record| record.matters(now, duration));
         self.count_users(&records);
-        drop(records);
-        std::mem::take(&mut *self.news.lock())
+        // Failures that could not be told in their time count no more for others than here.
+        news.retain(|news| match news {
+            News::Failed(suspect) => records.contains_key(suspect),
+            News::Forgotten(_) => true,
+        });
+        news
+    }
+
+    /// These could not be told.
+    pub(super) fn put_back(&self, news: Vec<News>) {
+        for news in news {
+            self.tell(news);
+        }
     }
 
     fn tell(&self, news: News) {
@@ -333,6 +345,19 @@ mod tests {
         let now = now + RULES.duration;
         lockout.failed(suspect("192.0.2.1"), RULES, now);
         assert_eq!(lockout.records.lock().len(), 1);
+    }
+
+    #[test]
+    fn failures_that_could_not_be_told_are_told_later_while_they_count() {
+        let lockout = Lockout::default();
+        let somebody = suspect("192.0.2.1");
+        lockout.failed(somebody.clone(), RULES, Instant::now());
+        let news = lockout.take_news(RULES.duration);
+        lockout.put_back(news);
+        let told = vec![News::Failed(somebody)];
+        assert_eq!(lockout.take_news(RULES.duration), told);
+        lockout.put_back(told);
+        assert_eq!(lockout.take_news(Duration::ZERO), [], "long ago");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::protocol::Disconnect;
 
 /// Bytes on their way: what a socket's buffer would hold. Beyond, the outbox and its bounds decide.
-const PIPE_MAX: usize = 16 * 1024;
+pub(super) const PIPE_MAX: usize = 16 * 1024;
 
 /// A pipe.
 pub(super) fn pipe() -> (PipeWriter, PipeReader) {

@@ -12,7 +12,9 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, Response, StatusCode};
+use bytes::BytesMut;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use super::events::Posted;
@@ -36,7 +38,8 @@ pub(super) async fn answer(
     let asked = Asked { shard, connection };
     let heard = timeout(PATIENCE, asked.hear(posted, &said)).await;
     let (status, body) = match heard {
-        Ok(heard) => told(heard.as_deref()),
+        Ok(Some(heard)) => (heard.status(), heard.frame),
+        Ok(None) => (StatusCode::NO_CONTENT, Bytes::new()),
         Err(_) => (StatusCode::ACCEPTED, Bytes::new()),
     };
     *response.status_mut() = status;
@@ -66,8 +69,8 @@ impl Drop for Asked<'_> {
 }
 
 impl Asked<'_> {
-    /// The first thing that is said about the frame; nothing, when there is nothing to say.
-    async fn hear(&self, posted: Posted, said: &PipeReader) -> Option<Bytes> {
+    /// The first frame that is said about it; nothing, when there is nothing to say.
+    async fn hear(&self, posted: Posted, said: &PipeReader) -> Option<Answer> {
         let take = async {
             self.take(posted).await;
             // Whoever may still have something to say keeps the question open; the rest is over.
@@ -75,7 +78,7 @@ impl Asked<'_> {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            heard = said.read() => heard,
+            heard = first_frame(said) => heard,
             () = take => None,
         }
     }
@@ -115,31 +118,50 @@ fn not_text() -> crate::protocol::json::Refusal {
     }
 }
 
-/// The answer that a frame of the gateway makes.
-fn told(heard: Option<&[u8]>) -> (StatusCode, Bytes) {
-    #[derive(Deserialize)]
-    struct Frame<'a> {
-        #[serde(borrow)]
-        code: Option<std::borrow::Cow<'a, str>>,
-    }
-    // The pipe may have more than one frame by now; the first is the answer.
-    let mut frames = heard.iter().flat_map(|heard| {
-        serde_json::Deserializer::from_slice(heard).into_iter::<&serde_json::value::RawValue>()
-    });
-    let Some(Ok(frame)) = frames.next() else {
-        return (StatusCode::NO_CONTENT, Bytes::new());
-    };
-    let code = serde_json::from_str::<Frame<'_>>(frame.get())
-        .ok()
-        .and_then(|frame| frame.code);
-    let status = match code {
-        None => StatusCode::OK,
-        Some(code) => ErrorCode::ALL
+/// A frame of the gateway that answers a request.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    frame: Bytes,
+    /// What its `code` says, where it is an error.
+    code: Option<String>,
+}
+
+impl Answer {
+    fn status(&self) -> StatusCode {
+        let Some(code) = self.code.as_deref() else {
+            return StatusCode::OK;
+        };
+        let known = ErrorCode::ALL
             .into_iter()
-            .find(|known| known.as_str() == code)
-            .map_or(StatusCode::INTERNAL_SERVER_ERROR, status),
-    };
-    (status, Bytes::copy_from_slice(frame.get().as_bytes()))
+            .find(|known| known.as_str() == code);
+        known.map_or(StatusCode::INTERNAL_SERVER_ERROR, status)
+    }
+}
+
+/// The first frame that comes, which may be longer than what the pipe holds at a time; what follows it is let go.
+async fn first_frame(said: &PipeReader) -> Option<Answer> {
+    let mut heard = BytesMut::new();
+    while let Some(more) = said.read().await {
+        heard.extend_from_slice(&more);
+        if let Some(answer) = first_of(&heard) {
+            return Some(answer);
+        }
+    }
+    None
+}
+
+fn first_of(heard: &[u8]) -> Option<Answer> {
+    #[derive(Deserialize)]
+    struct Frame {
+        code: Option<String>,
+    }
+    let mut frames = serde_json::Deserializer::from_slice(heard).into_iter::<&RawValue>();
+    let text = frames.next()?.ok()?.get();
+    let code = serde_json::from_str::<Frame>(text).ok()?.code;
+    Some(Answer {
+        frame: Bytes::copy_from_slice(text.as_bytes()),
+        code,
+    })
 }
 
 /// The HTTP status of an error frame.
@@ -153,5 +175,46 @@ const fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::NotSupported => StatusCode::NOT_IMPLEMENTED,
         ErrorCode::Unavailable | ErrorCode::Busy => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pipe::PIPE_MAX;
+    use super::*;
+    use crate::protocol::Disconnect;
+
+    #[tokio::test]
+    async fn an_answer_longer_than_the_pipe_is_heard_whole() {
+        let (writer, reader) = pipe();
+        let long = format!(
+            r#"{{"type":"result","data":"{}"}}"#,
+            "x".repeat(3 * PIPE_MAX)
+        );
+        let write = async {
+            let mut rest = long.as_bytes();
+            while !rest.is_empty() {
+                writer.writable().await.unwrap();
+                rest = &rest[writer.try_write(rest).unwrap()..];
+            }
+        };
+        let (heard, ()) = tokio::join!(first_frame(&reader), write);
+        let heard = heard.unwrap();
+        assert_eq!(
+            (heard.status(), &heard.frame[..]),
+            (StatusCode::OK, long.as_bytes())
+        );
+    }
+
+    #[tokio::test]
+    async fn the_first_of_several_frames_is_the_answer_and_an_end_is_none() {
+        let (writer, reader) = pipe();
+        let frames = br#"{"type":"error","code":"busy"}{"type":"receipt"}"#;
+        writer.try_write(frames).unwrap();
+        let heard = first_frame(&reader).await.unwrap();
+        assert_eq!(heard.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(heard.frame, r#"{"type":"error","code":"busy"}"#);
+        writer.end(Disconnect::Drain);
+        assert_eq!(first_frame(&reader).await, None);
     }
 }
