@@ -44,6 +44,7 @@ use crate::transport::{UpgradeState, accept_forever, upgrade_router};
 
 use assembly::{
     Prepared, Shared, admission, api_context, hook_desk, node_api, reflection, share, start_shards,
+    with_sessions,
 };
 use listeners::Listeners;
 pub use listeners::{Addresses, BindError};
@@ -149,7 +150,7 @@ impl Gateway {
             tasks.spawn(jwks.run(instruments.clone(), running.child_token()));
         }
         let admission = admission(&config, &instruments, cluster, (&tasks, &running));
-        let upgrades = upgrade_router(UpgradeState {
+        let upgrades = UpgradeState {
             settings: live.clone(),
             instruments: instruments.clone(),
             revocations: desk.list(),
@@ -158,7 +159,7 @@ impl Gateway {
             codecs: options.codecs()?,
             hub: hub.clone(),
             draining: refusing.clone(),
-        });
+        };
         let context = ShardContext {
             hub: hub.clone(),
             cluster: cluster.clone(),
@@ -169,7 +170,7 @@ impl Gateway {
             admission: admission.clone(),
             instruments: instruments.clone(),
             tls: prepared.tls.ws.clone(),
-            upgrades: options.pages(middleware.around(upgrades)),
+            upgrades: options.pages(middleware.around(upgrade_router(upgrades.clone()))),
             service: service.clone(),
             presence: shared.presence.clone(),
             revocations: desk.list(),
@@ -183,6 +184,7 @@ impl Gateway {
             &instruments,
         );
         let (grpc, health) = api::grpc_routes(api.clone(), reflection(&config)).await?;
+        let grpc = with_sessions(grpc, &config, upgrades);
         let gateway = Arc::new(Self {
             addresses,
             config: ArcSwap::from_pointee(config.clone()),

@@ -8,6 +8,7 @@ mod compression;
 mod control;
 mod disconnect;
 mod error_code;
+mod grpc;
 mod id;
 pub mod json;
 mod message;

@@ -21,7 +21,7 @@ pub use addresses::{AddressPolicy, AddressRefusal, ForwardedError, counted_as};
 pub use api_key::{ApiKey, ApiKeyError, ApiKeyGuard};
 pub use claims::NewToken;
 pub use credentials::{
-    BEARER_SUBPROTOCOL, BearerToken, CredentialError, QueryToken, identity_from_query,
+    BEARER_SUBPROTOCOL, BearerToken, CredentialError, QueryToken, identity_from_query, identity_of,
     subprotocols, token_from_request,
 };
 pub use fetched_keys::{FetchedKeys, Round};

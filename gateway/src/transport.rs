@@ -2,10 +2,12 @@
 //! what a frame means is `session`'s and `hub`'s.
 
 mod acceptor;
+mod carrier;
 mod connection;
 mod events;
 pub(crate) mod extended;
 mod groups;
+pub mod grpc;
 mod held;
 pub mod open;
 mod pipe;
@@ -25,6 +27,7 @@ mod watching;
 pub mod ws;
 
 pub use acceptor::accept_forever;
+pub use carrier::Carrier;
 pub use connection::{Connection, Owed, Session};
 pub use held::Held;
 pub use socket::Socket;

@@ -4,7 +4,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
 use axum::http::{Extensions, HeaderMap};
-use tonic::transport::server::TcpConnectInfo;
 
 use super::{Admission, Attempt, LockedOut};
 use crate::security::{AddressRefusal, ForwardedError};
@@ -63,12 +62,8 @@ const fn limit(refusal: AddressRefusal) -> Limit {
     }
 }
 
-/// The other end of the connection, as whichever listener has noted it. Who comes from nowhere is on no list.
+/// The other end of the connection, as its listener has noted it. Who comes from nowhere is on no list.
 fn peer(extensions: &Extensions) -> IpAddr {
     let noted = extensions.get::<ConnectInfo<SocketAddr>>();
-    let noted = noted.map(|ConnectInfo(peer)| *peer).or_else(|| {
-        let info = extensions.get::<TcpConnectInfo>();
-        info.and_then(TcpConnectInfo::remote_addr)
-    });
-    noted.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
+    noted.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |noted| noted.0.ip())
 }

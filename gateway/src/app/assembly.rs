@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
 use wsc_config::GatewayConfig;
 
 use super::local::Local;
@@ -26,6 +27,7 @@ use crate::settings::{Settings, SettingsError};
 use crate::telemetry::Instruments;
 use crate::ticket::{Means, Tickets};
 use crate::tls::TlsListeners;
+use crate::transport::{UpgradeState, grpc};
 
 /// What the configuration and its secrets come to. Nothing of it runs, so that what is wrong with either is said before
 /// anything has begun.
@@ -165,6 +167,16 @@ pub(super) fn api_context(
         max_body_bytes: config.wsc.security.max_message_size.len(),
         deadline: API_DEADLINE,
     }
+}
+
+/// Adds the call by which clients hold sessions to the services of the API.
+pub(super) fn with_sessions(api: Routes, config: &GatewayConfig, state: UpgradeState) -> Routes {
+    let sessions = if config.wsc.enabled {
+        grpc::session_router(state)
+    } else {
+        grpc::no_sessions()
+    };
+    Routes::from(api.into_axum_router().merge(sessions))
 }
 
 pub(super) fn reflection(config: &GatewayConfig) -> Reflection {

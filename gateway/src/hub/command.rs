@@ -10,6 +10,7 @@ use crate::admission::Place;
 use crate::cluster::SessionRecord;
 use crate::protocol::{GroupId, Position, SessionId, Told, UserId};
 use crate::settings::Settings;
+use crate::transport::grpc::Stream;
 
 /// A session within its shard. The generation tells a slot's tenants apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +48,8 @@ pub enum KickWhom {
 pub enum Command {
     /// Take this socket, do the handshake, and serve it. The place is its own among the handshakes of its address.
     Accept(std::net::TcpStream, SocketAddr, Place),
+    /// Take this stream of gRPC and serve it.
+    Begin(Box<Stream>),
     /// Put a message into outboxes.
     Deliver {
         /// Whose.

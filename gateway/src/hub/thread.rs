@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Command, Shard, ShardContext, ShardInbox};
 use crate::session::liveness::TICK;
-use crate::transport::ws;
+use crate::transport::{grpc, ws};
 
 /// Commands taken in one turn.
 const BATCH: usize = 256;
@@ -84,6 +84,7 @@ async fn tick_forever(shard: Rc<Shard>) {
 fn apply(shard: &Rc<Shard>, command: Command) {
     match command {
         Command::Accept(socket, peer, place) => ws::accept(shard, socket, peer, place),
+        Command::Begin(stream) => grpc::accept(shard, *stream),
         Command::Deliver { to, message } => shard.deliver(&to, &message),
         Command::Reaches(user, head) => shard.reaches(&user, head),
         Command::GroupReaches(group, head) => shard.group_reaches(&group, head),

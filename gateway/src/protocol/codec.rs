@@ -11,7 +11,7 @@ use wsc_wire::Opcode;
 
 use super::json::{self, Json, Refusal};
 use super::proto::Proto;
-use super::{Compression, Control, Disconnect, Mark, Transport, sse};
+use super::{Compression, Control, Disconnect, Mark, Transport, grpc, sse};
 
 /// The payload of a client's frame.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +106,8 @@ enum Framing {
     WebSocket(Option<Compression>),
     /// An event of a stream.
     Sse,
+    /// A message of a gRPC stream.
+    Grpc,
     /// Nothing around it: it is the only one.
     Bare,
 }
@@ -133,7 +135,7 @@ impl Codec {
     /// Of WebSocket's codecs.
     const WEBSOCKET: usize = Codecs::MAX * Compression::FORMS;
     /// How many there are.
-    pub const COUNT: usize = Self::WEBSOCKET + 2;
+    pub const COUNT: usize = Self::WEBSOCKET + 3;
 
     /// Server-Sent Events.
     pub const fn sse() -> Self {
@@ -141,6 +143,15 @@ impl Codec {
             form: &Json,
             slot: 0,
             framing: Framing::Sse,
+        }
+    }
+
+    /// The messages of a gRPC stream: `wsc.v1.proto`.
+    pub const fn grpc() -> Self {
+        Self {
+            form: &Proto,
+            slot: 0,
+            framing: Framing::Grpc,
         }
     }
 
@@ -161,6 +172,7 @@ impl Codec {
             }
             Framing::Sse => Self::WEBSOCKET,
             Framing::Bare => Self::WEBSOCKET + 1,
+            Framing::Grpc => Self::WEBSOCKET + 2,
         }
     }
 
@@ -169,6 +181,7 @@ impl Codec {
         match self.framing {
             Framing::WebSocket(_) => Transport::WebSocket,
             Framing::Sse => Transport::Sse,
+            Framing::Grpc => Transport::Grpc,
             Framing::Bare => Transport::Http,
         }
     }
@@ -201,7 +214,7 @@ impl Codec {
     pub fn message(self, json: &[u8], mark: Option<&Mark>) -> Bytes {
         match self.framing {
             Framing::Sse => sse::event(json, mark),
-            Framing::WebSocket(_) | Framing::Bare => self.written(json),
+            Framing::WebSocket(_) | Framing::Grpc | Framing::Bare => self.written(json),
         }
     }
 
@@ -222,6 +235,7 @@ impl Codec {
         match self.framing {
             Framing::WebSocket(Some(compression)) => compression.encode(opcode, payload),
             Framing::WebSocket(None) => wsc_wire::encode(opcode, payload),
+            Framing::Grpc => grpc::message(payload),
             Framing::Sse | Framing::Bare => Bytes::copy_from_slice(payload),
         }
     }
@@ -231,6 +245,7 @@ impl Codec {
         match self.framing {
             Framing::WebSocket(_) => Some(wsc_wire::encode(Opcode::Ping, b"")),
             Framing::Sse => Some(sse::HEARTBEAT),
+            Framing::Grpc => Some(grpc::PING),
             Framing::Bare => None,
         }
     }
@@ -241,7 +256,8 @@ impl Codec {
         match self.framing {
             Framing::WebSocket(_) => Some(wsc_wire::encode_close(told.code, told.reason)),
             Framing::Sse => Some(sse::close(told)),
-            Framing::Bare => None,
+            // The status of the call says it.
+            Framing::Grpc | Framing::Bare => None,
         }
     }
 }
@@ -293,7 +309,7 @@ mod tests {
                 places.push(codec.compressed(compression).index());
             }
         }
-        places.extend([Codec::sse(), Codec::bare()].map(Codec::index));
+        places.extend([Codec::sse(), Codec::bare(), Codec::grpc()].map(Codec::index));
         let expected: Vec<usize> = (0..Codec::COUNT).collect();
         assert_eq!(places, expected);
     }

@@ -3,6 +3,7 @@
 //! Called by the example that writes the page and by the test that compares it. What the types do not say, in which case
 //! a connection ends, is matched here without `_`: a new reason does not compile until somebody writes its line.
 
+use tonic::Code;
 use wsc_wire::{MAX_FRAGMENTS, Violation};
 
 use super::disconnect::CloseCode;
@@ -21,10 +22,10 @@ const CLOSE_HEAD: &str = "
 ## Close codes
 
 *Come back* says whether a client should connect again by itself. It should wait a random moment before it does. The label
-is the value of `reason` in the metric `wsc_disconnects_total`.
+is the value of `reason` in the metric `wsc_disconnects_total`. The last column is the status that a gRPC stream ends with.
 
-| code | reason in the close frame | sent when | come back | label |
-|---|---|---|---|---|
+| code | reason in the close frame | sent when | come back | label | gRPC status |
+|---|---|---|---|---|---|
 ";
 
 const ERROR_HEAD: &str = "
@@ -71,10 +72,7 @@ fn close_lines(disconnect: Disconnect) -> Vec<(u16, String)> {
     let when = match disconnect {
         Disconnect::Protocol(_) => {
             let lines = VIOLATIONS.iter().map(|(violation, when)| {
-                close_line(
-                    Disconnect::Protocol(violation.close_code()).describe(),
-                    when,
-                )
+                close_line(Disconnect::Protocol(violation.close_code()), when)
             });
             return lines.collect();
         }
@@ -120,16 +118,17 @@ fn close_lines(disconnect: Disconnect) -> Vec<(u16, String)> {
             "a hook that must decide about the session did not answer, after an `error` frame"
         }
     };
-    vec![close_line(disconnect.describe(), when)]
+    vec![close_line(disconnect, when)]
 }
 
-fn close_line(told: CloseCode, when: &str) -> (u16, String) {
+fn close_line(disconnect: Disconnect, when: &str) -> (u16, String) {
     let CloseCode {
         code,
         label,
         reason,
         reconnect,
-    } = told;
+    } = disconnect.describe();
+    let status = status_name(disconnect.grpc());
     let reason = if reason.is_empty() {
         String::new()
     } else {
@@ -138,6 +137,18 @@ fn close_line(told: CloseCode, when: &str) -> (u16, String) {
     let reconnect = if reconnect { "yes" } else { "no" };
     (
         code,
-        format!("| {code} | {reason} | {when} | {reconnect} | `{label}` |\n"),
+        format!("| {code} | {reason} | {when} | {reconnect} | `{label}` | `{status}` |\n"),
     )
+}
+
+/// The name that gRPC's own documents have for a status.
+fn status_name(code: Code) -> String {
+    let mut name = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
 }

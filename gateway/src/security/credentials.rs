@@ -127,14 +127,25 @@ pub fn identity_from_query(
     uri: &Uri,
     allowed_user_types: &[String],
 ) -> Result<Identity, CredentialError> {
-    let parameters = parameters(uri)?;
-    let user = parameters.user_id.ok_or(CredentialError::User)?;
-    let user_type = parameters.user_type.as_deref().unwrap_or("customer");
+    let Parameters {
+        user_id, user_type, ..
+    } = parameters(uri)?;
+    identity_of(user_id.as_deref(), user_type.as_deref(), allowed_user_types)
+}
+
+/// The same from wherever a request says it.
+pub fn identity_of(
+    user: Option<&str>,
+    user_type: Option<&str>,
+    allowed_user_types: &[String],
+) -> Result<Identity, CredentialError> {
+    let user = user.ok_or(CredentialError::User)?;
+    let user_type = user_type.unwrap_or("customer");
     if !allowed_user_types.iter().any(|known| known == user_type) {
         return Err(CredentialError::UserType);
     }
     Ok(Identity {
-        user: UserId::new(&user).map_err(|_| CredentialError::User)?,
+        user: UserId::new(user).map_err(|_| CredentialError::User)?,
         user_type: Arc::from(user_type),
         device: None,
         expires: None,

@@ -28,6 +28,21 @@ pub struct Opening {
     pub resume: Option<Resume>,
 }
 
+/// What becomes of a connection that has just been taken in: a session at once, if its client is known.
+pub(super) async fn begin(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    (identity, resume): (Option<Identity>, Option<Resume>),
+) {
+    if shard.is_draining() {
+        shard.send_away(connection);
+    } else if shard.settings().echo {
+        connection.set_until(None);
+    } else if let Some(identity) = identity {
+        open(shard, connection, Opening { identity, resume }).await;
+    }
+}
+
 /// Makes a session of the connection, or closes it with the reason why not.
 pub async fn open(shard: &Rc<Shard>, connection: &Rc<Connection>, opening: Opening) {
     let Opening { identity, resume } = opening;

@@ -149,7 +149,6 @@ impl PipeReader {
     }
 
     /// Why the shard ended it, if it did.
-    #[cfg(test)]
     pub(super) fn end(&self) -> Option<Disconnect> {
         self.0.state.lock().end
     }

@@ -177,7 +177,13 @@ fn answer_close(shard: &Shard, connection: &Rc<Connection>, code: Option<u16>) {
     }
 }
 
-fn take(shard: &Rc<Shard>, connection: &Rc<Connection>, message: &Message<'_>, later: &mut Later) {
+/// Deals with one message.
+pub(super) fn take(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    message: &Message<'_>,
+    later: &mut Later,
+) {
     match message {
         Message::Text(text) if shard.settings().echo => {
             let frame = connection.codec().frame(Opcode::Text, text.as_bytes());

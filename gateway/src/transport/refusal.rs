@@ -72,7 +72,8 @@ impl Refused {
         }
     }
 
-    const fn code(&self) -> &'static str {
+    /// The word for it.
+    pub(super) const fn code(&self) -> &'static str {
         match self {
             Self::BadRequest(_) => "bad_request",
             Self::Version => "websocket_version",
@@ -91,15 +92,34 @@ impl Refused {
     }
 }
 
+impl Refused {
+    /// The seconds after which it may be otherwise.
+    pub(super) fn retry_after(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Full | Self::Draining | Self::NoKeys | Self::Crowded | Self::TooManySessions => {
+                Some(RETRY_AFTER)
+            }
+            Self::LockedOut(LockedOut(left)) => Some(HeaderValue::from(left.as_secs() + 1)),
+            Self::BadRequest(_)
+            | Self::Version
+            | Self::Unauthenticated(_)
+            | Self::Origin
+            | Self::Address(_)
+            | Self::Method(_)
+            | Self::TooLarge(_) => None,
+        }
+    }
+}
+
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let body = serde_json::json!({"error": {"code": self.code(), "message": self.to_string()}});
         let mut response = (self.status(), axum::Json(body)).into_response();
         let headers = response.headers_mut();
+        if let Some(after) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, after);
+        }
         match self {
-            Self::Full | Self::Draining | Self::NoKeys | Self::Crowded | Self::TooManySessions => {
-                _ = headers.insert(header::RETRY_AFTER, RETRY_AFTER);
-            }
             Self::Version => {
                 headers.insert(
                     header::SEC_WEBSOCKET_VERSION,
@@ -109,14 +129,12 @@ impl IntoResponse for Refused {
             Self::Unauthenticated(_) => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Self::LockedOut(LockedOut(left)) => {
-                let seconds = HeaderValue::from(left.as_secs() + 1);
-                headers.insert(header::RETRY_AFTER, seconds);
-            }
             Self::Method(allowed) => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
             }
             Self::BadRequest(_) | Self::Origin | Self::Address(_) | Self::TooLarge(_) => {}
+            Self::Full | Self::Draining | Self::NoKeys | Self::Crowded => {}
+            Self::TooManySessions | Self::LockedOut(_) => {}
         }
         response
     }

@@ -26,10 +26,9 @@ use tower::ServiceExt as _;
 
 use super::acceptor::PENDING_MAX;
 use super::events::Posted;
-use super::open::{Opening, open};
 use super::tls_socket::TlsSocket;
 use super::upgrade::Accepted;
-use super::{Socket, post, reader, sse};
+use super::{Socket, open, post, reader, sse};
 use crate::admission::Place;
 use crate::hub::Shard;
 use crate::protocol::Transport;
@@ -222,7 +221,7 @@ async fn answer(
 }
 
 /// Behind a proxy the port is the proxy's, and says nothing.
-fn client(address: IpAddr, peer: SocketAddr) -> SocketAddr {
+pub(super) fn client(address: IpAddr, peer: SocketAddr) -> SocketAddr {
     if address == peer.ip().to_canonical() {
         peer
     } else {
@@ -248,14 +247,8 @@ async fn begin(
             .give_up_after(shard.settings().sse.timeout);
         shard.push_anyway(&connection, Rc::new(head.into()));
     }
-    if shard.is_draining() {
-        shard.send_away(&connection);
-    } else if shard.settings().echo {
-        connection.set_until(None);
-    } else if let Some(identity) = accepted.identity {
-        let resume = accepted.resume;
-        Box::pin(open(&shard, &connection, Opening { identity, resume })).await;
-    }
+    let (identity, resume) = (accepted.identity, accepted.resume);
+    Box::pin(open::begin(&shard, &connection, (identity, resume))).await;
     match connection.transport() {
         Transport::Sse => tokio::task::spawn_local(sse::serve(shard, connection)),
         Transport::WebSocket | Transport::Grpc | Transport::Http => {

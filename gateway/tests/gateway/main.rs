@@ -28,6 +28,7 @@ mod etcd;
 
 mod client;
 mod event_stream;
+mod grpc_stream;
 mod sandbox;
 mod wire;
 
@@ -38,6 +39,7 @@ mod delivery;
 mod drain;
 mod floods;
 mod groups;
+mod grpc;
 mod handshake;
 mod hook_target;
 mod hooks;

@@ -252,7 +252,7 @@ fn raw(frame: &Value, name: &str) -> Option<Vec<u8>> {
     frame.get(name).map(|value| value.to_string().into_bytes())
 }
 
-fn to_proto(frame: &Value) -> ClientFrame {
+pub fn to_proto(frame: &Value) -> ClientFrame {
     ClientFrame {
         r#type: text(frame, "type").unwrap_or_default(),
         id: text(frame, "id"),
@@ -264,11 +264,14 @@ fn to_proto(frame: &Value) -> ClientFrame {
         data: raw(frame, "data"),
         require_ack: frame["require_ack"].as_bool(),
         reply_to: text(frame, "reply_to"),
+        extra: frame
+            .get("durable")
+            .map(|durable| json!({"durable": durable}).to_string().into_bytes()),
         ..ClientFrame::default()
     }
 }
 
-fn from_proto(frame: ServerFrame) -> Value {
+pub fn from_proto(frame: ServerFrame) -> Value {
     let mut value = json!({"type": frame.r#type});
     let texts = [
         ("id", frame.id),
@@ -279,6 +282,9 @@ fn from_proto(frame: ServerFrame) -> Value {
         ("ref", frame.r#ref),
         ("code", frame.code),
         ("message", frame.message),
+        ("group", frame.group),
+        ("ticket_id", frame.ticket_id),
+        ("pos", frame.pos),
     ];
     for (name, text) in texts {
         if let Some(text) = text {
@@ -289,6 +295,10 @@ fn from_proto(frame: ServerFrame) -> Value {
         if let Some(number) = number {
             value[name] = number.into();
         }
+    }
+    if let Some(extra) = frame.extra {
+        let extra: serde_json::Map<_, _> = serde_json::from_slice(&extra).unwrap();
+        value.as_object_mut().unwrap().extend(extra);
     }
     for (name, json) in [("content", frame.content), ("data", frame.data)] {
         if let Some(json) = json {

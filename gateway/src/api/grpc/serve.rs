@@ -4,6 +4,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use tokio::net::TcpListener;
@@ -15,6 +18,7 @@ use tonic::transport::Server;
 use super::super::serve::{GRACE, MAX_AGE, MAX_CONNECTIONS, accept};
 use super::socket::Socket;
 use crate::tls::ListenerTls;
+use crate::transport::Carrier;
 
 /// Calls at a time on one connection; more wait at the client.
 const MAX_STREAMS: u32 = 256;
@@ -38,6 +42,7 @@ pub async fn serve_grpc(
     tls: Option<Arc<ListenerTls>>,
     cancel: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
+    let routes = routes.into_axum_router().layer(from_fn(note_peer));
     let serving = Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
@@ -45,9 +50,9 @@ pub async fn serve_grpc(
         .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        // Told then; cut, if it carries no session, by its socket.
         .max_connection_age(MAX_AGE)
-        .max_connection_age_grace(GRACE)
-        .add_routes(routes)
+        .add_routes(Routes::from(routes))
         .serve_with_incoming_shutdown(incoming(listener, tls), cancel.cancelled());
     let too_long = async {
         cancel.cancelled().await;
@@ -59,6 +64,15 @@ pub async fn serve_grpc(
     }
 }
 
+/// Notes the other end where every listener does.
+async fn note_peer(mut request: Request, next: Next) -> Response {
+    let carrier = request.extensions().get::<Arc<Carrier>>();
+    if let Some(peer) = carrier.and_then(|carrier| carrier.peer()) {
+        request.extensions_mut().insert(ConnectInfo(peer));
+    }
+    next.run(request).await
+}
+
 fn incoming(
     listener: TcpListener,
     tls: Option<Arc<ListenerTls>>,
@@ -66,8 +80,9 @@ fn incoming(
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     unfold((listener, permits, tls), |(listener, permits, tls)| async {
         let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
-        let socket = accept(&listener).await.0;
-        let socket = Socket::new(socket, tls.as_ref(), permit, PREFACE_DEADLINE);
+        let (socket, peer) = accept(&listener).await;
+        let carrier = Carrier::new(Some(peer), permit, MAX_AGE + GRACE);
+        let socket = Socket::new(socket, tls.as_ref(), carrier, PREFACE_DEADLINE);
         Some((Ok(socket), (listener, permits, tls)))
     })
 }

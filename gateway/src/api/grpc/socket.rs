@@ -1,7 +1,8 @@
 //! `Socket`: a connection that must say something soon.
 //!
 //! HTTP/2 keep-alive begins after the client's preface; a peer that connects and stays silent would hold its place for
-//! ever. The deadline ends with the preface's 24 bytes; from then on keep-alive watches.
+//! ever. The deadline ends with the preface's 24 bytes; from then on keep-alive watches. How long a connection may live
+//! depends on what it carries.
 
 use std::future::Future;
 use std::io;
@@ -12,22 +13,26 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Sleep;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tokio::time::{Instant, Sleep};
+use tonic::transport::server::Connected;
 
+use super::super::serve::GRACE;
 use crate::tls::{ListenerTls, MaybeTls};
+use crate::transport::Carrier;
 
 /// The client's connection preface (RFC 9113 §3.4).
 const PREFACE_BYTES: usize = 24;
+/// How often a connection is asked whether it may still be there.
+const LOOK: Duration = Duration::from_secs(10);
 
-/// A connection and its place among the allowed ones.
+/// A connection and what it carries.
 pub(super) struct Socket {
     stream: MaybeTls,
-    info: TcpConnectInfo,
+    carrier: Arc<Carrier>,
+    /// When to look next whether it may still be there.
+    look: Pin<Box<Sleep>>,
     /// What is left to wait for, and until when; nothing once the preface is here.
     preface: Option<(usize, Pin<Box<Sleep>>)>,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Socket {
@@ -35,14 +40,26 @@ impl Socket {
     pub(super) fn new(
         socket: TcpStream,
         tls: Option<&Arc<ListenerTls>>,
-        permit: OwnedSemaphorePermit,
+        carrier: Arc<Carrier>,
         deadline: Duration,
     ) -> Self {
         Self {
-            info: socket.connect_info(),
+            carrier,
+            look: Box::pin(tokio::time::sleep(LOOK)),
             stream: MaybeTls::new(socket, tls),
             preface: Some((PREFACE_BYTES, Box::pin(tokio::time::sleep(deadline)))),
-            _permit: permit,
+        }
+    }
+
+    /// Resolves when nothing gives the connection a right to be there any more.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.look.as_mut().poll(cx));
+            let now = Instant::now();
+            if self.carrier.is_over(now, GRACE) {
+                return Poll::Ready(());
+            }
+            self.look.as_mut().reset(now + LOOK);
         }
     }
 
@@ -66,12 +83,10 @@ impl AsyncRead for Socket {
             return Poll::Ready(result);
         }
         match &mut self.preface {
-            Some((_, deadline)) => {
-                ready!(deadline.as_mut().poll(cx));
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-            }
-            None => Poll::Pending,
+            Some((_, deadline)) => ready!(deadline.as_mut().poll(cx)),
+            None => ready!(self.poll_over(cx)),
         }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -106,10 +121,10 @@ impl AsyncWrite for Socket {
 }
 
 impl Connected for Socket {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Arc<Carrier>;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.info.clone()
+    fn connect_info(&self) -> Arc<Carrier> {
+        Arc::clone(&self.carrier)
     }
 }
 
@@ -127,7 +142,9 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (accepted, peer) = tokio::join!(listener.accept(), TcpStream::connect(address));
         let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-        let socket = Socket::new(accepted.unwrap().0, None, permit, Duration::from_millis(20));
+        let carrier = Carrier::new(None, permit, Duration::from_secs(60));
+        let deadline = Duration::from_millis(20);
+        let socket = Socket::new(accepted.unwrap().0, None, carrier, deadline);
         (socket, peer.unwrap())
     }
 
