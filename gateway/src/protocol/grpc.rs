@@ -26,8 +26,11 @@ impl Disconnect {
     pub const fn grpc(self) -> Code {
         match self {
             Self::ClientClosed => Code::Ok,
-            Self::Protocol(1009) | Self::SlowConsumer => Code::ResourceExhausted,
-            Self::LockedOut | Self::RateLimited | Self::TooManySessions => Code::ResourceExhausted,
+            Self::Protocol(1009)
+            | Self::SlowConsumer
+            | Self::LockedOut
+            | Self::RateLimited
+            | Self::TooManySessions => Code::ResourceExhausted,
             Self::Protocol(_) | Self::Abuse => Code::InvalidArgument,
             Self::ConnectionLost | Self::Drain | Self::Unavailable => Code::Unavailable,
             Self::Internal => Code::Internal,

@@ -62,10 +62,10 @@ impl Refused {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Self::Address(_) | Self::Origin => StatusCode::FORBIDDEN,
             Self::LockedOut(_) | Self::Crowded | Self::TooManySessions => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::Origin | Self::Address(_) => StatusCode::FORBIDDEN,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Full | Self::Draining | Self::NoKeys => StatusCode::SERVICE_UNAVAILABLE,
@@ -132,9 +132,16 @@ impl IntoResponse for Refused {
             Self::Method(allowed) => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
             }
-            Self::BadRequest(_) | Self::Origin | Self::Address(_) | Self::TooLarge(_) => {}
-            Self::Full | Self::Draining | Self::NoKeys | Self::Crowded => {}
-            Self::TooManySessions | Self::LockedOut(_) => {}
+            Self::BadRequest(_)
+            | Self::Origin
+            | Self::Address(_)
+            | Self::TooLarge(_)
+            | Self::Full
+            | Self::Draining
+            | Self::NoKeys
+            | Self::Crowded
+            | Self::TooManySessions
+            | Self::LockedOut(_) => {}
         }
         response
     }

@@ -32,46 +32,6 @@ fn url_encoded(text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_sent_to_someone_absent_is_there_when_they_come() {
-    let node = alone(&[]).await;
-    let mut alice = node.connect("alice").await;
-    for id in ["m1", "m2"] {
-        let data = accepted(&mut alice, id, "bob").await;
-        assert_eq!(
-            (&data["state"], &data["level"]),
-            (&"accepted".into(), &"none".into()),
-            "{data}"
-        );
-    }
-    let mut bob = node.connect("bob").await;
-    for id in ["m1", "m2"] {
-        assert_eq!(bob.hear().await, id);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_resumes_on_another_node_where_it_was_and_before_live_traffic() {
-    let redis = RedisServer::start();
-    let [one, two, three] = cluster(redis.port, &[]).await;
-    let mut bob = one.connect("bob").await;
-    let mut alice = three.connect("alice").await;
-    let data = accepted(&mut alice, "m1", "bob").await;
-    assert_eq!(data["level"], "stored", "{data}");
-    let first = bob.next().await;
-    assert_eq!(first["pos"], data["pos"], "{first}");
-    drop(bob);
-    for id in ["m2", "m3"] {
-        accepted(&mut alice, id, "bob").await;
-    }
-    let mut bob = come_back(&two, "bob", &json!({"inbox": first["pos"]})).await;
-    assert_eq!(bob.welcome["data"]["resumed"], true, "{}", bob.welcome);
-    accepted(&mut alice, "m4", "bob").await;
-    for id in ["m2", "m3", "m4"] {
-        assert_eq!(bob.hear().await, id);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_gap_that_cannot_be_filled_is_told() {
     let node = alone(&["wsc.delivery.maxMessages=2"]).await;
     let mut alice = node.connect("alice").await;

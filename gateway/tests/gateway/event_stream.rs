@@ -133,8 +133,13 @@ impl EventStream {
 
 /// Sends a frame by a request; the status and what was answered.
 pub async fn post(node: &Node, token: &str, frame: impl Into<String>) -> (u16, Value) {
+    post_to(&node.public("/sse/messages"), token, frame).await
+}
+
+/// The same by the address of the requests.
+pub async fn post_to(url: &str, token: &str, frame: impl Into<String>) -> (u16, Value) {
     let request = reqwest::Client::new()
-        .post(node.public("/sse/messages"))
+        .post(url)
         .bearer_auth(token)
         .body(frame.into());
     let response = timeout(DEADLINE, request.send())

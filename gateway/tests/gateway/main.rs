@@ -26,6 +26,10 @@ mod nodes;
 #[path = "../support/etcd.rs"]
 mod etcd;
 
+// Behaviours of every transport; see `transports`.
+#[path = "../support/speaker.rs"]
+mod speaker;
+
 mod client;
 mod event_stream;
 mod grpc_stream;

@@ -1,19 +1,24 @@
-//! One suite of behaviours over every form in which a session can be spoken to.
+//! One suite of behaviours over every transport and every form in which a session can be spoken to.
 
 use std::time::Duration;
 
-use serde_json::json;
-use tokio::time::Instant;
+use serde_json::{Value, json};
 use wsc_gateway::security::Scopes;
 use wsc_wire::{Opcode, Window};
 
-use crate::sandbox::{Node, alone, token, token_for};
+use crate::redis::RedisServer;
+use crate::sandbox::{Node, alone, cluster, eventually, token, token_for, token_into};
+use crate::speaker::{Deflated, DeflatedProto, Grpc, Json, Proto, Speaker, Sse, Ws};
 use crate::wire::{Form, Heard, Wire};
 
-/// A node on which this form can be agreed on.
-async fn node(form: Form, sets: &[&str]) -> Node {
-    let compression = format!("wsc.performance.enableCompression={}", form.deflated());
-    alone(&[&[compression.as_str()], sets].concat()).await
+/// A node that this client can speak to.
+async fn node<S: Speaker>(sets: &[&str]) -> Node {
+    alone(&[S::SETS, sets].concat()).await
+}
+
+/// Two nodes that share a Redis.
+async fn nodes<S: Speaker>(redis: &RedisServer, sets: &[&str]) -> [Node; 2] {
+    cluster(redis.port, &[S::SETS, sets].concat()).await
 }
 
 /// A text that is worth compressing.
@@ -21,10 +26,23 @@ fn long(word: &str) -> String {
     [word].repeat(400).join(" ")
 }
 
-async fn welcome_names_the_session(form: Form) {
-    let node = node(form, &[]).await;
-    let client = Wire::connect(&node, form, "alice", Scopes::NONE).await;
-    let data = &client.welcome["data"];
+/// Sends a message that is stored; its receipt.
+async fn accepted<S: Speaker>(sender: &mut S, id: &str, to: &str) -> Value {
+    let frame = json!({"type": "text", "id": id, "to": to, "content": id});
+    sender.send(frame).await;
+    let receipt = sender.until("receipt").await;
+    assert_eq!(
+        (&receipt["data"]["ref"], &receipt["data"]["state"]),
+        (&id.into(), &"accepted".into()),
+        "{receipt}"
+    );
+    receipt["data"].clone()
+}
+
+async fn welcome_names_the_session<S: Speaker>() {
+    let node = node::<S>(&[]).await;
+    let client = S::of(&node, "alice", Scopes::NONE).await;
+    let data = &client.welcome()["data"];
     assert_eq!(
         (&data["node"], &data["user_id"], &data["user_type"]),
         (&"alone".into(), &"alice".into(), &"customer".into())
@@ -32,10 +50,10 @@ async fn welcome_names_the_session(form: Form) {
     assert!(data["session_id"].as_str().is_some_and(|id| !id.is_empty()));
 }
 
-async fn a_message_reaches_its_recipient_with_the_identity_the_server_knows(form: Form) {
-    let node = node(form, &[]).await;
-    let mut alice = Wire::connect(&node, form, "alice", Scopes::NONE).await;
-    let mut bob = Wire::connect(&node, form, "bob", Scopes::NONE).await;
+async fn a_message_reaches_its_recipient_with_the_identity_the_server_knows<S: Speaker>() {
+    let node = node::<S>(&[]).await;
+    let mut alice = S::of(&node, "alice", Scopes::NONE).await;
+    let mut bob = S::of(&node, "bob", Scopes::NONE).await;
     let content = json!({"text": long("grüße"), "list": [1, 2, {"x": null}]});
     let frame = json!({"type": "text", "id": "c1", "to": "bob", "content": content, "data": {"k": "v"}, "reply_to": "c0"});
     alice.send(frame).await;
@@ -62,10 +80,10 @@ async fn a_message_reaches_its_recipient_with_the_identity_the_server_knows(form
     );
 }
 
-async fn messages_keep_their_order(form: Form) {
-    let node = node(form, &[]).await;
-    let mut alice = Wire::connect(&node, form, "alice", Scopes::NONE).await;
-    let mut bob = Wire::connect(&node, form, "bob", Scopes::NONE).await;
+async fn messages_keep_their_order<S: Speaker>() {
+    let node = node::<S>(&[]).await;
+    let mut alice = S::of(&node, "alice", Scopes::NONE).await;
+    let mut bob = S::of(&node, "bob", Scopes::NONE).await;
     for index in 0..50 {
         alice.say("bob", &format!("{index} {}", long("x"))).await;
     }
@@ -78,10 +96,39 @@ async fn messages_keep_their_order(form: Form) {
     }
 }
 
-async fn broadcast_needs_its_scope(form: Form) {
-    let node = node(form, &[]).await;
-    let mut plain = Wire::connect(&node, form, "plain", Scopes::NONE).await;
-    let mut speaker = Wire::connect(&node, form, "speaker", Scopes::BROADCAST).await;
+async fn messages_to_users_groups_and_everyone_cross_nodes<S: Speaker>() {
+    let redis = RedisServer::start();
+    let sets = ["wsc.group.enabled=true", "wsc.group.autoCreate=true"];
+    let [one, two] = nodes::<S>(&redis, &sets).await;
+    let room = |user: &str| token_into(user, &["room"]);
+    let mut bob = S::enter(&two, &room("bob"), None).await.ok().unwrap();
+    bob.send(json!({"type": "group.join", "id": "j1", "data": {"group": "room"}}))
+        .await;
+    assert_eq!(bob.until("result").await["ref"], "j1");
+    let mut alice = S::enter(&one, &room("alice"), None).await.ok().unwrap();
+    alice
+        .send(json!({"type": "group.join", "id": "j2", "data": {"group": "room"}}))
+        .await;
+    assert_eq!(alice.until("result").await["ref"], "j2");
+    let mut speaker = S::of(&one, "speaker", Scopes::BROADCAST).await;
+    let direct = json!({"type": "direct", "id": "m1", "to": "bob"});
+    let grouped = json!({"type": "grouped", "id": "m2", "group": "room"});
+    let news = json!({"type": "news", "id": "m3", "broadcast": true});
+    for (sender, frame) in [(0, direct), (0, grouped), (1, news)] {
+        let sender = [&mut alice, &mut speaker].into_iter().nth(sender).unwrap();
+        sender.send(frame.clone()).await;
+        let heard = bob.until(frame["type"].as_str().unwrap()).await;
+        assert_eq!(heard["id"], frame["id"]);
+        for target in ["to", "group", "broadcast"] {
+            assert_eq!(heard.get(target), frame.get(target), "{heard}");
+        }
+    }
+}
+
+async fn broadcast_needs_its_scope<S: Speaker>() {
+    let node = node::<S>(&[]).await;
+    let mut plain = S::of(&node, "plain", Scopes::NONE).await;
+    let mut speaker = S::of(&node, "speaker", Scopes::BROADCAST).await;
     let frame = json!({"type": "news", "id": "c1", "broadcast": true, "content": "hello"});
     plain.send(frame.clone()).await;
     let refused = plain.next().await;
@@ -99,9 +146,70 @@ async fn broadcast_needs_its_scope(form: Form) {
     }
 }
 
-async fn a_bad_frame_is_refused_by_name_and_the_session_goes_on(form: Form) {
-    let node = node(form, &[]).await;
-    let mut client = Wire::connect(&node, form, "alice", Scopes::NONE).await;
+async fn what_was_stored_for_someone_absent_comes_in_order<S: Speaker>() {
+    let node = node::<S>(&[]).await;
+    let mut alice = S::of(&node, "alice", Scopes::NONE).await;
+    let ids: Vec<String> = (0..20).map(|index| format!("m{index}")).collect();
+    for id in &ids {
+        accepted(&mut alice, id, "bob").await;
+    }
+    let mut bob = S::of(&node, "bob", Scopes::NONE).await;
+    for id in &ids {
+        assert_eq!(bob.next().await["id"], id.as_str());
+    }
+}
+
+async fn a_session_resumes_on_another_node_where_it_was<S: Speaker>() {
+    let redis = RedisServer::start();
+    let [one, two] = nodes::<S>(&redis, &[]).await;
+    let mut bob = S::of(&one, "bob", Scopes::NONE).await;
+    let mut alice = S::of(&two, "alice", Scopes::NONE).await;
+    let first = accepted(&mut alice, "m1", "bob").await;
+    assert_eq!(first["level"], "stored", "{first}");
+    assert_eq!(bob.next().await["pos"], first["pos"]);
+    drop(bob);
+    for id in ["m2", "m3"] {
+        accepted(&mut alice, id, "bob").await;
+    }
+    let place = json!({"inbox": first["pos"]});
+    let token = token("bob", Scopes::NONE);
+    let entered = S::enter(&two, &token, Some(&place)).await;
+    let mut bob = entered.ok().unwrap();
+    assert_eq!(bob.welcome()["data"]["resumed"], true);
+    accepted(&mut alice, "m4", "bob").await;
+    for id in ["m2", "m3", "m4"] {
+        assert_eq!(bob.next().await["id"], id);
+    }
+}
+
+async fn an_acknowledgement_reaches_the_sender_on_another_node<S: Speaker>() {
+    let redis = RedisServer::start();
+    let [one, two] = nodes::<S>(&redis, &["wsc.ack.enabled=true"]).await;
+    let mut alice = S::of(&one, "alice", Scopes::NONE).await;
+    let mut bob = S::of(&two, "bob", Scopes::NONE).await;
+    let frame = json!({"type": "text", "id": "c1", "to": "bob", "require_ack": true});
+    alice.send(frame).await;
+    let heard = bob.until("text").await;
+    assert_eq!(heard["require_ack"], true);
+    for state in ["delivered", "read"] {
+        bob.send(json!({"type": "ack", "data": {"id": "c1", "state": state}}))
+            .await;
+        loop {
+            let receipt = alice.until("receipt").await;
+            if receipt["data"]["state"] == state {
+                assert_eq!(
+                    (&receipt["data"]["ref"], &receipt["data"]["by"]),
+                    (&"c1".into(), &"bob".into())
+                );
+                break;
+            }
+        }
+    }
+}
+
+async fn a_bad_frame_is_refused_by_name_and_the_session_goes_on<S: Speaker>() {
+    let node = node::<S>(&[]).await;
+    let mut client = S::of(&node, "alice", Scopes::NONE).await;
     let cases = [
         (
             json!({"type": "t", "id": "c1", "to": "bob", "group": "g"}),
@@ -137,34 +245,24 @@ async fn a_bad_frame_is_refused_by_name_and_the_session_goes_on(form: Form) {
             "{refused}"
         );
     }
-    // Whatever is no frame at all in this form.
-    client.send_payload(Opcode::Text, b"[").await;
-    assert_eq!(client.next().await["code"], "bad_frame");
-    client.send_payload(Opcode::Binary, &[0xff]).await;
+    client.babble().await;
     assert_eq!(client.next().await["code"], "bad_frame");
     client.say("alice", "still here").await;
-    assert_eq!(client.next().await["content"], "still here");
+    assert_eq!(client.until("text").await["content"], "still here");
 }
 
-async fn pings_are_answered(form: Form) {
-    let node = node(form, &[]).await;
-    let mut client = Wire::connect(&node, form, "alice", Scopes::NONE).await;
+async fn a_ping_is_answered<S: Speaker>() {
+    let node = node::<S>(&[]).await;
+    let mut client = S::of(&node, "alice", Scopes::NONE).await;
     client.send(json!({"type": "ping", "id": "p1"})).await;
     assert_eq!(client.next().await, json!({"type": "pong", "id": "p1"}));
-    client.send_payload(Opcode::Ping, b"there?").await;
-    assert_eq!(client.hear().await, Heard::Pong(b"there?".to_vec()));
 }
 
-async fn who_is_kicked_is_told_why(form: Form) {
-    let node = node(form, &[]).await;
-    let mut client = Wire::connect(&node, form, "alice", Scopes::NONE).await;
-    let (status, _) = node
-        .call(
-            "DELETE",
-            "/v1/users/alice/sessions?reason=enough",
-            serde_json::Value::Null,
-        )
-        .await;
+async fn who_is_kicked_is_told_why<S: Speaker>() {
+    let node = node::<S>(&[]).await;
+    let mut client = S::of(&node, "alice", Scopes::NONE).await;
+    let path = "/v1/users/alice/sessions?reason=enough";
+    let (status, _) = node.call("DELETE", path, Value::Null).await;
     assert_eq!(status, 200);
     let (before, code) = client.closed().await;
     assert_eq!(
@@ -174,9 +272,9 @@ async fn who_is_kicked_is_told_why(form: Form) {
     assert_eq!(code, 4003);
 }
 
-async fn a_drain_says_come_back(form: Form) {
-    let node = node(form, &[]).await;
-    let mut client = Wire::connect(&node, form, "alice", Scopes::NONE).await;
+async fn a_drain_says_come_back<S: Speaker>() {
+    let node = node::<S>(&[]).await;
+    let mut client = S::of(&node, "alice", Scopes::NONE).await;
     let gateway = node.0.clone();
     let drained = tokio::spawn(async move { gateway.drain().await });
     let (before, code) = client.closed().await;
@@ -189,37 +287,88 @@ async fn a_drain_says_come_back(form: Form) {
     drained.await.unwrap();
 }
 
-async fn an_expired_token_ends_the_session(form: Form) {
-    let node = node(form, &["wsc.security.jwt.leeway=0s"]).await;
+async fn an_expired_token_ends_the_session<S: Speaker>() {
+    let node = node::<S>(&["wsc.security.jwt.leeway=0s"]).await;
     let token = token_for("alice", Scopes::NONE, Duration::from_secs(2));
-    let began = Instant::now();
-    let mut client = Wire::connect_for(&node, form, &token).await;
-    let (_, code) = client.closed().await;
-    assert_eq!(code, 4002);
-    assert!(began.elapsed() < Duration::from_secs(8));
+    let mut client = S::enter(&node, &token, None).await.ok().unwrap();
+    assert_eq!(client.closed().await, (vec![], 4002));
 }
 
-async fn a_message_over_the_limit_is_refused_with_1009(form: Form) {
-    let node = node(form, &["wsc.security.maxMessageSize=8KiB"]).await;
-    let mut client = Wire::connect(&node, form, "alice", Scopes::NONE).await;
+async fn a_token_that_is_taken_back_ends_the_session<S: Speaker>() {
+    let node = node::<S>(&[]).await;
+    let mut client = S::of(&node, "alice", Scopes::NONE).await;
+    let all = json!({"user_id": "alice"});
+    let (status, answer) = node.call("POST", "/v1/revocations", all).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(client.closed().await, (vec![], 4012));
+}
+
+async fn a_frame_over_the_limit_is_refused<S: Speaker>() {
+    let node = node::<S>(&["wsc.security.maxMessageSize=8KiB"]).await;
+    let mut client = S::of(&node, "alice", Scopes::NONE).await;
     client.say("alice", &"x".repeat(7000)).await;
-    assert_eq!(
-        client.next().await["content"].as_str().map(str::len),
-        Some(7000)
-    );
-    client.say("alice", &"x".repeat(9000)).await;
-    let (_, code) = client.closed().await;
-    assert_eq!(code, 1009);
+    let heard = client.until("text").await;
+    assert_eq!(heard["content"].as_str().map(str::len), Some(7000));
+    let frame = json!({"type": "text", "to": "alice", "content": "x".repeat(9000)});
+    assert_eq!(client.shout(frame).await, S::TOO_LARGE);
 }
 
-/// Every behaviour over one form.
+async fn who_reads_too_slowly_is_cut_and_the_others_do_not_notice<S: Speaker>() {
+    let sets = [
+        "wsc.messageBufferSize=8",
+        "wsc.sse.messageBuffer=8",
+        "wsc.performance.enableCompression=false",
+    ];
+    let node = alone(&sets).await;
+    let mut sender = node.connect_with("sender", Scopes::BROADCAST).await;
+    let mut good = S::of(&node, "good", Scopes::NONE).await;
+    let slow = S::of(&node, "slow", Scopes::NONE).await.freeze();
+    let content = "x".repeat(200_000);
+    let gone = || async {
+        let disconnects = node.0.hub().stats().disconnects;
+        disconnects.contains(&("slow_consumer", 1))
+    };
+    for index in 0.. {
+        assert!(index < 2000, "the slow one is never cut");
+        let frame = json!({"type": "news", "broadcast": true, "content": content});
+        sender.send(frame).await;
+        assert_eq!(sender.next().await["type"], "news");
+        assert_eq!(good.next().await["type"], "news");
+        if gone().await {
+            break;
+        }
+    }
+    eventually("its place is free", || async {
+        node.0.hub().connections() == 2
+    })
+    .await;
+    drop(slow);
+}
+
+async fn a_full_node_refuses_with_503<S: Speaker>() {
+    let node = node::<S>(&["wsc.performance.maxConnectionsPerNode=1"]).await;
+    let _first = S::of(&node, "first", Scopes::NONE).await;
+    let second = S::enter(&node, &token("second", Scopes::NONE), None).await;
+    assert_eq!(second.err(), Some(503));
+}
+
+async fn a_wrong_token_is_refused_with_401<S: Speaker>() {
+    let node = node::<S>(&[]).await;
+    let refused = S::enter(&node, "nonsense", None).await;
+    assert_eq!(refused.err(), Some(401));
+    assert_eq!(node.0.hub().connections(), 0);
+}
+
+/// Every behaviour over one transport.
 macro_rules! suite {
-    ($form:ident, $name:ident: $($behaviour:ident),* $(,)?) => {
+    ($client:ty, $name:ident: $($behaviour:ident),* $(,)?) => {
         mod $name {
+            use super::*;
+
             $(
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $behaviour() {
-                    super::$behaviour(super::Form::$form).await;
+                    super::$behaviour::<$client>().await;
                 }
             )*
         }
@@ -227,28 +376,46 @@ macro_rules! suite {
 }
 
 macro_rules! suites {
-    ($($form:ident, $name:ident;)*) => {
+    ($($client:ty, $name:ident;)*) => {
         $(suite!(
-            $form, $name:
+            $client, $name:
             welcome_names_the_session,
             a_message_reaches_its_recipient_with_the_identity_the_server_knows,
             messages_keep_their_order,
+            messages_to_users_groups_and_everyone_cross_nodes,
             broadcast_needs_its_scope,
+            what_was_stored_for_someone_absent_comes_in_order,
+            a_session_resumes_on_another_node_where_it_was,
+            an_acknowledgement_reaches_the_sender_on_another_node,
             a_bad_frame_is_refused_by_name_and_the_session_goes_on,
-            pings_are_answered,
+            a_ping_is_answered,
             who_is_kicked_is_told_why,
             a_drain_says_come_back,
             an_expired_token_ends_the_session,
-            a_message_over_the_limit_is_refused_with_1009,
+            a_token_that_is_taken_back_ends_the_session,
+            a_frame_over_the_limit_is_refused,
+            who_reads_too_slowly_is_cut_and_the_others_do_not_notice,
+            a_full_node_refuses_with_503,
+            a_wrong_token_is_refused_with_401,
         );)*
     };
 }
 
 suites! {
-    Json, json;
-    Proto, proto;
-    Deflated, json_deflated;
-    DeflatedProto, proto_deflated;
+    Ws<Json>, json;
+    Ws<Proto>, proto;
+    Ws<Deflated>, json_deflated;
+    Ws<DeflatedProto>, proto_deflated;
+    Sse, sse;
+    Grpc, grpc;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ping_of_websocket_is_answered() {
+    let node = alone(&[]).await;
+    let mut client = Wire::connect(&node, Form::Json, "alice", Scopes::NONE).await;
+    client.send_payload(Opcode::Ping, b"there?").await;
+    assert_eq!(client.hear().await, Heard::Pong(b"there?".to_vec()));
 }
 
 /// What compression alone has rules for.

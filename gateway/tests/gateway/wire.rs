@@ -72,12 +72,7 @@ impl Wire {
     }
 
     pub async fn connect_for(node: &Node, form: Form, token: &str) -> Self {
-        let offer = if form.deflated() {
-            "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
-        } else {
-            ""
-        };
-        let mut wire = Self::open(node, form, token, offer).await;
+        let mut wire = Self::knock(node, form, token, None).await;
         match wire.hear().await {
             Heard::Frame(welcome) if welcome["type"] == "welcome" => wire.welcome = welcome,
             other => panic!("no welcome, but {other:?}"),
@@ -85,12 +80,31 @@ impl Wire {
         wire
     }
 
+    /// The handshake of a client that says where it was, if it does.
+    pub async fn knock(node: &Node, form: Form, token: &str, resume: Option<&Value>) -> Self {
+        let offer = if form.deflated() {
+            "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+        } else {
+            ""
+        };
+        let query = resume.map_or_else(String::new, |resume| {
+            let bytes = resume.to_string().into_bytes();
+            let encoded: Vec<String> = bytes.iter().map(|byte| format!("%{byte:02X}")).collect();
+            format!("?resume={}", encoded.concat())
+        });
+        Self::ask(node, form, token, (&query, offer)).await
+    }
+
     /// The handshake, with these header lines besides.
     pub async fn open(node: &Node, form: Form, token: &str, lines: &str) -> Self {
+        Self::ask(node, form, token, ("", lines)).await
+    }
+
+    async fn ask(node: &Node, form: Form, token: &str, (query, lines): (&str, &str)) -> Self {
         let address = node.0.addresses().ws.unwrap();
         let mut socket = TcpStream::connect(address).await.unwrap();
         let request = format!(
-            "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+            "GET /ws{query} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {token}\r\n\
              Sec-WebSocket-Protocol: {}\r\n{lines}\r\n",
             form.subprotocol()
@@ -120,6 +134,11 @@ impl Wire {
     async fn read(&mut self) -> usize {
         let read = timeout(DEADLINE, self.socket.read_buf(&mut self.unread));
         read.await.expect("something in time").unwrap()
+    }
+
+    /// Reads nothing more and keeps the socket open.
+    pub fn into_socket(self) -> TcpStream {
+        self.socket
     }
 
     /// Sends a frame given as JSON.

@@ -39,12 +39,11 @@ impl Body for SessionBody {
         if self.is_over {
             return Poll::Ready(None);
         }
-        let frame = match ready!(self.frames.poll_read(cx)) {
-            Some(bytes) => Frame::data(bytes),
-            None => {
-                self.is_over = true;
-                Frame::trailers(trailers(self.frames.end()))
-            }
+        let frame = if let Some(bytes) = ready!(self.frames.poll_read(cx)) {
+            Frame::data(bytes)
+        } else {
+            self.is_over = true;
+            Frame::trailers(trailers(self.frames.end()))
         };
         Poll::Ready(Some(Ok(frame)))
     }
