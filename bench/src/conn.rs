@@ -4,11 +4,12 @@ use std::io::{self, Read as _, Write as _};
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
-use mio::net::TcpStream;
 
 use crate::dialect::{Dialect, Member, Step, contains};
 use crate::frame::{self, Opcode};
 use crate::handshake;
+use crate::inflate::Inflate;
+use crate::link::Link;
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +29,8 @@ pub enum Phase {
 /// One connection.
 #[derive(Debug)]
 pub struct Conn {
-    /// The socket, for the poll.
-    pub stream: TcpStream,
+    /// The socket.
+    pub link: Link,
     /// Who it is.
     pub member: Member,
     phase: Phase,
@@ -38,21 +39,33 @@ pub struct Conn {
     rest: Vec<u8>,
     /// What the socket did not take yet.
     unsent: Vec<u8>,
+    /// The beginning of a message in several frames, and whether it is compressed.
+    begun: Option<(bool, Vec<u8>)>,
 }
 
 /// Who hears of messages: the time is when they were read.
 pub type Listen<'a> = dyn FnMut(&[u8], Instant) + 'a;
 
+/// What all connections read with.
+#[derive(Debug)]
+pub struct Shared {
+    /// Read into; what is whole is looked at there.
+    pub buffer: Vec<u8>,
+    /// For messages that were compressed.
+    pub inflate: Inflate,
+}
+
 impl Conn {
     /// A connection that is being dialled and will say `request` first.
-    pub fn new(stream: TcpStream, member: Member, dialect: Dialect, request: Vec<u8>) -> Self {
+    pub fn new(link: Link, member: Member, dialect: Dialect, request: Vec<u8>) -> Self {
         Self {
-            stream,
+            link,
             member,
             phase: Phase::Dialing,
             dialect,
             rest: Vec::new(),
             unsent: request,
+            begun: None,
         }
     }
 
@@ -80,25 +93,33 @@ impl Conn {
     /// The socket takes bytes.
     pub fn flush(&mut self) -> io::Result<()> {
         if self.phase == Phase::Dialing {
-            match self.stream.peer_addr() {
+            match self.link.socket().peer_addr() {
                 Ok(_) => self.phase = Phase::Upgrading,
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
         while !self.unsent.is_empty() {
-            match self.stream.write(&self.unsent) {
+            match self.link.write(&self.unsent) {
                 Ok(written) => drop(self.unsent.drain(..written)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        match self.link.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
-    /// The socket has bytes. `buffer` is for all connections: what is whole is looked at where it was read into.
-    pub fn read(&mut self, buffer: &mut [u8], listen: &mut Listen<'_>) -> anyhow::Result<()> {
+    /// The socket has bytes.
+    pub fn read(&mut self, shared: &mut Shared, listen: &mut Listen<'_>) -> anyhow::Result<()> {
+        let Shared { buffer, inflate } = shared;
+        // By TLS what was to be said may have waited for the other side.
+        if !self.unsent.is_empty() {
+            self.flush()?;
+        }
         loop {
             let kept = self.rest.len();
             let (front, space) = buffer
@@ -106,7 +127,7 @@ impl Conn {
                 .context("a frame is larger than the generator's buffer")?;
             front.copy_from_slice(&self.rest);
             let room = space.len();
-            let read = match self.stream.read(space) {
+            let read = match self.link.read(space) {
                 Ok(0) => {
                     self.phase = Phase::Over;
                     return Ok(());
@@ -118,11 +139,11 @@ impl Conn {
             };
             let now = Instant::now();
             let bytes = buffer.get(..kept + read).unwrap_or_default();
-            let used = self.take(bytes, now, listen)?;
+            let used = self.take(bytes, inflate, &mut |message| listen(message, now))?;
             self.rest.clear();
             self.rest.extend(bytes.get(used..).unwrap_or_default());
             // A short read has emptied the socket: epoll tells of what comes next.
-            if read < room {
+            if read < room && self.link.short_read_empties() {
                 return Ok(());
             }
         }
@@ -131,8 +152,8 @@ impl Conn {
     fn take(
         &mut self,
         bytes: &[u8],
-        now: Instant,
-        listen: &mut Listen<'_>,
+        inflate: &mut Inflate,
+        listen: &mut dyn FnMut(&[u8]),
     ) -> anyhow::Result<usize> {
         let mut used = 0;
         if self.phase == Phase::Upgrading {
@@ -145,9 +166,22 @@ impl Conn {
         while let Some(frame) = frame::first(bytes.get(used..).unwrap_or_default())? {
             used += frame.size;
             match frame.opcode {
+                Opcode::Text | Opcode::Binary if frame.last => {
+                    self.whole((frame.compressed, frame.payload), inflate, listen)?;
+                }
                 Opcode::Text | Opcode::Binary => {
-                    for message in self.dialect.messages(frame.payload) {
-                        self.message(message, now, listen)?;
+                    self.begun = Some((frame.compressed, frame.payload.to_vec()));
+                }
+                Opcode::Continuation => {
+                    let (compressed, mut payload) = self
+                        .begun
+                        .take()
+                        .context("a message goes on that has not begun")?;
+                    payload.extend(frame.payload);
+                    if frame.last {
+                        self.whole((compressed, &payload), inflate, listen)?;
+                    } else {
+                        self.begun = Some((compressed, payload));
                     }
                 }
                 Opcode::Ping => {
@@ -166,12 +200,24 @@ impl Conn {
         Ok(used)
     }
 
-    fn message(
+    fn whole(
         &mut self,
-        message: &[u8],
-        now: Instant,
-        listen: &mut Listen<'_>,
+        (compressed, payload): (bool, &[u8]),
+        inflate: &mut Inflate,
+        listen: &mut dyn FnMut(&[u8]),
     ) -> anyhow::Result<()> {
+        let payload = if compressed {
+            inflate.message(payload)?
+        } else {
+            payload
+        };
+        for message in self.dialect.messages(payload) {
+            self.message(message, listen)?;
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, message: &[u8], listen: &mut dyn FnMut(&[u8])) -> anyhow::Result<()> {
         if let Some(answer) = self.dialect.heartbeat(message) {
             self.say(answer)?;
         } else if let Phase::Entering(at) = self.phase {
@@ -180,7 +226,7 @@ impl Conn {
                 self.enter_after(at)?;
             }
         } else {
-            listen(message, now);
+            listen(message);
         }
         Ok(())
     }

@@ -3,10 +3,21 @@
 //! A message carries a mark, `#` and twelve digits: its number, by which the generator knows when it was meant to be
 //! sent, and whether anything was lost, repeated or out of order.
 
+use std::sync::Arc;
+
 use clap::ValueEnum;
+use rustls::ClientConfig;
 
 use crate::handshake::{Deflate, Request};
 use crate::token;
+
+/// What fills messages.
+const WORDS: [&str; 32] = [
+    "order", "shipped", "street", "total", "12.50", "Friday", "customer", "delayed", "parcel",
+    "the", "and", "by", "to", "from", "message", "17", "2026", "received", "answer", "please",
+    "thanks", "waiting", "agent", "ticket", "invoice", "paid", "open", "closed", "today",
+    "tomorrow", "number", "again",
+];
 
 /// How many bytes a mark has.
 pub const MARK: usize = 13;
@@ -45,6 +56,8 @@ pub struct Entry {
     pub key: Option<String>,
     /// Whether compression is offered.
     pub deflate: Deflate,
+    /// Whose certificates are trusted, where it goes by TLS.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 /// One step of getting in: what is waited for, then what is said.
@@ -162,7 +175,20 @@ fn user(number: usize) -> String {
 
 /// The mark and what fills the message up to its size.
 fn body(number: u64, size: usize) -> String {
-    format!("#{number:012}{:x<1$}", "", size.saturating_sub(MARK))
+    let mut body = format!("#{number:012}");
+    // Words in no order that repeats soon: what compresses as text does.
+    let mut state = number;
+    while body.len() < size {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let word = WORDS
+            .get(usize::try_from(state >> 59).unwrap_or(0))
+            .unwrap_or(&"and");
+        body.extend([" ", word]);
+    }
+    body.truncate(size.max(MARK));
+    body
 }
 
 /// The number in a message's mark. `hint` is where the last mark was: messages of one server look alike.

@@ -8,8 +8,10 @@ use anyhow::{Context as _, bail};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::conn::{Conn, Phase};
+use crate::conn::{Conn, Phase, Shared};
 use crate::dialect::{self, Entry, Member};
+use crate::inflate::Inflate;
+use crate::link::Link;
 
 /// More at a time are refused by careful servers, and one core serves no more at a time anyway.
 const HANDSHAKES: usize = 128;
@@ -24,7 +26,7 @@ pub struct Fleet {
     poll: Poll,
     events: Events,
     conns: Vec<Conn>,
-    buffer: Vec<u8>,
+    shared: Shared,
     /// Time in polls that found nothing: what the generator had to spare.
     spare: Duration,
     runs: u64,
@@ -40,7 +42,10 @@ impl Fleet {
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
             conns: Vec::new(),
-            buffer: vec![0; BUFFER],
+            shared: Shared {
+                buffer: vec![0; BUFFER],
+                inflate: Inflate::default(),
+            },
             spare: Duration::ZERO,
             runs: 0,
         })
@@ -89,11 +94,16 @@ impl Fleet {
         let stream =
             TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
-        let mut conn = Conn::new(stream, member, entry.dialect, request);
+        let mut conn = Conn::new(
+            Link::new(stream, entry.tls.as_ref())?,
+            member,
+            entry.dialect,
+            request,
+        );
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll
             .registry()
-            .register(&mut conn.stream, Token(self.conns.len()), both)?;
+            .register(conn.link.socket(), Token(self.conns.len()), both)?;
         self.conns.push(conn);
         Ok(())
     }
@@ -119,7 +129,7 @@ impl Fleet {
                     .with_context(|| format!("writing as {:?}", conn.member))?;
             }
             if event.is_readable() {
-                conn.read(&mut self.buffer, &mut |message, now| {
+                conn.read(&mut self.shared, &mut |message, now| {
                     listen(index, message, now);
                 })?;
                 if conn.phase() == Phase::Over {
@@ -172,13 +182,14 @@ impl Fleet {
         self.runs * 1_000_000_000
     }
 
-    /// Stops reading from a connection, as a stalled reader does.
+    /// Stops reading from a connection, as a stalled reader does; its kernel takes little in its place.
     pub fn stall(&mut self, index: usize) -> anyhow::Result<()> {
         let conn = self
             .conns
             .get_mut(index)
             .with_context(|| format!("there is no connection {index}"))?;
-        Ok(self.poll.registry().deregister(&mut conn.stream)?)
+        socket2::SockRef::from(&*conn.link.socket()).set_recv_buffer_size(4096)?;
+        Ok(self.poll.registry().deregister(conn.link.socket())?)
     }
 
     /// Turns until nothing has come for `quiet`.

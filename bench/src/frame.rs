@@ -36,6 +36,8 @@ fn masked(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Opcode {
+    /// More of the message before.
+    Continuation = 0,
     /// A message of text.
     Text = 1,
     /// A message of bytes.
@@ -53,7 +55,9 @@ pub enum Opcode {
 pub struct Frame<'a> {
     /// What it is.
     pub opcode: Opcode,
-    /// Whether its payload is compressed.
+    /// Whether the message ends with it.
+    pub last: bool,
+    /// Whether the message that begins with it is compressed.
     pub compressed: bool,
     /// What it holds.
     pub payload: &'a [u8],
@@ -81,16 +85,18 @@ pub fn first(bytes: &[u8]) -> anyhow::Result<Option<Frame<'_>>> {
     let Some(payload) = rest.get(..len) else {
         return Ok(None);
     };
-    let opcode = match head & 0x8f {
-        0x81 => Opcode::Text,
-        0x82 => Opcode::Binary,
-        0x88 => Opcode::Close,
-        0x89 => Opcode::Ping,
-        0x8a => Opcode::Pong,
-        _ => bail!("a frame begins with {head:#04x}: fragments and extensions are not understood"),
+    let opcode = match head & 0x3f {
+        0 => Opcode::Continuation,
+        1 => Opcode::Text,
+        2 => Opcode::Binary,
+        8 => Opcode::Close,
+        9 => Opcode::Ping,
+        10 => Opcode::Pong,
+        _ => bail!("a frame begins with {head:#04x}, which nobody asked for"),
     };
     Ok(Some(Frame {
         opcode,
+        last: head & 0x80 != 0,
         compressed: head & 0x40 != 0,
         payload,
         size: bytes.len() - rest.len() + len,
@@ -128,6 +134,6 @@ mod tests {
     #[test]
     fn refuses_what_no_server_may_send() {
         assert!(first(&[0x81, 0x80, 0, 0]).is_err());
-        assert!(first(&[0x01, 0x00]).is_err());
+        assert!(first(&[0x91, 0x00]).is_err());
     }
 }

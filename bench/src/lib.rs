@@ -1,6 +1,6 @@
 //! Measures WebSocket servers beside each other, on one machine, with one client.
 //!
-//! Bottom up: [`frame`], [`handshake`] and [`dialect`] know what is said; [`conn`] and [`fleet`] hold the connections;
+//! Bottom up: [`frame`], [`handshake`] and [`dialect`] know what is said; [`link`], [`inflate`], [`conn`] and [`fleet`] hold the connections;
 //! [`pacer`] and [`ledger`] decide when to speak and keep the books; [`drive`] is one measured run; [`peer`], [`suite`]
 //! and [`report`] run all servers through all scenarios. What the figures mean: `docs/benchmarks.md`.
 
@@ -14,9 +14,12 @@ pub mod drive;
 pub mod fleet;
 pub mod frame;
 pub mod handshake;
+pub mod inflate;
 pub mod ledger;
+pub mod link;
 pub mod pacer;
 pub mod peer;
+pub mod plot;
 pub mod process;
 pub mod report;
 pub mod sample;

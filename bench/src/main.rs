@@ -14,10 +14,10 @@ use wsc_bench::drive::{Plan, Rooms, Speech, drive};
 use wsc_bench::fleet::Fleet;
 use wsc_bench::handshake::Deflate;
 use wsc_bench::pacer::Pace;
-use wsc_bench::peer::{Peer, Place};
+use wsc_bench::peer::{self, Peer, Place};
 use wsc_bench::sample::{Results, metrics};
 use wsc_bench::suite::{Scenario, Suite};
-use wsc_bench::{bare, report};
+use wsc_bench::{bare, plot, report};
 
 /// Measures WebSocket servers.
 #[derive(Debug, Parser)]
@@ -152,6 +152,7 @@ impl RunArguments {
                     .peers_dir
                     .canonicalize()
                     .with_context(|| self.peers_dir.display().to_string())?,
+                trust: peer::secrets(&scratch)?,
                 scratch,
                 core: self.server_core,
             },
@@ -170,6 +171,9 @@ impl RunArguments {
             self.out.join("results.json"),
             serde_json::to_vec_pretty(&results)?,
         )?;
+        for (name, svg) in plot::all(&results) {
+            std::fs::write(self.out.join(name), svg)?;
+        }
         let text = report::text(&results);
         std::fs::write(self.out.join("report.txt"), &text)?;
         print!("{text}");
@@ -192,6 +196,7 @@ impl LoadArguments {
             path: self.path,
             key: self.jwt_key,
             deflate: Deflate::No,
+            tls: None,
         };
         let mut fleet = Fleet::new()?;
         let room = |number| number % rooms;

@@ -4,13 +4,16 @@ use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
+use rustls::ClientConfig;
 
 use crate::dialect::{Dialect, Entry};
 use crate::handshake::Deflate;
+use crate::link;
 
 /// Signs the tokens of members; good for nothing outside a run.
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -49,6 +52,28 @@ pub struct Place {
     pub scratch: PathBuf,
     /// The core that servers are kept on.
     pub core: String,
+    /// Trusts the certificate that lies in the folder of logs and keys.
+    pub trust: Arc<ClientConfig>,
+}
+
+/// What is on in a scenario beside the plain exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extra {
+    /// Nothing.
+    Nothing,
+    /// TLS by the server itself.
+    Tls,
+    /// permessage-deflate.
+    Deflate,
+}
+
+/// Makes the keys of a run in `scratch`, and what trusts its certificate.
+pub fn secrets(scratch: &Path) -> anyhow::Result<Arc<ClientConfig>> {
+    let secrets = scratch.join("secrets");
+    fs::create_dir_all(&secrets).with_context(|| secrets.display().to_string())?;
+    fs::write(secrets.join("jwt-key"), KEY)?;
+    fs::write(secrets.join("api-key"), KEY)?;
+    link::certificate(&secrets)
 }
 
 /// A server that runs; it ends with this value.
@@ -96,10 +121,15 @@ impl Peer {
         ))
     }
 
+    /// Whether it offers that by itself, without something in front of it or around it.
+    pub fn offers(self, extra: Extra) -> bool {
+        extra == Extra::Nothing || !matches!(self, Self::Bare | Self::Axum | Self::SocketIo)
+    }
+
     fn command(self, place: &Place, port: u16) -> anyhow::Result<Vec<String>> {
         let at = |path: &str| place.peers.join(path).display().to_string();
         let mut words = match self {
-            Self::Ours => return gateway(place, port),
+            Self::Ours => return Ok(gateway(place, port)),
             Self::Bare => vec![
                 std::env::current_exe()?.display().to_string(),
                 "bare".to_owned(),
@@ -118,12 +148,30 @@ impl Peer {
     }
 
     /// Starts it on its core and waits until it takes connections.
-    pub fn start(self, place: &Place, port: u16) -> anyhow::Result<Server> {
+    pub fn start(self, place: &Place, port: u16, extra: Extra) -> anyhow::Result<Server> {
         let log = place.scratch.join(format!("{}.log", self.name()));
         let out = File::create(&log).with_context(|| log.display().to_string())?;
-        let child = Command::new("taskset")
+        let mut words = self.command(place, port)?;
+        if self == Self::Ours {
+            words.extend([
+                "--set".to_owned(),
+                format!("tls.ws={}", extra == Extra::Tls),
+            ]);
+            let deflate = extra == Extra::Deflate;
+            words.extend([
+                "--set".to_owned(),
+                format!("wsc.performance.enableCompression={deflate}"),
+            ]);
+        }
+        let mut command = Command::new("taskset");
+        match extra {
+            Extra::Nothing => &mut command,
+            Extra::Tls => command.env("BENCH_TLS", place.scratch.join("secrets")),
+            Extra::Deflate => command.env("BENCH_DEFLATE", "1"),
+        };
+        let child = command
             .args(["-c", &place.core])
-            .args(self.command(place, port)?)
+            .args(words)
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
@@ -137,7 +185,12 @@ impl Peer {
                 dialect: self.dialect(),
                 path: String::new(),
                 key,
-                deflate: Deflate::No,
+                deflate: if extra == Extra::Deflate {
+                    Deflate::Offer
+                } else {
+                    Deflate::No
+                },
+                tls: (extra == Extra::Tls).then(|| place.trust.clone()),
             },
             log,
         };
@@ -147,11 +200,8 @@ impl Peer {
 }
 
 /// The gateway on one shard, with limits that are counted and never reached.
-fn gateway(place: &Place, port: u16) -> anyhow::Result<Vec<String>> {
+fn gateway(place: &Place, port: u16) -> Vec<String> {
     let secrets = place.scratch.join("secrets");
-    fs::create_dir_all(&secrets)?;
-    fs::write(secrets.join("jwt-key"), KEY)?;
-    fs::write(secrets.join("api-key"), KEY)?;
     let mut words = vec![place.gateway.display().to_string()];
     words.extend(["--node", "bench", "--shards", "1", "--secrets-dir"].map(str::to_owned));
     words.push(secrets.display().to_string());
@@ -170,7 +220,7 @@ fn gateway(place: &Place, port: u16) -> anyhow::Result<Vec<String>> {
     ] {
         words.extend(["--set".to_owned(), set]);
     }
-    Ok(words)
+    words
 }
 
 impl Server {

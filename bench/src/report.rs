@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use crate::sample::{CPU, Results, Sample};
 
 /// The servers in the order of the tables.
-const ORDER: [&str; 9] = [
+pub const ORDER: [&str; 9] = [
     "ours",
     "bare",
     "bun",
@@ -170,7 +170,7 @@ fn spread(spread: Spread) -> String {
 }
 
 /// Three digits that matter.
-fn short(value: f64) -> String {
+pub fn short(value: f64) -> String {
     match value.abs() {
         size if size >= 1e6 => format!("{:.2}M", value / 1e6),
         size if size >= 1e4 => format!("{:.0}k", value / 1e3),

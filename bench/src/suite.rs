@@ -9,7 +9,7 @@ use crate::dialect::Member;
 use crate::drive::{Outcome, Plan, Rooms, Speech, drive};
 use crate::fleet::Fleet;
 use crate::pacer::Pace;
-use crate::peer::{Peer, Place, Server};
+use crate::peer::{Extra, Peer, Place, Server};
 use crate::process;
 use crate::sample::{Results, Sample, metrics, micros};
 
@@ -30,6 +30,17 @@ pub enum Scenario {
     /// 1,000 rooms of 10.
     #[value(name = "rooms-1000x10")]
     Rooms1000x10,
+    /// 200 in one group, first all of them readers, then one in twenty without a word not reading any more.
+    Stalled,
+    /// 1,000 in one group, by TLS.
+    #[value(name = "tls-1k")]
+    Tls1k,
+    /// 1 KiB, compressed, to a group of 100.
+    #[value(name = "deflate-100")]
+    Deflate100,
+    /// The same to 1,000.
+    #[value(name = "deflate-1k")]
+    Deflate1k,
 }
 
 /// How a suite is run.
@@ -57,9 +68,13 @@ struct Bout<'a> {
     peer: String,
     repetition: u32,
     lasts: Duration,
+    size: usize,
     results: &'a mut Results,
 }
 
+/// With fewer connections, what a process takes once would count for more than what each holds.
+const MANY: usize = 10_000;
+/// Bytes of a message, unless a scenario says otherwise.
 const SIZE: usize = 128;
 
 impl Suite {
@@ -81,7 +96,7 @@ impl Suite {
                 // Nobody is always the first, or always after the same one.
                 let first = repetition as usize % there.len().max(1);
                 for (peer, _) in there.iter().cycle().skip(first).take(there.len()) {
-                    if *peer == Peer::Bare && scenario.has_rooms() {
+                    if !scenario.takes(*peer) {
                         continue;
                     }
                     // A port of its own each time: the last one's connections still wait out their time.
@@ -107,7 +122,7 @@ impl Suite {
         (repetition, port): (u32, u16),
         results: &mut Results,
     ) -> anyhow::Result<()> {
-        let server = peer.start(&self.place, port)?;
+        let server = peer.start(&self.place, port, scenario.extra())?;
         let version = match peer {
             Peer::Ours => format!(
                 "wsc-gateway {} ({})",
@@ -124,25 +139,45 @@ impl Suite {
             peer: peer.name(),
             repetition,
             lasts: self.lasts,
+            size: SIZE,
             results,
         };
         match scenario {
             Scenario::Group1k => bout.group(1_000, &[1, 8, 32], &[50.0, 100.0]),
             Scenario::Group10k => bout.group(10_000, &[1, 8], &[5.0]),
+            Scenario::Tls1k => bout.group(1_000, &[1, 8], &[]),
             Scenario::Echo => bout.echo(64, &[500.0, 10_000.0]),
             Scenario::Rooms100x100 => bout.rooms(100, 100),
             Scenario::Rooms1000x10 => bout.rooms(1_000, 10),
+            Scenario::Stalled => bout.stalled(200, 200.0),
+            Scenario::Deflate100 => bout.compressed(100),
+            Scenario::Deflate1k => bout.compressed(1_000),
         }
     }
 }
 
 impl Scenario {
-    /// Whether there are several rooms with several members, which the bare loop does not know.
-    fn has_rooms(self) -> bool {
+    /// What is on beside the plain exchange.
+    fn extra(self) -> Extra {
         match self {
-            Self::Group1k | Self::Group10k | Self::Echo => false,
-            Self::Rooms100x100 | Self::Rooms1000x10 => true,
+            Self::Tls1k => Extra::Tls,
+            Self::Deflate100 | Self::Deflate1k => Extra::Deflate,
+            Self::Group1k
+            | Self::Group10k
+            | Self::Echo
+            | Self::Rooms100x100
+            | Self::Rooms1000x10
+            | Self::Stalled => Extra::Nothing,
         }
+    }
+
+    /// Whether a server takes part: the bare loop has one room, and waits for whoever does not read.
+    fn takes(self, peer: Peer) -> bool {
+        let many = matches!(
+            self,
+            Self::Rooms100x100 | Self::Rooms1000x10 | Self::Stalled
+        );
+        peer.offers(self.extra()) && !(peer == Peer::Bare && many)
     }
 
     fn name(self) -> String {
@@ -210,13 +245,38 @@ impl Bout<'_> {
         )
     }
 
+    fn compressed(&mut self, members: usize) -> anyhow::Result<()> {
+        self.size = 1024;
+        self.group(members, &[1, 8], &[])
+    }
+
+    /// How the others fare when one in twenty stops reading, at a rate that everybody keeps up with.
+    fn stalled(&mut self, members: usize, rate: f64) -> anyhow::Result<()> {
+        self.size = 4096;
+        self.lasts *= 4;
+        self.connect(members, 1)?;
+        let stalls = |member: usize| member % 20 == 19;
+        let rooms = Rooms::new((0..members).map(|_| Some(0)));
+        self.warm(&rooms, Speech::Publish)?;
+        self.measure("all-read", &rooms, Speech::Publish, Pace::Rate(rate))?;
+        for member in (0..members).filter(|member| stalls(*member)) {
+            self.fleet.stall(member)?;
+        }
+        let before = process::memory(self.server.pid())?;
+        let rooms = Rooms::new((0..members).map(|member| (!stalls(member)).then_some(0)));
+        self.measure("5%-stalled", &rooms, Speech::Publish, Pace::Rate(rate))?;
+        let grown = process::memory(self.server.pid())?.saturating_sub(before);
+        let each = grown as f64 / (members / 20) as f64;
+        self.note("5%-stalled, each of them", [("user_bytes", each)]);
+        Ok(())
+    }
+
     /// Connects everybody, and notes what that took and what they hold while they say nothing.
     fn connect(&mut self, members: usize, rooms: usize) -> anyhow::Result<()> {
         let pid = self.server.pid();
-        let before = (
+        let (cpu, before) = (
             process::cpu(pid)?,
-            process::memory(pid)?,
-            process::kernel_memory()?,
+            (process::memory(pid)?, process::kernel_memory()?),
         );
         let began = Instant::now();
         let all = (0..members).map(|number| Member {
@@ -225,11 +285,7 @@ impl Bout<'_> {
         });
         self.fleet
             .connect(self.server.address, &self.server.entry, all)?;
-        let (elapsed, cpu) = (began.elapsed(), process::cpu(pid)?.saturating_sub(before.0));
-        // Collectors and allocators give back what the handshakes took, if they do.
-        self.fleet.settle(Duration::from_secs(1))?;
-        let each = |now: u64, before: u64| now.saturating_sub(before) as f64 / members as f64;
-        let (memory, kernel) = (process::memory(pid)?, process::kernel_memory()?);
+        let (elapsed, cpu) = (began.elapsed(), process::cpu(pid)?.saturating_sub(cpu));
         self.note(
             "connect",
             [
@@ -238,14 +294,27 @@ impl Bout<'_> {
                 ("server_cores", cpu.as_secs_f64() / elapsed.as_secs_f64()),
             ],
         );
+        if members >= MANY {
+            self.idle(members, before)?;
+        }
+        self.fleet.join()
+    }
+
+    /// Notes what connections hold that say nothing.
+    fn idle(&mut self, members: usize, before: (u64, u64)) -> anyhow::Result<()> {
+        // Collectors and allocators give back what the handshakes took, if they do.
+        self.fleet.settle(Duration::from_secs(1))?;
+        let each = |now: u64, before: u64| now.saturating_sub(before) as f64 / members as f64;
+        let (memory, kernel) = (
+            process::memory(self.server.pid())?,
+            process::kernel_memory()?,
+        );
+        let (memory, kernel) = (each(memory, before.0), each(kernel, before.1));
         self.note(
             "idle",
-            [
-                ("user_bytes", each(memory, before.1)),
-                ("kernel_both_ends_bytes", each(kernel, before.2)),
-            ],
+            [("user_bytes", memory), ("kernel_both_ends_bytes", kernel)],
         );
-        self.fleet.join()
+        Ok(())
     }
 
     /// Lets compilers and pools get going.
@@ -254,7 +323,7 @@ impl Bout<'_> {
             speech,
             pace: Pace::Outstanding(1),
             lasts: self.lasts / 4,
-            size: SIZE,
+            size: self.size,
         };
         let outcome = drive(&mut self.fleet, rooms, plan, None)?;
         self.whole(&outcome)
@@ -271,11 +340,12 @@ impl Bout<'_> {
             speech,
             pace,
             lasts: self.lasts,
-            size: SIZE,
+            size: self.size,
         };
         let outcome = drive(&mut self.fleet, rooms, plan, Some(self.server.pid()))?;
+        self.whole(&outcome).with_context(|| what.to_owned())?;
         self.note_all(what, metrics(&outcome));
-        self.whole(&outcome).with_context(|| what.to_owned())
+        Ok(())
     }
 
     /// What was lost ends the bout: the next run would count from a state that nobody knows.

@@ -1,14 +1,19 @@
-// A server on Bun, whose WebSockets and topics are those of uWebSockets. Speaks the plain dialect.
+// A server on Bun, whose WebSockets and topics are those of uWebSockets. Speaks the plain dialect; by TLS
+// if BENCH_TLS names a folder with a certificate, compressed if BENCH_DEFLATE is set.
 console.log(`bun ${Bun.version}`);
+
+const {BENCH_TLS: tls, BENCH_DEFLATE: deflate} = process.env;
 
 Bun.serve({
   hostname: "127.0.0.1",
   port: Number(process.argv[2]),
+  tls: tls ? {cert: Bun.file(`${tls}/tls.crt`), key: Bun.file(`${tls}/tls.key`)} : undefined,
   fetch(request, server) {
     const room = new URL(request.url).searchParams.get("room");
     return server.upgrade(request, {data: {room}}) ? undefined : new Response("a WebSocket is wanted", {status: 400});
   },
   websocket: {
+    perMessageDeflate: Boolean(deflate),
     open(socket) {
       socket.subscribe(socket.data.room);
       socket.send("ready");
@@ -19,8 +24,8 @@ Bun.serve({
         return;
       }
       // `publish` leaves its own socket out.
-      socket.publish(socket.data.room, message.slice(1));
-      socket.send(message.slice(1));
+      socket.publish(socket.data.room, message.slice(1), Boolean(deflate));
+      socket.send(message.slice(1), Boolean(deflate));
     },
   },
 });

@@ -78,7 +78,8 @@ async fn serve(socket: WebSocket, room: String, rooms: Rooms) {
             .cloned()
             .unwrap_or_default();
         for member in members {
-            let _ = member.send(Message::Text(body.clone())).await;
+            // A reader that does not keep up goes without.
+            let _ = member.try_send(Message::Text(body.clone()));
         }
     }
     writer.abort();

@@ -6,17 +6,16 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
 
 	"github.com/centrifugal/centrifuge"
 
-	"wsc-bench-peers/version"
+	"wsc-bench-peers/serve"
 )
 
 type roomKey struct{}
 
 func main() {
-	fmt.Println(version.Of("github.com/centrifugal/centrifuge"))
+	fmt.Println(serve.Version("github.com/centrifugal/centrifuge"))
 	node, err := centrifuge.New(centrifuge.Config{LogLevel: centrifuge.LogLevelError, LogHandler: func(entry centrifuge.LogEntry) {
 		fmt.Println(entry.Message, entry.Fields)
 	}})
@@ -44,12 +43,13 @@ func main() {
 	if err := node.Run(); err != nil {
 		panic(err)
 	}
-	serve := centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{
+	handler := centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{
+		Compression:    serve.Deflate(),
 		PingPongConfig: centrifuge.PingPongConfig{PingInterval: -1},
 	})
 	http.HandleFunc("/connection/websocket", func(w http.ResponseWriter, r *http.Request) {
 		ctx := context.WithValue(r.Context(), roomKey{}, r.URL.Query().Get("room"))
-		serve.ServeHTTP(w, r.WithContext(ctx))
+		handler.ServeHTTP(w, r.WithContext(ctx))
 	})
-	panic(http.ListenAndServe("127.0.0.1:"+os.Args[1], nil))
+	panic(serve.Listen())
 }

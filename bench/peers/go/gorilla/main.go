@@ -5,12 +5,11 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"sync"
 
 	"github.com/gorilla/websocket"
 
-	"wsc-bench-peers/version"
+	"wsc-bench-peers/serve"
 )
 
 var (
@@ -19,19 +18,19 @@ var (
 )
 
 func main() {
-	fmt.Println(version.Of("github.com/gorilla/websocket"))
-	upgrader := websocket.Upgrader{}
+	fmt.Println(serve.Version("github.com/gorilla/websocket"))
+	upgrader := websocket.Upgrader{EnableCompression: serve.Deflate()}
 	http.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
 		conn, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
 			return
 		}
-		serve(conn, r.URL.Query().Get("room"))
+		hold(conn, r.URL.Query().Get("room"))
 	})
-	panic(http.ListenAndServe("127.0.0.1:"+os.Args[1], nil))
+	panic(serve.Listen())
 }
 
-func serve(conn *websocket.Conn, room string) {
+func hold(conn *websocket.Conn, room string) {
 	defer conn.Close()
 	outbox := make(chan *websocket.PreparedMessage, 256)
 	go func() {
@@ -59,7 +58,10 @@ func serve(conn *websocket.Conn, room string) {
 		members := rooms[room]
 		mutex.RUnlock()
 		for _, member := range members {
-			member <- out
+			select {
+			case member <- out:
+			default: // A reader that does not keep up goes without.
+			}
 		}
 	}
 }

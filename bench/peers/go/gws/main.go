@@ -5,12 +5,11 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
-	"os"
 	"sync"
 
 	"github.com/lxzan/gws"
 
-	"wsc-bench-peers/version"
+	"wsc-bench-peers/serve"
 )
 
 var (
@@ -39,8 +38,10 @@ func (handler) OnMessage(conn *gws.Conn, message *gws.Message) {
 }
 
 func main() {
-	fmt.Println(version.Of("github.com/lxzan/gws"))
-	upgrader := gws.NewUpgrader(handler{}, &gws.ServerOption{})
+	fmt.Println(serve.Version("github.com/lxzan/gws"))
+	upgrader := gws.NewUpgrader(handler{}, &gws.ServerOption{
+		PermessageDeflate: gws.PermessageDeflate{Enabled: serve.Deflate()},
+	})
 	http.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
 		conn, err := upgrader.Upgrade(w, r)
 		if err != nil {
@@ -54,5 +55,5 @@ func main() {
 		_ = conn.WriteString("ready")
 		go conn.ReadLoop()
 	})
-	panic(http.ListenAndServe("127.0.0.1:"+os.Args[1], nil))
+	panic(serve.Listen())
 }
