@@ -9,6 +9,7 @@ mod disruption;
 mod ingress;
 mod listeners;
 mod managed_redis;
+mod monitoring;
 mod network_policy;
 mod quantity;
 mod route;
@@ -26,6 +27,7 @@ pub use listeners::{
     ADMIN_PORT, GrpcListener, HttpListener, ListenerTls, ListenersSpec, WsListener,
 };
 pub use managed_redis::{ManagedRedisSpec, PersistenceSpec};
+pub use monitoring::MonitoringSpec;
 pub use network_policy::NetworkPolicySpec;
 pub use quantity::{Quantity, ResourcesSpec};
 pub use route::{ApiRouteSpec, ParentRef, RouteSpec};
@@ -120,6 +122,8 @@ pub struct WebSocketGatewaySpec {
     pub ingress: IngressSpec,
     /// The way in from outside over Gateway API: an `HTTPRoute`, and a `GRPCRoute`. Made where the cluster has these kinds.
     pub route: RouteSpec,
+    /// What Prometheus' operator and Grafana are told of the gateway.
+    pub monitoring: MonitoringSpec,
     /// Who may reach which port of the pods, and where the pods may go.
     pub network_policy: NetworkPolicySpec,
     /// The autoscaler that sets this resource's `replicas`.
@@ -156,6 +160,7 @@ impl Default for WebSocketGatewaySpec {
             service: ServiceSpec::default(),
             ingress: IngressSpec::default(),
             route: RouteSpec::default(),
+            monitoring: MonitoringSpec::default(),
             network_policy: NetworkPolicySpec::default(),
             autoscaling: AutoscalingSpec::default(),
             drain: DrainConfig::default(),

@@ -134,6 +134,11 @@ impl Names {
         format!("{}-http", self.0)
     }
 
+    /// The `ConfigMap` with the dashboard.
+    pub fn dashboard(&self) -> String {
+        format!("{}-dashboard", self.0)
+    }
+
     /// The labels that a selector uses; they never change in an object's life.
     pub fn selector(&self, component: Component) -> BTreeMap<String, String> {
         [

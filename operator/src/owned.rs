@@ -34,6 +34,10 @@ pub enum Kind {
     HttpRoute,
     /// The way to the gRPC API over one.
     GrpcRoute,
+    /// How Prometheus scrapes the gateways.
+    PodMonitor,
+    /// The alerts.
+    PrometheusRule,
     /// Redis' volume.
     PersistentVolumeClaim,
     /// Redis.
@@ -48,7 +52,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of application: what others need comes first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::ServiceAccount,
         Self::ConfigMap,
         Self::Service,
@@ -56,6 +60,8 @@ impl Kind {
         Self::Ingress,
         Self::HttpRoute,
         Self::GrpcRoute,
+        Self::PodMonitor,
+        Self::PrometheusRule,
         Self::PersistentVolumeClaim,
         Self::StatefulSet,
         Self::PodDisruptionBudget,
@@ -73,6 +79,8 @@ impl Kind {
             Self::Ingress => ApiResource::erase::<Ingress>(&()),
             Self::HttpRoute => gateway_api("HTTPRoute", "httproutes"),
             Self::GrpcRoute => gateway_api("GRPCRoute", "grpcroutes"),
+            Self::PodMonitor => prometheus("PodMonitor", "podmonitors"),
+            Self::PrometheusRule => prometheus("PrometheusRule", "prometheusrules"),
             Self::PersistentVolumeClaim => ApiResource::erase::<PersistentVolumeClaim>(&()),
             Self::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
             Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
@@ -91,6 +99,8 @@ impl Kind {
             Self::Ingress => "Ingress",
             Self::HttpRoute => "HTTPRoute",
             Self::GrpcRoute => "GRPCRoute",
+            Self::PodMonitor => "PodMonitor",
+            Self::PrometheusRule => "PrometheusRule",
             Self::PersistentVolumeClaim => "PersistentVolumeClaim",
             Self::StatefulSet => "StatefulSet",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
@@ -103,6 +113,7 @@ impl Kind {
     pub const fn extension(self) -> Option<&'static str> {
         match self {
             Self::HttpRoute | Self::GrpcRoute => Some("Gateway API"),
+            Self::PodMonitor | Self::PrometheusRule => Some("Prometheus Operator"),
             Self::ServiceAccount
             | Self::ConfigMap
             | Self::Service
@@ -134,6 +145,8 @@ impl Kind {
             | Self::Ingress
             | Self::HttpRoute
             | Self::GrpcRoute
+            | Self::PodMonitor
+            | Self::PrometheusRule
             | Self::StatefulSet
             | Self::PodDisruptionBudget
             | Self::HorizontalPodAutoscaler => true,
@@ -144,6 +157,11 @@ impl Kind {
 
 fn gateway_api(kind: &str, plural: &str) -> ApiResource {
     let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", kind);
+    ApiResource::from_gvk_with_plural(&kind, plural)
+}
+
+fn prometheus(kind: &str, plural: &str) -> ApiResource {
+    let kind = GroupVersionKind::gvk("monitoring.coreos.com", "v1", kind);
     ApiResource::from_gvk_with_plural(&kind, plural)
 }
 

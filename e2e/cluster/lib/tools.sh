@@ -6,6 +6,9 @@ containerd_version=v2.4.2
 coredns_version=v1.15.0
 helm_version=v4.3.1
 gateway_api_version=v1.6.3
+prometheus_operator_version=v0.85.0
+cert_manager_version=v1.21.2
+keda_version=v2.21.0
 go_minimum=1.26
 
 packages() {
@@ -42,7 +45,8 @@ go_there() {
 }
 crds() { # what the operator makes objects of where it is there; not installed, only fetched
   mkdir -p "$bin"
-  tool gateway-api "$gateway_api_version" "fetching the CRDs of Gateway API $gateway_api_version" fetch_gateway_api
+  tool crds "$gateway_api_version $prometheus_operator_version $cert_manager_version $keda_version" \
+    "fetching the CRDs of extensions" fetch_crds
 }
 tool() { # tool NAME VERSION WHAT BUILD
   local stamp=$bin/.$1.stamp
@@ -68,9 +72,14 @@ build_containerd() {
   go_install $c/containerd@$v $c/containerd-shim-runc-v2@$v $c/ctr@$v
 }
 build_coredns() { go_install github.com/coredns/coredns@$coredns_version; }
-fetch_gateway_api() {
+fetch_crds() {
   definitions gateway-api sigs.k8s.io/gateway-api@$gateway_api_version config/crd/standard \
     gateway.networking.k8s.io_{httproutes,grpcroutes}.yaml
+  definitions prometheus-operator github.com/prometheus-operator/prometheus-operator@$prometheus_operator_version \
+    example/prometheus-operator-crd monitoring.coreos.com_{podmonitors,prometheusrules}.yaml
+  definitions cert-manager github.com/cert-manager/cert-manager@$cert_manager_version deploy/crds \
+    cert-manager.io_certificates.yaml
+  definitions keda github.com/kedacore/keda/v2@$keda_version config/crd/bases keda.sh_scaledobjects.yaml
 }
 definitions() { # definitions NAME MODULE@VERSION DIRECTORY FILE...: files of a Go module, into the cache
   local to=$cache/crds/$1 from file; from=$(module "$2")/$3; shift 3

@@ -65,6 +65,11 @@ const SPEC: &[Rule] = &[
         path: ".wsc.nodePort",
     },
     Rule {
+        cel: "!self.monitoring.enabled || self.wsc.performance.enableMetrics",
+        message: "needs wsc.performance.enableMetrics: true",
+        path: ".monitoring.enabled",
+    },
+    Rule {
         cel: "self.wsc.nodePort >= 1024",
         message: "must be 1024 or more: the gateway runs without privileges",
         path: ".wsc.nodePort",
@@ -157,6 +162,12 @@ const ROUTE: &[Rule] = &[
     },
 ];
 
+const MONITORING: &[Rule] = &[Rule {
+    cel: "self.labels.all(key, size(key) <= 253 && size(self.labels[key]) <= 63)",
+    message: "must be labels: keys of at most 253 and values of at most 63 characters",
+    path: ".labels",
+}];
+
 const AUTOSCALING: &[Rule] = &[Rule {
     cel: "self.minReplicas <= self.maxReplicas",
     message: "must be at least minReplicas",
@@ -188,6 +199,10 @@ pub(super) fn ingress(schema: &mut Schema) {
 
 pub(super) fn route(schema: &mut Schema) {
     attach(schema, ROUTE);
+}
+
+pub(super) fn monitoring(schema: &mut Schema) {
+    attach(schema, MONITORING);
 }
 
 pub(super) fn autoscaling(schema: &mut Schema) {

@@ -8,6 +8,9 @@ mod budget;
 mod config_map;
 mod deployment;
 mod ingress;
+mod monitor;
+mod monitor_alerts;
+mod monitor_dashboard;
 mod network_policy;
 mod nodes_service;
 mod pod;
@@ -72,6 +75,7 @@ pub fn build(input: &Validated) -> Result<Desired, Error> {
         objects.push(Object::new(Kind::Ingress, &ingress)?);
     }
     objects.extend(route::build(input)?);
+    objects.extend(monitor::build(input)?);
     if let Some(redis) = &input.redis {
         objects.push(Object::new(
             Kind::ConfigMap,

@@ -15,8 +15,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use super::dereference::Dereferenced;
 use crate::api::{
-    AutoscalingSpec, DisruptionSpec, IngressSpec, NetworkPolicySpec, PullPolicy, PullSecret,
-    ResourcesSpec, RouteSpec, SchedulingSpec, ServiceSpec, WebSocketGatewaySpec,
+    AutoscalingSpec, DisruptionSpec, IngressSpec, MonitoringSpec, NetworkPolicySpec, PullPolicy,
+    PullSecret, ResourcesSpec, RouteSpec, SchedulingSpec, ServiceSpec, WebSocketGatewaySpec,
 };
 use crate::names::{Component, Names};
 use crate::owned::Kind;
@@ -60,6 +60,8 @@ pub struct Validated {
     pub ingress: IngressSpec,
     /// The routes of Gateway API.
     pub route: RouteSpec,
+    /// What Prometheus and Grafana are told.
+    pub monitoring: MonitoringSpec,
     /// The policies.
     pub network_policy: NetworkPolicySpec,
     /// From where the operator asks gateways how they are.
@@ -193,6 +195,7 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
         service,
         ingress,
         route,
+        monitoring,
         network_policy,
         autoscaling,
         drain,
@@ -234,6 +237,7 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
         service: service.clone(),
         ingress: ingress.clone(),
         route: route.clone(),
+        monitoring: monitoring.clone(),
         network_policy: network_policy.clone(),
         operator_namespace: defaults.operator_namespace.clone(),
         autoscaling: autoscaling.clone(),

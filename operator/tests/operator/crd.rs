@@ -121,6 +121,14 @@ fn wrong() -> Vec<(Value, &'static str)> {
             "spec.route.grpc.hostnames",
         ),
         (
+            json!({"monitoring": {"enabled": true}, "wsc": {"performance": {"enableMetrics": false}}}),
+            "spec.monitoring.enabled",
+        ),
+        (
+            json!({"monitoring": {"labels": {"release": "a".repeat(64)}}}),
+            "spec.monitoring.labels",
+        ),
+        (
             json!({"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}),
             "spec.autoscaling.maxReplicas",
         ),

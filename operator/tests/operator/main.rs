@@ -15,6 +15,7 @@ mod extensions;
 mod fake;
 mod golden;
 mod leader;
+mod monitoring;
 mod pipeline;
 mod rbac;
 mod reconcile;
