@@ -55,6 +55,7 @@ pub const TABLE: &[Access] = &[
     watched("apps", "deployments", KEPT),
     watched("apps", "statefulsets", PRUNED),
     watched("autoscaling", "horizontalpodautoscalers", PRUNED),
+    watched("cert-manager.io", "certificates", PRUNED),
     watched("events.k8s.io", "events", &["create"]),
     watched("gateway.networking.k8s.io", "grpcroutes", PRUNED),
     watched("gateway.networking.k8s.io", "httproutes", PRUNED),

@@ -24,7 +24,7 @@ pub use crd::{crd, crd_yaml};
 pub use disruption::DisruptionSpec;
 pub use ingress::IngressSpec;
 pub use listeners::{
-    ADMIN_PORT, GrpcListener, HttpListener, ListenerTls, ListenersSpec, WsListener,
+    ADMIN_PORT, GrpcListener, HttpListener, IssuerRef, ListenerTls, ListenersSpec, WsListener,
 };
 pub use managed_redis::{ManagedRedisSpec, PersistenceSpec};
 pub use monitoring::MonitoringSpec;

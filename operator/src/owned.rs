@@ -38,6 +38,8 @@ pub enum Kind {
     PodMonitor,
     /// The alerts.
     PrometheusRule,
+    /// What cert-manager issues for a listener.
+    Certificate,
     /// Redis' volume.
     PersistentVolumeClaim,
     /// Redis.
@@ -52,7 +54,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of application: what others need comes first.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ServiceAccount,
         Self::ConfigMap,
         Self::Service,
@@ -62,6 +64,7 @@ impl Kind {
         Self::GrpcRoute,
         Self::PodMonitor,
         Self::PrometheusRule,
+        Self::Certificate,
         Self::PersistentVolumeClaim,
         Self::StatefulSet,
         Self::PodDisruptionBudget,
@@ -81,6 +84,7 @@ impl Kind {
             Self::GrpcRoute => gateway_api("GRPCRoute", "grpcroutes"),
             Self::PodMonitor => prometheus("PodMonitor", "podmonitors"),
             Self::PrometheusRule => prometheus("PrometheusRule", "prometheusrules"),
+            Self::Certificate => cert_manager("Certificate", "certificates"),
             Self::PersistentVolumeClaim => ApiResource::erase::<PersistentVolumeClaim>(&()),
             Self::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
             Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
@@ -101,6 +105,7 @@ impl Kind {
             Self::GrpcRoute => "GRPCRoute",
             Self::PodMonitor => "PodMonitor",
             Self::PrometheusRule => "PrometheusRule",
+            Self::Certificate => "Certificate",
             Self::PersistentVolumeClaim => "PersistentVolumeClaim",
             Self::StatefulSet => "StatefulSet",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
@@ -114,6 +119,7 @@ impl Kind {
         match self {
             Self::HttpRoute | Self::GrpcRoute => Some("Gateway API"),
             Self::PodMonitor | Self::PrometheusRule => Some("Prometheus Operator"),
+            Self::Certificate => Some("cert-manager"),
             Self::ServiceAccount
             | Self::ConfigMap
             | Self::Service
@@ -147,6 +153,7 @@ impl Kind {
             | Self::GrpcRoute
             | Self::PodMonitor
             | Self::PrometheusRule
+            | Self::Certificate
             | Self::StatefulSet
             | Self::PodDisruptionBudget
             | Self::HorizontalPodAutoscaler => true,
@@ -162,6 +169,11 @@ fn gateway_api(kind: &str, plural: &str) -> ApiResource {
 
 fn prometheus(kind: &str, plural: &str) -> ApiResource {
     let kind = GroupVersionKind::gvk("monitoring.coreos.com", "v1", kind);
+    ApiResource::from_gvk_with_plural(&kind, plural)
+}
+
+fn cert_manager(kind: &str, plural: &str) -> ApiResource {
+    let kind = GroupVersionKind::gvk("cert-manager.io", "v1", kind);
     ApiResource::from_gvk_with_plural(&kind, plural)
 }
 

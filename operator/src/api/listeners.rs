@@ -12,6 +12,7 @@ pub const ADMIN_PORT: u16 = 9100;
 /// TLS of all listeners, and the ports of the HTTP and gRPC APIs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = super::rules::listeners)]
 pub struct ListenersSpec {
     /// WebSocket.
     pub ws: WsListener,
@@ -68,11 +69,43 @@ pub struct ListenerTls {
         regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
     )]
     pub secret_name: String,
+    /// Has cert-manager issue the certificate into that Secret and renew it, by a `Certificate` of the Secret's name. Made
+    /// where the cluster has this kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_ref: Option<IssuerRef>,
+    /// The names that it is issued for. Empty: those of the Service within the cluster. Only with `issuerRef`.
+    #[serde(default)]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 253)))]
+    pub dns_names: Vec<String>,
+}
+
+/// An issuer of cert-manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IssuerRef {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// `Issuer` in the namespace of the resource, `ClusterIssuer`, or a kind of another project.
+    #[serde(default = "issuer")]
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// The API group of that kind.
+    #[serde(default = "cert_manager")]
+    #[schemars(length(min = 1, max = 253))]
+    pub group: String,
+}
+
+fn issuer() -> String {
+    "Issuer".to_owned()
+}
+
+fn cert_manager() -> String {
+    "cert-manager.io".to_owned()
 }
 
 impl ListenersSpec {
-    /// The Secret of each listener that speaks TLS, and the key of the resource that names it.
-    pub fn tls(&self) -> impl Iterator<Item = (&'static str, &'static str, &str)> {
+    /// What each listener that speaks TLS shows, and the key of the resource that names its Secret.
+    pub fn tls(&self) -> impl Iterator<Item = (&'static str, &'static str, &ListenerTls)> {
         let Self { ws, http, grpc } = self;
         let all = [
             ("ws", "spec.listeners.ws.tls.secretName", &ws.tls),
@@ -81,7 +114,7 @@ impl ListenersSpec {
         ];
         all.into_iter().filter_map(|(listener, path, tls)| {
             let tls = tls.as_ref()?;
-            Some((listener, path, tls.secret_name.as_str()))
+            Some((listener, path, tls))
         })
     }
 }

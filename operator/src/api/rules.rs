@@ -174,6 +174,104 @@ const AUTOSCALING: &[Rule] = &[Rule {
     path: ".maxReplicas",
 }];
 
+/// Whether two listeners that have one Secret issued ask the same issuer.
+macro_rules! one_issuer {
+    ($one:literal, $other:literal) => {
+        concat!(
+            "!has(self.",
+            $one,
+            ".tls) || !has(self.",
+            $other,
+            ".tls) || self.",
+            $one,
+            ".tls.secretName != self.",
+            $other,
+            ".tls.secretName || !has(self.",
+            $one,
+            ".tls.issuerRef) || !has(self.",
+            $other,
+            ".tls.issuerRef) || (",
+            // Field by field: to the API server the two are of different types.
+            same_issuer!($one, $other, "name"),
+            " && ",
+            same_issuer!($one, $other, "kind"),
+            " && ",
+            same_issuer!($one, $other, "group"),
+            ")"
+        )
+    };
+}
+
+macro_rules! same_issuer {
+    ($one:literal, $other:literal, $field:literal) => {
+        concat!(
+            "self.",
+            $one,
+            ".tls.issuerRef.",
+            $field,
+            " == self.",
+            $other,
+            ".tls.issuerRef.",
+            $field
+        )
+    };
+}
+
+/// Whether names are given only where something is issued for them, and are such as can be.
+macro_rules! names_issued {
+    ($listener:literal) => {
+        concat!(
+            "!has(self.",
+            $listener,
+            ".tls) || size(self.",
+            $listener,
+            ".tls.dnsNames) == 0 || has(self.",
+            $listener,
+            ".tls.issuerRef)"
+        )
+    };
+}
+
+/// What listeners of one Secret must agree on.
+const ONE_ISSUER: &str = "listeners with the same secretName need the same issuerRef";
+
+/// What names of a certificate need.
+const NAMES_ISSUED: &str =
+    "needs issuerRef: the certificate of a Secret that is there has its names";
+
+const LISTENERS: &[Rule] = &[
+    Rule {
+        cel: one_issuer!("ws", "http"),
+        message: ONE_ISSUER,
+        path: ".http.tls.issuerRef",
+    },
+    Rule {
+        cel: one_issuer!("ws", "grpc"),
+        message: ONE_ISSUER,
+        path: ".grpc.tls.issuerRef",
+    },
+    Rule {
+        cel: one_issuer!("http", "grpc"),
+        message: ONE_ISSUER,
+        path: ".grpc.tls.issuerRef",
+    },
+    Rule {
+        cel: names_issued!("ws"),
+        message: NAMES_ISSUED,
+        path: ".ws.tls.dnsNames",
+    },
+    Rule {
+        cel: names_issued!("http"),
+        message: NAMES_ISSUED,
+        path: ".http.tls.dnsNames",
+    },
+    Rule {
+        cel: names_issued!("grpc"),
+        message: NAMES_ISSUED,
+        path: ".grpc.tls.dnsNames",
+    },
+];
+
 const PERSISTENCE: &[Rule] = &[Rule {
     cel: "!self.enabled || !oldSelf.enabled || (has(self.storageClassName) ? self.storageClassName : '') == (has(oldSelf.storageClassName) ? oldSelf.storageClassName : '')",
     message: "the storage class of a volume cannot change",
@@ -207,6 +305,10 @@ pub(super) fn monitoring(schema: &mut Schema) {
 
 pub(super) fn autoscaling(schema: &mut Schema) {
     attach(schema, AUTOSCALING);
+}
+
+pub(super) fn listeners(schema: &mut Schema) {
+    attach(schema, LISTENERS);
 }
 
 pub(super) fn persistence(schema: &mut Schema) {

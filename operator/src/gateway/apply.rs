@@ -126,6 +126,9 @@ impl Run<'_> {
             self.write_secret(write).await?;
         }
         self.put_all().await?;
+        if let Some(awaited) = &self.desired.awaits {
+            return Ok(Some(awaited.clone()));
+        }
         self.prune().await?;
         Ok(None)
     }

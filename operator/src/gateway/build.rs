@@ -5,6 +5,7 @@
 
 mod autoscaler;
 mod budget;
+mod certificate;
 mod config_map;
 mod deployment;
 mod ingress;
@@ -27,7 +28,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Secret;
 
-use super::validate::Validated;
+use super::validate::{Rejection, Validated};
 use crate::error::Error;
 use crate::owned::{Kind, Object};
 
@@ -47,6 +48,8 @@ pub struct Desired {
     pub owner_uid: String,
     /// Secrets to make or to complete, before anything else.
     pub secrets: Vec<SecretWrite>,
+    /// Why only what leads to a Secret is applied for now, and everything else is left as it is.
+    pub awaits: Option<Rejection>,
     /// Objects to apply, in this order.
     pub objects: Vec<Object>,
     /// Kinds that are wanted and that the cluster has not: nothing was built of them.
@@ -57,6 +60,29 @@ pub struct Desired {
 
 /// Builds every object.
 pub fn build(input: &Validated) -> Result<Desired, Error> {
+    let awaits = input.secrets.awaited.clone();
+    let mut objects = certificate::build(input)?;
+    if awaits.is_none() {
+        objects.extend(everything_else(input)?);
+    }
+    let unserved = take_unserved(&mut objects, &input.served);
+    let secrets = input.secrets.generate.iter();
+    Ok(Desired {
+        gateway: input.names.gateway().to_owned(),
+        namespace: input.namespace.clone(),
+        owner_uid: input.owner.uid.clone(),
+        secrets: secrets
+            .map(|generated| secret::build(input, generated))
+            .collect(),
+        awaits,
+        objects,
+        unserved,
+        unimplemented: input.unimplemented.clone(),
+    })
+}
+
+/// What needs no more than the Secrets that are there.
+fn everything_else(input: &Validated) -> Result<Vec<Object>, Error> {
     let file = config_map::file(input)?;
     // Only what a running gateway cannot take over: the rest reaches it through its files.
     let fixed = input.config.fixed().to_string();
@@ -103,21 +129,7 @@ pub fn build(input: &Validated) -> Result<Desired, Error> {
     if let Some(autoscaler) = autoscaler::build(input) {
         objects.push(Object::new(Kind::HorizontalPodAutoscaler, &autoscaler)?);
     }
-    let unserved = take_unserved(&mut objects, &input.served);
-    Ok(Desired {
-        gateway: input.names.gateway().to_owned(),
-        namespace: input.namespace.clone(),
-        owner_uid: input.owner.uid.clone(),
-        secrets: input
-            .secrets
-            .generate
-            .iter()
-            .map(|generated| secret::build(input, generated))
-            .collect(),
-        objects,
-        unserved,
-        unimplemented: input.unimplemented.clone(),
-    })
+    Ok(objects)
 }
 
 /// Takes out the objects whose kind the cluster has not, and gives these kinds.

@@ -97,7 +97,7 @@ pub fn secret_names(gateway: &WebSocketGateway) -> BTreeSet<String> {
         .map(|reference| reference.name.clone())
         .collect();
     let listeners = gateway.spec.listeners.tls();
-    found.extend(listeners.map(|(_, _, secret)| secret.to_owned()));
+    found.extend(listeners.map(|(_, _, tls)| tls.secret_name.clone()));
     for hook in &gateway.spec.hooks {
         let keys = [
             &hook.signing_key_secret_ref,

@@ -15,8 +15,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use super::dereference::Dereferenced;
 use crate::api::{
-    AutoscalingSpec, DisruptionSpec, IngressSpec, MonitoringSpec, NetworkPolicySpec, PullPolicy,
-    PullSecret, ResourcesSpec, RouteSpec, SchedulingSpec, ServiceSpec, WebSocketGatewaySpec,
+    AutoscalingSpec, DisruptionSpec, IngressSpec, ListenersSpec, MonitoringSpec, NetworkPolicySpec,
+    PullPolicy, PullSecret, ResourcesSpec, RouteSpec, SchedulingSpec, ServiceSpec,
+    WebSocketGatewaySpec,
 };
 use crate::names::{Component, Names};
 use crate::owned::Kind;
@@ -50,6 +51,8 @@ pub struct Validated {
     pub pods: PodPlan,
     /// The gateway's file, complete.
     pub config: wsc_config::GatewayConfig,
+    /// What the listeners show.
+    pub listeners: ListenersSpec,
     /// Where keys come from.
     pub secrets: SecretPlan,
     /// The Redis to run, if one is wanted.
@@ -138,6 +141,16 @@ pub enum Rejection {
         /// What is needed.
         wanted: &'static str,
     },
+    /// A Secret is not there yet, and is going to be.
+    #[error(
+        "{path}: Secret {name} has no certificate yet: cert-manager has not issued Certificate {name}, see kubectl describe certificate {name}"
+    )]
+    CertificatePending {
+        /// The key of the resource.
+        path: &'static str,
+        /// The Secret and the Certificate.
+        name: String,
+    },
     /// An object of the same name belongs to somebody else.
     #[error("{object} exists and does not belong to this resource: rename one of the two")]
     NameTaken {
@@ -157,6 +170,7 @@ impl Rejection {
             Self::SecretKeyMissing { .. } => "SecretKeyMissing",
             Self::SecretKeyTooShort { .. } => "SecretKeyTooShort",
             Self::SecretKeyUnfit { .. } => "SecretKeyUnfit",
+            Self::CertificatePending { .. } => "CertificatePending",
             Self::NameTaken { .. } => "NameTaken",
             Self::InvalidConfiguration(_) => "InvalidConfiguration",
         }
@@ -232,6 +246,7 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
         },
         unimplemented: config::unimplemented(&config),
         config,
+        listeners: listeners.clone(),
         secrets: secrets::plan(input)?,
         redis: ManagedRedis::plan(wsc, managed_redis, defaults),
         service: service.clone(),

@@ -129,6 +129,17 @@ fn wrong() -> Vec<(Value, &'static str)> {
             "spec.monitoring.labels",
         ),
         (
+            json!({"listeners": {
+                "ws": {"tls": {"secretName": "a", "issuerRef": {"name": "one"}}},
+                "grpc": {"tls": {"secretName": "a", "issuerRef": {"name": "other"}}},
+            }}),
+            "spec.listeners.grpc.tls.issuerRef",
+        ),
+        (
+            json!({"listeners": {"ws": {"tls": {"secretName": "a", "dnsNames": ["chat.example.org"]}}}}),
+            "spec.listeners.ws.tls.dnsNames",
+        ),
+        (
             json!({"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}),
             "spec.autoscaling.maxReplicas",
         ),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::{Request, Response, StatusCode};
 use kube::Client;
 use kube::client::Body;
@@ -113,6 +115,60 @@ async fn what_a_gateway_says_of_a_route_is_in_the_status() {
     world.reconcile().await;
     assert_eq!(world.condition("Degraded")["status"], "False");
     assert_eq!(addresses(), json!(["chat.example.org/ws"]));
+}
+
+#[tokio::test]
+async fn a_certificate_is_asked_for_and_everything_else_waits_until_it_is_there() {
+    let tls = |name: &str| {
+        json!({"listeners": {"ws": {"tls": {
+            "secretName": name, "issuerRef": {"name": "private"}, "dnsNames": ["chat.example.org"],
+        }}}})
+    };
+    let world = World::new(json!({}));
+    world.settle().await;
+    world.set_spec(tls("chat-tls"));
+    let seen = world.reconcile().await;
+    let made = writes(&seen);
+    assert_eq!(made[0], "APPLY certificates/chat-tls");
+    assert_eq!(made.len(), 2, "beside the status: {made:?}");
+    assert!(events(&seen).contains(&"CertificatePending"), "{seen:?}");
+    let accepted = world.condition("Accepted");
+    let words = accepted["message"].as_str().unwrap();
+    assert!(
+        words.contains("spec.listeners.ws.tls.secretName: Secret chat-tls"),
+        "{words}"
+    );
+
+    // What cert-manager does.
+    let pem = |what: &str| format!("-----BEGIN {what}-----\nAAAA\n-----END {what}-----\n");
+    let secret = |name: &str| {
+        json!({"metadata": {"name": name, "namespace": "default"}, "data": {
+            "tls.crt": STANDARD.encode(pem("CERTIFICATE")), "tls.key": STANDARD.encode(pem("PRIVATE KEY")),
+        }})
+    };
+    world.fake.put(
+        "/api/v1/namespaces/default/secrets/chat-tls",
+        secret("chat-tls"),
+    );
+    world.settle().await;
+    assert_eq!(world.condition("Accepted")["status"], "True");
+
+    // Another Secret: the old Certificate stays until that one is there too.
+    world.set_spec(tls("other-tls"));
+    let made = writes(&world.reconcile().await);
+    assert!(
+        !made.iter().any(|line| line.starts_with("DELETE")),
+        "{made:?}"
+    );
+    world.fake.put(
+        "/api/v1/namespaces/default/secrets/other-tls",
+        secret("other-tls"),
+    );
+    let made = writes(&world.reconcile().await);
+    assert!(
+        made.contains(&"DELETE certificates/chat-tls".to_owned()),
+        "{made:?}"
+    );
 }
 
 /// An API server with nothing in it, that has the kinds of Gateway API while `has_routes` says so. Watches never tell

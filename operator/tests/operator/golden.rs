@@ -70,6 +70,15 @@ fn render(input: &str) -> String {
         .iter()
         .map(|kind| format!("# not served: {}\n", kind.as_str()));
     let unserved: String = unserved.collect();
+    let awaits = desired.awaits.as_ref();
+    let awaits = awaits.map(|why| {
+        format!(
+            "# {}
+# {why}
+",
+            why.reason()
+        )
+    });
     let secrets = desired.secrets.iter().map(|write| {
         let text = serde_saphyr::to_string(write.secret()).unwrap();
         format!("# {write:?}\n{text}")
@@ -79,7 +88,7 @@ fn render(input: &str) -> String {
         .iter()
         .map(|object| serde_saphyr::to_string(&object.body).unwrap());
     let documents: Vec<String> = secrets.chain(objects).collect();
-    unserved + &documents.join("---\n")
+    awaits.unwrap_or_default() + &unserved + &documents.join("---\n")
 }
 
 /// The kinds that the cluster of a fixture has.

@@ -75,6 +75,8 @@ pub struct SecretPlan {
     pub redis: Option<KeySource>,
     /// Secrets to make or to complete.
     pub generate: Vec<GeneratedSecret>,
+    /// Why the pods have to wait for a Secret that the operator has somebody else make.
+    pub awaited: Option<Rejection>,
     /// Changes when a key does that a running gateway cannot take over. Nothing a person may have thought of is in it, so
     /// that nobody can find it by trying until the published digest fits.
     pub digest: String,
@@ -88,6 +90,7 @@ pub(super) fn plan(input: &Dereferenced) -> Result<SecretPlan, Rejection> {
         generate: Vec::new(),
         mounted: Vec::new(),
         parts: Vec::new(),
+        awaited: None,
     };
     planner.generate_auth()?;
     planner.tokens()?;
@@ -103,6 +106,7 @@ pub(super) fn plan(input: &Dereferenced) -> Result<SecretPlan, Rejection> {
         redis_digest,
         digest: crate::digest::of_parts(planner.parts.iter().map(Vec::as_slice)),
         generate: planner.generate,
+        awaited: planner.awaited,
     })
 }
 
@@ -120,6 +124,7 @@ struct Planner<'a> {
     mounted: Vec<Mounted>,
     /// What a change of needs a new process.
     parts: Vec<Vec<u8>>,
+    awaited: Option<Rejection>,
 }
 
 impl<'a> Planner<'a> {
@@ -264,14 +269,22 @@ impl<'a> Planner<'a> {
         Ok((password, digest))
     }
 
-    /// Certificates and keys of the listeners that speak TLS.
+    /// Certificates and keys of the listeners that speak TLS. What an issuer has not delivered is awaited.
     fn listeners(&mut self) -> Result<(), Rejection> {
         let input = self.input;
-        for (listener, path, secret) in input.gateway.spec.listeners.tls() {
+        for (listener, path, tls) in input.gateway.spec.listeners.tls() {
+            let name = tls.secret_name.as_str();
             for (key, fit) in [("tls.crt", Fit::Certificates), ("tls.key", Fit::Private)] {
-                let source = (secret, key);
-                let found = self.key(&Wanted { path, source, fit })?;
-                self.mount(found, &format!("{listener}-{key}"), false);
+                let source = (name, key);
+                match self.key(&Wanted { path, source, fit }) {
+                    Ok(found) => self.mount(found, &format!("{listener}-{key}"), false),
+                    Err(_) if tls.issuer_ref.is_some() => {
+                        let name = name.to_owned();
+                        self.awaited
+                            .get_or_insert(Rejection::CertificatePending { path, name });
+                    }
+                    Err(rejection) => return Err(rejection),
+                }
             }
         }
         Ok(())
