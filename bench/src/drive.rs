@@ -88,19 +88,23 @@ pub struct Outcome {
     pub stray: Option<String>,
 }
 
-/// Runs a plan. `server` is the process whose CPU is counted.
+/// Runs a plan. `servers` are the processes whose CPU is counted, all together.
 pub fn drive(
     fleet: &mut Fleet,
     rooms: &Rooms,
     plan: Plan,
-    server: Option<u32>,
+    servers: &[u32],
 ) -> anyhow::Result<Outcome> {
     let base = fleet.next_run();
     let mut run = Run::new(rooms, &plan, base);
-    let used = |pid: Option<u32>| pid.map(process::cpu).transpose();
+    let used = || {
+        servers
+            .iter()
+            .map(|pid| process::cpu(*pid))
+            .sum::<anyhow::Result<Duration>>()
+    };
     let own = std::process::id();
-    let (server_before, own_before, spare_before) =
-        (used(server)?, process::cpu(own)?, fleet.spare());
+    let (server_before, own_before, spare_before) = (used()?, process::cpu(own)?, fleet.spare());
     let began = Instant::now();
     let mut heard = began;
     while !run.over(Instant::now()) && heard.elapsed() < LOST {
@@ -113,9 +117,7 @@ pub fn drive(
         })?;
     }
     let elapsed = began.elapsed();
-    let server = used(server)?
-        .zip(server_before)
-        .map(|(now, before)| now.saturating_sub(before));
+    let server = (!servers.is_empty()).then_some(used()?.saturating_sub(server_before));
     // By shares, so that what others take of the core while the generator looks at nothing does not count for it.
     let spare = fleet.spare().saturating_sub(spare_before).as_secs_f64() / elapsed.as_secs_f64();
     let generator = process::cpu(own)?

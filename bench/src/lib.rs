@@ -8,6 +8,7 @@
 #![allow(clippy::cast_precision_loss)]
 
 pub mod bare;
+mod bout;
 pub mod conn;
 pub mod dialect;
 pub mod drive;
@@ -21,6 +22,7 @@ pub mod pacer;
 pub mod peer;
 pub mod plot;
 pub mod process;
+pub mod redis;
 pub mod report;
 pub mod sample;
 pub mod suite;

@@ -218,7 +218,7 @@ impl LoadArguments {
             size: self.size,
         };
         let rooms = Rooms::new((0..self.connections).map(|number| Some(room(number))));
-        let outcome = drive(&mut fleet, &rooms, plan, self.pid)?;
+        let outcome = drive(&mut fleet, &rooms, plan, self.pid.as_slice())?;
         println!("{}", serde_json::to_string_pretty(&metrics(&outcome))?);
         if let Some(stray) = outcome.stray {
             println!("the server said something that was no message: {stray}");

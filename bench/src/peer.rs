@@ -14,6 +14,7 @@ use rustls::ClientConfig;
 use crate::dialect::{Dialect, Entry};
 use crate::handshake::Deflate;
 use crate::link;
+use crate::redis;
 
 /// Signs the tokens of members; good for nothing outside a run.
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -65,6 +66,28 @@ pub enum Extra {
     Tls,
     /// permessage-deflate.
     Deflate,
+    /// Several nodes and a Redis.
+    Nodes,
+}
+
+impl Extra {
+    /// What turns it on in the gateway.
+    fn settings(self, port: u16) -> Vec<String> {
+        let settings = match self {
+            Self::Nothing => vec![],
+            Self::Tls => vec!["tls.ws=true".to_owned()],
+            Self::Deflate => vec!["wsc.performance.enableCompression=true".to_owned()],
+            Self::Nodes => vec![
+                "wsc.distributed.enabled=true".to_owned(),
+                "wsc.redis.host=127.0.0.1".to_owned(),
+                format!("wsc.redis.port={}", redis::port(port)),
+            ],
+        };
+        settings
+            .into_iter()
+            .flat_map(|setting| ["--set".to_owned(), setting])
+            .collect()
+    }
 }
 
 /// Makes the keys of a run in `scratch`, and what trusts its certificate.
@@ -123,7 +146,13 @@ impl Peer {
 
     /// Whether it offers that by itself, without something in front of it or around it.
     pub fn offers(self, extra: Extra) -> bool {
-        extra == Extra::Nothing || !matches!(self, Self::Bare | Self::Axum | Self::SocketIo)
+        match extra {
+            Extra::Nothing => true,
+            Extra::Tls | Extra::Deflate => {
+                !matches!(self, Self::Bare | Self::Axum | Self::SocketIo)
+            }
+            Extra::Nodes => matches!(self, Self::Ours | Self::Centrifuge),
+        }
     }
 
     fn command(self, place: &Place, port: u16) -> anyhow::Result<Vec<String>> {
@@ -149,25 +178,20 @@ impl Peer {
 
     /// Starts it on its core and waits until it takes connections.
     pub fn start(self, place: &Place, port: u16, extra: Extra) -> anyhow::Result<Server> {
-        let log = place.scratch.join(format!("{}.log", self.name()));
+        let log = place
+            .scratch
+            .join(format!("{}-{}.log", self.name(), port % 10));
         let out = File::create(&log).with_context(|| log.display().to_string())?;
         let mut words = self.command(place, port)?;
         if self == Self::Ours {
-            words.extend([
-                "--set".to_owned(),
-                format!("tls.ws={}", extra == Extra::Tls),
-            ]);
-            let deflate = extra == Extra::Deflate;
-            words.extend([
-                "--set".to_owned(),
-                format!("wsc.performance.enableCompression={deflate}"),
-            ]);
+            words.extend(extra.settings(port));
         }
         let mut command = Command::new("taskset");
         match extra {
             Extra::Nothing => &mut command,
             Extra::Tls => command.env("BENCH_TLS", place.scratch.join("secrets")),
             Extra::Deflate => command.env("BENCH_DEFLATE", "1"),
+            Extra::Nodes => command.env("BENCH_REDIS", format!("127.0.0.1:{}", redis::port(port))),
         };
         let child = command
             .args(["-c", &place.core])
@@ -203,7 +227,8 @@ impl Peer {
 fn gateway(place: &Place, port: u16) -> Vec<String> {
     let secrets = place.scratch.join("secrets");
     let mut words = vec![place.gateway.display().to_string()];
-    words.extend(["--node", "bench", "--shards", "1", "--secrets-dir"].map(str::to_owned));
+    words.extend(["--node".to_owned(), format!("bench-{port}")]);
+    words.extend(["--host", "127.0.0.1", "--shards", "1", "--secrets-dir"].map(str::to_owned));
     words.push(secrets.display().to_string());
     for set in [
         format!("wsc.nodePort={port}"),

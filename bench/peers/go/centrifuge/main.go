@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 
 	"github.com/centrifugal/centrifuge"
 
@@ -40,6 +41,9 @@ func main() {
 			done(centrifuge.RPCReply{Data: event.Data}, nil)
 		})
 	})
+	if address := os.Getenv("BENCH_REDIS"); address != "" {
+		connect(node, address)
+	}
 	if err := node.Run(); err != nil {
 		panic(err)
 	}
@@ -52,4 +56,17 @@ func main() {
 		handler.ServeHTTP(w, r.WithContext(ctx))
 	})
 	panic(serve.Listen())
+}
+
+// Messages go to other nodes through Redis.
+func connect(node *centrifuge.Node, address string) {
+	shard, err := centrifuge.NewRedisShard(node, centrifuge.RedisShardConfig{Address: address})
+	if err != nil {
+		panic(err)
+	}
+	broker, err := centrifuge.NewRedisBroker(node, centrifuge.RedisBrokerConfig{Shards: []*centrifuge.RedisShard{shard}})
+	if err != nil {
+		panic(err)
+	}
+	node.SetBroker(broker)
 }

@@ -1,0 +1,295 @@
+//! One server in one scenario: what is done with it, step by step, and what is noted.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::dialect::Member;
+use crate::drive::{Outcome, Plan, Rooms, Speech, drive};
+use crate::fleet::Fleet;
+use crate::pacer::Pace;
+use crate::peer::Server;
+use crate::process;
+use crate::sample::{CPU, Results, Sample, metrics, micros};
+
+/// One server in one scenario.
+pub(crate) struct Bout<'a> {
+    /// The servers: one, or the nodes of a cluster.
+    pub(crate) servers: Vec<Server>,
+    pub(crate) fleet: Fleet,
+    pub(crate) name: String,
+    pub(crate) peer: String,
+    pub(crate) repetition: u32,
+    pub(crate) lasts: Duration,
+    pub(crate) size: usize,
+    pub(crate) results: &'a mut Results,
+}
+
+/// With fewer connections, what a process takes once would count for more than what each holds.
+const MANY: usize = 10_000;
+/// How many publishers have one reader each, on the same node and on another.
+const PAIRS: usize = 64;
+const TOGETHER: usize = 2 * PAIRS;
+/// Bytes of a message, unless a scenario says otherwise.
+pub(crate) const SIZE: usize = 128;
+
+impl Bout<'_> {
+    pub(crate) fn group(
+        &mut self,
+        members: usize,
+        outstanding: &[usize],
+        rates: &[f64],
+    ) -> anyhow::Result<()> {
+        self.connect(members, 1)?;
+        let rooms = Rooms::new((0..members).map(|_| Some(0)));
+        self.warm(&rooms, Speech::Publish)?;
+        for most in outstanding {
+            let pace = Pace::Outstanding(*most);
+            self.measure(
+                &format!("{most}-outstanding"),
+                &rooms,
+                Speech::Publish,
+                pace,
+            )?;
+        }
+        for rate in rates {
+            self.measure(
+                &format!("{rate}-per-s"),
+                &rooms,
+                Speech::Publish,
+                Pace::Rate(*rate),
+            )?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn echo(&mut self, members: usize, rates: &[f64]) -> anyhow::Result<()> {
+        self.connect(members, members)?;
+        let rooms = Rooms::new((0..members).map(Some));
+        self.warm(&rooms, Speech::Echo)?;
+        self.measure(
+            "1-outstanding-each",
+            &rooms,
+            Speech::Echo,
+            Pace::Outstanding(1),
+        )?;
+        for rate in rates {
+            let pace = Pace::Rate(rate / members as f64);
+            self.measure(&format!("{rate}-per-s"), &rooms, Speech::Echo, pace)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn rooms(&mut self, rooms: usize, members: usize) -> anyhow::Result<()> {
+        self.connect(rooms * members, rooms)?;
+        let rooms = Rooms::new((0..rooms * members).map(|member| Some(member % rooms)));
+        self.warm(&rooms, Speech::Publish)?;
+        self.measure(
+            "1-outstanding-each",
+            &rooms,
+            Speech::Publish,
+            Pace::Outstanding(1),
+        )
+    }
+
+    pub(crate) fn compressed(&mut self, members: usize) -> anyhow::Result<()> {
+        self.size = 1024;
+        self.group(members, &[1, 8], &[])
+    }
+
+    /// How the others fare when one in twenty stops reading, at a rate that everybody keeps up with.
+    pub(crate) fn stalled(&mut self, members: usize, rate: f64) -> anyhow::Result<()> {
+        self.size = 4096;
+        self.lasts *= 4;
+        self.connect(members, 1)?;
+        let stalls = |member: usize| member % 20 == 19;
+        let rooms = Rooms::new((0..members).map(|_| Some(0)));
+        self.warm(&rooms, Speech::Publish)?;
+        self.measure("all-read", &rooms, Speech::Publish, Pace::Rate(rate))?;
+        for member in (0..members).filter(|member| stalls(*member)) {
+            self.fleet.stall(member)?;
+        }
+        let before = process::memory(self.pid()?)?;
+        let rooms = Rooms::new((0..members).map(|member| (!stalls(member)).then_some(0)));
+        self.measure("5%-stalled", &rooms, Speech::Publish, Pace::Rate(rate))?;
+        let grown = process::memory(self.pid()?)?.saturating_sub(before);
+        let each = grown as f64 / (members / 20) as f64;
+        self.note("5%-stalled, each of them", [("user_bytes", each)]);
+        Ok(())
+    }
+
+    /// What a message costs both nodes and Redis, beside one that stays on its node. Numbers are per message: each goes
+    /// to its publisher and to one reader.
+    pub(crate) fn nodes(&mut self, redis: u32) -> anyhow::Result<()> {
+        let addresses: Vec<_> = self.servers.iter().map(|server| server.address).collect();
+        let &[here, there] = addresses.as_slice() else {
+            anyhow::bail!("two nodes are needed");
+        };
+        let entry = self.servers.first().context("a server")?.entry.clone();
+        // First the pairs on one node, then the publishers of the others, then their readers on the other node.
+        let room = |number: usize| match number {
+            0..TOGETHER => number / 2,
+            _ => PAIRS + (number - TOGETHER) % PAIRS,
+        };
+        for (address, numbers) in [
+            (here, 0..TOGETHER + PAIRS),
+            (there, TOGETHER + PAIRS..2 * TOGETHER),
+        ] {
+            let members = numbers.map(|number| Member {
+                number,
+                room: room(number),
+            });
+            self.fleet.connect(address, &entry, members)?;
+        }
+        self.fleet.join()?;
+        for (name, first) in [("one-node", 0), ("two-nodes", PAIRS)] {
+            let here = first..first + PAIRS;
+            let rooms = (0..2 * TOGETHER)
+                .map(|number| here.contains(&room(number)).then(|| room(number) - first));
+            let rooms = Rooms::new(rooms);
+            self.warm(&rooms, Speech::Publish)?;
+            for (what, pace) in [
+                ("4-outstanding-each", Pace::Outstanding(4)),
+                ("2000-per-s", Pace::Rate(2_000.0 / PAIRS as f64)),
+            ] {
+                let before = process::cpu(redis)?;
+                let outcome = self.drive(&rooms, Speech::Publish, pace, &self.pids())?;
+                let broker = process::cpu(redis)?.saturating_sub(before);
+                self.whole(&outcome)
+                    .with_context(|| format!("{name} {what}"))?;
+                let mut metrics = metrics(&outcome);
+                let messages = outcome.counts.delivered as f64 / 2.0;
+                let nodes = outcome.server.map_or(0.0, micros) / messages;
+                metrics.extend([
+                    (CPU.to_owned(), nodes),
+                    ("redis_cpu_us".to_owned(), micros(broker) / messages),
+                ]);
+                self.note_all(&format!("{name} {what}"), metrics);
+            }
+        }
+        Ok(())
+    }
+
+    /// Connects everybody, and notes what that took and what they hold while they say nothing.
+    fn connect(&mut self, members: usize, rooms: usize) -> anyhow::Result<()> {
+        let pid = self.pid()?;
+        let (cpu, before) = (
+            process::cpu(pid)?,
+            (process::memory(pid)?, process::kernel_memory()?),
+        );
+        let began = Instant::now();
+        let all = (0..members).map(|number| Member {
+            number,
+            room: number % rooms,
+        });
+        let first = self.servers.first().context("a server")?;
+        self.fleet.connect(first.address, &first.entry, all)?;
+        let (elapsed, cpu) = (began.elapsed(), process::cpu(pid)?.saturating_sub(cpu));
+        self.note(
+            "connect",
+            [
+                ("cpu_us", micros(cpu) / members as f64),
+                ("per_s", members as f64 / elapsed.as_secs_f64()),
+                ("server_cores", cpu.as_secs_f64() / elapsed.as_secs_f64()),
+            ],
+        );
+        if members >= MANY {
+            self.idle(members, before)?;
+        }
+        self.fleet.join()
+    }
+
+    /// Notes what connections hold that say nothing.
+    fn idle(&mut self, members: usize, before: (u64, u64)) -> anyhow::Result<()> {
+        // Collectors and allocators give back what the handshakes took, if they do.
+        self.fleet.settle(Duration::from_secs(1))?;
+        let each = |now: u64, before: u64| now.saturating_sub(before) as f64 / members as f64;
+        let (memory, kernel) = (process::memory(self.pid()?)?, process::kernel_memory()?);
+        let (memory, kernel) = (each(memory, before.0), each(kernel, before.1));
+        self.note(
+            "idle",
+            [("user_bytes", memory), ("kernel_both_ends_bytes", kernel)],
+        );
+        Ok(())
+    }
+
+    /// Lets compilers and pools get going.
+    fn warm(&mut self, rooms: &Rooms, speech: Speech) -> anyhow::Result<()> {
+        let plan = Plan {
+            speech,
+            pace: Pace::Outstanding(1),
+            lasts: self.lasts / 4,
+            size: self.size,
+        };
+        let outcome = drive(&mut self.fleet, rooms, plan, &[])?;
+        self.whole(&outcome)
+    }
+
+    fn measure(
+        &mut self,
+        what: &str,
+        rooms: &Rooms,
+        speech: Speech,
+        pace: Pace,
+    ) -> anyhow::Result<()> {
+        let outcome = self.drive(rooms, speech, pace, &self.pids())?;
+        self.whole(&outcome).with_context(|| what.to_owned())?;
+        self.note_all(what, metrics(&outcome));
+        Ok(())
+    }
+
+    fn drive(
+        &mut self,
+        rooms: &Rooms,
+        speech: Speech,
+        pace: Pace,
+        pids: &[u32],
+    ) -> anyhow::Result<Outcome> {
+        let plan = Plan {
+            speech,
+            pace,
+            lasts: self.lasts,
+            size: self.size,
+        };
+        drive(&mut self.fleet, rooms, plan, pids)
+    }
+
+    fn pids(&self) -> Vec<u32> {
+        self.servers.iter().map(Server::pid).collect()
+    }
+
+    fn pid(&self) -> anyhow::Result<u32> {
+        Ok(self.servers.first().context("a server")?.pid())
+    }
+
+    /// What was lost ends the bout: the next run would count from a state that nobody knows.
+    fn whole(&mut self, outcome: &Outcome) -> anyhow::Result<()> {
+        if let Some(stray) = &outcome.stray {
+            self.results.strays.insert(self.peer.clone(), stray.clone());
+        }
+        let counts = outcome.counts;
+        anyhow::ensure!(
+            counts.lost == 0 && counts.repeated == 0,
+            "not what was sent: {counts:?}, {:?}",
+            outcome.stray
+        );
+        Ok(())
+    }
+
+    fn note<const N: usize>(&mut self, what: &str, metrics: [(&str, f64); N]) {
+        self.note_all(
+            what,
+            metrics.map(|(name, value)| (name.to_owned(), value)).into(),
+        );
+    }
+
+    fn note_all(&mut self, what: &str, metrics: BTreeMap<String, f64>) {
+        self.results.samples.push(Sample {
+            scenario: format!("{} {what}", self.name),
+            peer: self.peer.clone(),
+            repetition: self.repetition,
+            metrics,
+        });
+    }
+}
