@@ -101,6 +101,8 @@ pub struct NodeStatus {
     pub users: u64,
     /// Sessions that a drain has still to tell.
     pub remaining: u64,
+    /// How its connections compare with those of the other nodes.
+    pub rebalance: RebalanceStatus,
     /// Redis.
     pub redis: RedisState,
     /// etcd; left out where nodes are not registered there.
@@ -114,6 +116,17 @@ pub struct NodeStatus {
     pub peers: Vec<String>,
     /// How the last change of the configuration went.
     pub reload: ReloadStatus,
+}
+
+/// How a node's connections compare with those of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RebalanceStatus {
+    /// Connections beyond what the bounds allow.
+    pub surplus: u64,
+    /// Sessions that the round under way has still to tell.
+    pub remaining: u64,
+    /// Sessions told since the node began.
+    pub moved: u64,
 }
 
 /// How it stands with changes of the configuration.

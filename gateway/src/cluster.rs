@@ -156,6 +156,12 @@ pub struct NodeInfo {
     /// Whether the directory holds everybody who is on it. Who is found nowhere may be on a node of which this is false.
     #[serde(default = "yes")]
     pub synced: bool,
+    /// Grows with each renewal of the lease: whether what it says is of now. Zero from a release that does not say so.
+    #[serde(default)]
+    pub beat: u64,
+    /// Whether it sends its sessions away, to go.
+    #[serde(default)]
+    pub leaving: bool,
 }
 
 /// Nodes of a release that does not say so are taken to be synced.

@@ -29,7 +29,7 @@ use crate::cluster::SessionRecord;
 use crate::protocol::UserId;
 use crate::settings::Settings;
 
-pub use command::{Command, KickWhom, Recipients, SessionKey};
+pub use command::{Command, KickWhom, Movable, Recipients, SessionKey};
 pub use drain::DrainPlan;
 pub use group_index::GroupIndex;
 pub use groups::HubGroups;
@@ -275,6 +275,18 @@ impl Hub {
     pub async fn sessions(&self) -> Option<Vec<SessionRecord>> {
         let answers = self.ask(Command::Snapshot).await;
         (answers.len() == self.shards.len()).then(|| answers.into_iter().flatten().collect())
+    }
+
+    /// Sessions of at least this age, at most so many of each shard, those quiet for longest.
+    pub async fn movable(&self, min_age: Duration, most: usize) -> Vec<Movable> {
+        let answers = self.ask(|answer| Command::Movable(min_age, most, answer));
+        answers.await.into_iter().flatten().collect()
+    }
+
+    /// Tells a session to reconnect, to a node with more room.
+    pub async fn send_away(&self, session: &Movable) {
+        self.post(session.shard, Command::SendAway(session.key))
+            .await;
     }
 
     /// Sums of all counters.

@@ -29,6 +29,7 @@ pub mod jwks;
 pub mod log;
 pub mod presence;
 pub mod protocol;
+pub mod rebalance;
 pub mod revocation;
 pub mod security;
 pub mod service;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wsc_config::{
-    Acceptance, GatewayConfig, PerformanceConfig, SlowConsumerPolicy, TicketConfig, WscConfig,
+    Acceptance, GatewayConfig, PerformanceConfig, RebalanceConfig, SlowConsumerPolicy,
+    TicketConfig, WscConfig,
 };
 
 use crate::delivery::AckRules;
@@ -166,6 +167,8 @@ pub struct Settings {
     pub read_buffer: usize,
     /// Bytes of small frames that go out in one write.
     pub write_buffer: usize,
+    /// How a surplus of connections is given away.
+    pub rebalance: RebalanceConfig,
     /// Echo data frames instead of serving: for protocol suites.
     pub echo: bool,
 }
@@ -224,6 +227,7 @@ impl Settings {
             compression: compression(&wsc.performance),
             read_buffer: wsc.performance.read_buffer_size.len(),
             write_buffer: wsc.performance.write_buffer_size.len(),
+            rebalance: config.rebalance.clone(),
             echo: false,
         })
     }

@@ -39,7 +39,7 @@ pub use workload::{IdentitySpec, PullPolicy, PullSecret};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use wsc_config::{DrainConfig, HookConfig, LogLevel, TelemetryConfig, WscConfig};
+use wsc_config::{DrainConfig, HookConfig, LogLevel, RebalanceConfig, TelemetryConfig, WscConfig};
 
 /// What a gateway should be.
 // Each column has a type of its own; that two have the same is no duplicate.
@@ -130,6 +130,8 @@ pub struct WebSocketGatewaySpec {
     pub autoscaling: AutoscalingSpec,
     /// How a gateway pod empties itself before it goes.
     pub drain: DrainConfig,
+    /// How connections spread over gateway pods that came later.
+    pub rebalance: RebalanceConfig,
     /// How many gateway pods may be gone at a time when Kubernetes' nodes are emptied.
     pub disruption: DisruptionSpec,
     /// Whom of the application the gateway asks and tells; see docs/hooks.md.
@@ -164,6 +166,7 @@ impl Default for WebSocketGatewaySpec {
             network_policy: NetworkPolicySpec::default(),
             autoscaling: AutoscalingSpec::default(),
             drain: DrainConfig::default(),
+            rebalance: RebalanceConfig::default(),
             disruption: DisruptionSpec::default(),
             hooks: Vec::new(),
             wsc: WscConfig::default(),

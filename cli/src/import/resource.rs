@@ -22,7 +22,7 @@ const OF_ANOTHER_REDIS: [&str; 3] = [
 fn place(path: &str) -> Option<String> {
     let (section, rest) = path.split_once('.')?;
     match (section, rest) {
-        ("wsc" | "gateway" | "drain" | "telemetry", _) => Some(path.to_owned()),
+        ("wsc" | "gateway" | "drain" | "rebalance" | "telemetry", _) => Some(path.to_owned()),
         ("http", "port") | ("grpc", "port" | "reflection") => Some(format!("listeners.{path}")),
         ("log", "level") => Some("logLevel".to_owned()),
         _ => None,

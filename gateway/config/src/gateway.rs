@@ -14,7 +14,7 @@ use crate::load::{ConfigError, Layers};
 use crate::problems::Problems;
 use crate::{
     AdminConfig, DrainConfig, GrpcConfig, HookConfig, HttpConfig, LogConfig, NodeDiscovery,
-    TelemetryConfig, TlsConfig, WscConfig, schema,
+    RebalanceConfig, TelemetryConfig, TlsConfig, WscConfig, schema,
 };
 
 /// Everything a gateway is told.
@@ -39,6 +39,8 @@ pub struct GatewayConfig {
     pub telemetry: TelemetryConfig,
     /// How a node goes.
     pub drain: DrainConfig,
+    /// How connections spread over nodes that joined later.
+    pub rebalance: RebalanceConfig,
     /// Whom of the application the gateway asks and tells; see docs/hooks.md.
     #[schemars(length(max = 16))]
     pub hooks: Vec<HookConfig>,

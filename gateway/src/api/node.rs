@@ -370,6 +370,8 @@ impl NodeApi {
         let mut nodes = cluster.peers.clone();
         nodes.push(NodeInfo {
             synced: false,
+            beat: 0,
+            leaving: false,
             node: cluster.node.clone(),
             epoch: cluster.epoch,
             address: self.cluster.address().to_owned(),

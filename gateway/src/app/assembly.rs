@@ -20,6 +20,7 @@ use crate::group::Groups;
 use crate::hub::{self, Hub, ShardContext, ShardInbox, ShardThread};
 use crate::jwks::JwksKeeper;
 use crate::presence::PresenceDesk;
+use crate::rebalance::{Rebalance, RebalanceStats};
 use crate::revocation::RevocationDesk;
 use crate::security::{ApiKeyGuard, Sealer};
 use crate::service::{HookDesk, HookGround, HookPlan, Service};
@@ -66,6 +67,7 @@ pub(super) struct Shared {
     pub(super) delivery: Delivery,
     pub(super) groups: Groups,
     pub(super) tickets: Tickets,
+    pub(super) rebalance: Arc<RebalanceStats>,
 }
 
 pub(super) fn share(
@@ -88,6 +90,7 @@ pub(super) fn share(
     let means = Means::of(&cluster, &delivery, service);
     Shared {
         tickets: Tickets::start(&config.wsc, means, tasks, running),
+        rebalance: Rebalance::start(ground.clone(), live.clone(), (tasks, running)),
         presence: PresenceDesk::start(ground, service.clone(), tasks, running),
         delivery,
         groups,

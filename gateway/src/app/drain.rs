@@ -37,6 +37,7 @@ impl Gateway {
         let began = Instant::now();
         let config = self.config();
         let drain = &config.drain;
+        self.shared.cluster.say_leaving();
         self.health.not_serving().await;
         tracing::info!(connections = self.hub.stats().connections, "draining");
         // New connections are still welcome while the news of our unreadiness spreads: refusing them now would fail

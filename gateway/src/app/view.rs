@@ -10,11 +10,14 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::Gateway;
-use crate::admin::{AdminSource, NodeStatus, Phase, Readiness, RedisState, ReloadStatus};
+use crate::admin::{
+    AdminSource, NodeStatus, Phase, Readiness, RebalanceStatus, RedisState, ReloadStatus,
+};
 use crate::cluster::{Cluster, ClusterStats, Link};
 use crate::delivery::Delivery;
 use crate::group::{GroupStats, Groups};
 use crate::hub::{Hub, ShardHandle, StatsSnapshot};
+use crate::rebalance::RebalanceStats;
 use crate::security::FetchedKeys;
 use crate::service::{Hook, Service};
 use crate::telemetry::traces::TraceCounts;
@@ -30,6 +33,7 @@ pub(super) struct View {
     groups: Groups,
     delivery: Delivery,
     service: Arc<Service>,
+    rebalance: Arc<RebalanceStats>,
     phase: watch::Receiver<Phase>,
     drain_requested: Arc<Notify>,
     metrics: OnceLock<Metrics>,
@@ -53,6 +57,7 @@ impl View {
             groups: gateway.shared.groups.clone(),
             delivery: gateway.shared.delivery.clone(),
             service: gateway.service.clone(),
+            rebalance: gateway.shared.rebalance.clone(),
             phase: gateway.phase(),
             drain_requested: gateway.drain_requested.clone(),
             metrics: OnceLock::new(),
@@ -176,6 +181,11 @@ impl AdminSource for View {
             } else {
                 0
             },
+            rebalance: RebalanceStatus {
+                surplus: self.rebalance.surplus.load(Relaxed),
+                remaining: self.rebalance.remaining.load(Relaxed),
+                moved: self.rebalance.moves.load(Relaxed),
+            },
             redis: self.redis(),
             etcd: self.etcd(),
             fenced: cluster.fenced.is_some(),
@@ -240,6 +250,10 @@ impl MetricsSource for View {
             queues.extend(self.cluster.queues());
         }
         queues
+    }
+
+    fn rebalance(&self) -> Option<&RebalanceStats> {
+        (self.redis() != RedisState::None).then_some(&*self.rebalance)
     }
 
     fn traces(&self) -> Option<&TraceCounts> {

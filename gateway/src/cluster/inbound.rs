@@ -251,6 +251,8 @@ mod tests {
             address,
             connections: 0,
             synced: true,
+            beat: 1,
+            leaving: false,
         }]);
         let shared = Arc::new(shared);
         // Its queue is closed, so whatever goes back is dropped and counted.

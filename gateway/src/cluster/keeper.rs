@@ -240,6 +240,8 @@ impl Keeper {
             address: identity.address.clone(),
             connections: self.local.connections(),
             synced: self.is_current(),
+            beat: self.shared.next_beat(),
+            leaving: self.shared.is_leaving(),
         }
     }
 

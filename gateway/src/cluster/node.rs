@@ -45,6 +45,7 @@ struct Inner {
     offices: Offices,
     leave: mpsc::Sender<oneshot::Sender<Result<(), ClusterError>>>,
     tracer: OnceLock<Tracer>,
+    news_take: Duration,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -152,6 +153,7 @@ impl Cluster {
             offices,
             leave,
             tracer: OnceLock::new(),
+            news_take: params.renewal() + params.look(),
         }))
     }
 
@@ -319,6 +321,22 @@ impl Cluster {
     pub fn is_settled(&self) -> bool {
         let shared = &self.0.shared;
         shared.check().is_ok() && shared.view().live.iter().all(|info| info.synced)
+    }
+
+    /// Tells the peers with the next renewal, which is now, that this node sends its sessions away.
+    pub fn say_leaving(&self) {
+        self.0.shared.leaving();
+    }
+
+    /// Whether that was said.
+    pub fn is_leaving(&self) -> bool {
+        self.0.shared.is_leaving()
+    }
+
+    /// After how long what happens on a node is seen by the others: the longest pause between two renewals of a lease,
+    /// and between two looks at those of others.
+    pub fn news_take(&self) -> Duration {
+        self.0.news_take
     }
 
     /// Every live node, read now, this one included.

@@ -61,6 +61,8 @@ impl Offices {
                 address: me.address.clone(),
                 connections: 0,
                 synced: false,
+                beat: 0,
+                leaving: false,
             });
         }
         nodes

@@ -91,6 +91,8 @@ mod tests {
             address: String::new(),
             connections: 0,
             synced: true,
+            beat: 1,
+            leaving: false,
         }
     }
 

@@ -163,6 +163,8 @@ mod tests {
             address: String::new(),
             connections: *connections,
             synced: true,
+            beat: 1,
+            leaving: false,
         };
         loads.iter().map(info).collect()
     }

@@ -3,7 +3,7 @@
 //! Nothing here waits. The keeper writes the view, everyone reads it; counters are written where things happen.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{Notify, watch};
 
@@ -80,6 +80,10 @@ pub(super) struct Shared {
     reach: Reach,
     /// The connection over which this node is registered and its directory written; zero: none.
     established: AtomicU64,
+    /// How often the lease was renewed, or should have been.
+    beats: AtomicU64,
+    /// Sessions are sent away.
+    leaving: AtomicBool,
 }
 
 impl Shared {
@@ -98,6 +102,8 @@ impl Shared {
             view: watch::Sender::default(),
             reach,
             established: AtomicU64::new(0),
+            beats: AtomicU64::new(0),
+            leaving: AtomicBool::new(false),
         }
     }
 
@@ -162,6 +168,21 @@ impl Shared {
     fn is_established(&self) -> bool {
         let established = self.established.load(Ordering::Acquire);
         established != 0 && self.wire.generation() == Some(established)
+    }
+
+    /// The number of the next renewal.
+    pub(super) fn next_beat(&self) -> u64 {
+        self.beats.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// From now on the lease says that this node goes.
+    pub(super) fn leaving(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        self.doubt.notify_one();
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     /// Whether work for other nodes can be done now.

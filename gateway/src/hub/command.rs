@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{DrainPlan, Outgoing};
+use super::{DrainPlan, Outgoing, ShardId};
 use crate::admission::Place;
 use crate::cluster::SessionRecord;
 use crate::protocol::{GroupId, Position, SessionId, Told, UserId};
+use crate::session::liveness::Tick;
 use crate::settings::Settings;
 use crate::transport::grpc::Stream;
 
@@ -41,6 +43,17 @@ pub enum KickWhom {
     User(UserId),
     /// One session.
     Session(SessionId),
+}
+
+/// A session that may be told to reconnect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Movable {
+    /// Its shard.
+    pub shard: ShardId,
+    /// Itself.
+    pub key: SessionKey,
+    /// How long nothing came from it.
+    pub quiet: Tick,
 }
 
 /// One order to a shard.
@@ -84,4 +97,8 @@ pub enum Command {
     Snapshot(oneshot::Sender<Vec<SessionRecord>>),
     /// Send the sessions away over time; the answer comes when none is left or the deadline is over.
     Drain(DrainPlan, oneshot::Sender<()>),
+    /// List sessions of at least this age, at most so many, those quiet for longest.
+    Movable(Duration, usize, oneshot::Sender<Vec<Movable>>),
+    /// Tell one session to reconnect, if it is still there: another node has more room.
+    SendAway(SessionKey),
 }

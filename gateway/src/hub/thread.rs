@@ -7,6 +7,7 @@ use tokio::runtime::LocalOptions;
 use tokio_util::sync::CancellationToken;
 
 use super::{Command, Shard, ShardContext, ShardInbox};
+use crate::protocol::Disconnect;
 use crate::session::liveness::TICK;
 use crate::transport::{grpc, ws};
 
@@ -103,6 +104,14 @@ fn apply(shard: &Rc<Shard>, command: Command) {
         Command::EndRevoked => shard.end_revoked(),
         Command::Snapshot(answer) => {
             let _gone = answer.send(shard.snapshot());
+        }
+        Command::Movable(min_age, most, answer) => {
+            let _gone = answer.send(shard.movable(min_age, most));
+        }
+        Command::SendAway(key) => {
+            if let Some(connection) = shard.get(key) {
+                shard.send_away(&connection, Disconnect::Rebalance);
+            }
         }
         Command::Drain(plan, answer) => {
             let draining = Rc::clone(shard).drain(plan);

@@ -11,6 +11,8 @@ pub enum Disconnect {
     Protocol(u16),
     /// The node is leaving: come back, another node will answer.
     Drain,
+    /// Another node has more room: come back, most likely that one will answer.
+    Rebalance,
     /// The gateway failed at something it should not have.
     Internal,
     /// No valid token came in time, or the token was refused.
@@ -56,11 +58,12 @@ pub struct CloseCode {
 
 impl Disconnect {
     /// Every kind, for the generated table and for metrics.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::ClientClosed,
         Self::ConnectionLost,
         Self::Protocol(1002),
         Self::Drain,
+        Self::Rebalance,
         Self::Internal,
         Self::Unauthenticated,
         Self::TokenExpired,
@@ -84,6 +87,7 @@ impl Disconnect {
             Self::ConnectionLost => (1006, "connection_lost", "", true),
             Self::Protocol(code) => (code, "protocol", "protocol violation", false),
             Self::Drain => (1012, "drain", "server is restarting, reconnect", true),
+            Self::Rebalance => (1012, "rebalance", "load is being spread, reconnect", true),
             Self::Internal => (1011, "internal", "internal error", true),
             Self::Unauthenticated => (4001, "unauthenticated", "no valid token", false),
             Self::TokenExpired => (

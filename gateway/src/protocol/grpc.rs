@@ -32,7 +32,9 @@ impl Disconnect {
             | Self::RateLimited
             | Self::TooManySessions => Code::ResourceExhausted,
             Self::Protocol(_) | Self::Abuse => Code::InvalidArgument,
-            Self::ConnectionLost | Self::Drain | Self::Unavailable => Code::Unavailable,
+            Self::ConnectionLost | Self::Drain | Self::Rebalance | Self::Unavailable => {
+                Code::Unavailable
+            }
             Self::Internal => Code::Internal,
             Self::Unauthenticated | Self::TokenExpired | Self::TokenRevoked => {
                 Code::Unauthenticated

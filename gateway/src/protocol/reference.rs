@@ -83,6 +83,9 @@ fn close_lines(disconnect: Disconnect) -> Vec<(u16, String)> {
             "never: clients and metrics call a socket that ended without a close frame so"
         }
         Disconnect::Drain => "the node is leaving, after a `reconnect` frame; another node answers",
+        Disconnect::Rebalance => {
+            "the node has more connections than others (`rebalance`), after a `reconnect` frame; the client is welcome on any"
+        }
         Disconnect::Internal => "the gateway failed at something it should not have",
         Disconnect::Unauthenticated => {
             "no token came within `wsc.security.authTimeout`, the token was refused, or something else came first"

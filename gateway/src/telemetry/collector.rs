@@ -20,6 +20,7 @@ use super::traces::TraceCounts;
 use crate::cluster::ClusterStats;
 use crate::group::GroupStats;
 use crate::hub::StatsSnapshot;
+use crate::rebalance::RebalanceStats;
 use crate::service::{Hook, HookStats};
 
 /// What the process is doing, as gauges of 0 and 1.
@@ -49,6 +50,10 @@ pub trait MetricsSource: Send + Sync + 'static {
     fn cluster(&self) -> Option<&ClusterStats>;
     /// Groups with members here, and counts of what was done about groups; `None`: there are none.
     fn groups(&self) -> Option<(u64, &GroupStats)> {
+        None
+    }
+    /// What was moved to spread the load; `None`: the gateway runs alone.
+    fn rebalance(&self) -> Option<&RebalanceStats> {
         None
     }
     /// How much waits, by queue.
@@ -89,6 +94,9 @@ impl Collector for SourceCollector {
             writer.traces(traces)?;
         }
         writer.hooks(&self.0.hooks())?;
+        if let Some(rebalance) = self.0.rebalance() {
+            writer.rebalance(rebalance)?;
+        }
         match self.0.cluster() {
             Some(cluster) => writer.cluster(cluster),
             None => Ok(()),
@@ -261,6 +269,19 @@ impl Writer<'_> {
         self.counters(name::GROUPS_READS, help, "outcome", reads.into_iter())?;
         let help = "Joins and leaves that members were not told of, since there were too many";
         self.counter(name::GROUPS_UNTOLD, help, stats.untold.load(Relaxed))
+    }
+
+    fn rebalance(&mut self, stats: &RebalanceStats) -> fmt::Result {
+        let help = "Connections beyond what rebalancing allows a node to have";
+        self.gauge(name::REBALANCE_SURPLUS, help, stats.surplus.load(Relaxed))?;
+        let help = "Sessions told to reconnect to spread the load";
+        self.counter(name::REBALANCE_MOVES, help, stats.moves.load(Relaxed))?;
+        let rounds = [
+            ("done", stats.rounds.load(Relaxed)),
+            ("cut_short", stats.cut_short.load(Relaxed)),
+        ];
+        let help = "Rounds in which sessions were told to reconnect to spread the load";
+        self.counters(name::REBALANCE_ROUNDS, help, "outcome", rounds.into_iter())
     }
 
     fn traces(&mut self, traces: &TraceCounts) -> fmt::Result {

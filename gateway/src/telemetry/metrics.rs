@@ -71,6 +71,10 @@ pub(super) const GROUPS_REFUSED: &str = "wsc_groups_refused";
 pub(super) const GROUPS_READS: &str = "wsc_groups_reads";
 pub(super) const GROUPS_UNTOLD: &str = "wsc_groups_events_dropped";
 
+pub(super) const REBALANCE_SURPLUS: &str = "wsc_rebalance_surplus_connections";
+pub(super) const REBALANCE_MOVES: &str = "wsc_rebalance_moves";
+pub(super) const REBALANCE_ROUNDS: &str = "wsc_rebalance_rounds";
+
 pub(super) const CLUSTER_RECONNECTS: &str = "wsc_cluster_reconnects";
 pub(super) const CLUSTER_FORWARDED: &str = "wsc_cluster_messages_forwarded";
 pub(super) const CLUSTER_RECEIVED: &str = "wsc_cluster_messages_received";

@@ -66,6 +66,7 @@ pub struct Connection {
     meters: OnceCell<Box<SessionMeters>>,
     outbox: RefCell<Outbox>,
     question: RefCell<Option<Arc<Question>>>,
+    began: Tick,
     heard: Cell<Tick>,
     pinged: Cell<Tick>,
     until: Cell<Option<(Tick, Disconnect)>>,
@@ -96,6 +97,7 @@ impl Connection {
             meters: OnceCell::new(),
             outbox: RefCell::default(),
             question: RefCell::default(),
+            began: now,
             heard: Cell::new(now),
             pinged: Cell::new(now),
             until: Cell::new(None),
@@ -208,6 +210,11 @@ impl Connection {
     /// Reads what is there, `WouldBlock` when nothing is. `Ok(0)`: the peer has ended.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.socket.try_read(buffer)
+    }
+
+    /// When it began.
+    pub const fn began(&self) -> Tick {
+        self.began
     }
 
     /// Notes that something came from the client.

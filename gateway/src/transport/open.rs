@@ -35,7 +35,7 @@ pub(super) async fn begin(
     (identity, resume): (Option<Identity>, Option<Resume>),
 ) {
     if shard.is_draining() {
-        shard.send_away(connection);
+        shard.send_away(connection, Disconnect::Drain);
     } else if shard.settings().echo {
         connection.set_until(None);
     } else if let Some(identity) = identity {

@@ -51,6 +51,7 @@ impl AdminSource for Source {
             connections: 12,
             users: 10,
             remaining: 0,
+            rebalance: wsc_gateway::admin::RebalanceStatus::default(),
             redis: RedisState::None,
             etcd: None,
             fenced: false,
@@ -121,7 +122,8 @@ async fn readyz_says_whether_and_why_not() {
 #[tokio::test]
 async fn status_is_what_the_operator_reads() {
     let expected = json!({"node": "chat-abc", "epoch": 17, "phase": "serving", "connections": 12, "users": 10,
-        "remaining": 0, "redis": "none", "fenced": false, "problems": ["etcd: gone"], "peers": ["chat-def"],
+        "remaining": 0, "rebalance": {"surplus": 0, "remaining": 0, "moved": 0},
+        "redis": "none", "fenced": false, "problems": ["etcd: gone"], "peers": ["chat-def"],
         "reload": {"problems": [], "waiting_for_restart": []}});
     assert_eq!(port().get("/status").await, (200, expected));
 }

@@ -109,6 +109,11 @@ impl Client {
         }
     }
 
+    /// What comes next, however long it takes; nothing at the end.
+    pub async fn next_unhurried(&mut self) -> Option<Message> {
+        self.socket.next().await?.ok()
+    }
+
     /// The content of the next message.
     pub async fn hear(&mut self) -> String {
         let frame = self.next().await;

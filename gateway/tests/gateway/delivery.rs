@@ -26,7 +26,7 @@ async fn come_back(node: &Node, user: &str, resume: &Value) -> Client {
         .unwrap()
 }
 
-fn url_encoded(text: &str) -> String {
+pub fn url_encoded(text: &str) -> String {
     let bytes: Vec<String> = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
     bytes.concat()
 }

@@ -57,6 +57,7 @@ mod messages;
 mod outage;
 mod presence;
 mod rates;
+mod rebalance;
 mod reload;
 mod revocation;
 mod sealing;

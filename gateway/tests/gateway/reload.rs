@@ -23,6 +23,12 @@ const CHANGES: &[(&str, &str)] = &[
     ("drain.window", "2s"),
     ("drain.ratePerSecond", "7"),
     ("drain.jitter", "0.3"),
+    ("rebalance.enabled", "false"),
+    ("rebalance.absolute", "60"),
+    ("rebalance.relative", "0.3"),
+    ("rebalance.ratePerSecond", "7"),
+    ("rebalance.jitter", "0.3"),
+    ("rebalance.minAge", "7s"),
     (
         "hooks",
         "[{name: a, on: [groupJoin], target: {local: {port: 1}}}]",

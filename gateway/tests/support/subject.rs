@@ -202,6 +202,8 @@ pub fn info(node: &str, epoch: u64) -> NodeInfo {
         address: format!(r#"{node}"\ "epoch":0"#),
         connections: 3,
         synced: true,
+        beat: 1,
+        leaving: false,
     }
 }
 

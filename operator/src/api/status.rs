@@ -64,4 +64,15 @@ pub struct PodStatus {
     pub phase: String,
     /// Open connections.
     pub connections: i64,
+    /// How many of them are beyond what `spec.rebalance` allows the pod. Absent: none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub surplus: i64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands in a reference"
+)]
+const fn is_zero(number: &i64) -> bool {
+    *number == 0
 }

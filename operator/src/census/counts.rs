@@ -60,6 +60,7 @@ pub struct PodCount {
     connections: i64,
     phase: Phase,
     redis: RedisLink,
+    surplus: i64,
     missed: u8,
 }
 
@@ -70,8 +71,16 @@ impl PodCount {
             connections: connections.clamp(0, i64::from(i32::MAX)),
             phase,
             redis,
+            surplus: 0,
             missed: 0,
         }
+    }
+
+    /// The same with so many connections beyond the pod's share.
+    #[must_use]
+    pub fn with_surplus(self, surplus: i64) -> Self {
+        let surplus = surplus.clamp(0, self.connections);
+        Self { surplus, ..self }
     }
 
     /// The old answer once more, unless too many were missed.
@@ -90,7 +99,7 @@ pub struct Counts(BTreeMap<String, PodCount>);
 impl PartialEq for Counts {
     /// How many rounds an answer is old is nobody's business.
     fn eq(&self, other: &Self) -> bool {
-        let said = |count: &PodCount| (count.connections, count.phase, count.redis);
+        let said = |count: &PodCount| (count.connections, count.phase, count.redis, count.surplus);
         self.0.len() == other.0.len()
             && self
                 .0
@@ -105,7 +114,7 @@ impl Counts {
     pub fn recalled(pods: &[PodStatus]) -> Self {
         let count = |pod: &PodStatus| {
             let phase = Phase::of(&pod.phase);
-            PodCount::new(pod.connections, phase, RedisLink::None)
+            PodCount::new(pod.connections, phase, RedisLink::None).with_surplus(pod.surplus)
         };
         Self(
             pods.iter()
@@ -132,6 +141,11 @@ impl Counts {
     /// Open connections of one pod.
     pub fn connections(&self, pod: &str) -> i64 {
         self.0.get(pod).map_or(0, |count| count.connections)
+    }
+
+    /// Connections of one pod beyond its share.
+    pub fn surplus(&self, pod: &str) -> i64 {
+        self.0.get(pod).map_or(0, |count| count.surplus)
     }
 
     /// In which part of its life one pod is.

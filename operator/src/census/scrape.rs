@@ -45,6 +45,14 @@ struct Answer {
     connections: i64,
     phase: Phase,
     redis: RedisLink,
+    /// Absent from gateways of the release before.
+    #[serde(default)]
+    rebalance: Rebalance,
+}
+
+#[derive(Default, serde::Deserialize)]
+struct Rebalance {
+    surplus: i64,
 }
 
 /// Asks a pod.
@@ -55,7 +63,10 @@ pub(super) async fn status(pod: &PodView) -> Result<PodCount, ScrapeError> {
 
 async fn status_at(address: SocketAddr) -> Result<PodCount, ScrapeError> {
     match tokio::time::timeout(DEADLINE, ask(address)).await {
-        Ok(answer) => answer.map(|said| PodCount::new(said.connections, said.phase, said.redis)),
+        Ok(answer) => answer.map(|said| {
+            let count = PodCount::new(said.connections, said.phase, said.redis);
+            count.with_surplus(said.rebalance.surplus)
+        }),
         Err(_) => Err(ScrapeError::Deadline),
     }
 }
@@ -128,6 +139,11 @@ mod tests {
             "remaining":0,"redis":"up","peers":["chat-def"]}"#;
         let count = answered(response(body)).await.unwrap();
         assert_eq!(count, PodCount::new(12, Phase::Serving, RedisLink::Up));
+        let body = r#"{"phase":"serving","connections":12,"redis":"up",
+            "rebalance":{"surplus":3,"remaining":1,"moved":0}}"#;
+        let count = answered(response(body)).await.unwrap();
+        let expected = PodCount::new(12, Phase::Serving, RedisLink::Up);
+        assert_eq!(count, expected.with_surplus(3));
     }
 
     #[tokio::test]

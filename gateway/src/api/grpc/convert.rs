@@ -220,6 +220,8 @@ fn node(
         address,
         connections,
         synced: _,
+        beat: _,
+        leaving: _,
     }: NodeInfo,
 ) -> v1::Node {
     v1::Node {

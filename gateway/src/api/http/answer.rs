@@ -266,6 +266,8 @@ impl From<NodeInfo> for NodeAnswer {
             address,
             connections,
             synced: _,
+            beat: _,
+            leaving: _,
         }: NodeInfo,
     ) -> Self {
         Self {

@@ -1,5 +1,6 @@
 //! How connections end, and how all of them leave in a drain.
 
+use std::cmp::Reverse;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -8,9 +9,9 @@ use rand::RngExt as _;
 use tokio::time::Instant;
 
 use super::Shard;
-use crate::hub::DrainPlan;
-use crate::protocol::{Control, Disconnect};
-use crate::session::liveness::CLOSE_PATIENCE;
+use crate::hub::{DrainPlan, Movable};
+use crate::protocol::{Control, Disconnect, Transport};
+use crate::session::liveness::{CLOSE_PATIENCE, TICK};
 use crate::transport::Connection;
 
 /// How often a draining shard looks whether everyone has left.
@@ -30,6 +31,7 @@ impl Shard {
             Disconnect::ClientClosed
             | Disconnect::Protocol(_)
             | Disconnect::Drain
+            | Disconnect::Rebalance
             | Disconnect::Internal
             | Disconnect::Unauthenticated
             | Disconnect::TokenExpired
@@ -63,7 +65,7 @@ impl Shard {
         for (index, connection) in leaving.into_iter().enumerate() {
             let random = rand::rng().random_range(0.0..1.0);
             tokio::time::sleep_until(began + plan.departure(index, count, random)).await;
-            self.send_away(&connection);
+            self.send_away(&connection, Disconnect::Drain);
         }
         let pending = || {
             self.handle()
@@ -72,7 +74,7 @@ impl Shard {
         while (!self.is_empty() || pending()) && began.elapsed() < plan.deadline {
             // Also those whose handshake was under way when the drain began.
             for connection in self.all() {
-                self.send_away(&connection);
+                self.send_away(&connection, Disconnect::Drain);
             }
             tokio::time::sleep(DRAIN_POLL).await;
         }
@@ -81,16 +83,40 @@ impl Shard {
         }
     }
 
+    /// At most so many sessions that are at least so old, those that have been quiet for longest.
+    pub fn movable(&self, min_age: Duration, most: usize) -> Vec<Movable> {
+        // A session of age zero is one tick old at once.
+        let (now, age) = (self.now(), min_age.as_millis().div_ceil(TICK.as_millis()));
+        let is_movable = |connection: &Rc<Connection>| {
+            let old = u128::from(now.saturating_sub(connection.began())) >= age;
+            let held = Transport::HOLDING.contains(&connection.transport());
+            old && held && !connection.is_closing() && connection.session().is_some()
+        };
+        let connections = self.connections.borrow();
+        let movable = connections.iter().map(|(_, connection)| connection);
+        let mut movable: Vec<Movable> = movable
+            .filter(|connection| is_movable(connection))
+            .map(|connection| Movable {
+                shard: self.id,
+                key: connection.key(),
+                quiet: now.saturating_sub(connection.signs().heard),
+            })
+            .collect();
+        movable.sort_unstable_by_key(|session| Reverse(session.quiet));
+        movable.truncate(most);
+        movable
+    }
+
     /// Tells a connection to come back, to another node.
-    pub fn send_away(&self, connection: &Rc<Connection>) {
+    pub fn send_away(&self, connection: &Rc<Connection>, why: Disconnect) {
         if connection.is_closing() {
             return;
         }
         let reconnect = Control::Reconnect {
-            reason: "drain",
+            reason: why.label(),
             after_ms: 0,
         };
         self.say_anyway(connection, &reconnect);
-        self.close(connection, Disconnect::Drain);
+        self.close(connection, why);
     }
 }

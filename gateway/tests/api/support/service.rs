@@ -330,6 +330,8 @@ impl MessageService for Recorder {
                 connections_by_user_type: [("customer".to_owned(), 12)].into(),
                 nodes: vec![NodeInfo {
                     synced: true,
+                    beat: 1,
+                    leaving: false,
                     node: NodeId::new("chat-1"),
                     epoch: Epoch(3),
                     address,

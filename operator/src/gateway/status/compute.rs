@@ -86,6 +86,7 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
                 name: pod.name.clone(),
                 phase: counts.phase(&pod.name).as_str().to_owned(),
                 connections: counts.connections(&pod.name),
+                surplus: counts.surplus(&pod.name),
             })
             .collect(),
         address: live

@@ -2,7 +2,7 @@
 
 use wsc_config::{
     AdminConfig, DrainConfig, GatewayConfig, GatewayMeta, GrpcConfig, HookConfig, HttpConfig,
-    LogConfig, LogFormat, LogLevel, TelemetryConfig, TlsConfig, WscConfig,
+    LogConfig, LogFormat, LogLevel, RebalanceConfig, TelemetryConfig, TlsConfig, WscConfig,
 };
 
 use super::{RedisMode, Rejection};
@@ -18,6 +18,7 @@ pub(super) struct Parts<'a> {
     pub(super) log_level: LogLevel,
     pub(super) telemetry: &'a TelemetryConfig,
     pub(super) drain: &'a DrainConfig,
+    pub(super) rebalance: &'a RebalanceConfig,
     pub(super) hooks: &'a [HookConfig],
     pub(super) wsc: &'a WscConfig,
 }
@@ -73,6 +74,7 @@ pub(super) fn resolve(parts: &Parts<'_>) -> Result<GatewayConfig, Rejection> {
         },
         telemetry: parts.telemetry.clone(),
         drain: parts.drain.clone(),
+        rebalance: parts.rebalance.clone(),
         hooks: parts.hooks.to_vec(),
         wsc,
     };
