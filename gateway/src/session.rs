@@ -5,8 +5,10 @@ mod cursors;
 pub mod decide;
 pub mod liveness;
 mod outbox;
+mod rank;
 
 pub use cursors::{Cursors, Meet};
 pub use outbox::{
     Flushed, Frame, Gather, Limits, Outbox, OverflowPolicy, Pushed, QueuePool, TryWrite,
 };
+pub use rank::{OVERTAKEN_MAX, Rank, Waiting};

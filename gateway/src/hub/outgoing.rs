@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::protocol::{Codec, Mark, Parcel};
-use crate::session::Frame;
+use crate::protocol::{Codec, Mark, Parcel, json};
+use crate::session::{Frame, Rank, Waiting};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -22,6 +22,7 @@ struct Inner {
     json: Bytes,
     /// When this node had it: taken, stored, or come from another node.
     born: Instant,
+    rank: Rank,
     forms: [OnceLock<Bytes>; Codec::COUNT],
 }
 
@@ -31,6 +32,7 @@ impl Outgoing {
         Self(Arc::new(Inner {
             json: parcel.visible(),
             born: Instant::now(),
+            rank: rank(&parcel),
             parcel,
             forms: Default::default(),
         }))
@@ -51,6 +53,11 @@ impl Outgoing {
         self.0.parcel.mark.as_ref()
     }
 
+    /// The message in this form, for one outbox.
+    pub fn waiting(&self, codec: Codec) -> Waiting {
+        Waiting::new(Rc::new(self.form(codec).clone()), self.0.rank)
+    }
+
     /// The message in this form.
     pub fn form(&self, codec: Codec) -> &Bytes {
         // Every codec's index is below their number.
@@ -60,6 +67,12 @@ impl Outgoing {
             None => &self.0.json,
         }
     }
+}
+
+/// How it waits in outboxes.
+fn rank(parcel: &Parcel) -> Rank {
+    let log = parcel.mark.as_ref().map(|mark| &mark.log);
+    json::priority_of(&parcel.json).map_or(Rank::FIXED, |priority| Rank::of(priority, log))
 }
 
 /// The same within one shard, whose sessions share each form without atomics.
@@ -86,6 +99,11 @@ impl<'a> Local<'a> {
     /// Where it stands in its log, if it is in one.
     pub(super) fn mark(&self) -> Option<&Mark> {
         self.message.mark()
+    }
+
+    /// The message in this form, for one outbox.
+    pub(super) fn waiting(&self, codec: Codec) -> Waiting {
+        Waiting::new(self.frame(codec), self.message.0.rank)
     }
 
     /// The message in this form.

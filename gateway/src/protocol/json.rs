@@ -456,6 +456,33 @@ pub fn write_message(message: &Message<'_>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
+/// The priority of a message as [`write_message`] wrote it; `None`: it is a frame of the protocol's own.
+///
+/// Every message has its number and time, and the priority right behind it if it is not the usual one. None of it can be part of a field
+/// before: quotes are escaped there.
+pub fn priority_of(json: &[u8]) -> Option<Priority> {
+    const NUMBER: &[u8] = b",\"seq\":";
+    const TIME: &[u8] = b",\"create_at\":";
+    const PRIORITY: &[u8] = b",\"priority\":\"";
+    let past_digits = |rest: &[u8]| rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let at = json.windows(NUMBER.len()).position(|part| part == NUMBER)?;
+    let rest = json.get(at + NUMBER.len()..)?;
+    let rest = rest.get(past_digits(rest)..)?.strip_prefix(TIME)?;
+    let digits = past_digits(rest);
+    let Some(named) = rest.get(digits..)?.strip_prefix(PRIORITY) else {
+        return Some(Priority::default());
+    };
+    let word = named.split(|byte| *byte == b'"').next()?;
+    let all = [
+        Priority::Low,
+        Priority::Normal,
+        Priority::High,
+        Priority::Critical,
+    ];
+    all.into_iter()
+        .find(|priority| priority.as_str().as_bytes() == word)
+}
+
 /// What the `welcome` frame tells a new session.
 #[derive(Debug, Serialize)]
 pub struct Welcome<'a> {

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use prost::Message as _;
+use prost::encoding::{self, DecodeContext};
 use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
 use wsc_proto::v1::{ClientFrame, FramePriority, ServerFrame};
@@ -37,6 +38,10 @@ impl FrameCodec for Proto {
             }
         };
         let frame = ClientFrame::decode(bytes).map_err(|error| refusal(error.to_string(), None))?;
+        if let Some(field) = unknown_field(bytes) {
+            let message = format!("field {field}: unknown, {SUBPROTOCOL} has 1 to {LAST_FIELD}");
+            return Err(refusal(message, frame.id));
+        }
         match to_json(&frame) {
             Ok(json) => Ok(Cow::Owned(json)),
             Err(problem) => Err(refusal(problem, frame.id)),
@@ -46,6 +51,21 @@ impl FrameCodec for Proto {
     fn write<'a>(&self, json: &'a [u8]) -> Written<'a> {
         Written::Binary(Cow::Owned(from_json(json).encode_to_vec()))
     }
+}
+
+/// The last field of `ClientFrame`, whose numbers have no holes.
+const LAST_FIELD: u32 = 12;
+
+/// The number of a field that `ClientFrame` does not have. Decoding passes over it, where JSON has an unknown field refused.
+fn unknown_field(mut bytes: &[u8]) -> Option<u32> {
+    while !bytes.is_empty() {
+        let (field, kind) = encoding::decode_key(&mut bytes).ok()?;
+        if !(1..=LAST_FIELD).contains(&field) {
+            return Some(field);
+        }
+        encoding::skip_field(kind, field, &mut bytes, DecodeContext::default()).ok()?;
+    }
+    None
 }
 
 fn refusal(message: String, ref_id: Option<String>) -> Refusal {
@@ -375,6 +395,47 @@ mod tests {
             ..full()
         };
         assert!(read(&list).is_err());
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_as_in_json() {
+        let all = ClientFrame {
+            group: Some("g".into()),
+            ticket_id: Some("t".into()),
+            broadcast: Some(true),
+            extra: Some(b"{}".to_vec()),
+            ..full()
+        };
+        assert!(read(&all).is_ok(), "every field that there is");
+        // Field 13, a string; field 99, a number; field 2000, eight bytes.
+        for (field, bytes) in [
+            (13, &b"\x6a\x01x"[..]),
+            (99, b"\x98\x06\x07"),
+            (2000, b"\x81\x7d12345678"),
+        ] {
+            for first in [true, false] {
+                let known = full().encode_to_vec();
+                let parts = if first {
+                    [bytes, &known]
+                } else {
+                    [&known, bytes]
+                };
+                let refusal = Proto
+                    .read(Payload::Binary(&parts.concat()))
+                    .expect_err("refused");
+                assert_eq!(refusal.code, ErrorCode::BadFrame);
+                assert_eq!(refusal.ref_id.as_deref(), Some("c1"));
+                let said = format!("field {field}: unknown");
+                assert!(refusal.message.starts_with(&said), "{}", refusal.message);
+            }
+        }
+        let frame = ClientFrame {
+            extra: Some(br#"{"contents":1}"#.to_vec()),
+            ..full()
+        };
+        let text = read(&frame).expect("JSON says what is wrong with it");
+        let refusal = Neutral::parse(&text).map(|_| ()).expect_err("unknown");
+        assert!(refusal.message.contains("contents"), "{}", refusal.message);
     }
 
     #[test]

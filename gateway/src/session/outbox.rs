@@ -1,7 +1,7 @@
 //! What waits to be written to one socket: encoded frames, shared with other outboxes by reference, bounded in messages
 //! and in bytes.
 //!
-//! Flushed once per turn of its shard with one `send` where possible: small frames are copied together into the shard's
+//! In the order in which they came, but for messages of a higher priority: see [`super::Rank`]. Flushed once per turn of its shard with one `send` where possible: small frames are copied together into the shard's
 //! scratch buffer, large ones go by reference. An empty outbox owns no heap.
 
 use std::collections::VecDeque;
@@ -9,6 +9,8 @@ use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
+
+use super::rank::{Rank, Waiting};
 
 /// An encoded WebSocket frame. One allocation in the process; each shard shares it among its sessions without atomics.
 pub type Frame = Rc<Bytes>;
@@ -20,7 +22,7 @@ const POOL_MAX: usize = 1024;
 const POOLED_CAPACITY_MAX: usize = 64;
 
 /// Queues without owners. A shard has one, so that an idle session owns none and a busy one allocates none.
-pub type QueuePool = Vec<VecDeque<Frame>>;
+pub type QueuePool = Vec<VecDeque<Waiting>>;
 
 /// What small frames are copied together in for one `send`, up to so many bytes. A shard has one.
 #[derive(Debug)]
@@ -102,7 +104,7 @@ pub struct Flushed {
 /// The bounded queue of one session.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    queue: VecDeque<Frame>,
+    queue: VecDeque<Waiting>,
     /// Bytes of the first frame that are written already.
     head_written: usize,
     /// Bytes that wait.
@@ -128,17 +130,18 @@ impl Outbox {
     /// Adds a frame, or does what the policy says when it does not fit.
     pub fn push(
         &mut self,
-        frame: Frame,
+        frame: impl Into<Waiting>,
         limits: Limits,
         policy: OverflowPolicy,
         pool: &mut QueuePool,
     ) -> Pushed {
+        let frame = frame.into();
         let mut dropped = 0;
-        while !self.fits(frame.len(), limits) {
+        while !self.fits(frame.size(), limits) {
             match policy {
                 OverflowPolicy::Disconnect => return Pushed::Overflow,
                 OverflowPolicy::DropNewest | OverflowPolicy::Spill => return Pushed::DroppedNewest,
-                OverflowPolicy::DropOldest if !self.can_make_room(frame.len(), limits) => {
+                OverflowPolicy::DropOldest if !self.can_make_room(frame.size(), limits) => {
                     return Pushed::DroppedNewest;
                 }
                 OverflowPolicy::DropOldest => {
@@ -156,14 +159,32 @@ impl Outbox {
     }
 
     /// Adds a frame that must go out whatever the bounds: a close frame, or a word before it.
-    pub fn push_unbounded(&mut self, frame: Frame, pool: &mut QueuePool) {
+    pub fn push_unbounded(&mut self, frame: impl Into<Waiting>, pool: &mut QueuePool) {
+        let frame = frame.into();
         if self.queue.capacity() == 0
             && let Some(queue) = pool.pop()
         {
             self.queue = queue;
         }
-        self.bytes += frame.len();
-        self.queue.push_back(frame);
+        self.bytes += frame.size();
+        if frame.rank().is_urgent() {
+            let place = self.overtake(frame.rank());
+            self.queue.insert(place, frame);
+        } else {
+            self.queue.push_back(frame);
+        }
+    }
+
+    /// Where a frame of this rank goes; those that it goes before remember that.
+    fn overtake(&mut self, rank: Rank) -> usize {
+        let started = usize::from(self.head_written > 0);
+        let mut place = self.queue.len();
+        let unstarted = self.queue.iter_mut().skip(started).rev();
+        for waiting in unstarted.take_while(|waiting| waiting.yields_to(rank)) {
+            waiting.overtake();
+            place -= 1;
+        }
+        place
     }
 
     /// Drops what waits, except the rest of a frame that is half written.
@@ -173,7 +194,7 @@ impl Outbox {
         self.bytes = self
             .queue
             .front()
-            .map_or(0, |head| head.len() - self.head_written);
+            .map_or(0, |head| head.size() - self.head_written);
     }
 
     /// Writes until the outbox is empty or the socket blocks.
@@ -221,14 +242,20 @@ impl Outbox {
     fn can_make_room(&self, len: usize, limits: Limits) -> bool {
         let head = self.queue.front().filter(|_| self.head_written > 0);
         head.is_none_or(|head| {
-            limits.messages > 1 && head.len() - self.head_written + len <= limits.bytes
+            limits.messages > 1 && head.size() - self.head_written + len <= limits.bytes
         })
     }
 
     fn drop_oldest(&mut self) {
-        let oldest = usize::from(self.head_written > 0);
-        if let Some(frame) = self.queue.remove(oldest) {
-            self.bytes -= frame.len();
+        let started = usize::from(self.head_written > 0);
+        let worth = |(_, waiting): &(usize, &Waiting)| waiting.rank().worth();
+        let unstarted = self.queue.iter().enumerate().skip(started);
+        // Nearly always the first: most messages are of the lowest priority.
+        let lowest = unstarted.clone().find(|waiting| worth(waiting) == 0);
+        let lowest = lowest.or_else(|| unstarted.min_by_key(worth));
+        let lowest = lowest.map(|(index, _)| index);
+        if let Some(frame) = lowest.and_then(|index| self.queue.remove(index)) {
+            self.bytes -= frame.size();
         }
     }
 
@@ -237,7 +264,7 @@ impl Outbox {
         let Some(head) = self.queue.front() else {
             return (0, Ok(0));
         };
-        let rest = head.get(self.head_written..).unwrap_or_default();
+        let rest = head.frame.get(self.head_written..).unwrap_or_default();
         if self.queue.len() == 1 || rest.len() > COPY_MAX {
             return (rest.len(), io.try_write(rest));
         }
@@ -248,10 +275,10 @@ impl Outbox {
         bytes.clear();
         bytes.extend_from_slice(rest);
         for frame in self.queue.iter().skip(1) {
-            if frame.len() > COPY_MAX || bytes.len() + frame.len() > *max {
+            if frame.size() > COPY_MAX || bytes.len() + frame.size() > *max {
                 break;
             }
-            bytes.extend_from_slice(frame);
+            bytes.extend_from_slice(&frame.frame);
         }
         (bytes.len(), io.try_write(bytes))
     }
@@ -261,7 +288,7 @@ impl Outbox {
         self.bytes = self.bytes.saturating_sub(written);
         let mut frames = 0;
         while let Some(head) = self.queue.front() {
-            let rest = head.len() - self.head_written;
+            let rest = head.size() - self.head_written;
             if written < rest {
                 self.head_written += written;
                 break;

@@ -1,8 +1,10 @@
-//! The outbox: what it bounds, what it drops, and how many system calls it makes.
+//! The outbox: what it bounds, what it drops, what goes first, and how many system calls it makes.
 
 use std::cell::{Cell, RefCell};
 
+use super::super::rank::OVERTAKEN_MAX;
 use super::*;
+use crate::protocol::{GroupId, LogId, Priority};
 
 /// A socket that takes so many bytes in all and so many a call.
 #[derive(Default)]
@@ -235,4 +237,133 @@ fn what_a_socket_took_but_did_not_send_is_waited_for() {
     assert!(flush(), "and still does");
     socket.0.set(true);
     assert!(!flush());
+}
+
+/// A message of ten bytes.
+fn message(byte: u8, priority: Priority, log: Option<&LogId>) -> Waiting {
+    Waiting::new(frame(byte, 10), Rank::of(priority, log))
+}
+
+fn group(name: &str) -> LogId {
+    LogId::Group(GroupId::new(name).unwrap())
+}
+
+/// The order in which frames of ten bytes were written.
+fn order(written: &[u8]) -> Vec<u8> {
+    written.chunks(10).map(|frame| frame[0]).collect()
+}
+
+const WIDE: Limits = Limits {
+    messages: 1000,
+    bytes: 100_000,
+};
+
+fn push_all(outbox: &mut Outbox, frames: impl IntoIterator<Item = Waiting>) {
+    for frame in frames {
+        let pushed = outbox.push(frame, WIDE, OverflowPolicy::Disconnect, &mut Vec::new());
+        assert_eq!(pushed, Pushed::Queued);
+    }
+}
+
+#[test]
+fn urgent_messages_go_before_others_that_wait_and_after_what_is_half_written() {
+    use Priority::{Critical, High, Low, Normal};
+    let mut outbox = Outbox::default();
+    push_all(&mut outbox, [message(0, Normal, None)]);
+    let io = socket(3);
+    let half = outbox.flush(&io, &mut Gather::new(64 * 1024), &mut Vec::new());
+    assert!(half.unwrap().blocked);
+    let queued = [
+        (1, Normal),
+        (2, High),
+        (3, Low),
+        (4, Critical),
+        (5, Normal),
+        (6, High),
+        (7, Critical),
+    ];
+    let queued = queued.map(|(byte, priority)| message(byte, priority, None));
+    push_all(&mut outbox, queued);
+    io.room.set(usize::MAX);
+    outbox
+        .flush(&io, &mut Gather::new(64 * 1024), &mut Vec::new())
+        .unwrap();
+    let written = io.written.into_inner();
+    assert_eq!(order(&written), [0, 4, 7, 2, 6, 1, 3, 5]);
+}
+
+#[test]
+fn nothing_overtakes_its_own_log_or_a_frame_of_the_protocol() {
+    use Priority::{Critical, Normal};
+    let (room, hall) = (group("room"), group("hall"));
+    let mut outbox = Outbox::default();
+    push_all(
+        &mut outbox,
+        [
+            message(0, Normal, Some(&room)),
+            message(1, Normal, None),
+            message(2, Critical, Some(&room)),
+            message(3, Critical, Some(&hall)),
+        ],
+    );
+    // It goes before what is not of its log, and no further; of two critical ones the first stays first.
+    assert_eq!(order(&written(&mut outbox)), [0, 2, 3, 1]);
+    push_all(
+        &mut outbox,
+        [
+            message(0, Normal, None),
+            frame(1, 10).into(),
+            message(2, Normal, None),
+            message(3, Critical, None),
+        ],
+    );
+    assert_eq!(order(&written(&mut outbox)), [0, 1, 3, 2]);
+}
+
+#[test]
+fn what_makes_room_is_the_oldest_of_the_lowest_priority() {
+    use Priority::{Critical, High, Normal};
+    let mut outbox = Outbox::default();
+    let mut push = |byte, priority| {
+        let frame = message(byte, priority, None);
+        outbox.push(frame, LIMITS, OverflowPolicy::DropOldest, &mut Vec::new())
+    };
+    for (byte, priority) in [(0, Critical), (1, Normal), (2, Normal)] {
+        assert_eq!(push(byte, priority), Pushed::Queued);
+    }
+    for (byte, priority) in [(3, High), (4, High), (5, High)] {
+        assert_eq!(push(byte, priority), Pushed::DroppedOldest(1));
+    }
+    assert_eq!(order(&written(&mut outbox)), [0, 4, 5]);
+}
+
+proptest::proptest! {
+    #[test]
+    fn order_within_a_log_and_a_priority_is_kept_and_waiting_is_bounded(
+        pushes in proptest::collection::vec((0_u8..4, 0_u8..4, proptest::bool::weighted(0.1)), 1..250),
+    ) {
+        let logs = [None, Some(group("a")), Some(group("b")), Some(group("c"))];
+        let levels = [Priority::Low, Priority::Normal, Priority::High, Priority::Critical];
+        let mut outbox = Outbox::default();
+        let frames = (0_u8..).zip(&pushes).map(|(byte, (level, log, fixed))| {
+            if *fixed {
+                frame(byte, 10).into()
+            } else {
+                message(byte, levels[usize::from(*level)], logs[usize::from(*log)].as_ref())
+            }
+        });
+        push_all(&mut outbox, frames);
+        let order = order(&written(&mut outbox));
+        proptest::prop_assert_eq!(order.len(), pushes.len());
+        for (at, first) in order.iter().enumerate() {
+            let passed = order[..at].iter().filter(|before| *before > first);
+            proptest::prop_assert!(passed.count() <= usize::from(OVERTAKEN_MAX));
+            for second in order[at + 1..].iter().filter(|second| *second < first) {
+                let [earlier, later] = [second, first].map(|byte| pushes[usize::from(*byte)]);
+                proptest::prop_assert!(!earlier.2 && !later.2, "a frame of the protocol was passed");
+                proptest::prop_assert!(later.0 > earlier.0 && later.0 > 1);
+                proptest::prop_assert!(later.1 == 0 || later.1 != earlier.1);
+            }
+        }
+    }
 }

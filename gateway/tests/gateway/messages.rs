@@ -212,3 +212,32 @@ async fn a_burst_costs_one_write_per_socket_and_turn() {
     // The burst may reach the gateway in a few pieces, never in sixty-four.
     assert!(writes * 4 <= frames, "{writes} writes for {frames} frames");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_critical_message_overtakes_what_waits_for_a_slow_client() {
+    let sets = ["wsc.messageBufferSize=2000", "wsc.outboxBytes=512MiB"];
+    let node = alone(&sets).await;
+    let (mut alice, mut bob) = (node.connect("alice").await, node.connect("bob").await);
+    let text = "x".repeat(200_000);
+    // More than the kernel holds.
+    for number in 0..400 {
+        let data = json!({"number": number});
+        let frame = json!({"type": "typing", "to": "bob", "content": text, "data": data});
+        alice.send(frame).await;
+    }
+    let frame = json!({"type": "typing", "to": "bob", "priority": "critical"});
+    alice.send(frame).await;
+    alice.send(json!({"type": "ping"})).await;
+    assert_eq!(alice.next().await["type"], "pong");
+    let mut urgent = None;
+    for at in 0..=400 {
+        let heard = bob.next().await;
+        if heard["priority"] == "critical" {
+            urgent = Some(at);
+        } else {
+            let passed = usize::from(urgent.is_some());
+            assert_eq!(heard["data"]["number"], at - passed, "order of the others");
+        }
+    }
+    assert!(urgent.is_some_and(|at| at < 400), "{urgent:?}");
+}

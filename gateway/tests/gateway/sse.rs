@@ -8,7 +8,7 @@ use wsc_gateway::security::Scopes;
 
 use crate::event_stream::{EventStream, post};
 use crate::redis::RedisServer;
-use crate::sandbox::{alone, cluster, eventually, token};
+use crate::sandbox::{alone, cluster, eventually, token, token_into};
 
 fn own(user: &str) -> String {
     token(user, Scopes::NONE)
@@ -350,4 +350,50 @@ async fn an_acknowledgement_by_request_reaches_the_sender_and_ends_the_repetitio
     let more = tokio::time::timeout(Duration::from_secs(3), bob.event()).await;
     assert!(more.is_err(), "{more:?}");
     assert_eq!(one.0.hub().stats().repeated, repeated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_resumes_its_groups_on_another_node_by_the_last_id() {
+    let redis = RedisServer::start();
+    let sets = ["wsc.group.enabled=true", "wsc.group.autoCreate=true"];
+    let [one, two] = cluster(redis.port, &sets).await;
+    let [alice, bob] = ["alice", "bob"].map(|user| token_into(user, &["room"]));
+    let join = r#"{"type":"group.join","id":"j1","data":{"group":"room"}}"#;
+    for token in [&alice, &bob] {
+        let (status, result) = post(&one, token, join).await;
+        assert_eq!(status, 200, "{result}");
+    }
+    let say = |id: &str| json!({"type": "text", "id": id, "group": "room"}).to_string();
+    let mut stream = EventStream::connect(&one, &bob).await;
+    assert_eq!(post(&two, &alice, say("g1")).await.0, 200);
+    let first = loop {
+        let event = stream.next().await;
+        if event.data["id"] == "g1" {
+            break event;
+        }
+    };
+    assert!(first.id.is_some(), "{first:?}");
+    // What remembers the places in all logs comes right after the message.
+    assert_eq!(
+        post(&two, &alice, r#"{"type":"typing","to":"bob"}"#)
+            .await
+            .0,
+        204
+    );
+    while stream.next().await.data["type"] != "typing" {}
+    let last_id = stream.last_id.clone().unwrap();
+    assert!(last_id.contains("group:room"), "{last_id}");
+    drop(stream);
+    for id in ["g2", "g3"] {
+        assert_eq!(post(&one, &alice, say(id)).await.0, 200);
+    }
+    let mut stream = EventStream::resume(&two, &bob, Some(&last_id)).await;
+    assert_eq!(
+        stream.welcome["data"]["resumed"], true,
+        "{}",
+        stream.welcome
+    );
+    for id in ["g2", "g3"] {
+        assert_eq!(stream.next().await.data["id"], id);
+    }
 }

@@ -354,3 +354,51 @@ async fn whoever_speaks_no_tls_or_nothing_at_all_is_cut_in_time() {
     }
     assert!(pair.session(&node, "alice").await.is_ok());
 }
+
+/// Reads until this has come; everything up to there.
+async fn until(socket: &mut TlsStream<TcpStream>, word: &str) -> String {
+    let mut read = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&read).into_owned();
+        if text.contains(word) {
+            return text;
+        }
+        let more = timeout(DEADLINE, socket.read_buf(&mut read)).await;
+        let more = more.unwrap_or_else(|_| panic!("no {word} in time: {text}"));
+        assert!(more.unwrap() > 0, "ended before {word}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_stream_and_its_requests_go_over_tls() {
+    let pair = Pair::new();
+    let node = node(&pair, &[]).await;
+    let bearer = token("alice", Scopes::NONE);
+    let ask = async |line: &str, body: &str| {
+        let mut socket = pair.dial(ports(&node).0, &[b"http/1.1"]).await.unwrap();
+        let request = format!(
+            "{line} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {bearer}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        socket.write_all(request.as_bytes()).await.unwrap();
+        socket
+    };
+    let mut stream = ask("GET /sse", "").await;
+    let head = until(&mut stream, "event: welcome").await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    // More than one record of TLS holds.
+    let text = "x".repeat(100_000);
+    let frame = json!({"type": "text", "id": "c1", "to": "alice", "content": text, "data": {"last": "by TLS"}});
+    let mut request = ask("POST /sse/messages", &frame.to_string()).await;
+    let answer = until(&mut request, r#""state":"accepted""#).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let event = until(&mut stream, "by TLS").await;
+    assert!(event.contains(&text));
+    let gateway = node.0.clone();
+    let drained = tokio::spawn(async move { gateway.drain().await });
+    until(&mut stream, "event: close").await;
+    let mut rest = Vec::new();
+    let ended = timeout(DEADLINE, stream.read_to_end(&mut rest)).await;
+    ended.unwrap().unwrap();
+    drained.await.unwrap();
+}

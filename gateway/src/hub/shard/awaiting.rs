@@ -50,8 +50,7 @@ impl Shard {
                 {
                     return;
                 }
-                let frame = message.form(connection.codec()).clone();
-                shard.push(&connection, Rc::new(frame));
+                shard.push(&connection, message.waiting(connection.codec()));
                 shard.count(|stats| _ = stats.repeated.fetch_add(1, Relaxed));
             }
             settle(&connection, &id);

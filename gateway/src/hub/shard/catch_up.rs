@@ -212,8 +212,8 @@ impl Reading {
             json: entry.json,
             mark: Some(mark),
         });
-        let frame = message.form(self.connection.codec()).clone();
-        self.shard.push(&self.connection, Rc::new(frame));
+        let frame = message.waiting(self.connection.codec());
+        self.shard.push(&self.connection, frame);
         self.shard.await_ack(&self.connection, &message);
         if let Some(session) = self.connection.session() {
             session.cursors.borrow_mut().advance(&self.log, position);

@@ -9,7 +9,7 @@ use super::{SessionKey, Shard};
 use crate::hub::outgoing::Local;
 use crate::hub::{Outgoing, Recipients};
 use crate::protocol::{Control, Disconnect, LogId, Position, Told, Transport, UserId, sse};
-use crate::session::{Flushed, Frame, Meet, OverflowPolicy, Pushed};
+use crate::session::{Flushed, Frame, Meet, OverflowPolicy, Pushed, Waiting};
 use crate::transport::Connection;
 
 impl Shard {
@@ -31,7 +31,7 @@ impl Shard {
     /// Gives one session a message: a stored one only if it is the session's next.
     pub(super) fn hand(self: &Rc<Self>, connection: &Rc<Connection>, message: &Local<'_>) {
         let Some(mark) = message.mark() else {
-            return self.push(connection, message.frame(connection.codec()));
+            return self.push(connection, message.waiting(connection.codec()));
         };
         let Some(session) = connection.session() else {
             return;
@@ -51,7 +51,7 @@ impl Shard {
         drop(cursors);
         match met {
             Meet::Next => {
-                self.push(connection, message.frame(connection.codec()));
+                self.push(connection, message.waiting(connection.codec()));
                 self.tell_places(connection);
                 self.await_ack(connection, message.outgoing());
             }
@@ -151,7 +151,8 @@ impl Shard {
     }
 
     /// Puts a frame in one outbox under its bounds; a client that reads too slowly meets its policy.
-    pub fn push(&self, connection: &Rc<Connection>, frame: Frame) {
+    pub fn push(&self, connection: &Rc<Connection>, frame: impl Into<Waiting>) {
+        let frame = frame.into();
         if connection.is_closing() {
             return;
         }
@@ -161,7 +162,7 @@ impl Shard {
             .map(|session| session.overflow)
             .unwrap_or_default();
         // A burst within one turn is not a slow reader: what the socket takes leaves first.
-        let full = !connection.outbox().borrow().fits(frame.len(), limits);
+        let full = !connection.outbox().borrow().fits(frame.size(), limits);
         if full && !connection.blocked() && self.write_out(connection).is_none() {
             return;
         }
