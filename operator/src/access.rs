@@ -59,6 +59,7 @@ pub const TABLE: &[Access] = &[
     watched("events.k8s.io", "events", &["create"]),
     watched("gateway.networking.k8s.io", "grpcroutes", PRUNED),
     watched("gateway.networking.k8s.io", "httproutes", PRUNED),
+    watched("keda.sh", "scaledobjects", PRUNED),
     watched("monitoring.coreos.com", "podmonitors", PRUNED),
     watched("monitoring.coreos.com", "prometheusrules", PRUNED),
     watched("networking.k8s.io", "ingresses", PRUNED),

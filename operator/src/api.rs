@@ -19,7 +19,7 @@ mod service;
 mod status;
 mod workload;
 
-pub use autoscaling::AutoscalingSpec;
+pub use autoscaling::{AutoscalingSpec, KedaAuthentication, KedaTrigger, Scaler};
 pub use crd::{crd, crd_yaml};
 pub use disruption::DisruptionSpec;
 pub use ingress::IngressSpec;

@@ -50,11 +50,13 @@ pub enum Kind {
     Deployment,
     /// What sets the resource's own number of replicas.
     HorizontalPodAutoscaler,
+    /// The same by KEDA.
+    ScaledObject,
 }
 
 impl Kind {
     /// Every kind, in the order of application: what others need comes first.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ServiceAccount,
         Self::ConfigMap,
         Self::Service,
@@ -70,6 +72,7 @@ impl Kind {
         Self::PodDisruptionBudget,
         Self::Deployment,
         Self::HorizontalPodAutoscaler,
+        Self::ScaledObject,
     ];
 
     /// Group, version and plural.
@@ -90,6 +93,7 @@ impl Kind {
             Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
             Self::Deployment => ApiResource::erase::<Deployment>(&()),
             Self::HorizontalPodAutoscaler => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
+            Self::ScaledObject => keda("ScaledObject", "scaledobjects"),
         }
     }
 
@@ -111,6 +115,7 @@ impl Kind {
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::Deployment => "Deployment",
             Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+            Self::ScaledObject => "ScaledObject",
         }
     }
 
@@ -120,6 +125,7 @@ impl Kind {
             Self::HttpRoute | Self::GrpcRoute => Some("Gateway API"),
             Self::PodMonitor | Self::PrometheusRule => Some("Prometheus Operator"),
             Self::Certificate => Some("cert-manager"),
+            Self::ScaledObject => Some("KEDA"),
             Self::ServiceAccount
             | Self::ConfigMap
             | Self::Service
@@ -156,7 +162,8 @@ impl Kind {
             | Self::Certificate
             | Self::StatefulSet
             | Self::PodDisruptionBudget
-            | Self::HorizontalPodAutoscaler => true,
+            | Self::HorizontalPodAutoscaler
+            | Self::ScaledObject => true,
             Self::ServiceAccount | Self::PersistentVolumeClaim | Self::Deployment => false,
         }
     }
@@ -174,6 +181,11 @@ fn prometheus(kind: &str, plural: &str) -> ApiResource {
 
 fn cert_manager(kind: &str, plural: &str) -> ApiResource {
     let kind = GroupVersionKind::gvk("cert-manager.io", "v1", kind);
+    ApiResource::from_gvk_with_plural(&kind, plural)
+}
+
+fn keda(kind: &str, plural: &str) -> ApiResource {
+    let kind = GroupVersionKind::gvk("keda.sh", "v1alpha1", kind);
     ApiResource::from_gvk_with_plural(&kind, plural)
 }
 

@@ -49,6 +49,7 @@ impl Stores {
             budget,
             deployment,
             autoscaler,
+            scaled_object,
         ] = &self.owned;
         match kind {
             Kind::ServiceAccount => account,
@@ -66,6 +67,7 @@ impl Stores {
             Kind::PodDisruptionBudget => budget,
             Kind::Deployment => deployment,
             Kind::HorizontalPodAutoscaler => autoscaler,
+            Kind::ScaledObject => scaled_object,
         }
     }
 

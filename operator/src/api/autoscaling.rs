@@ -1,7 +1,44 @@
-//! `AutoscalingSpec`: the `HorizontalPodAutoscaler` that sets the resource's own number of replicas.
+//! `AutoscalingSpec`: what sets the resource's own number of replicas, a `HorizontalPodAutoscaler` or KEDA.
+
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// What scales.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum Scaler {
+    /// Kubernetes' own.
+    #[default]
+    HorizontalPodAutoscaler,
+    /// KEDA's, which has many more sources of numbers.
+    ScaledObject,
+}
+
+/// A source of numbers of KEDA.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KedaTrigger {
+    /// Which, such as `prometheus` or `cron`.
+    #[serde(rename = "type")]
+    #[schemars(length(min = 1, max = 63))]
+    pub type_: String,
+    /// What it is told, as KEDA describes it.
+    #[schemars(extend("maxProperties" = 32))]
+    pub metadata: BTreeMap<String, String>,
+    /// The `TriggerAuthentication` that it goes by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication_ref: Option<KedaAuthentication>,
+}
+
+/// A `TriggerAuthentication` of KEDA.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KedaAuthentication {
+    /// Its name, in the namespace of the resource.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
 
 /// The autoscaler that sets this resource's `replicas`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -10,6 +47,8 @@ use serde::{Deserialize, Serialize};
 pub struct AutoscalingSpec {
     /// Whether there is one. It then owns `replicas`: leave that out of what you apply.
     pub enabled: bool,
+    /// Which one there is. A `ScaledObject` is made where the cluster has KEDA.
+    pub scaler: Scaler,
     /// The fewest pods.
     #[schemars(range(min = 1, max = 1000))]
     pub min_replicas: i32,
@@ -19,15 +58,20 @@ pub struct AutoscalingSpec {
     /// The CPU that pods should use on average, in percent of what they ask for. Needs metrics-server or its like.
     #[schemars(range(min = 1, max = 1000))]
     pub cpu_utilization: i32,
+    /// What a `ScaledObject` goes by beside CPU.
+    #[schemars(length(max = 16))]
+    pub keda_triggers: Vec<KedaTrigger>,
 }
 
 impl Default for AutoscalingSpec {
     fn default() -> Self {
         Self {
             enabled: false,
+            scaler: Scaler::HorizontalPodAutoscaler,
             min_replicas: 2,
             max_replicas: 10,
             cpu_utilization: 70,
+            keda_triggers: Vec::new(),
         }
     }
 }

@@ -168,11 +168,18 @@ const MONITORING: &[Rule] = &[Rule {
     path: ".labels",
 }];
 
-const AUTOSCALING: &[Rule] = &[Rule {
-    cel: "self.minReplicas <= self.maxReplicas",
-    message: "must be at least minReplicas",
-    path: ".maxReplicas",
-}];
+const AUTOSCALING: &[Rule] = &[
+    Rule {
+        cel: "self.minReplicas <= self.maxReplicas",
+        message: "must be at least minReplicas",
+        path: ".maxReplicas",
+    },
+    Rule {
+        cel: "size(self.kedaTriggers) == 0 || self.scaler == 'ScaledObject'",
+        message: "needs scaler: ScaledObject",
+        path: ".kedaTriggers",
+    },
+];
 
 /// Whether two listeners that have one Secret issued ask the same issuer.
 macro_rules! one_issuer {

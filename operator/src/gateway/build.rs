@@ -20,6 +20,7 @@ mod redis_service;
 mod redis_set;
 mod redis_volume;
 mod route;
+mod scaled_object;
 mod secret;
 mod service;
 mod service_account;
@@ -129,6 +130,7 @@ fn everything_else(input: &Validated) -> Result<Vec<Object>, Error> {
     if let Some(autoscaler) = autoscaler::build(input) {
         objects.push(Object::new(Kind::HorizontalPodAutoscaler, &autoscaler)?);
     }
+    objects.extend(scaled_object::build(input)?);
     Ok(objects)
 }
 

@@ -103,6 +103,28 @@ fn wrong() -> Vec<(Value, &'static str)> {
             json!({"ingress": {"hosts": ["chat.example.org", "Chat_1"]}}),
             "spec.ingress.hosts",
         ),
+        (
+            json!({"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}),
+            "spec.autoscaling.maxReplicas",
+        ),
+        (
+            json!({"autoscaling": {"enabled": true}}),
+            "spec.autoscaling.maxReplicas",
+        ),
+        (
+            json!({"drain": {"window": "50s", "deadline": "10s"}}),
+            "spec.drain.deadline",
+        ),
+        (
+            json!({"wsc": {"heartbeatInterval": "60s", "clientTimeout": "30s"}}),
+            "spec.wsc.clientTimeout",
+        ),
+    ]
+}
+
+/// The same of what is made for extensions.
+fn wrong_extensions() -> Vec<(Value, &'static str)> {
+    vec![
         (json!({"route": {"enabled": true}}), "spec.route.parentRefs"),
         (
             json!({"route": {"hostnames": ["Chat_1"]}}),
@@ -140,27 +162,15 @@ fn wrong() -> Vec<(Value, &'static str)> {
             "spec.listeners.ws.tls.dnsNames",
         ),
         (
-            json!({"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}),
-            "spec.autoscaling.maxReplicas",
-        ),
-        (
-            json!({"autoscaling": {"enabled": true}}),
-            "spec.autoscaling.maxReplicas",
-        ),
-        (
-            json!({"drain": {"window": "50s", "deadline": "10s"}}),
-            "spec.drain.deadline",
-        ),
-        (
-            json!({"wsc": {"heartbeatInterval": "60s", "clientTimeout": "30s"}}),
-            "spec.wsc.clientTimeout",
+            json!({"autoscaling": {"kedaTriggers": [{"type": "cron", "metadata": {}}]}}),
+            "spec.autoscaling.kedaTriggers",
         ),
     ]
 }
 
 #[test]
 fn wrong_resources_are_refused_with_the_path_of_the_field() {
-    for (spec, path) in wrong() {
+    for (spec, path) in wrong().into_iter().chain(wrong_extensions()) {
         let refusals = judge(resource(spec.clone()));
         assert!(
             refusals.iter().any(|refusal| refusal.path == path),

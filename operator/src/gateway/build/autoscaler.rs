@@ -9,7 +9,7 @@ use k8s_openapi::api::autoscaling::v2::{
 };
 use kube::Resource;
 
-use crate::api::{AutoscalingSpec, WebSocketGateway};
+use crate::api::{AutoscalingSpec, Scaler, WebSocketGateway};
 use crate::gateway::validate::Validated;
 use crate::names::Component;
 
@@ -24,8 +24,10 @@ pub(super) fn build(input: &Validated) -> Option<HorizontalPodAutoscaler> {
         min_replicas,
         max_replicas,
         cpu_utilization,
+        scaler,
+        keda_triggers: _,
     } = input.autoscaling;
-    if !enabled {
+    if !enabled || scaler != Scaler::HorizontalPodAutoscaler {
         return None;
     }
     Some(HorizontalPodAutoscaler {
@@ -63,7 +65,8 @@ fn cpu(utilization: i32) -> MetricSpec {
     }
 }
 
-fn one_pod_per_drain(input: &Validated) -> HPAScalingRules {
+/// How it goes down; KEDA is told the same.
+pub(super) fn one_pod_per_drain(input: &Validated) -> HPAScalingRules {
     let drain = input
         .config
         .drain
