@@ -19,6 +19,12 @@ use crate::output::printable;
 /// How long a call may take; the gateway gives up after ten seconds.
 const CALL: Duration = Duration::from_secs(15);
 
+/// The largest page of a list.
+const PAGE: usize = 1000;
+
+/// Where a page says where the next one begins.
+const CURSOR: &str = "next_cursor";
+
 /// The largest answer that is read.
 const MAX_ANSWER: usize = 16 << 20;
 
@@ -63,8 +69,40 @@ impl Api {
     }
 
     /// Makes it so.
-    pub(crate) async fn put(&self, path: &str) -> Result<Value, Failure> {
-        self.call(Method::PUT, path, None).await
+    pub(crate) async fn put(&self, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        self.call(Method::PUT, path, body).await
+    }
+
+    /// The pages of a list, as one answer: the last page's with all the items. `filter`: what each page is asked with.
+    pub(crate) async fn pages(
+        &self,
+        (path, list): (&str, &str),
+        filter: &[(&str, Option<String>)],
+        limit: u32,
+    ) -> Result<Value, Failure> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut items: Vec<Value> = Vec::new();
+        let mut cursor = None;
+        loop {
+            let left = limit.saturating_sub(items.len()).min(PAGE);
+            let mut page = filter.to_vec();
+            page.push(("limit", Some(left.to_string())));
+            page.push(("cursor", cursor));
+            let mut answer = self.get(&format!("{path}{}", query(&page))).await?;
+            if let Some(Value::Array(page)) = answer.get_mut(list).map(Value::take) {
+                items.extend(page);
+            }
+            cursor = next_cursor(&answer);
+            if cursor.is_none() || items.len() >= limit {
+                if let Some(answer) = answer.as_object_mut() {
+                    answer.insert(list.to_owned(), items.into());
+                    if let Some(cursor) = cursor {
+                        answer.insert(CURSOR.to_owned(), cursor.into());
+                    }
+                }
+                return Ok(answer);
+            }
+        }
     }
 
     /// Ends.
@@ -169,6 +207,14 @@ impl Api {
             | StatusCode::TOO_MANY_REQUESTS => Failure::Unreachable(told),
             _ => Failure::Failed(told),
         })
+    }
+}
+
+fn next_cursor(answer: &Value) -> Option<String> {
+    match answer.get(CURSOR)? {
+        Value::Null => None,
+        Value::String(cursor) => Some(cursor.clone()),
+        cursor => Some(cursor.to_string()),
     }
 }
 

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    drain, groups, kick, log, records, revoke, send, sessions, stats, tail, token,
+    drain, groups, kick, log, records, revoke, send, sessions, stats, tail, tickets, token,
 };
 use crate::connection::Connection;
 use crate::import;
@@ -14,7 +14,7 @@ Exit codes:
   0  done
   1  it could not be done; the message says why
   2  the command was misused
-  3  there is no such user, session, group, ticket or path
+  3  there is no such user, session, group, ticket, agent or path
   4  refused: no key or token, a wrong one, or one that may not do this
   5  nobody answered, or the gateway cannot now; try again
 
@@ -63,6 +63,8 @@ pub enum Command {
     Kick(kick::KickCommand),
     /// Makes, fills, lists and ends groups, and sends to them.
     Groups(groups::GroupsCommand),
+    /// Opens, assigns, hands on and closes tickets of customer service; their agents and queues.
+    Tickets(tickets::TicketsCommand),
     /// Takes tokens back, one or all of a user, and ends their sessions.
     Revoke(revoke::RevokeCommand),
     /// Prints the counts of the node that answers, and the nodes it sees.

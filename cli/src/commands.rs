@@ -13,6 +13,7 @@ pub(crate) mod send;
 pub(crate) mod sessions;
 pub(crate) mod stats;
 pub(crate) mod tail;
+pub(crate) mod tickets;
 pub(crate) mod token;
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -30,6 +31,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Records(command) => records::run(&command, &connection, output).await,
         Command::Sessions(command) => sessions::run(&command, &connection, output).await,
         Command::Groups(command) => groups::run(&command, &connection, output).await,
+        Command::Tickets(command) => tickets::run(&command, &connection, output).await,
         Command::Kick(command) => kick::run(&command, &connection, output).await,
         Command::Revoke(command) => revoke::run(&command, &connection, output).await,
         Command::Stats(_) => stats::run(&connection, output).await,

@@ -87,6 +87,17 @@ pub(crate) fn print(
     }
 }
 
+/// Prints an answer: as it came, or as a table of the fields of one of its lists.
+pub(crate) fn print_list(
+    format: Format,
+    answer: &Value,
+    (list, fields): (&str, &[&str]),
+) -> io::Result<()> {
+    print(format, answer, |answer| {
+        Table::of(fields, answer.get(list).unwrap_or(&Value::Null))
+    })
+}
+
 /// Prints one line, at once: readers of a pipe wait for it.
 pub(crate) fn line(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();

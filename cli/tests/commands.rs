@@ -8,6 +8,9 @@
     clippy::indexing_slicing
 )]
 
+#[path = "commands/tickets.rs"]
+mod tickets;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -99,8 +102,13 @@ impl Ground {
 
     /// A client that prints, once it is connected.
     fn tail(&self, user: &str, arguments: &[&str]) -> Tail {
+        self.tail_with(user, &self.token(user), arguments)
+    }
+
+    /// The same with a token of its own.
+    fn tail_with(&self, user: &str, token: &str, arguments: &[&str]) -> Tail {
         let mut command = self.wscctl(&[&["tail"], arguments].concat());
-        let mut child = command.env("WSC_TOKEN", self.token(user)).spawn().unwrap();
+        let mut child = command.env("WSC_TOKEN", token).spawn().unwrap();
         let tail = Tail {
             lines: BufReader::new(child.stdout.take().unwrap()),
             child,

@@ -6,6 +6,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "wsc/v1/wsc.proto",
         "wsc/v1/group.proto",
+        "wsc/v1/ticket.proto",
         "wsc/v1/frame.proto",
         "wsc/v1/session.proto",
         "wsc/v1/hook.proto",

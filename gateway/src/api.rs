@@ -1,5 +1,5 @@
-//! The API for backends: HTTP with an `OpenAPI` document and gRPC, two skins of one [`MessageService`] and, for groups,
-//! [`GroupCalls`].
+//! The API for backends: HTTP with an `OpenAPI` document and gRPC, two skins of one [`MessageService`] and, for groups
+//! and tickets, [`GroupCalls`] and [`TicketCalls`].
 //!
 //! A skin authenticates, checks what its wire form allows, calls the service and writes the answer; it decides nothing.
 
@@ -11,6 +11,7 @@ mod http;
 mod node;
 mod serve;
 mod service;
+mod tickets;
 mod traced;
 
 pub use calls::ApiContext;
@@ -24,3 +25,4 @@ pub use service::{
     LoggedMessage, MessageService, OnlineUsers, Recipient, RevokeOutcome, RevokeTarget,
     SendOutcome, ServiceError, Stats,
 };
+pub use tickets::{TicketCallError, TicketCalls, TicketSendOutcome};

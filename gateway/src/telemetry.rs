@@ -3,16 +3,16 @@
 //! Every metric's name is in `metrics`, every rule about what may be logged in `logs`. Nothing here decides anything;
 //! tokens, keys and contents of messages never come this way. Called by the composition root once, at the start.
 
+mod api_call;
 mod collector;
+mod label;
 mod logs;
 mod metrics;
 mod sampled;
 mod slow;
 pub mod traces;
 
+pub use api_call::{ApiCall, ApiKind, ApiMethod, ApiOutcome};
 pub use collector::{MetricsSource, NodeState};
 pub use logs::{LogError, LogHandle, LogSettings, init_logs};
-pub use metrics::{
-    ApiCall, ApiKind, ApiMethod, ApiOutcome, BuildInfo, FetchOutcome, Instruments, Limit, Listener,
-    Metrics, ReloadOutcome,
-};
+pub use metrics::{BuildInfo, FetchOutcome, Instruments, Limit, Listener, Metrics, ReloadOutcome};

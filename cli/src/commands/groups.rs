@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::send::Content;
 use crate::Failure;
-use crate::api::{Api, encode, query};
+use crate::api::{Api, encode};
 use crate::connection::Connection;
-use crate::output::{Format, Table, print};
+use crate::output::{Format, Table, print, print_list};
 
 /// What to do with groups.
 #[derive(Debug, Args)]
@@ -90,19 +90,21 @@ pub(crate) async fn run(
         What::List { user } => {
             let path = format!("/v1/users/{}/groups", encode(user));
             let answer = api.get(&path).await?;
-            return table(format, &answer, ("groups", &["id", "since"]));
+            return Ok(print_list(format, &answer, ("groups", &["id", "since"]))?);
         }
         What::Members { group, limit } => {
-            let answer = members(&api, group, *limit).await?;
-            return table(format, &answer, ("members", &["user_id", "since"]));
+            let path = format!("{}/members", of(group));
+            let answer = api.pages((&path, "members"), &[], *limit).await?;
+            return Ok(print_list(
+                format,
+                &answer,
+                ("members", &["user_id", "since"]),
+            )?);
         }
         What::Add { group, users } => {
             let answer = add(&api, group, users).await?;
-            return table(
-                format,
-                &answer,
-                ("members", &["user_id", "since", "already"]),
-            );
+            let fields = ["user_id", "since", "already"];
+            return Ok(print_list(format, &answer, ("members", &fields))?);
         }
         What::Remove { group, users } => {
             for user in users {
@@ -136,42 +138,10 @@ fn member(group: &str, user: &str) -> String {
     format!("{}/members/{}", of(group), encode(user))
 }
 
-fn table(format: Format, answer: &Value, (list, fields): (&str, &[&str])) -> Result<(), Failure> {
-    print(format, answer, |answer| {
-        Table::of(fields, answer.get(list).unwrap_or(&Value::Null))
-    })?;
-    Ok(())
-}
-
 async fn add(api: &Api, group: &str, users: &[String]) -> Result<Value, Failure> {
     let mut members = Vec::with_capacity(users.len());
     for user in users {
-        members.push(api.put(&member(group, user)).await?);
+        members.push(api.put(&member(group, user), None).await?);
     }
     Ok(json!({ "members": members }))
-}
-
-/// The pages of the list, as one answer.
-async fn members(api: &Api, group: &str, limit: u32) -> Result<Value, Failure> {
-    let most = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut members: Vec<Value> = Vec::new();
-    let mut cursor: Option<String> = None;
-    while members.len() < most {
-        let left = most.saturating_sub(members.len()).min(1000);
-        let page = query(&[("limit", Some(left.to_string())), ("cursor", cursor)]);
-        let path = format!("{}/members{page}", of(group));
-        let mut answer = api.get(&path).await?;
-        if let Some(Value::Array(page)) = answer.get_mut("members").map(Value::take) {
-            members.extend(page);
-        }
-        cursor = answer.get("next_cursor").map(Value::to_string);
-        if cursor.is_none() {
-            break;
-        }
-    }
-    let mut answer = json!({ "members": members });
-    if let (Some(cursor), Some(answer)) = (cursor, answer.as_object_mut()) {
-        answer.insert("next_cursor".to_owned(), json!(cursor));
-    }
-    Ok(answer)
 }

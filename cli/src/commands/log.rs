@@ -25,6 +25,13 @@ pub struct LogCommand {
     /// Read the stored broadcasts.
     #[arg(long, conflicts_with = "user")]
     broadcasts: bool,
+    #[command(flatten)]
+    piece: Piece,
+}
+
+/// Which piece of a log.
+#[derive(Debug, Args)]
+pub(crate) struct Piece {
     /// Begin after this place, EPOCH.OFFSET.
     #[arg(long, value_name = "POSITION", conflicts_with = "since")]
     after: Option<String>,
@@ -53,12 +60,22 @@ pub(crate) async fn run(
     connection: &Connection,
     format: Format,
 ) -> Result<(), Failure> {
+    read(&command.path(), &command.piece, connection, format).await
+}
+
+/// Prints one piece of a log, and where the next one begins.
+pub(crate) async fn read(
+    log: &str,
+    piece: &Piece,
+    connection: &Connection,
+    format: Format,
+) -> Result<(), Failure> {
     let piece = [
-        ("after", command.after.clone()),
-        ("since", command.since.map(|since| since.to_string())),
-        ("limit", Some(command.limit.to_string())),
+        ("after", piece.after.clone()),
+        ("since", piece.since.map(|since| since.to_string())),
+        ("limit", Some(piece.limit.to_string())),
     ];
-    let path = format!("{}{}", command.path(), query(&piece));
+    let path = format!("{log}{}", query(&piece));
     let answer = Api::new(connection)?.get(&path).await?;
     print(format, &answer, messages)?;
     if format == Format::Table {

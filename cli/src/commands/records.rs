@@ -1,16 +1,13 @@
 //! `records`: what became of the messages of one sender, whomever they went to.
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::log::state;
 use crate::Failure;
-use crate::api::{Api, query};
+use crate::api::Api;
 use crate::connection::Connection;
 use crate::output::{Format, Table, cell, print};
-
-/// Records on one page.
-const PAGE: usize = 1000;
 
 /// Whose messages.
 #[derive(Debug, Args)]
@@ -32,37 +29,13 @@ pub(crate) async fn run(
     format: Format,
 ) -> Result<(), Failure> {
     let api = Api::new(connection)?;
-    let answer = pages(&api, command).await?;
+    let filter = [
+        ("sender", Some(command.sender.clone())),
+        ("since", command.since.map(|since| since.to_string())),
+    ];
+    let list = ("/v1/records", "records");
+    let answer = api.pages(list, &filter, command.limit).await?;
     Ok(print(format, &answer, table)?)
-}
-
-/// The pages of the list, as one answer.
-async fn pages(api: &Api, command: &RecordsCommand) -> Result<Value, Failure> {
-    let limit = usize::try_from(command.limit).unwrap_or(usize::MAX);
-    let mut records: Vec<Value> = Vec::new();
-    let mut cursor = None;
-    while records.len() < limit {
-        let page = [
-            ("sender", Some(command.sender.clone())),
-            ("since", command.since.map(|since| since.to_string())),
-            ("limit", Some((limit - records.len()).min(PAGE).to_string())),
-            ("cursor", cursor),
-        ];
-        let mut answer = api.get(&format!("/v1/records{}", query(&page))).await?;
-        if let Some(Value::Array(page)) = answer.get_mut("records").map(Value::take) {
-            records.extend(page);
-        }
-        let next = answer.get("next_cursor").and_then(Value::as_str);
-        cursor = next.map(ToOwned::to_owned);
-        if cursor.is_none() {
-            break;
-        }
-    }
-    let mut answer = json!({ "records": records });
-    if let (Some(cursor), Some(answer)) = (cursor, answer.as_object_mut()) {
-        answer.insert("next_cursor".to_owned(), cursor.into());
-    }
-    Ok(answer)
 }
 
 fn table(answer: &Value) -> Table {

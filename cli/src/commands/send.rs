@@ -62,11 +62,19 @@ pub(crate) struct Content {
 
 /// How urgent a message is.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Priority {
+pub(crate) enum Priority {
     Low,
     Normal,
     High,
     Critical,
+}
+
+impl Priority {
+    /// The word that the API takes.
+    pub(crate) fn json(self) -> Value {
+        let name = self.to_possible_value();
+        name.map(|value| value.get_name().to_owned()).into()
+    }
 }
 
 pub(crate) async fn run(
@@ -107,18 +115,13 @@ fn fields(items: Option<&Value>) -> Vec<String> {
 impl Content {
     /// The message as the API takes it.
     pub(crate) fn body(&self) -> Result<Map<String, Value>, Failure> {
-        let priority = self.priority.and_then(|priority| {
-            priority
-                .to_possible_value()
-                .map(|value| value.get_name().to_owned())
-        });
         let fields = [
             ("type", Some(json!(self.kind))),
             ("content", self.content()?),
             ("data", self.data()?),
             ("id", self.id.as_ref().map(|id| json!(id))),
             ("reply_to", self.reply_to.as_ref().map(|id| json!(id))),
-            ("priority", priority.map(Value::from)),
+            ("priority", self.priority.map(Priority::json)),
             ("from", self.from.as_ref().map(|from| json!(from))),
         ];
         let given = fields

@@ -1,10 +1,10 @@
 //! `sessions`: who is online, and a user's sessions.
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::Failure;
-use crate::api::{Api, encode, query};
+use crate::api::{Api, encode};
 use crate::connection::Connection;
 use crate::output::{Format, Table, cell, print};
 
@@ -25,7 +25,8 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let api = Api::new(connection)?;
     let Some(user) = &command.user else {
-        let answer = online(&api, command.limit).await?;
+        let list = ("/v1/users/online", "users");
+        let answer = api.pages(list, &[], command.limit).await?;
         return Ok(print(format, &answer, users)?);
     };
     let answer = api
@@ -47,43 +48,6 @@ pub(crate) async fn run(
         Table::of(&fields, answer.get("sessions").unwrap_or(&Value::Null))
     })?;
     Ok(())
-}
-
-/// The pages of the list, as one answer.
-async fn online(api: &Api, limit: u32) -> Result<Value, Failure> {
-    let mut users: Vec<Value> = Vec::new();
-    let (mut cursor, mut total) = (None, Value::Null);
-    loop {
-        let left = usize::try_from(limit)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(users.len());
-        if left == 0 {
-            break;
-        }
-        let page = [
-            ("limit", Some(left.min(1000).to_string())),
-            ("cursor", cursor),
-        ];
-        let mut answer = api
-            .get(&format!("/v1/users/online{}", query(&page)))
-            .await?;
-        if let Some(Value::Array(page)) = answer.get_mut("users").map(Value::take) {
-            users.extend(page);
-        }
-        total = answer.get("total").cloned().unwrap_or_default();
-        cursor = answer
-            .get("next_cursor")
-            .and_then(Value::as_str)
-            .map(ToOwned::to_owned);
-        if cursor.is_none() {
-            break;
-        }
-    }
-    let mut answer = json!({ "users": users, "total": total });
-    if let (Some(cursor), Some(answer)) = (cursor, answer.as_object_mut()) {
-        answer.insert("next_cursor".to_owned(), cursor.into());
-    }
-    Ok(answer)
 }
 
 fn users(answer: &Value) -> Table {

@@ -14,13 +14,15 @@ use serde_json::value::RawValue;
 
 use super::fault::{Fault, FaultCode};
 use super::groups::GroupCalls;
-use super::service::{LogFrom, LogQuery, MessageService, RevokeTarget};
+use super::service::{LogFrom, LogQuery, MessageService, RevokeTarget, SYSTEM};
+use super::tickets::TicketCalls;
 use crate::admission::{Admission, Attempt, ClientAddress};
 use crate::log::SentQuery;
-use crate::protocol::{Disconnect, GroupId, Position, UserId};
+use crate::protocol::{Disconnect, GroupId, Position, TicketId, UserId};
 use crate::security::{ApiKeyError, ApiKeyGuard, MAX_TOKEN_ID_BYTES};
 use crate::telemetry::traces::{self, Span};
 use crate::telemetry::{ApiCall, ApiKind, ApiMethod, ApiOutcome, Instruments};
+use crate::ticket::{Queue, TransferTo};
 
 /// The most recipients of one call.
 pub(super) const MAX_RECIPIENTS: usize = 1000;
@@ -38,6 +40,8 @@ pub struct ApiContext {
     pub service: Arc<dyn MessageService>,
     /// Does what concerns groups.
     pub groups: Arc<dyn GroupCalls>,
+    /// Does what concerns tickets.
+    pub tickets: Arc<dyn TicketCalls>,
     /// Judges the callers.
     pub guard: ApiKeyGuard,
     /// Judges where they come from.
@@ -168,6 +172,35 @@ pub(super) fn user(field: &str, id: &str) -> Result<UserId, Fault> {
 /// A group id from a path or a field.
 pub(super) fn group(field: &str, id: &str) -> Result<GroupId, Fault> {
     GroupId::new(id).map_err(|error| Fault::field(field, error.to_string()))
+}
+
+/// A ticket id from a path or a field.
+pub(super) fn ticket(field: &str, id: &str) -> Result<TicketId, Fault> {
+    TicketId::new(id).map_err(|error| Fault::field(field, error.to_string()))
+}
+
+/// Who something is said to be done by.
+pub(super) fn by(named: Option<&str>) -> Result<UserId, Fault> {
+    user("by", named.unwrap_or(SYSTEM))
+}
+
+/// A queue by its name. A `+` that a query does not escape is a space.
+pub(super) fn queue(name: &str) -> Result<Queue, Fault> {
+    let queue = match name {
+        Queue::GENERAL => Ok(Queue::default()),
+        name => Queue::of(name.split(['+', ' '])),
+    };
+    queue.map_err(|error| Fault::field("queue", error.to_string()))
+}
+
+/// Where a ticket is to go: either an agent or a queue.
+pub(super) fn transfer(agent: Option<UserId>, skills: Option<Queue>) -> Result<TransferTo, Fault> {
+    match (agent, skills) {
+        (Some(agent), None) => Ok(TransferTo::Agent(agent)),
+        (None, Some(queue)) => Ok(TransferTo::Queue(queue)),
+        (None, None) => Err(Fault::field("agent", "name an agent or skills")),
+        (Some(_), Some(_)) => Err(Fault::field("skills", "cannot be given with agent")),
+    }
 }
 
 /// `data` is an object, or nothing.

@@ -35,6 +35,10 @@ pub(super) enum FaultCode {
     Exists,
     /// There may be no more of it.
     LimitReached,
+    /// As things stand now, it cannot be.
+    Rejected,
+    /// Whoever it is said to be done by may not do it.
+    Forbidden,
     /// The feature is off in this gateway's configuration.
     NotSupported,
     /// The body is larger than this gateway takes.
@@ -64,6 +68,8 @@ impl FaultCode {
             Self::Missing => "missing",
             Self::Exists => "exists",
             Self::LimitReached => "limit_reached",
+            Self::Rejected => "rejected",
+            Self::Forbidden => "forbidden",
             Self::NotSupported => "not_supported",
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
@@ -79,9 +85,9 @@ impl FaultCode {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::NotFound | Self::Missing => StatusCode::NOT_FOUND,
-            Self::Exists | Self::LimitReached => StatusCode::CONFLICT,
+            Self::Exists | Self::LimitReached | Self::Rejected => StatusCode::CONFLICT,
             Self::NotSupported => StatusCode::NOT_IMPLEMENTED,
-            Self::Address => StatusCode::FORBIDDEN,
+            Self::Address | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -98,9 +104,9 @@ impl FaultCode {
             Self::NotFound | Self::MethodNotAllowed | Self::NotSupported => Code::Unimplemented,
             Self::Missing => Code::NotFound,
             Self::Exists => Code::AlreadyExists,
-            Self::LimitReached => Code::FailedPrecondition,
+            Self::LimitReached | Self::Rejected => Code::FailedPrecondition,
             Self::TooLarge | Self::Busy | Self::LockedOut => Code::ResourceExhausted,
-            Self::Address => Code::PermissionDenied,
+            Self::Address | Self::Forbidden => Code::PermissionDenied,
             Self::Unavailable => Code::Unavailable,
             Self::Deadline => Code::DeadlineExceeded,
             Self::Internal => Code::Internal,
@@ -115,6 +121,8 @@ impl FaultCode {
             | Self::Missing
             | Self::Exists
             | Self::LimitReached
+            | Self::Rejected
+            | Self::Forbidden
             | Self::NotSupported
             | Self::TooLarge
             | Self::UnsupportedMediaType => ApiOutcome::Invalid,

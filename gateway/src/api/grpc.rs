@@ -1,29 +1,38 @@
-//! The gRPC skin: `wsc.v1.WscService`, `wsc.v1.GroupService`, `grpc.health.v1.Health`, and reflection where it is asked for.
+//! The gRPC skin: `wsc.v1.WscService`, `wsc.v1.GroupService`, `wsc.v1.TicketService`, `grpc.health.v1.Health`, and
+//! reflection where it is asked for.
 //!
 //! The key is judged on the headers of a call, before its message is read. Health needs no key: probes have none.
 //! Limits of HTTP/2 and of connections are in `serve`, the meaning of each call in `service`.
 
 mod convert;
+mod desk;
 mod groups;
 mod guard;
 mod serve;
 mod service;
 mod socket;
+mod tickets;
 
 use axum::middleware::from_fn_with_state;
 use tonic::server::NamedService;
 use tonic::service::Routes;
+use tonic::{Response, Status};
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 use wsc_proto::v1::group_service_server::GroupServiceServer;
+use wsc_proto::v1::ticket_service_server::TicketServiceServer;
 use wsc_proto::v1::wsc_service_server::WscServiceServer;
 
 pub use serve::serve_grpc;
 
 use super::calls::ApiContext;
+use super::fault::Fault;
 use super::traced::traced;
 use groups::GrpcGroups;
 use service::GrpcApi;
+use tickets::GrpcTickets;
+
+use crate::telemetry::{ApiKind, ApiMethod};
 
 /// Whether callers can ask which services and methods there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +69,21 @@ impl GrpcHealth {
             "",
             <WscServiceServer<GrpcApi> as NamedService>::NAME,
             <GroupServiceServer<GrpcGroups> as NamedService>::NAME,
+            <TicketServiceServer<GrpcTickets> as NamedService>::NAME,
         ];
         for service in names {
             self.0.set_service_status(service, status).await;
         }
     }
+}
+
+/// Runs one call to its end and wraps what came of it.
+async fn answered<T>(
+    api: &ApiContext,
+    method: ApiMethod,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<Response<T>, Status> {
+    Ok(Response::new(api.run(ApiKind::Grpc, method, work).await?))
 }
 
 /// Every service. Health says "not serving" until it is told otherwise.
@@ -76,8 +95,11 @@ pub async fn grpc_routes(
         .max_decoding_message_size(context.max_body_bytes);
     let groups = GroupServiceServer::new(GrpcGroups::new(context.clone()))
         .max_decoding_message_size(context.max_body_bytes);
+    let tickets = TicketServiceServer::new(GrpcTickets::new(context.clone()))
+        .max_decoding_message_size(context.max_body_bytes);
     let guarded = Routes::new(service)
         .add_service(groups)
+        .add_service(tickets)
         .into_axum_router()
         .layer(from_fn_with_state(context.clone(), guard::judge))
         .layer(from_fn_with_state(context.clone(), traced));

@@ -3,6 +3,7 @@
 //! Each handler runs as one call of [`ApiContext`]: the key is judged before the body is read, and the deadline covers
 //! both. Every answer is JSON, refusals too. Content passes through as the bytes it came in.
 
+mod agents;
 mod answer;
 mod body;
 mod error;
@@ -13,6 +14,7 @@ mod openapi;
 mod records;
 mod revocations;
 mod sessions;
+mod tickets;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -49,7 +51,7 @@ pub fn http_router(context: ApiContext) -> Router {
         .route("/v1/groups/{group}/messages", post(groups::send))
         .route("/v1/groups/{group}/log", get(logs::group))
         .route("/v1/users/{user}/groups", get(groups::of_user))
-        .route("/v1/tickets/{ticket}/log", get(logs::ticket))
+        .merge(desk())
         .route("/v1/records", get(records::list))
         .route("/v1/users/online", get(sessions::online))
         .route(
@@ -65,6 +67,22 @@ pub fn http_router(context: ApiContext) -> Router {
         .layer(from_fn_with_state(context.clone(), gate))
         .layer(from_fn_with_state(context.clone(), traced))
         .with_state(context)
+}
+
+/// The routes of customer service.
+fn desk() -> Router<ApiContext> {
+    Router::new()
+        .route("/v1/tickets", get(tickets::list).post(tickets::open))
+        .route("/v1/tickets/{ticket}", get(tickets::get))
+        .route("/v1/tickets/{ticket}/steps", get(tickets::steps))
+        .route("/v1/tickets/{ticket}/log", get(logs::ticket))
+        .route("/v1/tickets/{ticket}/assign", post(tickets::assign))
+        .route("/v1/tickets/{ticket}/transfer", post(tickets::hand_on))
+        .route("/v1/tickets/{ticket}/close", post(tickets::close))
+        .route("/v1/tickets/{ticket}/messages", post(tickets::send))
+        .route("/v1/agents", get(agents::list))
+        .route("/v1/agents/{agent}", get(agents::get).put(agents::set))
+        .route("/v1/queues", get(agents::queues))
 }
 
 /// Turns a request away by where it comes from, before anything else of it is looked at.

@@ -1,6 +1,7 @@
 //! The calls of the API, done by this node: local sessions through the hub, others through the cluster.
 
 mod groups;
+mod tickets;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::service::SYSTEM;
 use super::{
     ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, LogFrom, LogPage, LogQuery,
     LoggedMessage, MessageService, OnlineUsers, Recipient, RevokeOutcome, RevokeTarget,
@@ -30,6 +32,7 @@ use crate::security::{Revocation, Revoked};
 use crate::session::decide::possible;
 use crate::settings::Settings;
 use crate::telemetry::traces;
+use crate::ticket::Tickets;
 
 /// The most recipients of one call.
 const RECIPIENTS_MAX: usize = 1000;
@@ -42,6 +45,7 @@ pub struct NodeApi {
     cluster: Cluster,
     delivery: Delivery,
     groups: Groups,
+    tickets: Tickets,
     settings: Arc<ArcSwap<Settings>>,
     desk: RevocationDesk,
     seq: AtomicU64,
@@ -53,7 +57,7 @@ impl NodeApi {
     /// The API of this node.
     pub fn new(
         (hub, cluster): (Arc<Hub>, Cluster),
-        (delivery, groups): (Delivery, Groups),
+        (delivery, groups, tickets): (Delivery, Groups, Tickets),
         settings: Arc<ArcSwap<Settings>>,
         desk: RevocationDesk,
     ) -> Self {
@@ -62,6 +66,7 @@ impl NodeApi {
             cluster,
             delivery,
             groups,
+            tickets,
             settings,
             desk,
             seq: AtomicU64::new(0),
@@ -71,8 +76,8 @@ impl NodeApi {
     /// The message as its recipients see it, ready for any codec.
     fn encode(&self, message: &ApiMessage, id: &str, target: &Target) -> Bytes {
         let sender = Sender {
-            id: message.from.as_deref().unwrap_or("system"),
-            kind: "system",
+            id: message.from.as_deref().unwrap_or(SYSTEM),
+            kind: SYSTEM,
             seq: self.seq.fetch_add(1, Relaxed) + 1,
         };
         let body = body(message);
@@ -179,7 +184,7 @@ impl NodeApi {
     fn append(message: &ApiMessage, id: &str, json: Bytes) -> Append {
         Append {
             id: id.to_owned(),
-            sender: message.from.clone().unwrap_or_else(|| "system".to_owned()),
+            sender: message.from.as_deref().unwrap_or(SYSTEM).to_owned(),
             own_id: message.id.is_some(),
             json,
             at: unix_millis(),
@@ -530,13 +535,16 @@ impl Sent {
 fn check(message: &ApiMessage) -> Result<(), ServiceError> {
     let invalid = |(field, problem)| ServiceError::Invalid { field, problem };
     json::check_body(&body(message)).map_err(invalid)?;
-    match message.from.as_deref().map(UserId::new) {
-        Some(Err(error)) => Err(ServiceError::Invalid {
-            field: "from",
-            problem: error.to_string(),
-        }),
-        Some(Ok(_)) | None => Ok(()),
-    }
+    sender(message).map(drop)
+}
+
+/// Who the message is said to come from.
+fn sender(message: &ApiMessage) -> Result<UserId, ServiceError> {
+    let sender = UserId::new(message.from.as_deref().unwrap_or(SYSTEM));
+    sender.map_err(|error| ServiceError::Invalid {
+        field: "from",
+        problem: error.to_string(),
+    })
 }
 
 /// A message as part of the call it comes from.

@@ -9,6 +9,9 @@ use crate::cluster::{ClusterError, NodeInfo, SessionRecord};
 use crate::log::{Gap, Record, SentPage, SentQuery};
 use crate::protocol::{ErrorCode, LogId, Position, Priority, SessionId, UserId};
 
+/// Who a message, or what is done, is said to come from when the caller names nobody.
+pub(crate) const SYSTEM: &str = "system";
+
 /// A message from a backend. Empty `kind` means `text`; no `id`: the gateway makes one; no `from`: `system`.
 #[derive(Clone, Debug, Default)]
 pub struct ApiMessage {

@@ -135,11 +135,12 @@ pub(super) fn node_api(
         cluster,
         delivery,
         groups,
+        tickets,
         ..
     } = context.clone();
     Arc::new(NodeApi::new(
         (hub, cluster),
-        (delivery, groups),
+        (delivery, groups, tickets),
         live.clone(),
         desk,
     ))
@@ -163,7 +164,8 @@ pub(super) fn api_context(
 ) -> ApiContext {
     ApiContext {
         service: calls.clone(),
-        groups: calls,
+        groups: calls.clone(),
+        tickets: calls,
         guard,
         admission,
         instruments: instruments.clone(),

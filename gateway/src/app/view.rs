@@ -22,6 +22,7 @@ use crate::security::FetchedKeys;
 use crate::service::{Hook, Service};
 use crate::telemetry::traces::TraceCounts;
 use crate::telemetry::{Instruments, Metrics, MetricsSource, NodeState};
+use crate::ticket::{ClerkStats, TicketStats, Tickets};
 
 /// A shard whose timer has not turned for so long is stuck.
 const STUCK: Duration = Duration::from_secs(10);
@@ -31,6 +32,7 @@ pub(super) struct View {
     hub: Arc<Hub>,
     cluster: Cluster,
     groups: Groups,
+    tickets: Tickets,
     delivery: Delivery,
     service: Arc<Service>,
     rebalance: Arc<RebalanceStats>,
@@ -55,6 +57,7 @@ impl View {
             hub: gateway.hub.clone(),
             cluster: gateway.shared.cluster.clone(),
             groups: gateway.shared.groups.clone(),
+            tickets: gateway.shared.tickets.clone(),
             delivery: gateway.shared.delivery.clone(),
             service: gateway.service.clone(),
             rebalance: gateway.shared.rebalance.clone(),
@@ -241,6 +244,11 @@ impl MetricsSource for View {
         let enabled = self.groups.settings().rules.enabled;
         let local = self.hub.groups().index().len() as u64;
         enabled.then_some((local, self.groups.stats()))
+    }
+
+    fn tickets(&self) -> Option<(&TicketStats, &ClerkStats)> {
+        let counts = (self.tickets.stats(), self.tickets.bell().stats());
+        self.tickets.policy().enabled.then_some(counts)
     }
 
     fn queues(&self) -> Vec<(&'static str, u64)> {

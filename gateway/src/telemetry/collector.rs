@@ -4,6 +4,8 @@
 //! would keep every count twice. A source must answer without waiting for anyone: a scrape is also how a stuck gateway
 //! is noticed.
 
+mod tickets;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,6 +24,7 @@ use crate::group::GroupStats;
 use crate::hub::StatsSnapshot;
 use crate::rebalance::RebalanceStats;
 use crate::service::{Hook, HookStats};
+use crate::ticket::{ClerkStats, TicketStats};
 
 /// What the process is doing, as gauges of 0 and 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +59,10 @@ pub trait MetricsSource: Send + Sync + 'static {
     fn rebalance(&self) -> Option<&RebalanceStats> {
         None
     }
+    /// Counts of customer service, and of this node's work on its desk; `None`: there is none.
+    fn tickets(&self) -> Option<(&TicketStats, &ClerkStats)> {
+        None
+    }
     /// How much waits, by queue.
     fn queues(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
@@ -86,6 +93,9 @@ impl Collector for SourceCollector {
         writer.hub(&self.0.hub())?;
         if let Some((local, stats)) = self.0.groups() {
             writer.groups(local, stats)?;
+        }
+        if let Some((stats, clerk)) = self.0.tickets() {
+            writer.tickets(stats, clerk)?;
         }
         let queues = self.0.queues();
         let help = "What waits, by queue";

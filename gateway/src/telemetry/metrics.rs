@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -19,7 +19,9 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use wsc_config::PerformanceConfig;
 
+use super::api_call::ApiCall;
 use super::collector::{MetricsSource, SourceCollector};
+use super::label::label;
 use super::sampled::Sampled;
 use super::slow::SlowLog;
 use super::traces::Tracer;
@@ -75,6 +77,17 @@ pub(super) const REBALANCE_SURPLUS: &str = "wsc_rebalance_surplus_connections";
 pub(super) const REBALANCE_MOVES: &str = "wsc_rebalance_moves";
 pub(super) const REBALANCE_ROUNDS: &str = "wsc_rebalance_rounds";
 
+pub(super) const TICKETS_OPEN: &str = "wsc_tickets_open";
+pub(super) const TICKETS_WAITING: &str = "wsc_tickets_waiting";
+pub(super) const TICKETS_AGENTS: &str = "wsc_tickets_agents_online";
+pub(super) const TICKETS_STEPS: &str = "wsc_tickets_steps";
+pub(super) const TICKETS_CLOSED: &str = "wsc_tickets_closed";
+pub(super) const TICKETS_PASSED_ON: &str = "wsc_tickets_passed_on";
+pub(super) const TICKETS_WAITED: &str = "wsc_tickets_wait_duration_seconds";
+pub(super) const TICKETS_FIRED: &str = "wsc_tickets_timers_fired";
+pub(super) const TICKETS_COMMITS: &str = "wsc_tickets_commits";
+pub(super) const TICKETS_DROPPED: &str = "wsc_tickets_news_dropped";
+
 pub(super) const CLUSTER_RECONNECTS: &str = "wsc_cluster_reconnects";
 pub(super) const CLUSTER_FORWARDED: &str = "wsc_cluster_messages_forwarded";
 pub(super) const CLUSTER_RECEIVED: &str = "wsc_cluster_messages_received";
@@ -103,98 +116,6 @@ pub struct BuildInfo {
     pub gateway: String,
     /// `gateway.environment` of the configuration.
     pub environment: String,
-}
-
-/// A word from a closed set, as the value of a label.
-macro_rules! label {
-    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$vmeta])* $variant),+ }
-
-        impl $name {
-            /// The word in metrics and logs.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-
-        impl EncodeLabelValue for $name {
-            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-                EncodeLabelValue::encode(&self.as_str(), encoder)
-            }
-        }
-    };
-}
-
-label! {
-    /// Which skin of the API.
-    ApiKind {
-        /// HTTP.
-        Http = "http",
-        /// gRPC.
-        Grpc = "grpc",
-    }
-}
-
-label! {
-    /// Which call.
-    ApiMethod {
-        /// To users.
-        Send = "send",
-        /// To everyone.
-        Broadcast = "broadcast",
-        /// Users online.
-        ListOnline = "list_online",
-        /// Sessions of a user.
-        ListSessions = "list_sessions",
-        /// Ending sessions.
-        Kick = "kick",
-        /// Taking tokens back.
-        Revoke = "revoke",
-        /// A durable log.
-        ReadLog = "read_log",
-        /// Records of a sender.
-        ListRecords = "list_records",
-        /// Counts.
-        Stats = "stats",
-        /// A new group.
-        CreateGroup = "create_group",
-        /// The end of a group.
-        DisbandGroup = "disband_group",
-        /// What is known of a group.
-        GetGroup = "get_group",
-        /// Members of a group.
-        ListMembers = "list_members",
-        /// A new member.
-        AddMember = "add_member",
-        /// The end of a membership.
-        RemoveMember = "remove_member",
-        /// Groups of a user.
-        ListGroups = "list_groups",
-        /// To a group.
-        SendToGroup = "send_to_group",
-    }
-}
-
-label! {
-    /// What became of a call.
-    ApiOutcome {
-        /// Done.
-        Ok = "ok",
-        /// The caller asked for something wrong.
-        Invalid = "invalid",
-        /// The caller's key is missing or wrong.
-        Unauthenticated = "unauthenticated",
-        /// A queue was full.
-        Busy = "busy",
-        /// The cluster could not be reached.
-        Unavailable = "unavailable",
-        /// Not done within the deadline.
-        Deadline = "deadline",
-        /// The gateway failed at something it should not have.
-        Internal = "internal",
-    }
 }
 
 label! {
@@ -282,46 +203,10 @@ struct TokenRefusal {
     reason: &'static str,
 }
 
-impl ApiMethod {
-    /// The name of a call's span.
-    pub const fn span(self) -> &'static str {
-        match self {
-            Self::Send => "wsc.api.send",
-            Self::Broadcast => "wsc.api.broadcast",
-            Self::ListOnline => "wsc.api.list_online",
-            Self::ListSessions => "wsc.api.list_sessions",
-            Self::Kick => "wsc.api.kick",
-            Self::Revoke => "wsc.api.revoke",
-            Self::ReadLog => "wsc.api.read_log",
-            Self::ListRecords => "wsc.api.list_records",
-            Self::Stats => "wsc.api.stats",
-            Self::CreateGroup => "wsc.api.create_group",
-            Self::DisbandGroup => "wsc.api.disband_group",
-            Self::GetGroup => "wsc.api.get_group",
-            Self::ListMembers => "wsc.api.list_members",
-            Self::AddMember => "wsc.api.add_member",
-            Self::RemoveMember => "wsc.api.remove_member",
-            Self::ListGroups => "wsc.api.list_groups",
-            Self::SendToGroup => "wsc.api.send_to_group",
-        }
-    }
-}
-
 /// The label of a change of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reload {
     outcome: ReloadOutcome,
-}
-
-/// The labels of one API call.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ApiCall {
-    /// Which skin.
-    pub api: ApiKind,
-    /// Which call.
-    pub method: ApiMethod,
-    /// What became of it.
-    pub outcome: ApiOutcome,
 }
 
 /// Instruments that are written while the gateway works. Cheap to clone; clones share their values.

@@ -9,6 +9,7 @@ use super::{
     AGENT, AgentView, Availability, Command, DeskError, NewTicket, Party, Queue, Refusal, Reply,
     Standing, TicketFilter, TicketView, Tickets, TransferTo,
 };
+use crate::cluster::ClusterError;
 use crate::hub::unix_millis;
 use crate::log::Page;
 use crate::protocol::{ErrorCode, LogId, Position, Priority, TicketId, UserId};
@@ -59,8 +60,8 @@ impl DeskError {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Refused(refusal) => refusal.code(),
+            Self::Store(ClusterError::Busy) | Self::Busy => ErrorCode::Busy,
             Self::Store(_) | Self::Ended => ErrorCode::Unavailable,
-            Self::Busy => ErrorCode::Busy,
             Self::Off => ErrorCode::NotSupported,
         }
     }
@@ -275,7 +276,7 @@ impl<'a> Caller<'a> {
             priority: data.priority.unwrap_or_default(),
             subject: data.subject,
         };
-        new.check().map_err(CallError::Data)?;
+        new.check().map_err(wrong)?;
         self.ask(Command::Open(new)).await
     }
 
@@ -351,9 +352,7 @@ impl<'a> Caller<'a> {
             reader: (!self.sees_all()).then(|| self.identity.user.clone()),
             queue: None,
         };
-        filter
-            .check()
-            .map_err(|problem| CallError::Data(format!("data.status: {problem}")))?;
+        filter.check(data.cursor.as_deref()).map_err(wrong)?;
         let limit = page(data.limit)?;
         let page = self.tickets.list(filter, data.cursor, limit).await?;
         Ok(json!({ "tickets": page.tickets, "next_cursor": page.next_cursor }))
@@ -431,8 +430,8 @@ impl<'a> Caller<'a> {
 
     async fn agents(&self) -> Result<Value, CallError> {
         self.need(Self::sees_all, "list the agents")?;
-        let agents = self.tickets.agents().await?;
-        Ok(json!({ "agents": agents }))
+        let page = self.tickets.agents(None, usize::MAX).await?;
+        Ok(json!({ "agents": page.agents }))
     }
 }
 
@@ -444,8 +443,13 @@ pub fn new_id(named: Option<TicketId>) -> Result<TicketId, String> {
     }
 }
 
+/// A field of `data` that is wrong.
+fn wrong((field, problem): (&'static str, String)) -> CallError {
+    CallError::Data(format!("data.{field}: {problem}"))
+}
+
 /// Either an agent or a queue.
-pub fn transfer_to(agent: Option<UserId>, skills: Option<Queue>) -> Result<TransferTo, String> {
+fn transfer_to(agent: Option<UserId>, skills: Option<Queue>) -> Result<TransferTo, String> {
     match (agent, skills) {
         (Some(agent), None) => Ok(TransferTo::Agent(agent)),
         (None, Some(queue)) => Ok(TransferTo::Queue(queue)),

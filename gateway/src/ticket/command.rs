@@ -37,18 +37,18 @@ pub struct NewTicket {
 }
 
 impl NewTicket {
-    /// What is wrong with it, with the field.
-    pub fn check(&self) -> Result<(), String> {
+    /// The field that is wrong, and what is wrong with it.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
         let bytes = self.subject.as_ref().map_or(0, String::len);
         if bytes > Ticket::MAX_SUBJECT {
             let max = Ticket::MAX_SUBJECT;
-            return Err(format!(
-                "subject: has {bytes} bytes, allowed are at most {max}"
-            ));
+            let problem = format!("has {bytes} bytes, allowed are at most {max}");
+            return Err(("subject", problem));
         }
         if self.queue.skills().len() > Queue::MAX_SKILLS {
             let (n, max) = (self.queue.skills().len(), Queue::MAX_SKILLS);
-            return Err(format!("skills: are {n}, allowed are at most {max}"));
+            let problem = format!("are {n}, allowed are at most {max}");
+            return Err(("skills", problem));
         }
         Ok(())
     }

@@ -32,6 +32,15 @@ pub struct TicketPage {
     pub next_cursor: Option<String>,
 }
 
+/// A page of agents.
+#[derive(Clone, Debug, Default)]
+pub struct AgentPage {
+    /// Ordered by id.
+    pub agents: Vec<AgentView>,
+    /// Where the next page begins.
+    pub next_cursor: Option<String>,
+}
+
 impl TicketFilter {
     fn takes(&self, ticket: &Ticket) -> bool {
         let Self {
@@ -53,13 +62,19 @@ impl TicketFilter {
             && queue.as_ref().is_none_or(|queue| *queue == ticket.queue)
     }
 
-    /// What is wrong with it.
-    pub fn check(&self) -> Result<(), String> {
-        match &self.status {
-            Some(status) if !State::WORDS.contains(&status.as_str()) => {
-                let words = State::WORDS.join(", ");
-                Err(format!("{status:?} is none of {words}"))
-            }
+    /// The field of it, or the cursor, that is wrong, and what is wrong with it.
+    pub fn check(&self, cursor: Option<&str>) -> Result<(), (&'static str, String)> {
+        if let Some(status) = &self.status
+            && !State::WORDS.contains(&status.as_str())
+        {
+            let words = State::WORDS.join(", ");
+            return Err(("status", format!("{status:?} is none of {words}")));
+        }
+        match cursor {
+            Some(cursor) if self.is_of_closed() && cursor.parse::<usize>().is_err() => Err((
+                "cursor",
+                format!("{cursor:?} is not of a list of closed tickets"),
+            )),
             Some(_) | None => Ok(()),
         }
     }
@@ -77,9 +92,7 @@ impl Tickets {
         cursor: Option<String>,
         limit: usize,
     ) -> Result<TicketPage, DeskError> {
-        if !self.policy().enabled {
-            return Err(DeskError::Off);
-        }
+        self.check()?;
         if filter.is_of_closed() {
             return self.list_closed(&filter, cursor.as_deref(), limit).await;
         }
@@ -137,25 +150,35 @@ impl Tickets {
         }
     }
 
-    /// Every agent that is known, by id.
-    pub async fn agents(&self) -> Result<Vec<AgentView>, DeskError> {
-        if !self.policy().enabled {
-            return Err(DeskError::Off);
-        }
-        let agents = self.bell().look(|desk, _| {
-            let agents = desk.agents();
-            agents
+    /// A page of the agents that are known, by id, after this one.
+    pub async fn agents(
+        &self,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<AgentPage, DeskError> {
+        self.check()?;
+        let page = self.bell().look(move |desk, _| {
+            let later = desk
+                .agents()
+                .filter(|(agent, _)| after.as_ref().is_none_or(|after| agent.id > *after));
+            let mut agents: Vec<AgentView> = later
+                .take(limit.saturating_add(1))
                 .map(|(agent, load)| AgentView::of(agent, load))
-                .collect()
+                .collect();
+            let more = agents.len() > limit;
+            agents.truncate(limit);
+            let last = agents.last().filter(|_| more);
+            AgentPage {
+                next_cursor: last.map(|last| last.agent.clone()),
+                agents,
+            }
         });
-        agents.await
+        page.await
     }
 
     /// One agent.
     pub async fn agent(&self, id: &UserId) -> Result<Option<AgentView>, DeskError> {
-        if !self.policy().enabled {
-            return Err(DeskError::Off);
-        }
+        self.check()?;
         let id = id.clone();
         let agent = self.bell().look(move |desk, _| {
             let agent = desk.agent(&id)?;
@@ -166,9 +189,7 @@ impl Tickets {
 
     /// Every queue in which someone waits.
     pub async fn queues(&self) -> Result<Vec<WaitingView>, DeskError> {
-        if !self.policy().enabled {
-            return Err(DeskError::Off);
-        }
+        self.check()?;
         let queues = self.bell().look(|desk, now| {
             let queues: Vec<QueueView> = desk.queues();
             queues

@@ -63,6 +63,9 @@ impl Queue {
     /// The most skills that a ticket can ask for, and that an agent can have.
     pub const MAX_SKILLS: usize = 32;
 
+    /// The name of the queue of those who ask for no skill.
+    pub const GENERAL: &'static str = "general";
+
     /// The queue of these skills.
     pub fn of<S: AsRef<str>>(skills: impl IntoIterator<Item = S>) -> Result<Self, SkillError> {
         let skills: Result<BTreeSet<_>, _> = skills
@@ -85,7 +88,7 @@ impl Queue {
 impl fmt::Display for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
-            return f.write_str("general");
+            return f.write_str(Self::GENERAL);
         }
         for (at, skill) in self.0.iter().enumerate() {
             let plus = if at == 0 { "" } else { "+" };

@@ -179,7 +179,8 @@ impl Tickets {
         self.0.bell.ask(command).await
     }
 
-    fn check(&self) -> Result<(), DeskError> {
+    /// Whether there is customer service here.
+    pub(super) fn check(&self) -> Result<(), DeskError> {
         if self.policy().enabled {
             Ok(())
         } else {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{Command, DeskError, Tickets};
+use super::{Command, DeskCounts, DeskError, Tickets};
 use crate::cluster::{Cluster, ClusterError};
 use crate::protocol::UserId;
 
@@ -79,9 +79,8 @@ impl Timekeeper {
         let calls = self.called.elapsed() >= ROLL_CALL;
         if calls {
             self.called = Instant::now();
-            let stats = self.tickets.clone();
-            let look = move |desk: &super::Desk, _| stats.stats().note(desk);
-            self.tickets.bell().look(look).await?;
+            let counts = self.tickets.bell().look(|desk, _| DeskCounts::from(desk));
+            self.tickets.stats().note(counts.await?);
         }
         let owner = self.cluster.owner_of(WORK).await?;
         if owner != *self.cluster.identity().0 {

@@ -25,3 +25,4 @@ mod http;
 mod http_refusals;
 mod metrics;
 mod openapi;
+mod tickets;

@@ -7,15 +7,20 @@ use std::time::Duration;
 
 use wsc_gateway::cluster::ClusterStats;
 use wsc_gateway::hub::{ShardStats, StatsSnapshot};
+use wsc_gateway::protocol::UserId;
 use wsc_gateway::telemetry::traces::TraceCounts;
 use wsc_gateway::telemetry::{
     ApiCall, ApiKind, ApiMethod, ApiOutcome, BuildInfo, Instruments, Metrics, MetricsSource,
     NodeState,
 };
+use wsc_gateway::ticket::{
+    ClerkStats, ClosedBecause, DeskCounts, PassedBecause, Step, TicketStats,
+};
 
 struct Source {
     cluster: Option<ClusterStats>,
     traces: TraceCounts,
+    tickets: Option<(TicketStats, ClerkStats)>,
 }
 
 impl MetricsSource for Source {
@@ -53,6 +58,10 @@ impl MetricsSource for Source {
         vec![("shards", 8), ("log", 9)]
     }
 
+    fn tickets(&self) -> Option<(&TicketStats, &ClerkStats)> {
+        self.tickets.as_ref().map(|(stats, clerk)| (stats, clerk))
+    }
+
     fn traces(&self) -> Option<&TraceCounts> {
         self.cluster.as_ref().map(|_| &self.traces)
     }
@@ -76,9 +85,44 @@ fn render(cluster: Option<ClusterStats>) -> String {
     instruments.acknowledged(Duration::from_millis(2));
     let traces = TraceCounts::default();
     traces.queue_full.store(11, Relaxed);
-    Metrics::new(build, &instruments, Arc::new(Source { cluster, traces }))
+    let source = Source {
+        tickets: cluster.is_some().then(tickets),
+        cluster,
+        traces,
+    };
+    Metrics::new(build, &instruments, Arc::new(source))
         .render()
         .unwrap()
+}
+
+/// Tickets of a node that has seen some.
+fn tickets() -> (TicketStats, ClerkStats) {
+    let (stats, clerk) = (TicketStats::default(), ClerkStats::default());
+    let agent = UserId::new("ann").unwrap();
+    for waited in [2000, 70_000] {
+        stats.count(&Step::Offered {
+            agent: agent.clone(),
+            until: 0,
+            waited,
+        });
+    }
+    stats.count(&Step::PassedOn {
+        agent,
+        because: PassedBecause::NoReaction,
+    });
+    stats.count(&Step::Closed {
+        by: None,
+        because: ClosedBecause::QueueTimeout,
+    });
+    stats.note(DeskCounts {
+        open: 5,
+        waiting: 3,
+        agents: 2,
+    });
+    stats.fired.store(7, Relaxed);
+    clerk.conflicts.store(8, Relaxed);
+    clerk.untold.store(9, Relaxed);
+    (stats, clerk)
 }
 
 fn clustered() -> String {
@@ -238,6 +282,40 @@ fn the_counts_of_the_source_are_shown() {
             11.0,
         ),
         ("wsc_trace_spans_exported_total", &[], 0.0),
+        ("wsc_tickets_open", &[], 5.0),
+        ("wsc_tickets_waiting", &[], 3.0),
+        ("wsc_tickets_agents_online", &[], 2.0),
+        ("wsc_tickets_steps_total", &[("step", "assigned")], 2.0),
+        ("wsc_tickets_steps_total", &[("step", "opened")], 0.0),
+        (
+            "wsc_tickets_closed_total",
+            &[("reason", "queue_timeout")],
+            1.0,
+        ),
+        (
+            "wsc_tickets_passed_on_total",
+            &[("reason", "no_reaction")],
+            1.0,
+        ),
+        ("wsc_tickets_wait_duration_seconds_count", &[], 2.0),
+        ("wsc_tickets_wait_duration_seconds_sum", &[], 72.0),
+        (
+            "wsc_tickets_wait_duration_seconds_bucket",
+            &[("le", "5.0")],
+            1.0,
+        ),
+        (
+            "wsc_tickets_wait_duration_seconds_bucket",
+            &[("le", "+Inf")],
+            2.0,
+        ),
+        ("wsc_tickets_timers_fired_total", &[], 7.0),
+        (
+            "wsc_tickets_commits_total",
+            &[("outcome", "forestalled")],
+            8.0,
+        ),
+        ("wsc_tickets_news_dropped_total", &[("what", "event")], 9.0),
     ];
     for (name, labels, expected) in table {
         assert_eq!(
@@ -258,6 +336,7 @@ fn a_gateway_without_redis_says_nothing_of_it() {
     let text = render(None);
     assert_eq!(value(&text, "wsc_redis_up", &[]), None);
     assert!(!text.contains("wsc_cluster_reconnects"));
+    assert!(!text.contains("wsc_tickets"), "{text}");
     assert!(!text.contains("wsc_etcd_up") && !text.contains("wsc_trace_spans"));
     assert_eq!(value(&text, "wsc_cluster_nodes", &[]), Some(3.0));
 }
@@ -277,6 +356,8 @@ fn labels_are_a_closed_set() {
         "status",
         "user_type",
         "queue",
+        "step",
+        "what",
         "transport",
         "version",
         "gateway",

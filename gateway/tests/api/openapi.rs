@@ -31,6 +31,8 @@ fn the_openapi_document_is_3_1_and_names_every_route() {
     assert_eq!(
         paths,
         [
+            "/v1/agents",
+            "/v1/agents/{agent}",
             "/v1/broadcasts",
             "/v1/broadcasts/log",
             "/v1/groups",
@@ -40,11 +42,19 @@ fn the_openapi_document_is_3_1_and_names_every_route() {
             "/v1/groups/{group}/members/{user}",
             "/v1/groups/{group}/messages",
             "/v1/messages",
+            "/v1/queues",
             "/v1/records",
             "/v1/revocations",
             "/v1/sessions/{id}",
             "/v1/stats",
+            "/v1/tickets",
+            "/v1/tickets/{ticket}",
+            "/v1/tickets/{ticket}/assign",
+            "/v1/tickets/{ticket}/close",
             "/v1/tickets/{ticket}/log",
+            "/v1/tickets/{ticket}/messages",
+            "/v1/tickets/{ticket}/steps",
+            "/v1/tickets/{ticket}/transfer",
             "/v1/users/online",
             "/v1/users/{user}/groups",
             "/v1/users/{user}/log",
@@ -55,4 +65,20 @@ fn the_openapi_document_is_3_1_and_names_every_route() {
     let send = &document["components"]["schemas"]["SendBody"];
     assert_eq!(send["additionalProperties"], json!(false));
     assert_eq!(send["required"], json!(["to"]));
+    let refused = &document["paths"]["/v1/tickets/{ticket}/transfer"]["post"]["responses"];
+    let statuses: Vec<&str> = refused
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let known = [
+        "200", "400", "401", "403", "404", "409", "413", "415", "429", "501", "503",
+    ];
+    assert_eq!(statuses, known);
+    let body = &refused["409"]["content"]["application/json"]["schema"]["$ref"];
+    assert_eq!(body, "#/components/schemas/ErrorBody");
+    let revoked = &document["paths"]["/v1/revocations"]["post"]["responses"]["503"];
+    let said = revoked["description"].as_str().unwrap();
+    assert!(said.contains("nothing was revoked"), "{said}");
 }

@@ -1,6 +1,8 @@
 //! Customer service over real sockets: who gets which ticket, who hears what, and what survives.
 
+mod api;
 mod counter;
+mod events;
 mod keys;
 mod messages;
 mod survival;

@@ -31,7 +31,7 @@ pub(super) fn message(body: v1::MessageBody) -> Result<ApiMessage, Fault> {
         id: given(id),
         content: json("message.content_json", content_json)?,
         data: object("message.data_json", data)?,
-        priority: self::priority(&priority)?,
+        priority: self::priority("message.priority", &priority)?,
         reply_to: given(reply_to),
         from: given(from),
         durable,
@@ -40,8 +40,13 @@ pub(super) fn message(body: v1::MessageBody) -> Result<ApiMessage, Fault> {
 }
 
 /// proto3 cannot tell an empty text from an absent one.
-fn given(text: String) -> Option<String> {
+pub(super) fn given(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
+}
+
+/// Nor can it tell 0 from an absent number.
+pub(super) fn limit(limit: u32) -> Option<usize> {
+    usize::try_from(limit).ok().filter(|limit| *limit != 0)
 }
 
 fn json(field: &str, text: String) -> Result<Option<Box<RawValue>>, Fault> {
@@ -54,7 +59,7 @@ fn json(field: &str, text: String) -> Result<Option<Box<RawValue>>, Fault> {
         .map_err(|error| Fault::field(field, format!("is not JSON: {error}")))
 }
 
-fn priority(word: &str) -> Result<Priority, Fault> {
+pub(super) fn priority(field: &str, word: &str) -> Result<Priority, Fault> {
     let all = [
         Priority::Low,
         Priority::Normal,
@@ -65,7 +70,7 @@ fn priority(word: &str) -> Result<Priority, Fault> {
         return Ok(Priority::default());
     }
     let known = all.into_iter().find(|priority| priority.as_str() == word);
-    known.ok_or_else(|| Fault::field("message.priority", "must be low, normal, high or critical"))
+    known.ok_or_else(|| Fault::field(field, "must be low, normal, high or critical"))
 }
 
 pub(super) fn sent(SendOutcome { id, recipients }: SendOutcome) -> v1::SendResponse {

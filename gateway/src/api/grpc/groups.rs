@@ -5,11 +5,10 @@ use wsc_proto::v1;
 use wsc_proto::v1::group_service_server::GroupService;
 
 use super::super::calls::{ApiContext, group, page, user};
-use super::super::fault::Fault;
 use super::super::groups::GroupSendOutcome;
-use super::convert;
+use super::{answered, convert};
 use crate::group::{Generation, Group, Life, MembersPage};
-use crate::telemetry::{ApiKind, ApiMethod};
+use crate::telemetry::ApiMethod;
 
 /// The implementation of the service.
 pub(super) struct GrpcGroups(ApiContext);
@@ -17,16 +16,6 @@ pub(super) struct GrpcGroups(ApiContext);
 impl GrpcGroups {
     pub(super) fn new(context: ApiContext) -> Self {
         Self(context)
-    }
-
-    async fn run<T>(
-        &self,
-        method: ApiMethod,
-        work: impl Future<Output = Result<T, Fault>>,
-    ) -> Result<Response<T>, Status> {
-        Ok(Response::new(
-            self.0.run(ApiKind::Grpc, method, work).await?,
-        ))
     }
 }
 
@@ -38,12 +27,12 @@ impl GroupService for GrpcGroups {
     ) -> Result<Response<v1::Group>, Status> {
         let v1::CreateGroupRequest { group_id, owner } = request.into_inner();
         let work = async {
-            let owner = Some(owner).filter(|owner| !owner.is_empty());
+            let owner = convert::given(owner);
             let owner = owner.map(|id| user("owner", &id)).transpose()?;
             let id = group("group_id", &group_id)?;
             Ok(known(self.0.groups.create(id, owner).await?))
         };
-        self.run(ApiMethod::CreateGroup, work).await
+        answered(&self.0, ApiMethod::CreateGroup, work).await
     }
 
     async fn disband_group(
@@ -55,7 +44,7 @@ impl GroupService for GrpcGroups {
             self.0.groups.disband(group("group_id", &group_id)?).await?;
             Ok(v1::DisbandGroupResponse {})
         };
-        self.run(ApiMethod::DisbandGroup, work).await
+        answered(&self.0, ApiMethod::DisbandGroup, work).await
     }
 
     async fn get_group(
@@ -67,7 +56,7 @@ impl GroupService for GrpcGroups {
             let id = group("group_id", &group_id)?;
             Ok(known(self.0.groups.get(id).await?))
         };
-        self.run(ApiMethod::GetGroup, work).await
+        answered(&self.0, ApiMethod::GetGroup, work).await
     }
 
     async fn list_members(
@@ -80,13 +69,12 @@ impl GroupService for GrpcGroups {
             cursor,
         } = request.into_inner();
         let work = async {
-            // proto3 cannot tell 0 from absent.
-            let asked = usize::try_from(limit).ok().filter(|limit| *limit != 0);
+            let asked = convert::limit(limit);
             let (limit, id) = (page(asked)?, group("group_id", &group_id)?);
             let page = self.0.groups.members(id, Generation(cursor), limit).await?;
             Ok(members(page))
         };
-        self.run(ApiMethod::ListMembers, work).await
+        answered(&self.0, ApiMethod::ListMembers, work).await
     }
 
     async fn add_member(
@@ -102,7 +90,7 @@ impl GroupService for GrpcGroups {
                 already: !joined.is_new,
             })
         };
-        self.run(ApiMethod::AddMember, work).await
+        answered(&self.0, ApiMethod::AddMember, work).await
     }
 
     async fn remove_member(
@@ -115,7 +103,7 @@ impl GroupService for GrpcGroups {
             self.0.groups.remove(id, user).await?;
             Ok(v1::RemoveMemberResponse {})
         };
-        self.run(ApiMethod::RemoveMember, work).await
+        answered(&self.0, ApiMethod::RemoveMember, work).await
     }
 
     async fn list_groups(
@@ -135,7 +123,7 @@ impl GroupService for GrpcGroups {
                 groups: groups.collect(),
             })
         };
-        self.run(ApiMethod::ListGroups, work).await
+        answered(&self.0, ApiMethod::ListGroups, work).await
     }
 
     async fn send_to_group(
@@ -148,7 +136,7 @@ impl GroupService for GrpcGroups {
             let message = convert::message(message.unwrap_or_default())?;
             Ok(sent(self.0.groups.send_to_group(id, message).await?))
         };
-        self.run(ApiMethod::SendToGroup, work).await
+        answered(&self.0, ApiMethod::SendToGroup, work).await
     }
 }
 

@@ -82,6 +82,9 @@ fn method(path: &str) -> Option<ApiMethod> {
     if let Some(name) = path.strip_prefix("/wsc.v1.GroupService/") {
         return group_method(name);
     }
+    if let Some(name) = path.strip_prefix("/wsc.v1.TicketService/") {
+        return ticket_method(name);
+    }
     match path.strip_prefix("/wsc.v1.WscService/")? {
         "Send" => Some(ApiMethod::Send),
         "Broadcast" => Some(ApiMethod::Broadcast),
@@ -106,6 +109,24 @@ fn group_method(name: &str) -> Option<ApiMethod> {
         "RemoveMember" => Some(ApiMethod::RemoveMember),
         "ListGroups" => Some(ApiMethod::ListGroups),
         "SendToGroup" => Some(ApiMethod::SendToGroup),
+        _ => None,
+    }
+}
+
+fn ticket_method(name: &str) -> Option<ApiMethod> {
+    match name {
+        "OpenTicket" => Some(ApiMethod::OpenTicket),
+        "ListTickets" => Some(ApiMethod::ListTickets),
+        "GetTicket" => Some(ApiMethod::GetTicket),
+        "ListSteps" => Some(ApiMethod::ListSteps),
+        "AssignTicket" => Some(ApiMethod::AssignTicket),
+        "TransferTicket" => Some(ApiMethod::TransferTicket),
+        "CloseTicket" => Some(ApiMethod::CloseTicket),
+        "SendToTicket" => Some(ApiMethod::SendToTicket),
+        "ListAgents" => Some(ApiMethod::ListAgents),
+        "GetAgent" => Some(ApiMethod::GetAgent),
+        "SetAgent" => Some(ApiMethod::SetAgent),
+        "ListQueues" => Some(ApiMethod::ListQueues),
         _ => None,
     }
 }

@@ -16,9 +16,9 @@ use super::super::calls::{
 };
 use super::super::fault::Fault;
 use super::super::service::{KickTarget, RevokeOutcome};
-use super::convert;
+use super::{answered, convert};
 use crate::protocol::{LogId, SessionId};
-use crate::telemetry::{ApiKind, ApiMethod};
+use crate::telemetry::ApiMethod;
 
 /// The implementation of `wsc.v1.WscService`.
 pub(super) struct GrpcApi(ApiContext);
@@ -26,16 +26,6 @@ pub(super) struct GrpcApi(ApiContext);
 impl GrpcApi {
     pub(super) fn new(context: ApiContext) -> Self {
         Self(context)
-    }
-
-    async fn run<T>(
-        &self,
-        method: ApiMethod,
-        work: impl Future<Output = Result<T, Fault>>,
-    ) -> Result<Response<T>, Status> {
-        Ok(Response::new(
-            self.0.run(ApiKind::Grpc, method, work).await?,
-        ))
     }
 }
 
@@ -48,7 +38,7 @@ impl WscService for GrpcApi {
             let message = convert::message(message.unwrap_or_default())?;
             Ok(convert::sent(self.0.service.send(to, message).await?))
         };
-        self.run(ApiMethod::Send, work).await
+        answered(&self.0, ApiMethod::Send, work).await
     }
 
     async fn broadcast(
@@ -60,7 +50,7 @@ impl WscService for GrpcApi {
             let message = convert::message(message.unwrap_or_default())?;
             Ok(convert::broadcast(self.0.service.broadcast(message).await?))
         };
-        self.run(ApiMethod::Broadcast, work).await
+        answered(&self.0, ApiMethod::Broadcast, work).await
     }
 
     async fn list_online(
@@ -69,14 +59,13 @@ impl WscService for GrpcApi {
     ) -> Result<Response<ListOnlineResponse>, Status> {
         let ListOnlineRequest { limit, cursor } = request.into_inner();
         let work = async {
-            // proto3 cannot tell 0 from absent.
-            let asked = usize::try_from(limit).ok().filter(|limit| *limit != 0);
-            let cursor = Some(cursor).filter(|cursor| !cursor.is_empty());
+            let asked = convert::limit(limit);
+            let cursor = convert::given(cursor);
             Ok(convert::online(
                 self.0.service.online(cursor, page(asked)?).await?,
             ))
         };
-        self.run(ApiMethod::ListOnline, work).await
+        answered(&self.0, ApiMethod::ListOnline, work).await
     }
 
     async fn list_sessions(
@@ -91,7 +80,7 @@ impl WscService for GrpcApi {
                 sessions: sessions.into_iter().map(convert::session).collect(),
             })
         };
-        self.run(ApiMethod::ListSessions, work).await
+        answered(&self.0, ApiMethod::ListSessions, work).await
     }
 
     async fn kick(&self, request: Request<KickRequest>) -> Result<Response<KickResponse>, Status> {
@@ -107,7 +96,7 @@ impl WscService for GrpcApi {
                 .await?;
             Ok(convert::kicked(outcome))
         };
-        self.run(ApiMethod::Kick, work).await
+        answered(&self.0, ApiMethod::Kick, work).await
     }
 
     async fn revoke(
@@ -129,7 +118,7 @@ impl WscService for GrpcApi {
                 until,
             })
         };
-        self.run(ApiMethod::Revoke, work).await
+        answered(&self.0, ApiMethod::Revoke, work).await
     }
 
     async fn read_log(
@@ -145,13 +134,13 @@ impl WscService for GrpcApi {
         let work = async {
             let log = log.parse::<LogId>();
             let log = log.map_err(|error| Fault::field("log", error.to_string()))?;
-            let limit = usize::try_from(limit).ok().filter(|limit| *limit != 0);
-            let after = Some(after).filter(|after| !after.is_empty());
+            let limit = convert::limit(limit);
+            let after = convert::given(after);
             let since = Some(since).filter(|since| *since != 0);
             let query = log_query(limit, after.as_deref(), since)?;
             Ok(convert::log(self.0.service.log(&log, query).await?))
         };
-        self.run(ApiMethod::ReadLog, work).await
+        answered(&self.0, ApiMethod::ReadLog, work).await
     }
 
     async fn list_records(
@@ -166,12 +155,12 @@ impl WscService for GrpcApi {
         } = request.into_inner();
         let work = async {
             let sender = user("sender", &sender)?;
-            let limit = usize::try_from(limit).ok().filter(|limit| *limit != 0);
-            let cursor = Some(cursor).filter(|cursor| !cursor.is_empty());
+            let limit = convert::limit(limit);
+            let cursor = convert::given(cursor);
             let query = sent_query(limit, since, cursor.as_deref())?;
             Ok(convert::records(self.0.service.sent(&sender, query).await?))
         };
-        self.run(ApiMethod::ListRecords, work).await
+        answered(&self.0, ApiMethod::ListRecords, work).await
     }
 
     async fn get_stats(
@@ -180,7 +169,7 @@ impl WscService for GrpcApi {
     ) -> Result<Response<GetStatsResponse>, Status> {
         let GetStatsRequest {} = request.into_inner();
         let work = async { Ok(convert::stats(self.0.service.stats().await)) };
-        self.run(ApiMethod::Stats, work).await
+        answered(&self.0, ApiMethod::Stats, work).await
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::calls::{ApiContext, group, page, user};
 use super::super::fault::Fault;
 use super::super::groups::GroupSendOutcome;
 use super::body::{self, BroadcastBody};
-use super::error::ErrorBody;
+use super::error::{BodyRefused, Conflict, ErrorBody, Missing, Off, Refused};
 use crate::group::{Generation, Group, Life, MembersPage};
 use crate::protocol::Position;
 use crate::telemetry::{ApiKind, ApiMethod};
@@ -186,11 +186,7 @@ impl From<GroupSendOutcome> for GroupSendAnswer {
     request_body = CreateGroupBody,
     responses(
         (status = 201, description = "The group", body = GroupAnswer),
-        (status = 400, description = "The request is wrong", body = ErrorBody),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 409, description = "There is such a group", body = ErrorBody),
-        (status = 501, description = "Groups are off", body = ErrorBody),
-        (status = 503, description = "Groups cannot be reached now", body = ErrorBody),
+        Refused, BodyRefused, Conflict, Off,
     )
 )]
 pub(super) async fn create(
@@ -214,10 +210,7 @@ pub(super) async fn create(
     params(("group" = String, Path, description = "The group's id")),
     responses(
         (status = 200, description = "The group", body = GroupAnswer),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 404, description = "There is no such group", body = ErrorBody),
-        (status = 501, description = "Groups are off", body = ErrorBody),
-        (status = 503, description = "Groups cannot be reached now", body = ErrorBody),
+        Refused, Missing, Off,
     )
 )]
 pub(super) async fn get(
@@ -238,10 +231,7 @@ pub(super) async fn get(
     params(("group" = String, Path, description = "The group's id")),
     responses(
         (status = 200, description = "It is over", body = GroupDone),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 404, description = "There is no such group", body = ErrorBody),
-        (status = 501, description = "Groups are off", body = ErrorBody),
-        (status = 503, description = "Groups cannot be reached now", body = ErrorBody),
+        Refused, Missing, Off,
     )
 )]
 pub(super) async fn disband(
@@ -263,11 +253,7 @@ pub(super) async fn disband(
     params(("group" = String, Path, description = "The group's id"), MembersQuery),
     responses(
         (status = 200, description = "A page of members", body = MembersAnswer),
-        (status = 400, description = "The request is wrong", body = ErrorBody),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 404, description = "There is no such group", body = ErrorBody),
-        (status = 501, description = "Groups are off", body = ErrorBody),
-        (status = 503, description = "Groups cannot be reached now", body = ErrorBody),
+        Refused, Missing, Off,
     )
 )]
 pub(super) async fn members(
@@ -290,12 +276,7 @@ pub(super) async fn members(
     params(("group" = String, Path, description = "The group's id"), ("user" = String, Path, description = "The user's id")),
     responses(
         (status = 200, description = "The user is a member", body = AddedAnswer),
-        (status = 400, description = "The request is wrong", body = ErrorBody),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 404, description = "There is no such group", body = ErrorBody),
-        (status = 409, description = "The group or the user takes no more", body = ErrorBody),
-        (status = 501, description = "Groups are off", body = ErrorBody),
-        (status = 503, description = "Groups cannot be reached now", body = ErrorBody),
+        Refused, Missing, Conflict, Off,
     )
 )]
 pub(super) async fn add(
@@ -322,10 +303,7 @@ pub(super) async fn add(
     params(("group" = String, Path, description = "The group's id"), ("user" = String, Path, description = "The user's id")),
     responses(
         (status = 200, description = "The user is no member any more", body = GroupDone),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 404, description = "There is no such group, or the user is not in it", body = ErrorBody),
-        (status = 501, description = "Groups are off", body = ErrorBody),
-        (status = 503, description = "Groups cannot be reached now", body = ErrorBody),
+        Refused, Missing, Off,
     )
 )]
 pub(super) async fn remove(
@@ -348,9 +326,7 @@ pub(super) async fn remove(
     params(("user" = String, Path, description = "The user's id")),
     responses(
         (status = 200, description = "The groups", body = GroupsAnswer),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 501, description = "Groups are off", body = ErrorBody),
-        (status = 503, description = "Groups cannot be reached now", body = ErrorBody),
+        Refused, Off,
     )
 )]
 pub(super) async fn of_user(
@@ -379,13 +355,7 @@ pub(super) async fn of_user(
     request_body = BroadcastBody,
     responses(
         (status = 200, description = "Stored, where messages to groups are, and handed on", body = GroupSendAnswer),
-        (status = 400, description = "The request is wrong; nothing was sent", body = ErrorBody),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 404, description = "There is no such group", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 415, description = "The body is not said to be JSON", body = ErrorBody),
-        (status = 429, description = "A queue is full; try again later", body = ErrorBody),
-        (status = 501, description = "Groups are off", body = ErrorBody),
+        Refused, BodyRefused, Missing, Off,
         (status = 503, description = "Not stored, or other nodes were not reached", body = ErrorBody),
     )
 )]

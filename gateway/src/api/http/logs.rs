@@ -11,7 +11,7 @@ use super::super::calls::{ApiContext, log_query};
 use super::super::fault::Fault;
 use super::super::service::{LogPage, LoggedMessage};
 use super::body::{self, LogParams};
-use super::error::ErrorBody;
+use super::error::Refused;
 use crate::log::Record;
 use crate::protocol::{LogId, Position};
 use crate::telemetry::{ApiKind, ApiMethod};
@@ -108,9 +108,7 @@ impl From<Record> for RecordAnswer {
     params(("user" = String, Path, description = "The user's id"), LogParams),
     responses(
         (status = 200, description = "A piece of the log", body = LogAnswer),
-        (status = 400, description = "The request is wrong", body = ErrorBody),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 503, description = "The log cannot be read now", body = ErrorBody),
+        Refused,
     )
 )]
 pub(super) async fn inbox(
@@ -126,9 +124,7 @@ pub(super) async fn inbox(
     params(("group" = String, Path, description = "The group's id"), LogParams),
     responses(
         (status = 200, description = "A piece of the log", body = LogAnswer),
-        (status = 400, description = "The request is wrong", body = ErrorBody),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 503, description = "The log cannot be read now", body = ErrorBody),
+        Refused,
     )
 )]
 pub(super) async fn group(
@@ -144,9 +140,7 @@ pub(super) async fn group(
     params(("ticket" = String, Path, description = "The ticket's id"), LogParams),
     responses(
         (status = 200, description = "A piece of the log", body = LogAnswer),
-        (status = 400, description = "The request is wrong", body = ErrorBody),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 503, description = "The log cannot be read now", body = ErrorBody),
+        Refused,
     )
 )]
 pub(super) async fn ticket(
@@ -162,9 +156,7 @@ pub(super) async fn ticket(
     params(LogParams),
     responses(
         (status = 200, description = "A piece of the log", body = LogAnswer),
-        (status = 400, description = "The request is wrong", body = ErrorBody),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 503, description = "The log cannot be read now", body = ErrorBody),
+        Refused,
     )
 )]
 pub(super) async fn broadcasts(

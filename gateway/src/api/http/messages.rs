@@ -7,7 +7,7 @@ use super::super::calls::{ApiContext, recipients};
 use super::super::fault::Fault;
 use super::answer::{BroadcastAnswer, SendAnswer};
 use super::body::{self, BroadcastBody, SendBody};
-use super::error::ErrorBody;
+use super::error::{BodyRefused, ErrorBody, Refused};
 use crate::telemetry::{ApiKind, ApiMethod};
 
 /// Sends a message to every session of the given users, on whatever node they are.
@@ -18,11 +18,7 @@ use crate::telemetry::{ApiKind, ApiMethod};
     request_body = SendBody,
     responses(
         (status = 200, description = "Handed to the sessions and nodes named", body = SendAnswer),
-        (status = 400, description = "The request is wrong; nothing was sent", body = ErrorBody),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 415, description = "The body is not said to be JSON", body = ErrorBody),
-        (status = 429, description = "A queue is full; try again later", body = ErrorBody),
+        Refused, BodyRefused,
         (status = 503, description = "Other nodes were not reached, or not in time", body = ErrorBody),
     )
 )]
@@ -46,11 +42,7 @@ pub(super) async fn send(
     request_body = BroadcastBody,
     responses(
         (status = 200, description = "Handed to the sessions and nodes named", body = BroadcastAnswer),
-        (status = 400, description = "The request is wrong; nothing was sent", body = ErrorBody),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 415, description = "The body is not said to be JSON", body = ErrorBody),
-        (status = 429, description = "A queue is full; try again later", body = ErrorBody),
+        Refused, BodyRefused,
         (status = 503, description = "Other nodes were not reached, or not in time", body = ErrorBody),
     )
 )]

@@ -3,7 +3,8 @@
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{groups, logs, messages, records, revocations, sessions};
+use super::error::ErrorBody;
+use super::{agents, groups, logs, messages, records, revocations, sessions, tickets};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,6 +27,18 @@ use super::{groups, logs, messages, records, revocations, sessions};
         groups::remove,
         groups::send,
         groups::of_user,
+        tickets::open,
+        tickets::list,
+        tickets::get,
+        tickets::steps,
+        tickets::assign,
+        tickets::hand_on,
+        tickets::close,
+        tickets::send,
+        agents::list,
+        agents::get,
+        agents::set,
+        agents::queues,
         records::list,
         sessions::online,
         sessions::list,
@@ -34,12 +47,14 @@ use super::{groups, logs, messages, records, revocations, sessions};
         revocations::revoke,
         sessions::stats,
     ),
+    components(schemas(ErrorBody)),
     modifiers(&Keys),
     security(("bearer" = []), ("apiKey" = [])),
     tags(
         (name = "messages", description = "Sending"),
         (name = "logs", description = "What was sent, and what became of it"),
         (name = "groups", description = "Groups of users"),
+        (name = "tickets", description = "Customer service: tickets, agents and queues"),
         (name = "sessions", description = "Who is online"),
         (name = "statistics", description = "Counts"),
     )

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::super::calls::{ApiContext, sent_query, user};
 use super::super::fault::Fault;
 use super::body::{self, RecordsQuery};
-use super::error::ErrorBody;
+use super::error::Refused;
 use super::logs::RecordAnswer;
 use crate::log::{SentPage, SentRecord};
 use crate::protocol::Position;
@@ -65,9 +65,7 @@ impl From<SentPage> for RecordsAnswer {
     params(RecordsQuery),
     responses(
         (status = 200, description = "A page of records", body = RecordsAnswer),
-        (status = 400, description = "The request is wrong", body = ErrorBody),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 503, description = "Records cannot be read now", body = ErrorBody),
+        Refused,
     )
 )]
 pub(super) async fn list(

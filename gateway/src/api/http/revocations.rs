@@ -9,7 +9,7 @@ use super::super::calls::{ApiContext, revoke_target};
 use super::super::fault::Fault;
 use super::super::service::RevokeOutcome;
 use super::body;
-use super::error::ErrorBody;
+use super::error::{BodyRefused, ErrorBody, Refused};
 use crate::telemetry::{ApiKind, ApiMethod};
 
 /// Which tokens are over: one, by its id, or all of a user that were issued by a time.
@@ -41,10 +41,7 @@ pub(super) struct RevokeAnswer {
     request_body = RevokeBody,
     responses(
         (status = 200, description = "The tokens are over", body = RevokeAnswer),
-        (status = 400, description = "The request is wrong; nothing was revoked", body = ErrorBody),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 415, description = "The body is not said to be JSON", body = ErrorBody),
+        Refused, BodyRefused,
         (status = 503, description = "It could not be stored; nothing was revoked", body = ErrorBody),
     )
 )]

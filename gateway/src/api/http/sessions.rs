@@ -9,7 +9,7 @@ use super::super::fault::Fault;
 use super::super::service::KickTarget;
 use super::answer::{KickAnswer, OnlineAnswer, SessionsAnswer, StatsAnswer};
 use super::body::{self, KickQuery, PageQuery};
-use super::error::ErrorBody;
+use super::error::{ErrorBody, Refused};
 use crate::protocol::SessionId;
 use crate::telemetry::{ApiKind, ApiMethod};
 
@@ -19,9 +19,7 @@ use crate::telemetry::{ApiKind, ApiMethod};
     params(PageQuery),
     responses(
         (status = 200, description = "A page of users", body = OnlineAnswer),
-        (status = 400, description = "The request is wrong", body = ErrorBody),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 503, description = "The cluster cannot be reached now", body = ErrorBody),
+        Refused,
     )
 )]
 pub(super) async fn online(
@@ -43,9 +41,7 @@ pub(super) async fn online(
     params(("user" = String, Path, description = "The user's id")),
     responses(
         (status = 200, description = "The sessions; none: the user is offline", body = SessionsAnswer),
-        (status = 400, description = "The request is wrong", body = ErrorBody),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-        (status = 503, description = "The cluster cannot be reached now", body = ErrorBody),
+        Refused,
     )
 )]
 pub(super) async fn list(
@@ -67,8 +63,7 @@ pub(super) async fn list(
     params(("user" = String, Path, description = "The user's id"), KickQuery),
     responses(
         (status = 200, description = "Sessions ended, and nodes told", body = KickAnswer),
-        (status = 400, description = "The request is wrong", body = ErrorBody),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
+        Refused,
         (status = 503, description = "Other nodes were not reached", body = ErrorBody),
     )
 )]
@@ -95,8 +90,7 @@ pub(super) async fn kick_user(
     params(("id" = String, Path, description = "The session's id"), KickQuery),
     responses(
         (status = 200, description = "Sessions ended, and nodes told", body = KickAnswer),
-        (status = 400, description = "The request is wrong", body = ErrorBody),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
+        Refused,
         (status = 503, description = "Other nodes were not reached", body = ErrorBody),
     )
 )]
@@ -124,7 +118,7 @@ pub(super) async fn kick_session(
     get, path = "/v1/stats", operation_id = "getStats", tag = "statistics",
     responses(
         (status = 200, description = "The counts", body = StatsAnswer),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody),
+        Refused,
     )
 )]
 pub(super) async fn stats(

@@ -10,7 +10,7 @@ use wsc_gateway::admission::{Admission, Rules};
 use wsc_gateway::api::{
     ApiContext, ApiMessage, BroadcastOutcome, GroupCallError, GroupCalls, GroupSendOutcome,
     KickOutcome, KickTarget, LogPage, LogQuery, MessageService, OnlineUsers, Recipient,
-    RevokeOutcome, RevokeTarget, SendOutcome, ServiceError, Stats,
+    RevokeOutcome, RevokeTarget, SendOutcome, ServiceError, Stats, TicketCalls,
 };
 use wsc_gateway::cluster::{ClusterError, ClusterStats, NodeInfo, SessionRecord};
 use wsc_gateway::group::{Generation, Group, GroupError, Joined, Life, Member, MembersPage};
@@ -73,6 +73,9 @@ pub(crate) enum Call {
     /// What and whom a call about groups named.
     Group(&'static str, Vec<String>),
     GroupSend(String, Message),
+    /// What and whom a call about tickets named.
+    Desk(&'static str, Vec<String>),
+    TicketSend(String, Message),
 }
 
 /// An [`ApiMessage`] that can be compared.
@@ -145,7 +148,7 @@ impl Recorder {
         self.gate.lock().insert(Gate::default()).clone()
     }
 
-    async fn take(&self, call: Call) -> Result<(), ServiceError> {
+    pub(super) async fn take(&self, call: Call) -> Result<(), ServiceError> {
         self.calls.lock().push(call);
         let gate = self.gate.lock().take();
         if let Some(gate) = gate {
@@ -480,6 +483,7 @@ pub(crate) fn context(
     ApiContext {
         service: Arc::clone(recorder) as Arc<dyn MessageService>,
         groups: Arc::clone(recorder) as Arc<dyn GroupCalls>,
+        tickets: Arc::clone(recorder) as Arc<dyn TicketCalls>,
         guard: ApiKeyGuard::new(key),
         admission: Admission::new(Rules::default(), Instruments::default()),
         instruments: Instruments::default(),

@@ -144,7 +144,7 @@ async fn each_part_may_do_what_it_is_for_and_nothing_else() {
 
 /// How many agents are online.
 async fn agents(node: &crate::sandbox::Node) -> usize {
-    let agents = node.0.tickets().agents().await.unwrap();
+    let agents = node.0.tickets().agents(None, 100).await.unwrap().agents;
     agents
         .iter()
         .filter(|agent| agent.status == "online")

@@ -69,7 +69,7 @@ async fn the_agent_a_ticket_is_transferred_to_gets_its_history_in_order_and_the_
     }
     let mut ben = two.agent("ben", &[]).await;
     crate::sandbox::eventually("ben is online", || async {
-        let agents = one.0.tickets().agents().await.unwrap();
+        let agents = one.0.tickets().agents(None, 100).await.unwrap().agents;
         agents
             .iter()
             .any(|agent| agent.agent == "ben" && agent.status == "online")

@@ -13,10 +13,9 @@ use crate::sandbox::{Node, cluster, eventually, within};
 const PATIENT: Duration = Duration::from_secs(40);
 
 async fn online(node: &Node, agent: &str) -> bool {
-    let agents = node.0.tickets().agents().await.unwrap_or_default();
-    agents
-        .iter()
-        .any(|known| known.agent == agent && known.status == "online")
+    let agent = wsc_gateway::protocol::UserId::new(agent).unwrap();
+    let known = node.0.tickets().agent(&agent).await.ok().flatten();
+    known.is_some_and(|known| known.status == "online")
 }
 
 async fn holder(node: &Node, ticket: &str) -> Option<String> {
