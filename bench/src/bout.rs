@@ -270,6 +270,10 @@ impl Bout<'_> {
         }
         let counts = outcome.counts;
         anyhow::ensure!(
+            counts.delivered > 0,
+            "nothing was sent: the generator was kept from its core all the time"
+        );
+        anyhow::ensure!(
             counts.lost == 0 && counts.repeated == 0,
             "not what was sent: {counts:?}, {:?}",
             outcome.stray

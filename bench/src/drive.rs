@@ -96,7 +96,6 @@ pub fn drive(
     servers: &[u32],
 ) -> anyhow::Result<Outcome> {
     let base = fleet.next_run();
-    let mut run = Run::new(rooms, &plan, base);
     let used = || {
         servers
             .iter()
@@ -105,6 +104,8 @@ pub fn drive(
     };
     let own = std::process::id();
     let (server_before, own_before, spare_before) = (used()?, process::cpu(own)?, fleet.spare());
+    // Only now, so that what reading accounts took is not taken off the run.
+    let mut run = Run::new(rooms, &plan, base);
     let began = Instant::now();
     let mut heard = began;
     while !run.over(Instant::now()) && heard.elapsed() < LOST {

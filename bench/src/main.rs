@@ -60,14 +60,17 @@ struct RunArguments {
     /// Which servers, all by default.
     #[arg(long, value_delimiter = ',')]
     peers: Vec<Peer>,
-    /// Which scenarios, all by default.
+    /// Which scenarios, all but rooms-1000x10 by default.
     #[arg(long, value_delimiter = ',')]
     scenarios: Vec<Scenario>,
     /// How often all of it is done.
     #[arg(long, default_value_t = 5)]
     repetitions: u32,
+    /// No repetition begins that would probably end later than so many minutes after the start.
+    #[arg(long, default_value_t = 18)]
+    minutes: u64,
     /// How many milliseconds each measurement lasts.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 400)]
     lasts_ms: u64,
 }
 
@@ -157,13 +160,14 @@ impl RunArguments {
                 core: self.server_core,
             },
             scenarios: if self.scenarios.is_empty() {
-                Scenario::value_variants().to_vec()
+                Scenario::USUAL.to_vec()
             } else {
                 self.scenarios
             },
             peers: or_all(self.peers),
             repetitions: self.repetitions,
             revision: self.revision,
+            limit: Duration::from_secs(self.minutes * 60),
             lasts: Duration::from_millis(self.lasts_ms),
         };
         let results = suite.run();

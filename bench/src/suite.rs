@@ -56,6 +56,8 @@ pub struct Suite {
     pub repetitions: u32,
     /// How long each measurement is.
     pub lasts: Duration,
+    /// No repetition begins that would probably end later than so long after the start.
+    pub limit: Duration,
     /// Which source our gateway was built from.
     pub revision: String,
 }
@@ -74,7 +76,18 @@ impl Suite {
             .filter_map(|(peer, why)| Some((peer.name(), why?)));
         results.missing.extend(missing);
         let mut port = 20_000;
+        let started = Instant::now();
         for repetition in 0..self.repetitions {
+            let each = started.elapsed() / repetition.max(1);
+            if started.elapsed() + each > self.limit {
+                let of = self.repetitions;
+                let why = format!(
+                    "{repetition} repetitions of {of}: another would take longer than {:?}",
+                    self.limit
+                );
+                results.failures.push(why);
+                break;
+            }
             for scenario in &self.scenarios {
                 // Nobody is always the first, or always after the same one.
                 let first = repetition as usize % there.len().max(1);
@@ -148,6 +161,19 @@ impl Suite {
 }
 
 impl Scenario {
+    /// Those of a run in which nobody asks for others: with the rest, five repetitions take longer than one waits.
+    pub const USUAL: [Self; 9] = [
+        Self::Group1k,
+        Self::Group10k,
+        Self::Echo,
+        Self::Rooms100x100,
+        Self::Stalled,
+        Self::Nodes,
+        Self::Tls1k,
+        Self::Deflate100,
+        Self::Deflate1k,
+    ];
+
     /// What is on beside the plain exchange.
     fn extra(self) -> Extra {
         match self {
