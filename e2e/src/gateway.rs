@@ -277,13 +277,14 @@ impl Gateway {
         .await
     }
 
+    /// The key that tokens are signed with.
+    pub async fn jwt_key(&self) -> Result<String> {
+        Ok(self.secret("jwt-key").await?.trim_end().to_owned())
+    }
+
     /// A token for a user, signed with the gateway's key.
     pub async fn token(&self, user: &str, scope: &str) -> Result<String> {
-        tokens::mint(
-            self.secret("jwt-key").await?.trim_end().as_bytes(),
-            user,
-            scope,
-        )
+        tokens::mint(self.jwt_key().await?.as_bytes(), user, scope)
     }
 
     /// The users a pod knows to be online anywhere.

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::gates::{Gates, Socket};
 use crate::history::{Report, Seen};
 use crate::proxy::Proxy;
 use crate::reader::ReaderTask;
 use crate::redis::RedisServer;
-use crate::world::{API_KEY, Gates, Load, NODE_TIMEOUT, Socket, World, connect, redis_at};
+use crate::world::{API_KEY, Load, NODE_TIMEOUT, World, redis_at, token};
 
 /// A dead or silent link is known in this time.
 const NOTICED: Duration = Duration::from_secs(5);
@@ -229,9 +230,9 @@ async fn a_message_of_a_node_that_died_is_given_up_by_another_and_its_sender_hea
     let mut world = World::start(2, &keys).await;
     // Of as many recipients that some are looked after by either node.
     let to: Vec<String> = (0..24).map(|number| format!("absent-{number}")).collect();
-    let only = Gates::default();
+    let only = Gates::new(token);
     only.open(world.nodes[0].ws());
-    let mut alice = connect(&only, "alice", None).await.unwrap();
+    let mut alice = only.connect("alice", None).await.unwrap();
     for user in &to {
         let frame = json!({"type": "text", "id": user, "to": user, "require_ack": true});
         alice.send(Message::text(frame.to_string())).await.unwrap();
@@ -240,7 +241,7 @@ async fn a_message_of_a_node_that_died_is_given_up_by_another_and_its_sender_hea
     world.nodes[0].kill();
     only.close(&world.nodes[0].ws());
     only.open(world.nodes[1].ws());
-    let mut alice = connect(&only, "alice", None).await.unwrap();
+    let mut alice = only.connect("alice", None).await.unwrap();
     receipts(&mut alice, "expired", to.len()).await;
     let log = world.nodes[1]
         .get(&format!("/v1/users/{}/log", to[0]), API_KEY)

@@ -12,12 +12,18 @@
     clippy::disallowed_methods
 )]
 
+#[path = "../support/gates.rs"]
+mod gates;
 #[path = "../support/history.rs"]
 mod history;
 // Other tests use the rest of these.
 #[allow(dead_code)]
 #[path = "../support/proxy.rs"]
 mod proxy;
+#[path = "../support/publisher.rs"]
+mod publisher;
+#[path = "../support/reader.rs"]
+mod reader;
 #[allow(dead_code)]
 #[path = "../support/redis.rs"]
 mod redis;
@@ -28,6 +34,4 @@ mod history_tests;
 mod node_killed;
 mod process;
 mod program;
-mod publisher;
-mod reader;
 mod world;

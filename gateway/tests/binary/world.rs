@@ -6,18 +6,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
-use serde_json::Value;
-use tokio::net::TcpStream;
+use parking_lot::Mutex;
 use tokio::sync::{Mutex as Turns, MutexGuard};
-use tokio::time::{Instant, sleep, timeout};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use wsc_config::GatewayConfig;
 use wsc_gateway::protocol::UserId;
 use wsc_gateway::security::{JwtSettings, KeySet, Keys, NewToken, Scopes, TokenVerifier};
 
+use crate::gates::Gates;
 use crate::history::{History, Report};
 use crate::process::{Ports, Process};
 use crate::publisher::{PublisherTask, Work};
@@ -30,59 +27,12 @@ pub const API_KEY: &str = "fedcba9876543210fedcba9876543210";
 pub const NODE_TIMEOUT: Duration = Duration::from_secs(3);
 /// In which everything that was accepted must have arrived once the fault is over, and a busy machine's share of it.
 const SETTLED_WITHIN: Duration = Duration::from_secs(40);
-/// Longest a handshake may take before a client tries elsewhere.
-const HANDSHAKE: Duration = Duration::from_secs(3);
 /// Whatever would come twice has come: the look at the ends of inboxes happens several times in it.
 const QUIET: Duration = Duration::from_millis(1200);
 
 static TURN: Turns<()> = Turns::const_new(());
 
-pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-/// The addresses a client may try, as a Service would give them.
-#[derive(Clone, Debug, Default)]
-pub struct Gates(Arc<RwLock<Vec<String>>>);
-
-impl Gates {
-    pub fn open(&self, url: String) {
-        let mut open = self.0.write();
-        if !open.contains(&url) {
-            open.push(url);
-        }
-    }
-
-    pub fn close(&self, url: &str) {
-        self.0.write().retain(|open| open != url);
-    }
-
-    fn any(&self) -> Option<String> {
-        let open = self.0.read();
-        (!open.is_empty()).then(|| open[rand::random_range(0..open.len())].clone())
-    }
-}
-
-/// Connects to any node, if there is one that lets the user in.
-pub async fn connect(gates: &Gates, user: &str, resume: Option<&Value>) -> Option<Socket> {
-    let url = gates.any()?;
-    let url = resume.map_or_else(
-        || url.clone(),
-        |resume| format!("{url}?resume={}", encoded(&resume.to_string())),
-    );
-    let mut request = url.into_client_request().unwrap();
-    request.headers_mut().insert(
-        "authorization",
-        format!("Bearer {}", token(user)).parse().unwrap(),
-    );
-    let connected = timeout(HANDSHAKE, connect_async(request)).await.ok()?;
-    connected.ok().map(|(socket, _)| socket)
-}
-
-fn encoded(text: &str) -> String {
-    let bytes: Vec<String> = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    bytes.concat()
-}
-
-fn token(user: &str) -> String {
+pub fn token(user: &str) -> String {
     let config = GatewayConfig::default();
     let security = &config.wsc.security;
     let keys = KeySet::one(security.jwt.algorithm, KEY).unwrap();
@@ -154,7 +104,7 @@ impl World {
         file("jwt-key", KEY);
         file("api-key", API_KEY);
         file("gateway.yaml", &configuration(keys));
-        let gates = Gates::default();
+        let gates = Gates::new(token);
         let mut world = Self {
             nodes: Vec::new(),
             readers: Vec::new(),

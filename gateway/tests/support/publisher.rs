@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
+use crate::gates::{Gates, Socket};
 use crate::history::{Answer, Published};
-use crate::world::{Gates, Socket, connect};
 
 /// Messages on their way at once.
 const WINDOW: usize = 32;
@@ -93,7 +93,7 @@ struct Life {
 impl Life {
     async fn run(mut self) {
         loop {
-            if let Some(socket) = connect(&self.gates, &self.work.user, None).await {
+            if let Some(socket) = self.gates.connect(&self.work.user, None).await {
                 self.talk(socket).await;
             }
             for (number, _) in std::mem::take(&mut self.open) {

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
+use crate::gates::{Gates, Socket};
 use crate::history::{Place, Reader, Seen, Session};
-use crate::world::{Gates, Socket, connect};
 
 /// The bound of the pause before coming back, as a good client takes it.
 const PAUSE_MILLIS: u64 = 300;
@@ -94,7 +94,7 @@ impl Life {
     async fn run(mut self) {
         loop {
             let resume = json!({"inbox": self.at.to_string()});
-            if let Some(socket) = connect(&self.gates, &self.user, Some(&resume)).await {
+            if let Some(socket) = self.gates.connect(&self.user, Some(&resume)).await {
                 self.begin();
                 self.read(socket).await;
                 let mut notes = self.notes.lock();
