@@ -19,42 +19,56 @@ type Holder = (NodeId, Epoch);
 /// Every entry, by user and by holder.
 #[derive(Default)]
 pub(super) struct Book {
-    users: BTreeMap<UserId, BTreeMap<Holder, BTreeMap<SessionId, SessionRecord>>>,
+    users: BTreeMap<UserId, Held>,
     holders: BTreeMap<Holder, HashSet<UserId>>,
+}
+
+/// A user's sessions, in the order of holders. Most users have one: trees within trees would take two kilobytes for it.
+type Held = Vec<SessionRecord>;
+
+fn is_of(record: &SessionRecord, (node, epoch): &Holder) -> bool {
+    record.epoch == *epoch && record.node == *node
+}
+
+/// Where a session of a holder is, or belongs.
+fn place(held: &Held, (node, epoch): &Holder, session: SessionId) -> Result<usize, usize> {
+    let key = (node, *epoch, session);
+    held.binary_search_by(|record| (&record.node, record.epoch, record.session).cmp(&key))
 }
 
 impl Book {
     /// True if it was the holder's first session of that user.
     fn up(&mut self, holder: &Holder, record: &SessionRecord) -> bool {
         let user = record.user.clone();
-        let sessions = self
+        // Room for one and no more, until there is a second.
+        let held = self
             .users
             .entry(user.clone())
-            .or_default()
-            .entry(holder.clone())
-            .or_default();
-        let first = sessions.is_empty();
+            .or_insert_with(|| Vec::with_capacity(1));
+        let first = !held.iter().any(|record| is_of(record, holder));
         let record = SessionRecord {
             node: holder.0.clone(),
             epoch: holder.1,
             ..record.clone()
         };
-        sessions.insert(record.session, record);
+        match place(held, holder, record.session) {
+            Ok(at) => held.splice(at..=at, [record]).for_each(drop),
+            Err(at) => held.insert(at, record),
+        }
         self.holders.entry(holder.clone()).or_default().insert(user);
         first
     }
 
     /// True if it was the holder's last session of that user.
     fn down(&mut self, holder: &Holder, user: &UserId, session: SessionId) -> bool {
-        let Some(sessions) = self
-            .users
-            .get_mut(user)
-            .and_then(|held| held.get_mut(holder))
-        else {
+        let Some(held) = self.users.get_mut(user) else {
             return false;
         };
-        sessions.remove(&session);
-        let last = sessions.is_empty();
+        let Ok(at) = place(held, holder, session) else {
+            return false;
+        };
+        held.remove(at);
+        let last = !held.iter().any(|record| is_of(record, holder));
         if last {
             self.forget(holder, user);
         }
@@ -63,7 +77,7 @@ impl Book {
 
     fn forget(&mut self, holder: &Holder, user: &UserId) {
         if let Some(held) = self.users.get_mut(user) {
-            held.remove(holder);
+            held.retain(|record| !is_of(record, holder));
             if held.is_empty() {
                 self.users.remove(user);
             }
@@ -123,19 +137,22 @@ impl State {
         moved
     }
 
-    fn live_holders(&self) -> HashMap<&Holder, bool> {
+    fn live_holders(&self) -> HashMap<(&NodeId, Epoch), bool> {
         self.book
             .holders
             .keys()
-            .map(|holder| (holder, self.is_live(&holder.0, holder.1)))
+            .map(|(node, epoch)| ((node, *epoch), self.is_live(node, *epoch)))
             .collect()
     }
 
     fn online(&self, after: Option<&str>, limit: usize) -> OnlinePage {
         let live = self.live_holders();
-        let is_online = |held: &BTreeMap<Holder, BTreeMap<SessionId, SessionRecord>>| {
-            held.keys()
-                .any(|holder| live.get(holder).copied().unwrap_or(false))
+        let is_online = |held: &Held| {
+            held.iter().any(|record| {
+                live.get(&(&record.node, record.epoch))
+                    .copied()
+                    .unwrap_or(false)
+            })
         };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut users: Vec<UserId> = self
@@ -165,9 +182,11 @@ impl State {
     }
 
     fn nodes_of(&self, user: &UserId) -> Vec<NodeId> {
-        let held = self.book.users.get(user);
-        held.into_iter()
-            .flat_map(BTreeMap::keys)
+        let held = self.book.users.get(user).into_iter().flatten();
+        let mut holders: Vec<_> = held.map(|record| (&record.node, record.epoch)).collect();
+        holders.dedup();
+        holders
+            .into_iter()
             .filter(|(node, epoch)| self.is_live(node, *epoch))
             .map(|(node, _)| node.clone())
             .collect()
@@ -178,8 +197,8 @@ impl State {
         let mut sessions: Vec<SessionRecord> = held
             .into_iter()
             .flatten()
-            .filter(|((node, epoch), _)| self.is_live(node, *epoch))
-            .flat_map(|(_, sessions)| sessions.values().cloned())
+            .filter(|record| self.is_live(&record.node, record.epoch))
+            .cloned()
             .collect();
         sessions.sort_by_key(|record| (record.connected_at, record.session));
         sessions
@@ -282,8 +301,9 @@ impl Directory for MemoryDirectory {
         Box::pin(async move {
             let holder = (node.clone(), epoch);
             let state = self.store.0.lock();
-            let held = state.book.users.values().filter_map(|by| by.get(&holder));
-            Ok((held.flat_map(|held| held.values().cloned()).collect(), None))
+            let held = state.book.users.values().flatten();
+            let left = held.filter(|record| is_of(record, &holder)).cloned();
+            Ok((left.collect(), None))
         })
     }
 
