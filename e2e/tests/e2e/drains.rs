@@ -1,7 +1,8 @@
 //! Pods that go under load: a rollout, a scale-in and an eviction lose nothing that was accepted, and cause no storm.
 //!
 //! `WSC_PROOF_CLIENTS` says how many clients; the figures are printed (`--nocapture`). Clients come by the Service's
-//! address, so the test runs where that is reachable: on a machine of the cluster.
+//! address where that is reachable, as on the machine of the throw-away cluster; elsewhere through the API server, which
+//! then carries so much that there are fewer of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +12,11 @@ use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::EvictParams;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use wsc_e2e::chart;
+use wsc_e2e::forward;
 use wsc_e2e::gateway::{Gateway, WS_PORT, held};
 use wsc_e2e::namespace::{READY_WITHIN, with_gateway};
 use wsc_e2e::resource::{sample, with};
@@ -27,6 +30,9 @@ use crate::reader::ReaderTask;
 
 /// Clients without a word to the contrary.
 const CLIENTS: usize = 300;
+/// The most where each is a stream through the API server.
+const FORWARDED: usize = 60;
+const REACHED_WITHIN: Duration = Duration::from_secs(3);
 /// A pod sends its clients away in about so many seconds.
 const DRAIN_SECONDS: usize = 10;
 /// `drain.deadline` in seconds, within which the pod has left; Kubernetes would kill it some seconds later.
@@ -42,9 +48,8 @@ async fn rollouts_scale_in_and_evictions_lose_nothing_and_cause_no_storm() -> Re
         Ok(text) => text.parse().context("WSC_PROOF_CLIENTS")?,
         Err(_) => CLIENTS,
     };
-    let rate = clients.div_ceil(3 * DRAIN_SECONDS);
     let spec = json!({"spec": {
-        "drain": {"ratePerSecond": rate, "window": "1s", "deadline": format!("{DEADLINE}s")},
+        "drain": {"ratePerSecond": rate(clients), "window": "1s", "deadline": format!("{DEADLINE}s")},
         "wsc": {
             "performance": {"maxConnectionsPerNode": clients + 100},
             "security": {"enableRateLimit": false},
@@ -52,7 +57,7 @@ async fn rollouts_scale_in_and_evictions_lose_nothing_and_cause_no_storm() -> Re
     }});
     with_gateway("drains", with(sample(3), &spec), async |gateway| {
         let load = Load::start(&gateway, clients).await?;
-        let mut seen = load.begin(rate);
+        let mut seen = load.begin(rate(clients));
 
         let before = names(&gateway).await?;
         gateway
@@ -86,6 +91,53 @@ async fn rollouts_scale_in_and_evictions_lose_nothing_and_cause_no_storm() -> Re
     .await
 }
 
+/// Clients that a pod may send away in a second.
+fn rate(clients: usize) -> usize {
+    clients.div_ceil(3 * DRAIN_SECONDS)
+}
+
+/// Where clients knock: host and port.
+async fn door(gateway: &Gateway, stop: &CancellationToken) -> Result<(String, Way)> {
+    let services: Api<Service> = Api::namespaced(gateway.client(), gateway.namespace());
+    let service = services.get(gateway.name()).await?;
+    let address = service.spec.and_then(|spec| spec.cluster_ip);
+    let address = format!(
+        "{}:{WS_PORT}",
+        address.context("the Service has no address")?
+    );
+    match timeout(REACHED_WITHIN, TcpStream::connect(&address)).await {
+        Ok(Ok(_)) => Ok((address, Way::Direct)),
+        Ok(Err(_)) | Err(_) => Ok((forwarded(gateway.clone(), stop).await?, Way::Forwarded)),
+    }
+}
+
+/// How clients get there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Direct,
+    Forwarded,
+}
+
+/// A port here; each connection goes to a ready pod, as the Service would have it.
+async fn forwarded(gateway: Gateway, stop: &CancellationToken) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    let accept = async move {
+        while let Ok((mut here, _)) = listener.accept().await {
+            let gateway = gateway.clone();
+            tokio::spawn(async move {
+                let pod = gateway.any_ready_pod().await?;
+                let mut there =
+                    forward::open(&gateway.client(), &gateway.port(&pod, WS_PORT)).await?;
+                tokio::io::copy_bidirectional(&mut here, &mut there).await?;
+                anyhow::Ok(())
+            });
+        }
+    };
+    tokio::spawn(stop.clone().run_until_cancelled_owned(accept));
+    Ok(address)
+}
+
 /// Clients that follow their inboxes, and publishers that fill them.
 struct Load {
     readers: Vec<ReaderTask>,
@@ -102,15 +154,17 @@ struct Began {
 
 impl Load {
     async fn start(gateway: &Gateway, clients: usize) -> Result<Self> {
-        let services: Api<Service> = Api::namespaced(gateway.client(), gateway.namespace());
-        let service = services.get(gateway.name()).await?;
-        let address = service.spec.and_then(|spec| spec.cluster_ip);
-        let address = address.context("the Service has no address")?;
+        let stop = CancellationToken::new();
+        let (door, way) = door(gateway, &stop).await?;
+        let clients = match way {
+            Way::Direct => clients,
+            Way::Forwarded => clients.min(FORWARDED),
+        };
+        println!("drains: {clients} clients, {way:?}");
         let key = gateway.jwt_key().await?;
         let gates =
             Gates::new(move |user| tokens::mint(key.as_bytes(), user, "").unwrap_or_default());
-        gates.open(format!("ws://{address}:{WS_PORT}/ws"));
-        let stop = CancellationToken::new();
+        gates.open(format!("ws://{door}/ws"));
         let users: Vec<String> = (0..clients).map(|number| format!("r{number}")).collect();
         let start = |user: &String| ReaderTask::start(user.clone(), gates.clone(), stop.clone());
         let mut load = Self {
@@ -118,9 +172,7 @@ impl Load {
             publishers: Vec::new(),
             stop: stop.clone(),
         };
-        load.everybody_is_back()
-            .await
-            .context("is the Service's address reachable from here?")?;
+        load.everybody_is_back().await?;
         let to = Arc::new(users);
         for number in 0..4 {
             let work = Work {

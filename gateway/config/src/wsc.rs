@@ -89,7 +89,8 @@ const RULES: &[Rule] = &[
 #[setters(prefix = "with_")]
 #[schemars(transform = schema::rules(RULES))]
 pub struct WscConfig {
-    /// Whether there is a WebSocket (and SSE) listener. HTTP, gRPC and health go on without.
+    /// Whether clients are served: the listener of WebSocket and SSE, and sessions over gRPC. HTTP, the gRPC API and health go
+    /// on without.
     pub enabled: bool,
     /// The address to listen on. Peers are told the pod's own.
     #[schemars(transform = schema::ip)]

@@ -100,30 +100,32 @@ async fn what_was_said_to_who_was_away_is_there_or_not_as_enable_offline_message
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_older_than_offline_message_expire_are_not_brought_to_who_comes_back() {
+    assert_eq!(back_after("1m").await, ["new", "last"]);
+    assert_eq!(back_after("1h").await, ["old", "new"]);
+}
+
+/// What a customer hears first who comes back to a ticket in which something was said two minutes ago.
+async fn back_after(expire: &str) -> [String; 2] {
     let redis = RedisServer::start();
-    let sets = [
-        "wsc.ticket.offlineMessageExpire=1m",
-        "wsc.ticket.enableAck=false",
-    ];
+    let expire = format!("wsc.ticket.offlineMessageExpire={expire}");
+    let sets = [expire.as_str(), "wsc.ticket.enableAck=false"];
     let [node] = cluster(redis.port, &sets).await;
+    append_old(&node.0.config(), &redis, "t1").await;
     let mut ann = node.agent("ann", &[]).await;
     let mut alice = node.connect("alice").await;
     served(&mut alice, &mut ann, "t1").await;
     drop(alice);
-    append_old(&redis, "t1").await;
     say(&mut ann, "t1", "new").await;
     let mut alice = node.connect("alice").await;
-    assert_eq!(heard(&mut alice).await, ["new"]);
+    say(&mut ann, "t1", "last").await;
+    heard(&mut alice).await
 }
 
-/// Makes everything that was said so far a ticket's talk of an hour ago, and adds to it.
-async fn append_old(redis: &RedisServer, ticket: &str) {
-    let name = config(&[]).wsc.distributed.cluster_name.clone();
+/// Something said in a ticket two minutes ago, as a node of then wrote it.
+async fn append_old(config: &GatewayConfig, redis: &RedisServer, ticket: &str) {
     let mut params = RedisParams::at("127.0.0.1", redis.port);
-    params
-        .key_prefix
-        .clone_from(&config(&[]).wsc.redis.key_prefix);
-    let link = RedisLink::standalone(&params, &name);
+    params.key_prefix.clone_from(&config.wsc.redis.key_prefix);
+    let link = RedisLink::standalone(&params, config.wsc.distributed.cluster());
     let cancel = tokio_util::sync::CancellationToken::new();
     let node = wsc_gateway::protocol::NodeId::new("writer");
     tokio::spawn(link.clone().keep(node, Arc::new(Deaf), cancel.clone()));

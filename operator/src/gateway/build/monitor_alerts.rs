@@ -1,7 +1,6 @@
 //! The alerts: a few, each something a person has to do something about.
 //!
-//! That every metric exists is compared with the gateway's own names in `tests/operator/monitoring.rs`; when each fires is
-//! tested in `tests/alerts`.
+//! That every metric exists is compared with the gateway's own names in `tests/operator/monitoring.rs`.
 
 use serde_json::{Value, json};
 
