@@ -52,6 +52,13 @@ impl Cursor {
     }
 }
 
+const fn before(position: Position) -> Position {
+    Position {
+        offset: position.offset.saturating_sub(1),
+        ..position
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Cursors {
@@ -61,6 +68,9 @@ pub struct Cursors {
     others: Option<Box<HashMap<LogId, Cursor>>>,
     /// How far the inbox had come when the client was pinged.
     pinged: Option<Position>,
+    /// The tickets that were met before it was known where their user was; `None`: it is known.
+    #[allow(clippy::box_collection)]
+    held: Option<Box<Vec<LogId>>>,
 }
 
 impl Cursors {
@@ -73,6 +83,16 @@ impl Cursors {
                 if let Some(cursor) = others.get_mut(log) {
                     return cursor.meet(position);
                 }
+                if let (LogId::Ticket(_), Some(held)) = (log, &mut self.held) {
+                    held.push(log.clone());
+                    let first = Cursor {
+                        at: Some(before(position)),
+                        noted: Some(position),
+                        reading: true,
+                    };
+                    others.insert(log.clone(), first);
+                    return Meet::Behind;
+                }
                 let first = Cursor {
                     at: Some(position),
                     ..Cursor::default()
@@ -81,6 +101,17 @@ impl Cursors {
                 Meet::Next
             }
         }
+    }
+
+    /// From now on tickets that are met for the first time wait for [`Cursors::release_tickets`]: what was said before may
+    /// be for this session, too.
+    pub fn hold_tickets(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// The tickets that waited, each to be read after the place where it was met or an earlier one.
+    pub fn release_tickets(&mut self) -> Vec<LogId> {
+        self.held.take().map(|held| *held).unwrap_or_default()
     }
 
     /// The log is known to reach this far; `true`: the session is behind and has to begin to read it.
@@ -104,12 +135,8 @@ impl Cursors {
         let cursor = self.cursor(log);
         cursor.noted = cursor.noted.max(Some(position));
         // A log that is met for the first time is followed from here.
-        let before = Position {
-            offset: position.offset.saturating_sub(1),
-            ..position
-        };
         if !matches!(log, LogId::Inbox(_)) {
-            cursor.at.get_or_insert(before);
+            cursor.at.get_or_insert(before(position));
         }
         !std::mem::replace(&mut cursor.reading, true)
     }
@@ -233,6 +260,27 @@ mod tests {
         assert_eq!(cursors.meet(&inbox(), at(1, 5)), Meet::Next);
         assert_eq!(cursors.meet(&inbox(), at(1, 5)), Meet::Seen);
         assert_eq!(cursors.meet(&inbox(), at(1, 6)), Meet::Next);
+    }
+
+    #[test]
+    fn a_ticket_that_is_met_before_its_place_is_known_waits_for_it() {
+        let ticket = LogId::Ticket(crate::protocol::TicketId::new("t1").unwrap());
+        let mut cursors = Cursors::default();
+        cursors.hold_tickets();
+        assert_eq!(cursors.meet(&ticket, at(1, 7)), Meet::Behind);
+        assert_eq!(cursors.meet(&ticket, at(1, 8)), Meet::Behind);
+        assert_eq!(cursors.at(&ticket), Some(at(1, 6)));
+        assert_eq!(cursors.release_tickets(), [ticket.clone()]);
+        assert!(
+            !cursors.begin(&ticket, Some(at(1, 2))),
+            "it is read already"
+        );
+        cursors.advance(&ticket, at(1, 7));
+        assert!(!cursors.caught_up(&ticket));
+        cursors.advance(&ticket, at(1, 8));
+        assert!(cursors.caught_up(&ticket));
+        let later = LogId::Ticket(crate::protocol::TicketId::new("t2").unwrap());
+        assert_eq!(cursors.meet(&later, at(1, 3)), Meet::Next);
     }
 
     #[test]

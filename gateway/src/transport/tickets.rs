@@ -163,18 +163,32 @@ pub(super) fn come_back(shard: &Rc<Shard>, connection: &Rc<Connection>) {
         return;
     };
     let user = session.identity().user.clone();
+    session.cursors.borrow_mut().hold_tickets();
     let (shard, connection) = (Rc::clone(shard), Rc::clone(connection));
     tokio::task::spawn_local(async move {
-        let tickets = &shard.context().tickets;
-        for (log, place) in tickets.waiting_for(&user).await {
-            let Some(session) = connection.session() else {
-                return;
-            };
+        let waiting = shard.context().tickets.waiting_for(&user).await;
+        let Some(session) = connection.session() else {
+            return;
+        };
+        let mut held = session.cursors.borrow_mut().release_tickets();
+        if connection.is_closing() {
+            return;
+        }
+        for (log, place) in waiting {
+            let after = Some(place.unwrap_or_default());
+            if let Some(at) = held.iter().position(|held| *held == log) {
+                held.swap_remove(at);
+                shard.follow_held(&connection, log, after);
+                continue;
+            }
             // Where the client said it was is better than where it may have been.
             let known = session.cursors.borrow().at(&log);
-            if known.is_none() && !connection.is_closing() {
-                shard.follow(&connection, log, Some(place.unwrap_or_default()));
+            if known.is_none() {
+                shard.follow(&connection, log, after);
             }
+        }
+        for log in held {
+            shard.follow_held(&connection, log, None);
         }
     });
 }
