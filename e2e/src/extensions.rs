@@ -2,9 +2,14 @@
 //!
 //! They stay: another test may be looking at their objects, and on a user's cluster they may be the user's.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use crate::cluster::{self, Cluster};
+use crate::wait::{Probe, until};
+
+const SERVED_WITHIN: Duration = Duration::from_mins(1);
 
 /// Gateway API.
 pub const GATEWAY_API: Extension = Extension {
@@ -45,13 +50,12 @@ impl Extension {
         cluster
             .kubectl(&["apply", "--server-side", "-f", &files])
             .await?;
-        let established = [
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "crd",
-        ];
-        let args = [&established, self.crds].concat();
-        cluster.kubectl(&args).await.map(drop)
+        let args = ["wait", "--for=condition=Established", "--timeout=5s", "crd"];
+        let args = [&args, self.crds].concat();
+        // kubectl fails at once where the API server has not yet said anything about one.
+        until("the CRDs to be served", SERVED_WITHIN, async || {
+            cluster.kubectl(&args).await.map(|_| Probe::Done(()))
+        })
+        .await
     }
 }

@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(cursors.meet(&ticket, at(1, 7)), Meet::Behind);
         assert_eq!(cursors.meet(&ticket, at(1, 8)), Meet::Behind);
         assert_eq!(cursors.at(&ticket), Some(at(1, 6)));
-        assert_eq!(cursors.release_tickets(), [ticket.clone()]);
+        assert_eq!(cursors.release_tickets(), std::slice::from_ref(&ticket));
         assert!(
             !cursors.begin(&ticket, Some(at(1, 2))),
             "it is read already"
