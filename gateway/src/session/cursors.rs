@@ -27,11 +27,13 @@ struct Cursor {
     /// The last that arrived while reading.
     noted: Option<Position>,
     reading: bool,
+    /// It waits until it is known where to begin.
+    held: bool,
 }
 
 impl Cursor {
     fn meet(&mut self, position: Position) -> Meet {
-        if self.reading {
+        if self.reading || self.held {
             self.noted = self.noted.max(Some(position));
             return Meet::Behind;
         }
@@ -88,7 +90,8 @@ impl Cursors {
                     let first = Cursor {
                         at: Some(before(position)),
                         noted: Some(position),
-                        reading: true,
+                        held: true,
+                        ..Cursor::default()
                     };
                     others.insert(log.clone(), first);
                     return Meet::Behind;
@@ -109,7 +112,8 @@ impl Cursors {
         self.held.get_or_insert_default();
     }
 
-    /// The tickets that waited, each to be read after the place where it was met or an earlier one.
+    /// The tickets that waited, and go on doing so until somebody begins to read them: after where they were met, or an
+    /// earlier place.
     pub fn release_tickets(&mut self) -> Vec<LogId> {
         self.held.take().map(|held| *held).unwrap_or_default()
     }
@@ -149,6 +153,7 @@ impl Cursors {
     /// Begins to read a log after this place; `None`: after wherever the session is. `false`: it is being read.
     pub fn begin(&mut self, log: &LogId, after: Option<Position>) -> bool {
         let cursor = self.cursor(log);
+        cursor.held = false;
         cursor.at = after.or(cursor.at);
         !std::mem::replace(&mut cursor.reading, true)
     }
@@ -271,13 +276,11 @@ mod tests {
         assert_eq!(cursors.meet(&ticket, at(1, 8)), Meet::Behind);
         assert_eq!(cursors.at(&ticket), Some(at(1, 6)));
         assert_eq!(cursors.release_tickets(), std::slice::from_ref(&ticket));
-        assert!(
-            !cursors.begin(&ticket, Some(at(1, 2))),
-            "it is read already"
-        );
+        assert_eq!(cursors.meet(&ticket, at(1, 9)), Meet::Behind);
+        assert!(cursors.begin(&ticket, Some(at(1, 2))));
         cursors.advance(&ticket, at(1, 7));
         assert!(!cursors.caught_up(&ticket));
-        cursors.advance(&ticket, at(1, 8));
+        cursors.advance(&ticket, at(1, 9));
         assert!(cursors.caught_up(&ticket));
         let later = LogId::Ticket(crate::protocol::TicketId::new("t2").unwrap());
         assert_eq!(cursors.meet(&later, at(1, 3)), Meet::Next);

@@ -175,20 +175,15 @@ pub(super) fn come_back(shard: &Rc<Shard>, connection: &Rc<Connection>) {
             return;
         }
         for (log, place) in waiting {
-            let after = Some(place.unwrap_or_default());
-            if let Some(at) = held.iter().position(|held| *held == log) {
-                held.swap_remove(at);
-                shard.follow_held(&connection, log, after);
-                continue;
-            }
+            let was_held = held.iter().position(|held| *held == log);
+            let was_held = was_held.map(|at| held.swap_remove(at)).is_some();
             // Where the client said it was is better than where it may have been.
-            let known = session.cursors.borrow().at(&log);
-            if known.is_none() {
-                shard.follow(&connection, log, after);
+            if was_held || session.cursors.borrow().at(&log).is_none() {
+                shard.follow(&connection, log, Some(place.unwrap_or_default()));
             }
         }
         for log in held {
-            shard.follow_held(&connection, log, None);
+            shard.follow(&connection, log, None);
         }
     });
 }

@@ -38,33 +38,18 @@ impl Shard {
         let Some(session) = connection.session() else {
             return;
         };
-        if session.cursors.borrow_mut().begin(&log, after) {
-            self.read(connection, log);
-        }
-    }
-
-    /// The same for a log that waited for this and counts as being read.
-    pub fn follow_held(
-        self: &Rc<Self>,
-        connection: &Rc<Connection>,
-        log: LogId,
-        after: Option<Position>,
-    ) {
-        let Some(session) = connection.session() else {
+        if !session.cursors.borrow_mut().begin(&log, after) {
             return;
-        };
-        session.cursors.borrow_mut().begin(&log, after);
-        self.read(connection, log);
-    }
-
-    fn read(self: &Rc<Self>, connection: &Rc<Connection>, log: LogId) {
+        }
         let (shard, connection) = (Rc::clone(self), Rc::clone(connection));
-        let reading = Reading {
-            shard,
-            connection,
-            log,
-        };
-        tokio::task::spawn_local(async move { reading.run(true).await });
+        tokio::task::spawn_local(async move {
+            let reading = Reading {
+                shard,
+                connection,
+                log,
+            };
+            reading.run(true).await;
+        });
     }
 
     /// Reads a log that a live message has shown to be ahead; the cursor says so already.
