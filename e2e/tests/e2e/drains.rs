@@ -24,7 +24,7 @@ use wsc_e2e::tokens;
 use wsc_e2e::wait::until;
 
 use crate::gates::Gates;
-use crate::history::History;
+use crate::load::{history, most_in_a_second};
 use crate::publisher::{PublisherTask, Work};
 use crate::reader::ReaderTask;
 
@@ -244,23 +244,15 @@ impl Load {
         })
         .await?;
         until("a sound history", SETTLED_WITHIN, async || {
-            let report = self.history().check();
+            let report = history(&self.publishers, &self.readers).check();
             Ok(held(report.is_sound(), || report.to_string()))
         })
         .await?;
-        println!("drains: {}", self.history().check());
+        println!(
+            "drains: {}",
+            history(&self.publishers, &self.readers).check()
+        );
         Ok(())
-    }
-
-    fn history(&self) -> History {
-        let published = self.publishers.iter();
-        let readers = self.readers.iter();
-        History {
-            published: published
-                .flat_map(|one| one.told.lock().published.clone())
-                .collect(),
-            readers: readers.map(|one| one.notes.lock().reader.clone()).collect(),
-        }
     }
 }
 
@@ -272,17 +264,6 @@ impl Drop for Load {
 
 fn disconnects(reader: &ReaderTask) -> usize {
     reader.notes.lock().stays.len().saturating_sub(1)
-}
-
-/// The most that fall into any second.
-fn most_in_a_second(moments: &[Instant]) -> usize {
-    let mut moments = moments.to_vec();
-    moments.sort_unstable();
-    let within = |from: &Instant| {
-        let soon = |at: &&Instant| (**at >= *from) && **at - *from < Duration::from_secs(1);
-        moments.iter().filter(soon).count()
-    };
-    moments.iter().map(within).max().unwrap_or(0)
 }
 
 async fn names(gateway: &Gateway) -> Result<Vec<String>> {

@@ -19,6 +19,8 @@
 mod gates;
 #[path = "../../../gateway/tests/support/history.rs"]
 mod history;
+#[path = "../../../gateway/tests/support/load.rs"]
+mod load;
 #[path = "../../../gateway/tests/support/publisher.rs"]
 mod publisher;
 #[path = "../../../gateway/tests/support/reader.rs"]

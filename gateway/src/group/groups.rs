@@ -254,7 +254,7 @@ impl Groups {
     /// Reads the user's groups if what is known of them is too old, and has sessions here follow.
     pub(super) async fn read(&self, user: &UserId) {
         let roster = self.0.hub.groups().roster();
-        let Some(asked) = roster.expect(user, self.settings().cache) else {
+        let Some(asked) = roster.begin_read(user, self.settings().cache) else {
             return;
         };
         match self.0.store.groups_of(user).await {

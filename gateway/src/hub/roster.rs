@@ -81,7 +81,7 @@ pub struct Learnt {
 impl Roster {
     /// Whether the user's groups have to be read: nothing is known of them, or nothing that is younger than this. From
     /// here on changes of them are heard.
-    pub fn expect(&self, user: &UserId, fresh: Duration) -> Option<Asked> {
+    pub fn begin_read(&self, user: &UserId, fresh: Duration) -> Option<Asked> {
         let mut state = self.0.lock();
         let clock = state.clock;
         let card = state.cards.entry(user.clone()).or_insert_with(Card::new);
@@ -320,7 +320,7 @@ mod tests {
 
     fn expecting() -> (Roster, Asked) {
         let roster = Roster::default();
-        let asked = roster.expect(&bob(), ALWAYS).unwrap();
+        let asked = roster.begin_read(&bob(), ALWAYS).unwrap();
         (roster, asked)
     }
 
@@ -374,9 +374,12 @@ mod tests {
         let (roster, asked) = expecting();
         let found = [(group("g"), Generation(8))];
         assert_eq!(roster.learn(&bob(), &found, asked).joined, [group("g")]);
-        assert!(roster.expect(&bob(), ALWAYS).is_none(), "it is known now");
+        assert!(
+            roster.begin_read(&bob(), ALWAYS).is_none(),
+            "it is known now"
+        );
         roster.doubt();
-        let asked = roster.expect(&bob(), ALWAYS).unwrap();
+        let asked = roster.begin_read(&bob(), ALWAYS).unwrap();
         assert_eq!(roster.learn(&bob(), &[], asked).left, [group("g")]);
         assert!(!is_in(&roster));
     }

@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::gates::{Gates, Socket};
 use crate::history::{Report, Seen};
+use crate::load::most_in_a_second;
 use crate::proxy::Proxy;
 use crate::reader::ReaderTask;
 use crate::redis::RedisServer;
@@ -310,7 +311,7 @@ async fn a_rolling_drain_loses_nothing_and_keeps_to_its_rate() {
             reader.user
         );
     }
-    let rate = most_in_a_second(returns);
+    let rate = most_in_a_second(&returns);
     println!(
         "rolling drain: {all} disconnects of {} readers, at most {most} each; at most {rate} came back in a second",
         world.readers.len()
@@ -318,20 +319,4 @@ async fn a_rolling_drain_loses_nothing_and_keeps_to_its_rate() {
     // Whom chance sends from each old node to the next is disconnected by each.
     assert!(most <= 3 && all <= world.readers.len() * 2, "{most} {all}");
     assert!(rate <= DRAIN_RATE * 3 / 2, "{rate} in a second");
-}
-
-/// The most that fall into any second.
-fn most_in_a_second(mut moments: Vec<Instant>) -> usize {
-    moments.sort_unstable();
-    let within = |from: &Instant| {
-        moments
-            .iter()
-            .filter(|at| {
-                (Duration::ZERO..Duration::from_secs(1))
-                    .contains(&at.saturating_duration_since(*from))
-                    && *at >= from
-            })
-            .count()
-    };
-    moments.iter().map(within).max().unwrap_or(0)
 }

@@ -16,6 +16,8 @@
 mod gates;
 #[path = "../support/history.rs"]
 mod history;
+#[path = "../support/load.rs"]
+mod load;
 // Other tests use the rest of these.
 #[allow(dead_code)]
 #[path = "../support/proxy.rs"]

@@ -15,7 +15,8 @@ use wsc_gateway::protocol::UserId;
 use wsc_gateway::security::{JwtSettings, KeySet, Keys, NewToken, Scopes, TokenVerifier};
 
 use crate::gates::Gates;
-use crate::history::{History, Report};
+use crate::history::Report;
+use crate::load::history;
 use crate::process::{Ports, Process};
 use crate::publisher::{PublisherTask, Work};
 use crate::reader::ReaderTask;
@@ -253,19 +254,7 @@ impl World {
 
     /// What everybody saw up to now.
     pub fn report(&self) -> Report {
-        let told = self
-            .publishers
-            .iter()
-            .flat_map(|publisher| publisher.told.lock().published.clone());
-        let read = self
-            .readers
-            .iter()
-            .map(|reader| reader.notes.lock().reader.clone());
-        let history = History {
-            published: told.collect(),
-            readers: read.collect(),
-        };
-        history.check()
+        history(&self.publishers, &self.readers).check()
     }
 
     /// The nodes that hold a session of this user, as a node says.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::Instant;
-use tonic::Code;
+use tonic::{Code, Status};
 use wsc_gateway::security::Scopes;
 use wsc_proto::v1::GetStatsRequest;
 
 use crate::grpc_stream::{GrpcStream, channel, code, word};
-use crate::sandbox::{alone, eventually, token};
+use crate::sandbox::{Node, alone, eventually, token};
 
 fn own(user: &str) -> String {
     token(user, Scopes::NONE)
@@ -109,15 +109,18 @@ async fn a_call_that_may_not_open_a_session_is_refused_with_the_reason() {
     assert!(refused.contains(&(401, 2)), "{refused:?}");
 }
 
+/// With what a user who is not let in is turned away.
+async fn refused(node: &Node, user: &str) -> Status {
+    let bearer = format!("Bearer {}", own(user));
+    let stream = GrpcStream::open(node, &[("authorization", &bearer)]).await;
+    stream.err().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_of_connections_and_seats_hold_and_say_when_to_come_back() {
     let node = alone(&["wsc.performance.maxConnectionsPerNode=1"]).await;
     let _first = GrpcStream::connect(&node, &own("first")).await;
-    let bearer = format!("Bearer {}", own("second"));
-    let status = GrpcStream::open(&node, &[("authorization", &bearer)])
-        .await
-        .err()
-        .unwrap();
+    let status = refused(&node, "second").await;
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(word(&status, "wsc-error"), "full");
     assert_eq!(word(&status, "retry-after"), "5");
@@ -128,21 +131,13 @@ async fn limits_of_connections_and_seats_hold_and_say_when_to_come_back() {
     ])
     .await;
     let _first = GrpcStream::connect(&node, &own("alice")).await;
-    let bearer = format!("Bearer {}", own("alice"));
-    let status = GrpcStream::open(&node, &[("authorization", &bearer)])
-        .await
-        .err()
-        .unwrap();
+    let status = refused(&node, "alice").await;
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert_eq!(word(&status, "wsc-error"), "too_many_sessions");
 
     let node = alone(&["wsc.security.maxConnectionsPerAddress=1"]).await;
     let _first = GrpcStream::connect(&node, &own("first")).await;
-    let bearer = format!("Bearer {}", own("second"));
-    let status = GrpcStream::open(&node, &[("authorization", &bearer)])
-        .await
-        .err()
-        .unwrap();
+    let status = refused(&node, "second").await;
     assert_eq!(word(&status, "wsc-error"), "too_many_connections");
 }
 
@@ -154,11 +149,7 @@ async fn too_many_wrong_tokens_lock_the_address_out() {
         let status = GrpcStream::open(&node, &wrong).await.err().unwrap();
         assert_eq!(word(&status, "wsc-error"), "unauthenticated");
     }
-    let bearer = format!("Bearer {}", own("alice"));
-    let status = GrpcStream::open(&node, &[("authorization", &bearer)])
-        .await
-        .err()
-        .unwrap();
+    let status = refused(&node, "alice").await;
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert_eq!(word(&status, "wsc-error"), "locked_out");
     assert!(word(&status, "retry-after").parse::<u32>().unwrap() > 5);
@@ -231,11 +222,7 @@ async fn without_tokens_the_metadata_name_the_user() {
 #[tokio::test(flavor = "multi_thread")]
 async fn there_are_no_sessions_where_the_service_is_off_and_the_api_goes_on() {
     let node = alone(&["wsc.enabled=false"]).await;
-    let bearer = format!("Bearer {}", own("alice"));
-    let status = GrpcStream::open(&node, &[("authorization", &bearer)])
-        .await
-        .err()
-        .unwrap();
+    let status = refused(&node, "alice").await;
     assert_eq!(status.code(), Code::Unimplemented, "{status}");
     let stats = node
         .grpc()

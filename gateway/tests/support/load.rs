@@ -1,0 +1,32 @@
+//! What readers and publishers of a load come to.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::history::History;
+use crate::publisher::PublisherTask;
+use crate::reader::ReaderTask;
+
+/// What everybody saw up to now.
+pub fn history(publishers: &[PublisherTask], readers: &[ReaderTask]) -> History {
+    let told = publishers
+        .iter()
+        .flat_map(|publisher| publisher.told.lock().published.clone());
+    let read = readers
+        .iter()
+        .map(|reader| reader.notes.lock().reader.clone());
+    History {
+        published: told.collect(),
+        readers: read.collect(),
+    }
+}
+
+/// The most that fall into any second.
+pub fn most_in_a_second(moments: &[Instant]) -> usize {
+    let within = |from: &Instant| {
+        let soon = |at: &&Instant| *at >= from && **at - *from < Duration::from_secs(1);
+        moments.iter().filter(soon).count()
+    };
+    moments.iter().map(within).max().unwrap_or(0)
+}
