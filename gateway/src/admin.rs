@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use serde::Serialize;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use routes::admin_router;
@@ -154,6 +155,8 @@ pub trait AdminSource: Send + Sync + 'static {
     fn metrics(&self) -> Result<String, fmt::Error>;
     /// Begins the drain, if it has not begun.
     fn request_drain(&self);
+    /// Where the node is in its life, and what becomes of that.
+    fn phase(&self) -> watch::Receiver<Phase>;
 }
 
 /// The running admin port. Dropping it stops it without waiting.

@@ -9,6 +9,7 @@ mod disruption;
 mod ingress;
 mod listeners;
 mod managed_redis;
+mod mode;
 mod monitoring;
 mod network_policy;
 mod quantity;
@@ -27,6 +28,7 @@ pub use listeners::{
     ADMIN_PORT, GrpcListener, HttpListener, IssuerRef, ListenerTls, ListenersSpec, WsListener,
 };
 pub use managed_redis::{ManagedRedisSpec, PersistenceSpec};
+pub use mode::Mode;
 pub use monitoring::MonitoringSpec;
 pub use network_policy::NetworkPolicySpec;
 pub use quantity::{Quantity, ResourcesSpec};
@@ -86,7 +88,10 @@ use wsc_config::{DrainConfig, HookConfig, LogLevel, RebalanceConfig, TelemetryCo
 #[serde(rename_all = "camelCase", default)]
 #[schemars(transform = rules::spec)]
 pub struct WebSocketGatewaySpec {
-    /// How many gateway pods there are. More than one needs `wsc.distributed.enabled`.
+    /// Whose pods the gateways run in. `Standalone`: their own. `Sidecar`: those of the namespace with the label
+    /// `wsc.dev/gateway` and the resource's name, each of which gets a gateway beside its containers when it is made.
+    pub mode: Mode,
+    /// How many gateway pods there are. More than one needs `wsc.distributed.enabled`. Not with `mode: Sidecar`.
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
     /// The gateway's image. Absent: the one that the operator was released with.
@@ -102,7 +107,7 @@ pub struct WebSocketGatewaySpec {
     /// What a gateway pod asks for and is held to. Absent: 100m CPU and 128Mi asked for, 512Mi allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourcesSpec>,
-    /// Where gateway pods run.
+    /// Where gateway pods run. Not with `mode: Sidecar`.
     pub scheduling: SchedulingSpec,
     /// Whether the operator leaves everything as it is. The status is still kept.
     pub paused: bool,
@@ -124,15 +129,16 @@ pub struct WebSocketGatewaySpec {
     pub route: RouteSpec,
     /// What Prometheus' operator and Grafana are told of the gateway.
     pub monitoring: MonitoringSpec,
-    /// Who may reach which port of the pods, and where the pods may go.
+    /// Who may reach which port of the pods, and where the pods may go. With `mode: Sidecar`: of the managed Redis alone.
     pub network_policy: NetworkPolicySpec,
-    /// The autoscaler that sets this resource's `replicas`.
+    /// The autoscaler that sets this resource's `replicas`. Not with `mode: Sidecar`.
     pub autoscaling: AutoscalingSpec,
     /// How a gateway pod empties itself before it goes.
     pub drain: DrainConfig,
     /// How connections spread over gateway pods that came later.
     pub rebalance: RebalanceConfig,
-    /// How many gateway pods may be gone at a time when Kubernetes' nodes are emptied.
+    /// How many gateway pods may be gone at a time when Kubernetes' nodes are emptied. With `mode: Sidecar` a budget is the
+    /// application's own matter.
     pub disruption: DisruptionSpec,
     /// Whom of the application the gateway asks and tells; see docs/hooks.md.
     #[schemars(
@@ -147,6 +153,7 @@ pub struct WebSocketGatewaySpec {
 impl Default for WebSocketGatewaySpec {
     fn default() -> Self {
         Self {
+            mode: Mode::Standalone,
             replicas: 1,
             image: None,
             image_pull_policy: None,

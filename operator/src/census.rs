@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::metrics::Metrics;
-use crate::names::Component;
 use crate::stores::{PodView, Stores};
 use crate::watch::Concern;
 
@@ -163,7 +162,7 @@ impl Rounds {
     /// The pods that can be asked: also those that are not ready, which may be draining.
     fn gateways(&self, (namespace, gateway): &(String, String)) -> Vec<Arc<PodView>> {
         let mut pods = self.stores.pods().group(namespace, gateway);
-        pods.retain(|pod| pod.component == Component::Gateway && !pod.finished && pod.ip.is_some());
+        pods.retain(|pod| pod.has_gateway() && !pod.finished && pod.ip.is_some());
         pods
     }
 }

@@ -8,6 +8,7 @@ pub mod apply;
 pub mod build;
 pub mod dereference;
 pub mod live;
+pub mod rollout;
 pub mod status;
 pub mod validate;
 

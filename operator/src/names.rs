@@ -15,6 +15,12 @@ pub const MANAGER: &str = "wsc-operator";
 /// Label: the gateway that an object belongs to.
 pub const GATEWAY_LABEL: &str = "wsc.dev/gateway";
 
+/// Label of a pod of the application that got a gateway beside it.
+pub const INJECTED_LABEL: &str = "wsc.dev/injected";
+
+/// The container of a gateway in a pod of the application.
+pub const SIDECAR: &str = "wsc-gateway";
+
 /// Label: who manages an object.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 
@@ -23,6 +29,9 @@ pub const CONFIG_HASH: &str = "wsc.dev/config-hash";
 
 /// Annotation of every owned object: what was last applied, so that a field dropped from the desired state is noticed.
 pub const APPLIED_HASH: &str = "wsc.dev/applied-hash";
+
+/// Annotation of the `PodTemplate` of sidecars: the application is asked by its gateway, and stays until that is empty.
+pub const HOLDS_APPLICATION: &str = "wsc.dev/holds-application";
 
 /// Annotation of a pod: Kubernetes takes away the pods with the lowest first.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -149,6 +158,13 @@ impl Names {
         .into()
     }
 
+    /// The labels of pods of the application that got a gateway.
+    pub fn injected(&self) -> BTreeMap<String, String> {
+        [(GATEWAY_LABEL, self.gateway()), (INJECTED_LABEL, "true")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into()
+    }
+
     /// Every label of an object.
     pub fn labels(&self, component: Component) -> BTreeMap<String, String> {
         let mut labels = self.selector(component);
@@ -161,16 +177,15 @@ impl Names {
         labels.extend(common.map(|(key, value)| (key.to_owned(), value.to_owned())));
         labels
     }
+}
 
-    /// The gateway pods as a selector in text, as the scale subresource wants it.
-    pub fn selector_text(&self) -> String {
-        let pairs: Vec<String> = self
-            .selector(Component::Gateway)
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        pairs.join(",")
-    }
+/// Labels as a selector in text, as the scale subresource wants it.
+pub fn selector_text(labels: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    pairs.join(",")
 }
 
 #[cfg(test)]
@@ -190,8 +205,12 @@ mod tests {
     #[test]
     fn the_scale_selector_picks_gateway_pods_of_one_gateway_only() {
         assert_eq!(
-            Names::of("chat").selector_text(),
+            selector_text(&Names::of("chat").selector(Component::Gateway)),
             "app.kubernetes.io/component=gateway,wsc.dev/gateway=chat"
+        );
+        assert_eq!(
+            selector_text(&Names::of("chat").injected()),
+            "wsc.dev/gateway=chat,wsc.dev/injected=true"
         );
     }
 }

@@ -6,7 +6,9 @@
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, PersistentVolumeClaim, PodTemplate, Service, ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -48,6 +50,8 @@ pub enum Kind {
     PodDisruptionBudget,
     /// The gateways.
     Deployment,
+    /// The gateways in pods of the application, each as it is put there.
+    PodTemplate,
     /// What sets the resource's own number of replicas.
     HorizontalPodAutoscaler,
     /// The same by KEDA.
@@ -56,7 +60,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of application: what others need comes first.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ServiceAccount,
         Self::ConfigMap,
         Self::Service,
@@ -71,6 +75,7 @@ impl Kind {
         Self::StatefulSet,
         Self::PodDisruptionBudget,
         Self::Deployment,
+        Self::PodTemplate,
         Self::HorizontalPodAutoscaler,
         Self::ScaledObject,
     ];
@@ -92,6 +97,7 @@ impl Kind {
             Self::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
             Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
             Self::Deployment => ApiResource::erase::<Deployment>(&()),
+            Self::PodTemplate => ApiResource::erase::<PodTemplate>(&()),
             Self::HorizontalPodAutoscaler => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
             Self::ScaledObject => keda("ScaledObject", "scaledobjects"),
         }
@@ -114,6 +120,7 @@ impl Kind {
             Self::StatefulSet => "StatefulSet",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::Deployment => "Deployment",
+            Self::PodTemplate => "PodTemplate",
             Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
             Self::ScaledObject => "ScaledObject",
         }
@@ -135,6 +142,7 @@ impl Kind {
             | Self::StatefulSet
             | Self::PodDisruptionBudget
             | Self::Deployment
+            | Self::PodTemplate
             | Self::HorizontalPodAutoscaler => None,
         }
     }
@@ -142,8 +150,10 @@ impl Kind {
     /// Whether an object of this kind must wait when one of kind `other` was refused: pods that start under a new hash
     /// would read the old file.
     pub const fn needs(self, other: Self) -> bool {
-        matches!(self, Self::Deployment | Self::StatefulSet)
-            && matches!(other, Self::ConfigMap | Self::ServiceAccount)
+        matches!(
+            self,
+            Self::Deployment | Self::PodTemplate | Self::StatefulSet
+        ) && matches!(other, Self::ConfigMap | Self::ServiceAccount)
     }
 
     /// Whether an object of this kind is deleted when the resource no longer asks for it.
@@ -162,9 +172,11 @@ impl Kind {
             | Self::Certificate
             | Self::StatefulSet
             | Self::PodDisruptionBudget
+            | Self::Deployment
+            | Self::PodTemplate
             | Self::HorizontalPodAutoscaler
             | Self::ScaledObject => true,
-            Self::ServiceAccount | Self::PersistentVolumeClaim | Self::Deployment => false,
+            Self::ServiceAccount | Self::PersistentVolumeClaim => false,
         }
     }
 }

@@ -126,6 +126,7 @@ impl Work {
             defaults: Defaults {
                 gateway_image: self.options.gateway_image.clone(),
                 redis_image: self.options.redis_image.clone(),
+                injects: false,
                 operator_namespace: self.options.own_namespace.clone(),
             },
             metrics: Arc::clone(&self.metrics),

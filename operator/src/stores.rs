@@ -7,7 +7,7 @@ mod cache;
 mod pod_view;
 
 pub use cache::{Cache, Change, Key};
-pub use pod_view::{PodView, Trouble};
+pub use pod_view::{PodView, Role, Trouble};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -48,6 +48,7 @@ impl Stores {
             set,
             budget,
             deployment,
+            template,
             autoscaler,
             scaled_object,
         ] = &self.owned;
@@ -66,6 +67,7 @@ impl Stores {
             Kind::StatefulSet => set,
             Kind::PodDisruptionBudget => budget,
             Kind::Deployment => deployment,
+            Kind::PodTemplate => template,
             Kind::HorizontalPodAutoscaler => autoscaler,
             Kind::ScaledObject => scaled_object,
         }

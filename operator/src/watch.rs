@@ -94,7 +94,8 @@ impl Watches {
         }
         let pods: Api<Pod> = self.api();
         let cache = Arc::clone(stores.pods());
-        let stream = watcher(pods, ours());
+        // Also the application's that ask for a gateway.
+        let stream = watcher(pods, watcher::Config::default().labels(GATEWAY_LABEL));
         tracker.spawn(self.clone().run("Pod", stream, cache, keep_pod));
         let secrets: Api<PartialObjectMeta<Secret>> = self.api();
         let cache = Arc::clone(stores.secrets());

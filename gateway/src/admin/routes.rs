@@ -1,6 +1,7 @@
 //! The routes of the admin port: each one asks the source one question and writes down the answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,12 +11,15 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 
-use super::AdminSource;
+use super::{AdminSource, Phase};
 use crate::telemetry::Metrics;
 
 type Source = State<Arc<dyn AdminSource>>;
 
-/// `/livez`, `/readyz`, `/status`, `/metrics` and `POST /drain`.
+/// How long somebody who waits for the end of a drain waits for its beginning: both are told at the same time.
+const BEGINS_WITHIN: Duration = Duration::from_secs(3);
+
+/// `/livez`, `/readyz`, `/status`, `/metrics` and `POST /drain`; for the kubelet, which can only GET, `/prestop` and `/drained`.
 pub fn admin_router(source: Arc<dyn AdminSource>) -> Router {
     Router::new()
         .route("/livez", get(livez))
@@ -23,6 +27,8 @@ pub fn admin_router(source: Arc<dyn AdminSource>) -> Router {
         .route("/status", get(status))
         .route("/metrics", get(metrics))
         .route("/drain", post(drain))
+        .route("/prestop", get(drain))
+        .route("/drained", get(drained))
         .with_state(source)
 }
 
@@ -67,6 +73,19 @@ async fn metrics(State(source): Source) -> Response {
 async fn drain(State(source): Source) -> Response {
     source.request_drain();
     (StatusCode::ACCEPTED, Json(json!({ "draining": true }))).into_response()
+}
+
+/// Answers when the drain is over, or soon if there is none: what an application waits for that ends with its gateway.
+async fn drained(State(source): Source) -> Response {
+    let mut phase = source.phase();
+    let leaves = |phase: &Phase| matches!(phase, Phase::Draining | Phase::Stopped);
+    // An error means that the gateway is gone altogether.
+    let begun = async { phase.wait_for(leaves).await.is_ok() };
+    let drained = tokio::time::timeout(BEGINS_WITHIN, begun).await == Ok(true);
+    if drained {
+        while *phase.borrow_and_update() != Phase::Stopped && phase.changed().await.is_ok() {}
+    }
+    Json(json!({ "drained": drained })).into_response()
 }
 
 fn yes_or_unavailable(yes: bool) -> StatusCode {

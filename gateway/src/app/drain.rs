@@ -114,7 +114,13 @@ impl Gateway {
             tracing::warn!("a shard did not end in time");
         }
         self.phase.send_replace(Phase::Stopped);
-        // Last, so that probes are answered to the end. Dropping it does not wait.
-        drop(self.admin.lock().take());
+        // Last, so that probes are answered to the end, and whoever asked to hear of the end hears of it.
+        let admin = self.admin.lock().take();
+        if let Some(admin) = admin {
+            let ended = tokio::task::spawn_blocking(move || admin.shutdown());
+            if tokio::time::timeout(LAST_WORDS, ended).await.is_err() {
+                tracing::debug!("a request of the admin port did not end in time");
+            }
+        }
     }
 }

@@ -213,6 +213,10 @@ impl AdminSource for View {
     fn request_drain(&self) {
         self.drain_requested.notify_one();
     }
+
+    fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.clone()
+    }
 }
 
 impl MetricsSource for View {

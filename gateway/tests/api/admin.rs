@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use wsc_gateway::admin::{Admin, AdminSource, NodeStatus, Phase, Readiness, RedisState};
 
 struct Source {
@@ -14,6 +15,7 @@ struct Source {
     ready: AtomicBool,
     etcd: AtomicBool,
     drains: AtomicUsize,
+    phase: watch::Sender<Phase>,
 }
 
 impl AdminSource for Source {
@@ -67,6 +69,10 @@ impl AdminSource for Source {
     fn request_drain(&self) {
         self.drains.fetch_add(1, SeqCst);
     }
+
+    fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
 }
 
 struct Port {
@@ -80,6 +86,7 @@ fn port() -> Port {
         ready: true.into(),
         etcd: false.into(),
         drains: 0.into(),
+        phase: watch::Sender::new(Phase::Serving),
     });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let admin = Admin::spawn(listener, Arc::clone(&source) as Arc<dyn AdminSource>).unwrap();
@@ -159,6 +166,29 @@ async fn a_drain_is_asked_for_by_post_only() {
         (posted.status().as_u16(), port.source.drains.load(SeqCst)),
         (202, 1)
     );
+}
+
+#[tokio::test]
+async fn a_kubelet_can_ask_for_a_drain_and_an_application_can_wait_for_its_end() {
+    let port = port();
+    let asked = reqwest::get(port.url("/prestop")).await.unwrap();
+    assert_eq!(
+        (asked.status().as_u16(), port.source.drains.load(SeqCst)),
+        (202, 1)
+    );
+    let mut waiting = std::pin::pin!(port.get("/drained"));
+    port.source.phase.send_replace(Phase::Draining);
+    let early = tokio::time::timeout(Duration::from_secs(4), waiting.as_mut()).await;
+    assert!(early.is_err(), "the drain is not over: {early:?}");
+    port.source.phase.send_replace(Phase::Stopped);
+    assert_eq!(waiting.await, (200, json!({"drained": true})));
+}
+
+#[tokio::test]
+async fn without_a_drain_an_application_does_not_wait_for_its_end() {
+    let port = port();
+    let answer = tokio::time::timeout(Duration::from_secs(10), port.get("/drained")).await;
+    assert_eq!(answer.unwrap(), (200, json!({"drained": false})));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! Each is here and nowhere else: the API server judges, before anything is stored, and names the field. The bounds
 //! of the resource's own name are added in `crd`, because the root type is generated.
 
+mod sidecar;
+
 use schemars::Schema;
 use serde_json::{Map, Value, json};
 
@@ -288,6 +290,7 @@ const PERSISTENCE: &[Rule] = &[Rule {
 pub(super) fn spec(schema: &mut Schema) {
     formats(schema);
     attach(schema, SPEC);
+    attach(schema, sidecar::RULES);
 }
 
 pub(super) fn disruption(schema: &mut Schema) {

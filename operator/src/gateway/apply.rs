@@ -7,14 +7,12 @@
 
 mod covers;
 mod deletion_cost;
-mod rollout;
 mod settled;
 mod volume;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -23,6 +21,7 @@ use serde_json::{Value, json};
 
 use super::build::{Desired, SecretWrite};
 use super::live::{Live, is_controlled_by};
+use super::rollout::Rollout;
 use super::validate::Rejection;
 use crate::context::Context;
 use crate::error::Error;
@@ -357,9 +356,9 @@ impl Run<'_> {
 
     fn is_rolled_out(&self) -> bool {
         let (namespace, name) = (&self.desired.namespace, &self.desired.gateway);
-        let deployment: Option<Deployment> = self.live.typed(Kind::Deployment, name);
         let pods = self.context.stores.pods().group(namespace, name);
-        deployment.is_some_and(|deployment| rollout::is_done(&deployment, &pods))
+        let rollout = Rollout::of(self.desired.mode, &self.live, name, &pods);
+        rollout.is_some_and(|rollout| rollout.is_done(&pods))
     }
 
     fn api(&self, kind: Kind) -> Api<DynamicObject> {

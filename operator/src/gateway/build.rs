@@ -8,6 +8,7 @@ mod budget;
 mod certificate;
 mod config_map;
 mod deployment;
+mod gateway_container;
 mod ingress;
 mod monitor;
 mod monitor_alerts;
@@ -15,6 +16,7 @@ mod monitor_dashboard;
 mod network_policy;
 mod nodes_service;
 mod pod;
+mod pod_template;
 mod redis_config;
 mod redis_service;
 mod redis_set;
@@ -30,6 +32,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Secret;
 
 use super::validate::{Rejection, Validated};
+use crate::api::Mode;
 use crate::error::Error;
 use crate::owned::{Kind, Object};
 
@@ -45,6 +48,8 @@ pub struct Desired {
     pub gateway: String,
     /// Its namespace.
     pub namespace: String,
+    /// Whose pods its gateways run in.
+    pub mode: Mode,
     /// Its uid: what owned objects are recognised by.
     pub owner_uid: String,
     /// Secrets to make or to complete, before anything else.
@@ -71,6 +76,7 @@ pub fn build(input: &Validated) -> Result<Desired, Error> {
     Ok(Desired {
         gateway: input.names.gateway().to_owned(),
         namespace: input.namespace.clone(),
+        mode: input.mode,
         owner_uid: input.owner.uid.clone(),
         secrets: secrets
             .map(|generated| secret::build(input, generated))
@@ -120,12 +126,25 @@ fn everything_else(input: &Validated) -> Result<Vec<Object>, Error> {
             &redis_set::build(input, redis),
         )?);
     }
+    match input.mode {
+        Mode::Standalone => objects.extend(own_pods(input, &hash)?),
+        Mode::Sidecar => {
+            let template = pod_template::build(input, &hash)?;
+            objects.push(Object::new(Kind::PodTemplate, &template)?);
+        }
+    }
+    Ok(objects)
+}
+
+/// Gateways in pods of their own, and what scales and spares them.
+fn own_pods(input: &Validated, hash: &str) -> Result<Vec<Object>, Error> {
+    let mut objects = Vec::with_capacity(3);
     if let Some(budget) = budget::build(input) {
         objects.push(Object::new(Kind::PodDisruptionBudget, &budget)?);
     }
     objects.push(Object::new(
         Kind::Deployment,
-        &deployment::build(input, &hash),
+        &deployment::build(input, hash),
     )?);
     if let Some(autoscaler) = autoscaler::build(input) {
         objects.push(Object::new(Kind::HorizontalPodAutoscaler, &autoscaler)?);

@@ -4,6 +4,7 @@ mod compute;
 mod conditions;
 mod events;
 mod routes;
+mod sidecars;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;

@@ -9,15 +9,15 @@ mod fit;
 mod redis;
 mod secrets;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 
 use super::dereference::Dereferenced;
 use crate::api::{
-    AutoscalingSpec, DisruptionSpec, IngressSpec, ListenersSpec, MonitoringSpec, NetworkPolicySpec,
-    PullPolicy, PullSecret, ResourcesSpec, RouteSpec, SchedulingSpec, ServiceSpec,
-    WebSocketGatewaySpec,
+    AutoscalingSpec, DisruptionSpec, IngressSpec, ListenersSpec, Mode, MonitoringSpec,
+    NetworkPolicySpec, PullPolicy, PullSecret, ResourcesSpec, RouteSpec, SchedulingSpec,
+    ServiceSpec, WebSocketGatewaySpec,
 };
 use crate::names::{Component, Names};
 use crate::owned::Kind;
@@ -32,6 +32,8 @@ pub struct Defaults {
     pub gateway_image: String,
     /// The managed Redis' image.
     pub redis_image: String,
+    /// Whether there is a webhook that puts gateways into pods of applications.
+    pub injects: bool,
     /// The operator's own namespace: from there it asks gateways how they are.
     pub operator_namespace: String,
 }
@@ -45,6 +47,8 @@ pub struct Validated {
     pub namespace: String,
     /// What owned objects carry as their owner.
     pub owner: OwnerReference,
+    /// Whose pods the gateways run in.
+    pub mode: Mode,
     /// The wanted number of gateway pods.
     pub replicas: i32,
     /// The pods of the gateway.
@@ -151,6 +155,11 @@ pub enum Rejection {
         /// The Secret and the Certificate.
         name: String,
     },
+    /// Nobody would put gateways into pods of the application.
+    #[error(
+        "spec.mode: Sidecar needs the operator's webhook: install its chart with sidecars.enabled=true"
+    )]
+    NoInjector,
     /// An object of the same name belongs to somebody else.
     #[error("{object} exists and does not belong to this resource: rename one of the two")]
     NameTaken {
@@ -171,6 +180,7 @@ impl Rejection {
             Self::SecretKeyTooShort { .. } => "SecretKeyTooShort",
             Self::SecretKeyUnfit { .. } => "SecretKeyUnfit",
             Self::CertificatePending { .. } => "CertificatePending",
+            Self::NoInjector => "NoInjector",
             Self::NameTaken { .. } => "NameTaken",
             Self::InvalidConfiguration(_) => "InvalidConfiguration",
         }
@@ -178,6 +188,14 @@ impl Rejection {
 }
 
 impl Validated {
+    /// What selects the gateway pods.
+    pub fn selector(&self) -> LabelSelector {
+        LabelSelector {
+            match_labels: Some(pods(self.mode, &self.names)),
+            match_expressions: None,
+        }
+    }
+
     /// The metadata of an owned object.
     pub fn meta(&self, name: &str, component: Component) -> ObjectMeta {
         ObjectMeta {
@@ -190,9 +208,18 @@ impl Validated {
     }
 }
 
+/// The labels that gateway pods are selected by.
+pub fn pods(mode: Mode, names: &Names) -> BTreeMap<String, String> {
+    match mode {
+        Mode::Standalone => names.selector(Component::Gateway),
+        Mode::Sidecar => names.injected(),
+    }
+}
+
 /// Turns what was read into decisions.
 pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, Rejection> {
     let WebSocketGatewaySpec {
+        mode,
         replicas,
         image,
         image_pull_policy,
@@ -218,6 +245,9 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
         hooks,
         wsc,
     } = &input.gateway.spec;
+    if *mode == Mode::Sidecar && !defaults.injects {
+        return Err(Rejection::NoInjector);
+    }
     let config = config::resolve(&config::Parts {
         names: &input.names,
         namespace: &input.namespace,
@@ -234,6 +264,7 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
         names: input.names.clone(),
         namespace: input.namespace.clone(),
         owner: input.owner.clone(),
+        mode: *mode,
         replicas: *replicas,
         pods: PodPlan {
             image: image

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
-use crate::names::{CONFIG_HASH, Component};
+use crate::names::{CONFIG_HASH, Component, MANAGED_BY_LABEL, MANAGER, SIDECAR};
 
 /// Why a pod does not serve, in words that stay the same while its containers come and go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,13 +31,26 @@ impl Trouble {
     }
 }
 
+/// What a pod is to the gateway that it is labelled with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A gateway in a pod of its own.
+    Gateway,
+    /// The application's, with a gateway beside it.
+    Injected,
+    /// The application's, without the gateway that it asks for.
+    Bare,
+    /// The managed Redis.
+    Redis,
+}
+
 /// What is kept of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodView {
     /// Its name.
     pub name: String,
-    /// Whether it is a gateway or its Redis.
-    pub component: Component,
+    /// What it is to its gateway.
+    pub role: Role,
     /// Its address.
     pub ip: Option<IpAddr>,
     /// Whether it is ready.
@@ -56,9 +69,7 @@ impl PodView {
     /// Looks at a pod.
     pub fn of(pod: &Pod) -> Self {
         let status = pod.status.as_ref();
-        let label = |key: &str| pod.metadata.labels.as_ref().and_then(|all| all.get(key));
-        let is_redis = label("app.kubernetes.io/component")
-            .is_some_and(|component| component == Component::Redis.as_str());
+        let role = role(pod);
         let condition = |kind: &str| {
             status
                 .and_then(|status| status.conditions.as_ref())
@@ -66,7 +77,12 @@ impl PodView {
         };
         let ready = condition("Ready").is_some_and(|condition| condition.status == "True");
         let phase = status.and_then(|status| status.phase.as_deref());
-        let containers = status.and_then(|status| status.container_statuses.as_deref());
+        // In a pod of the application only the gateway counts: the rest is for the application to tell.
+        let containers = status.and_then(|status| match role {
+            Role::Gateway | Role::Redis => status.container_statuses.as_deref(),
+            Role::Injected => status.init_container_statuses.as_deref(),
+            Role::Bare => None,
+        });
         let unschedulable = condition("PodScheduled")
             .filter(|found| found.reason.as_deref() == Some("Unschedulable"))
             .map(|found| {
@@ -75,11 +91,7 @@ impl PodView {
             });
         Self {
             name: pod.metadata.name.clone().unwrap_or_default(),
-            component: if is_redis {
-                Component::Redis
-            } else {
-                Component::Gateway
-            },
+            role,
             ip: status
                 .and_then(|status| status.pod_ip.as_deref())
                 .and_then(|ip| ip.parse().ok()),
@@ -91,16 +103,47 @@ impl PodView {
                 .annotations
                 .as_ref()
                 .and_then(|all| all.get(CONFIG_HASH).cloned()),
-            trouble: if ready {
+            trouble: if ready || role == Role::Bare {
                 None
             } else {
                 containers
                     .into_iter()
                     .flatten()
+                    .filter(|container| role != Role::Injected || container.name == SIDECAR)
                     .find_map(trouble)
                     .or(unschedulable)
             },
         }
+    }
+
+    /// Whether a gateway runs in it, or did.
+    pub const fn has_gateway(&self) -> bool {
+        match self.role {
+            Role::Gateway | Role::Injected => true,
+            Role::Bare | Role::Redis => false,
+        }
+    }
+}
+
+fn role(pod: &Pod) -> Role {
+    let label = |key: &str| {
+        let labels = pod.metadata.labels.as_ref();
+        labels.and_then(|all| all.get(key)).map(String::as_str)
+    };
+    let first = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.init_containers.as_ref());
+    if label(MANAGED_BY_LABEL) == Some(MANAGER) {
+        if label("app.kubernetes.io/component") == Some(Component::Redis.as_str()) {
+            Role::Redis
+        } else {
+            Role::Gateway
+        }
+    } else if first.is_some_and(|all| all.iter().any(|container| container.name == SIDECAR)) {
+        Role::Injected
+    } else {
+        Role::Bare
     }
 }
 
@@ -160,7 +203,9 @@ mod tests {
 
     fn waiting(reason: &str, message: &str) -> PodView {
         let pod = json!({
-            "metadata": {"name": "chat-1", "labels": {"app.kubernetes.io/component": "gateway"}},
+            "metadata": {"name": "chat-1", "labels": {
+                "app.kubernetes.io/component": "gateway", "app.kubernetes.io/managed-by": "wsc-operator",
+            }},
             "status": {"containerStatuses": [{
                 "name": "gateway", "image": "example/gateway:1", "imageID": "", "ready": false, "restartCount": 0,
                 "state": {"waiting": {"reason": reason, "message": message}},

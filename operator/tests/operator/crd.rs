@@ -168,9 +168,73 @@ fn wrong_extensions() -> Vec<(Value, &'static str)> {
     ]
 }
 
+/// The same of what has no meaning in pods of the application, or only there.
+fn wrong_sidecars() -> Vec<(Value, &'static str)> {
+    let sidecar = |more: Value| {
+        let mut spec = json!({"mode": "Sidecar", "wsc": {"distributed": {"enabled": true}}});
+        for (key, value) in more.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        spec
+    };
+    let local = |port: u16| json!([{"name": "app", "on": ["connect"], "target": {"local": {"port": port}}}]);
+    let policy = |key: &str| sidecar(json!({"networkPolicy": {"enabled": true, key: [{}]}}));
+    vec![
+        (json!({"mode": "Sidecar"}), "spec.wsc.distributed.enabled"),
+        (
+            sidecar(json!({"wsc": {"distributed": {"enabled": true, "nodeDiscovery": "memory"}}})),
+            "spec.wsc.distributed.nodeDiscovery",
+        ),
+        (sidecar(json!({"replicas": 3})), "spec.replicas"),
+        (sidecar(json!({"replicas": 0})), "spec.replicas"),
+        (
+            sidecar(json!({"autoscaling": {"enabled": true}})),
+            "spec.autoscaling.enabled",
+        ),
+        (
+            sidecar(json!({"scheduling": {"nodeSelector": {"disk": "fast"}}})),
+            "spec.scheduling",
+        ),
+        (
+            sidecar(json!({"scheduling": {"priorityClassName": "high"}})),
+            "spec.scheduling",
+        ),
+        (
+            sidecar(json!({"disruption": {"maxUnavailable": 2}})),
+            "spec.disruption",
+        ),
+        (policy("clients"), "spec.networkPolicy"),
+        (policy("egress"), "spec.networkPolicy"),
+        (json!({"hooks": local(9000)}), "spec.hooks"),
+        (sidecar(json!({"hooks": local(8080)})), "spec.hooks"),
+        (sidecar(json!({"hooks": local(9100)})), "spec.hooks"),
+    ]
+}
+
+#[test]
+fn a_sidecar_with_hooks_to_its_application_is_admitted_and_modes_can_change() {
+    let sidecar = json!({
+        "mode": "Sidecar",
+        "wsc": {"distributed": {"enabled": true}},
+        "networkPolicy": {"enabled": true},
+        "hooks": [{"name": "app", "on": ["connect"], "target": {"local": {"port": 9000}}}],
+    });
+    let alone = json!({"replicas": 3, "wsc": {"distributed": {"enabled": true}}});
+    assert_eq!(judge(resource(sidecar.clone())), []);
+    assert_eq!(
+        judge_update(resource(sidecar.clone()), resource(alone.clone())),
+        []
+    );
+    assert_eq!(judge_update(resource(alone), resource(sidecar)), []);
+}
+
 #[test]
 fn wrong_resources_are_refused_with_the_path_of_the_field() {
-    for (spec, path) in wrong().into_iter().chain(wrong_extensions()) {
+    for (spec, path) in wrong()
+        .into_iter()
+        .chain(wrong_extensions())
+        .chain(wrong_sidecars())
+    {
         let refusals = judge(resource(spec.clone()));
         assert!(
             refusals.iter().any(|refusal| refusal.path == path),

@@ -20,4 +20,5 @@ mod pipeline;
 mod rbac;
 mod reconcile;
 mod rollout;
+mod sidecar;
 mod status;

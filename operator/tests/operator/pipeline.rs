@@ -23,6 +23,7 @@ pub fn defaults() -> Defaults {
     Defaults {
         gateway_image: "wsc-gateway:test".to_owned(),
         redis_image: "redis:test".to_owned(),
+        injects: true,
         operator_namespace: "wsc-system".to_owned(),
     }
 }

@@ -342,7 +342,7 @@ async fn what_is_no_longer_wanted_goes_but_never_volumes_secrets_or_what_others_
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
                 "name": "chat-1", "namespace": "default", "annotations": {"wsc.dev/config-hash": hash},
-                "labels": {"wsc.dev/gateway": "chat", "app.kubernetes.io/component": "gateway"},
+                "labels": {"wsc.dev/gateway": "chat", "app.kubernetes.io/managed-by": "wsc-operator"},
             },
         })
     };

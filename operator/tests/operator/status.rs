@@ -68,7 +68,7 @@ fn cluster(replicas: i32) -> Cluster {
 fn pod(n: i32, metadata: Value) -> PodView {
     let mut whole = json!({
         "name": format!("chat-{n}"), "namespace": "default",
-        "labels": {"app.kubernetes.io/component": "gateway"},
+        "labels": {"app.kubernetes.io/component": "gateway", "app.kubernetes.io/managed-by": "wsc-operator"},
         "annotations": {"wsc.dev/config-hash": "abc"},
     });
     whole

@@ -16,7 +16,8 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::gateway::build::Desired;
 use crate::kube_call::within;
-use crate::names::{Component, DELETION_COST, MANAGER};
+use crate::names::{DELETION_COST, MANAGER};
+use crate::stores::Role;
 
 /// Pods told at a time.
 const AT_A_TIME: usize = 16;
@@ -37,7 +38,7 @@ pub(super) async fn tell_pods(desired: &Desired, context: &Context) {
     let pods = context.stores.pods().group(namespace, gateway);
     let serving = pods
         .iter()
-        .filter(|pod| pod.component == Component::Gateway && !pod.terminating && !pod.finished);
+        .filter(|pod| pod.role == Role::Gateway && !pod.terminating && !pod.finished);
     let costs: Vec<(String, i32)> = serving
         .map(|pod| (pod.name.clone(), cost(counts.connections(&pod.name))))
         .collect();

@@ -1,7 +1,6 @@
 //! The `PodDisruptionBudget`, from two replicas on: with one, it would only keep Kubernetes' nodes from being emptied.
 
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::api::DisruptionSpec;
@@ -26,10 +25,7 @@ pub(super) fn build(input: &Validated) -> Option<PodDisruptionBudget> {
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable,
             min_available: min_available.clone(),
-            selector: Some(LabelSelector {
-                match_labels: Some(input.names.selector(Component::Gateway)),
-                match_expressions: None,
-            }),
+            selector: Some(input.selector()),
             // A pod that never becomes ready must not keep a node from being emptied.
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
         }),

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::gateway_container::port_name;
 use super::{monitor_alerts, monitor_dashboard};
 use crate::api::MonitoringSpec;
 use crate::gateway::validate::Validated;
@@ -29,12 +30,12 @@ pub(super) fn build(input: &Validated) -> Result<Vec<Object>, serde_json::Error>
             .collect::<Vec<_>>(),
     );
     if *enabled {
-        let mut endpoint = json!({ "port": "admin", "path": "/metrics" });
+        let mut endpoint = json!({ "port": port_name(input.mode, "admin"), "path": "/metrics" });
         if let (Some(interval), Some(endpoint)) = (interval, endpoint.as_object_mut()) {
             endpoint.insert("interval".to_owned(), json!(interval));
         }
         let spec = json!({
-            "selector": { "matchLabels": input.names.selector(Component::Gateway) },
+            "selector": input.selector(),
             "podMetricsEndpoints": [endpoint],
         });
         objects.push(Object::extension(Kind::PodMonitor, &meta, &spec)?);

@@ -1,6 +1,7 @@
 //! The `NetworkPolicies` of gateway pods and of the managed Redis.
 //!
-//! Ports are named as the containers name them. Peers reach each other through Redis, so no port is open among them.
+//! Pods of the application are its own matter: beside sidecars there is a policy of Redis alone, since one of the pods
+//! would close the application's ports. Ports are named as the containers name them. Peers reach each other through Redis, so no port is open among them.
 
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
@@ -10,8 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::REDIS_PORT;
-use crate::api::NetworkPolicySpec;
-use crate::gateway::validate::Validated;
+use crate::api::{Mode, NetworkPolicySpec};
+use crate::gateway::validate::{self, Validated};
 use crate::names::Component;
 
 /// Where name servers listen.
@@ -25,7 +26,7 @@ pub(super) fn gateway(input: &Validated) -> Option<NetworkPolicy> {
         metrics,
         egress,
     } = &input.network_policy;
-    if !enabled {
+    if !enabled || input.mode == Mode::Sidecar {
         return None;
     }
     let mut ingress = Vec::with_capacity(3);
@@ -57,11 +58,14 @@ pub(super) fn redis(input: &Validated) -> Option<NetworkPolicy> {
     if !input.network_policy.enabled || input.redis.is_none() {
         return None;
     }
-    let gateways = LabelSelector {
-        match_labels: Some(input.names.selector(Component::Gateway)),
-        match_expressions: None,
-    };
-    let ingress = vec![from(vec![pods(gateways)], &["redis"])];
+    // Of both modes: after a change of it those of the other are there until they are empty, or made anew.
+    let gateways = [Mode::Standalone, Mode::Sidecar].map(|mode| {
+        pods(LabelSelector {
+            match_labels: Some(validate::pods(mode, &input.names)),
+            match_expressions: None,
+        })
+    });
+    let ingress = vec![from(gateways.into(), &["redis"])];
     Some(policy(input, Component::Redis, (ingress, Some(Vec::new()))))
 }
 

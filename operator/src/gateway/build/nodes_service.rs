@@ -2,13 +2,13 @@
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 
-use super::service::{port, ports};
-use crate::gateway::validate::Validated;
+use super::service::{of_gateway, ports};
+use crate::gateway::validate::{Validated, pods};
 use crate::names::Component;
 
 pub(super) fn build(input: &Validated) -> Service {
     let mut all = ports(input);
-    all.push(port("admin", input.config.admin.port, "http"));
+    all.push(of_gateway(input, "admin", input.config.admin.port, "http"));
     Service {
         metadata: input.meta(&input.names.nodes(), Component::Gateway),
         spec: Some(ServiceSpec {
@@ -16,7 +16,7 @@ pub(super) fn build(input: &Validated) -> Service {
             cluster_ip: Some("None".to_owned()),
             // A pod that drains must still be found by its peers.
             publish_not_ready_addresses: Some(true),
-            selector: Some(input.names.selector(Component::Gateway)),
+            selector: Some(pods(input.mode, &input.names)),
             ports: Some(all),
             ..ServiceSpec::default()
         }),

@@ -18,10 +18,7 @@ pub(super) fn security() -> PodSecurityContext {
         run_as_group: Some(USER),
         fs_group: Some(USER),
         fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-        seccomp_profile: Some(SeccompProfile {
-            type_: "RuntimeDefault".to_owned(),
-            localhost_profile: None,
-        }),
+        seccomp_profile: Some(seccomp()),
         ..PodSecurityContext::default()
     }
 }
@@ -37,6 +34,23 @@ pub(super) fn container_security() -> SecurityContext {
             add: None,
         }),
         ..SecurityContext::default()
+    }
+}
+
+/// What it asks of a container in a pod that says nothing itself.
+pub(super) fn whole_security() -> SecurityContext {
+    SecurityContext {
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        seccomp_profile: Some(seccomp()),
+        ..container_security()
+    }
+}
+
+fn seccomp() -> SeccompProfile {
+    SeccompProfile {
+        type_: "RuntimeDefault".to_owned(),
+        localhost_profile: None,
     }
 }
 

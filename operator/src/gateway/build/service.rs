@@ -4,7 +4,8 @@
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::gateway::validate::Validated;
+use crate::api::Mode;
+use crate::gateway::validate::{Validated, pods};
 use crate::names::Component;
 
 pub(super) fn build(input: &Validated) -> Service {
@@ -20,7 +21,7 @@ pub(super) fn build(input: &Validated) -> Service {
         metadata,
         spec: Some(ServiceSpec {
             type_: Some(type_.as_str().to_owned()),
-            selector: Some(input.names.selector(Component::Gateway)),
+            selector: Some(pods(input.mode, &input.names)),
             ports: Some(ports(input)),
             external_traffic_policy: external_traffic_policy
                 .map(|policy| policy.as_str().to_owned()),
@@ -42,7 +43,7 @@ pub(super) fn ports(input: &Validated) -> Vec<ServicePort> {
         } else {
             "kubernetes.io/ws"
         };
-        ports.push(port("ws", config.wsc.node_port, protocol));
+        ports.push(("ws", config.wsc.node_port, protocol));
     }
     let http = if config.tls.http { "https" } else { "http" };
     let grpc = if config.tls.grpc {
@@ -50,9 +51,29 @@ pub(super) fn ports(input: &Validated) -> Vec<ServicePort> {
     } else {
         "kubernetes.io/h2c"
     };
-    ports.push(port("http", config.http.port, http));
-    ports.push(port("grpc", config.grpc.port, grpc));
-    ports
+    ports.push(("http", config.http.port, http));
+    ports.push(("grpc", config.grpc.port, grpc));
+    let to_port =
+        |(name, number, protocol): (&str, u16, &str)| of_gateway(input, name, number, protocol);
+    ports.into_iter().map(to_port).collect()
+}
+
+/// One port of gateway pods. In pods of the application a port of this name may be the application's: there it is the
+/// number that is meant.
+pub(super) fn of_gateway(
+    input: &Validated,
+    name: &str,
+    number: u16,
+    protocol: &str,
+) -> ServicePort {
+    let target_port = match input.mode {
+        Mode::Standalone => IntOrString::String(name.to_owned()),
+        Mode::Sidecar => IntOrString::Int(i32::from(number)),
+    };
+    ServicePort {
+        target_port: Some(target_port),
+        ..port(name, number, protocol)
+    }
 }
 
 /// One port, forwarded to the container's port of the same name.

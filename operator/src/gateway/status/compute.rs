@@ -14,8 +14,9 @@ use crate::api::{DrainStatus, GatewayStatus, PodStatus, WebSocketGateway};
 use crate::census::Counts;
 use crate::gateway::apply::Applied;
 use crate::gateway::live::Live;
-use crate::gateway::validate::RedisMode;
-use crate::names::{CONFIG_HASH, Component, Names};
+use crate::gateway::rollout::Rollout;
+use crate::gateway::validate::{RedisMode, pods};
+use crate::names::{Names, selector_text};
 use crate::owned::Kind;
 use crate::stores::PodView;
 
@@ -41,16 +42,15 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
     let deployment: Option<Deployment> = live.typed(Kind::Deployment, names.gateway());
     let redis: Option<StatefulSet> = live.typed(Kind::StatefulSet, &names.redis());
     let gateways: Vec<&PodView> = gateway_pods(seen.pods);
-    let config_hash = deployment.as_ref().and_then(config_hash);
+    let mode = gateway.spec.mode;
+    let rollout = Rollout::of(mode, live, names.gateway(), seen.pods);
+    let config_hash = rollout.as_ref().and_then(|rollout| rollout.hash.clone());
     let generation = gateway.metadata.generation.unwrap_or_default();
     let before = gateway.status.clone().unwrap_or_default();
     let counts = seen
         .counts
         .map_or_else(|| Counts::recalled(&before.pods), Clone::clone);
     let routes = Routes::of(live, &names);
-    let rollout = deployment
-        .as_ref()
-        .and_then(|deployment| deployment.status.as_ref());
     GatewayStatus {
         observed_generation: generation,
         conditions: conditions(
@@ -60,6 +60,8 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
                 unserved: &seen.applied.unserved,
                 refused_route: routes.refused.as_deref(),
                 paused: gateway.spec.paused,
+                mode,
+                rollout: rollout.as_ref(),
                 deployment: deployment.as_ref(),
                 redis_mode: RedisMode::of(&gateway.spec.wsc),
                 redis: redis.as_ref(),
@@ -70,11 +72,9 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
             &before.conditions,
             (generation, seen.now),
         ),
-        replicas: rollout.and_then(|status| status.replicas).unwrap_or(0),
-        ready_replicas: rollout
-            .and_then(|status| status.ready_replicas)
-            .unwrap_or(0),
-        selector: names.selector_text(),
+        replicas: rollout.as_ref().map_or(0, |rollout| rollout.total),
+        ready_replicas: rollout.as_ref().map_or(0, |rollout| rollout.ready),
+        selector: selector_text(&pods(mode, &names)),
         connections: gateways
             .iter()
             .map(|pod| counts.connections(&pod.name))
@@ -102,14 +102,8 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
 fn gateway_pods(pods: &[Arc<PodView>]) -> Vec<&PodView> {
     pods.iter()
         .map(AsRef::as_ref)
-        .filter(|pod| pod.component == Component::Gateway && !pod.finished)
+        .filter(|pod| pod.has_gateway() && !pod.finished)
         .collect()
-}
-
-fn config_hash(deployment: &Deployment) -> Option<String> {
-    let template = &deployment.spec.as_ref()?.template;
-    let annotations = template.metadata.as_ref()?.annotations.as_ref()?;
-    annotations.get(CONFIG_HASH).cloned()
 }
 
 fn updated(pods: &[&PodView], hash: Option<&str>) -> i32 {

@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, StatefulSet};
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
+use super::sidecars;
+use crate::api::Mode;
 use crate::census::{Counts, RedisLink};
 use crate::gateway::apply::Verdict;
+use crate::gateway::rollout::Rollout;
 use crate::gateway::validate::RedisMode;
-use crate::names::Component;
 use crate::owned::Kind;
 use crate::stores::PodView;
 
@@ -23,6 +25,8 @@ pub(super) struct Facts<'a> {
     /// Why a Gateway does not take a route, if one does not.
     pub(super) refused_route: Option<&'a str>,
     pub(super) paused: bool,
+    pub(super) mode: Mode,
+    pub(super) rollout: Option<&'a Rollout>,
     pub(super) deployment: Option<&'a Deployment>,
     pub(super) redis_mode: RedisMode,
     pub(super) redis: Option<&'a StatefulSet>,
@@ -34,20 +38,20 @@ pub(super) struct Facts<'a> {
 
 /// A condition's answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Answer {
+pub(super) enum Answer {
     True,
     False,
     Unknown,
 }
 
-struct Judgement {
+pub(super) struct Judgement {
     answer: Answer,
     reason: &'static str,
     message: String,
 }
 
 impl Judgement {
-    fn new(answer: Answer, reason: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(answer: Answer, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             answer,
             reason,
@@ -124,37 +128,11 @@ fn accepted(facts: &Facts<'_>) -> Judgement {
     }
 }
 
-/// How far the Deployment is.
-struct Rollout {
-    wanted: i32,
-    total: i32,
-    updated: i32,
-    ready: i32,
-    available: i32,
-    observed: bool,
-}
-
-fn rollout(deployment: &Deployment) -> Rollout {
-    let status: DeploymentStatus = deployment.status.clone().unwrap_or_default();
-    Rollout {
-        wanted: deployment
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.replicas)
-            .unwrap_or(1),
-        total: status.replicas.unwrap_or(0),
-        updated: status.updated_replicas.unwrap_or(0),
-        ready: status.ready_replicas.unwrap_or(0),
-        available: status.available_replicas.unwrap_or(0),
-        observed: status.observed_generation >= deployment.metadata.generation,
-    }
-}
-
 fn ready(facts: &Facts<'_>) -> Judgement {
-    let Some(rollout) = facts.deployment.map(rollout) else {
-        return Judgement::new(Answer::False, "NotDeployed", "there is no Deployment yet");
+    let Some(rollout) = facts.rollout else {
+        return not_deployed(facts);
     };
-    let Rollout { wanted, ready, .. } = rollout;
+    let Rollout { wanted, ready, .. } = *rollout;
     // Whether the Deployment's controller has seen the last change does not count: right after each write it has not,
     // and nothing is less ready for that. `Progressing` says so.
     if ready < wanted {
@@ -162,16 +140,32 @@ fn ready(facts: &Facts<'_>) -> Judgement {
         return Judgement::new(Answer::False, "GatewaysNotReady", message);
     }
     if wanted == 0 {
+        if facts.mode == Mode::Sidecar {
+            return sidecars::nobody();
+        }
         return Judgement::new(Answer::True, "ScaledToZero", "no gateway is wanted");
     }
     let message = format!("{wanted} of {wanted} gateways are ready");
     Judgement::new(Answer::True, "GatewaysReady", message)
 }
 
-fn progressing(facts: &Facts<'_>) -> Judgement {
-    let Some(rollout) = facts.deployment.map(rollout) else {
-        return Judgement::new(Answer::False, "NotDeployed", "there is no Deployment yet");
+fn not_deployed(facts: &Facts<'_>) -> Judgement {
+    let message = match facts.mode {
+        Mode::Standalone => "there is no Deployment yet",
+        Mode::Sidecar => "there is no PodTemplate yet",
     };
+    Judgement::new(Answer::False, "NotDeployed", message)
+}
+
+fn progressing(facts: &Facts<'_>) -> Judgement {
+    let Some(rollout) = facts.rollout else {
+        return not_deployed(facts);
+    };
+    if facts.mode == Mode::Sidecar
+        && let Some(outdated) = sidecars::outdated(rollout)
+    {
+        return outdated;
+    }
     let Rollout {
         wanted,
         total,
@@ -179,7 +173,7 @@ fn progressing(facts: &Facts<'_>) -> Judgement {
         available,
         observed,
         ..
-    } = rollout;
+    } = *rollout;
     if !observed || updated < wanted || total > updated || available < wanted {
         let message =
             format!("{updated} of {wanted} gateways run what is wanted, {available} are available");
@@ -188,7 +182,7 @@ fn progressing(facts: &Facts<'_>) -> Judgement {
     let leaving = facts
         .pods
         .iter()
-        .filter(|pod| pod.component == Component::Gateway && pod.terminating)
+        .filter(|pod| pod.has_gateway() && pod.terminating)
         .count();
     if leaving > 0 {
         let message = format!("{leaving} gateways are being emptied");
@@ -286,6 +280,9 @@ fn degraded(facts: &Facts<'_>) -> Judgement {
     if let Some(found) = failure {
         let message = found.message.clone().unwrap_or_default();
         return Judgement::new(Answer::True, "ReplicaFailure", message);
+    }
+    if let Some(bare) = sidecars::bare(facts) {
+        return bare;
     }
     if !facts.unserved.is_empty() {
         return Judgement::new(Answer::True, "KindMissing", missing(facts.unserved));
