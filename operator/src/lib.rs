@@ -9,6 +9,7 @@ pub mod admin;
 pub mod api;
 pub mod backoff;
 pub mod census;
+pub mod certificate;
 pub mod check;
 pub mod cli;
 pub mod context;

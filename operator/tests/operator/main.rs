@@ -10,6 +10,7 @@
 )]
 
 mod cel;
+mod certificate;
 mod crd;
 mod extensions;
 mod fake;

@@ -1,0 +1,217 @@
+//! A serving certificate of an authority of our own, for callers that can be told whom to believe (`caBundle`).
+//!
+//! Authority, certificate and keys lie in one Secret that all replicas share and that the chart makes, empty: so nobody
+//! needs the right to create Secrets. `Keeper` fills it, renews what is in it, and hands on what is to be shown; `Shown`
+//! is how a TLS listener shows it, without a restart. Whoever wins a race between replicas is believed by all. A new
+//! authority is in the bundle an hour before anything is shown that it signed, so that callers know it by then.
+
+mod material;
+mod renewal;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::material::Material;
+use self::renewal::{Due, due, renew};
+use crate::backoff::jittered;
+use crate::error::Error;
+use crate::kube_call::within;
+
+/// From one look at the Secret to the next: so soon a replica shows what another one renewed.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// The same after a look that failed.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How often a look begins anew because another replica wrote meanwhile.
+const RACES: usize = 3;
+
+/// Which certificate is wanted, and where it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The namespace of the Secret.
+    pub namespace: String,
+    /// The Secret's name.
+    pub secret: String,
+    /// The names by which callers know the listener.
+    pub names: Vec<String>,
+}
+
+/// What a listener shows, and what its callers are to believe.
+pub struct Identity {
+    authorities: String,
+    shown: Arc<CertifiedKey>,
+}
+
+impl Identity {
+    /// The authorities in PEM: a `caBundle`.
+    pub fn authorities(&self) -> &str {
+        &self.authorities
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Identity").finish_non_exhaustive()
+    }
+}
+
+/// What is to be shown now; `None` until the Secret was read for the first time.
+pub type Current = watch::Receiver<Option<Arc<Identity>>>;
+
+/// Shows what is current, to each connection that begins.
+#[derive(Debug)]
+pub struct Shown(pub Current);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let current = self.0.borrow();
+        current.as_ref().map(|identity| Arc::clone(&identity.shown))
+    }
+}
+
+/// Why there is no certificate, or no renewed one.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// The API server refused or did not answer.
+    #[error("{}", .0.chain())]
+    Api(Error),
+    /// There is no Secret to keep it in.
+    #[error("Secret {namespace}/{name} is not there: the chart makes it, see helm upgrade")]
+    NoSecret {
+        /// The namespace of the Secret.
+        namespace: String,
+        /// The Secret's name.
+        name: String,
+    },
+    /// Other replicas wrote it again and again.
+    #[error("Secret {namespace}/{name} was written by others meanwhile")]
+    Raced {
+        /// The namespace of the Secret.
+        namespace: String,
+        /// The Secret's name.
+        name: String,
+    },
+    /// A certificate cannot be made.
+    #[error("a certificate cannot be made")]
+    Issue(#[from] rcgen::Error),
+    /// What was made cannot be used: only a name that no certificate can carry leads here.
+    #[error("the certificate made for {0} cannot be used")]
+    Unfit(String),
+}
+
+/// Keeps one certificate.
+pub struct Keeper {
+    api: Api<Secret>,
+    wanted: Wanted,
+    current: watch::Sender<Option<Arc<Identity>>>,
+    last: Option<Material>,
+}
+
+impl Keeper {
+    /// Keeps this certificate; the receiver has what is to be shown.
+    pub fn new(client: Client, wanted: Wanted) -> (Self, Current) {
+        let (current, shown) = watch::channel(None);
+        let keeper = Self {
+            api: Api::namespaced(client, &wanted.namespace),
+            wanted,
+            current,
+            last: None,
+        };
+        (keeper, shown)
+    }
+
+    /// Looks after the certificate until the token says stop. What was shown stays while the API server is away.
+    pub async fn run(mut self, token: CancellationToken) {
+        loop {
+            let wait = match self.look(Timestamp::now()).await {
+                Ok(()) => LOOK,
+                Err(error) => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    warn!(secret = self.wanted.secret, %error, cause, "a certificate is not kept");
+                    LOOK_AGAIN
+                }
+            };
+            tokio::select! {
+                () = token.cancelled() => return,
+                () = tokio::time::sleep(jittered(wait)) => {}
+            }
+        }
+    }
+
+    /// One look at the Secret: renews what is due, and shows what is there then.
+    pub async fn look(&mut self, now: Timestamp) -> Result<(), CertificateError> {
+        for _ in 0..RACES {
+            let secret = self.read().await?;
+            let found = Material::of(&secret);
+            let due = due(found.as_ref(), &self.wanted.names, now);
+            let material = match (found, due) {
+                (Some(found), Due::Nothing) => found,
+                (found, due) => {
+                    let renewed = renew(found.as_ref(), &self.wanted.names, due, now)?;
+                    match self.write(&secret, &renewed).await {
+                        Ok(()) => info!(secret = self.wanted.secret, ?due, "renewed"),
+                        // Another replica was faster; what it wrote counts.
+                        Err(Error::Conflict { .. }) => continue,
+                        Err(error) => return Err(CertificateError::Api(error)),
+                    }
+                    renewed
+                }
+            };
+            return self.show(material, now);
+        }
+        Err(CertificateError::Raced {
+            namespace: self.wanted.namespace.clone(),
+            name: self.wanted.secret.clone(),
+        })
+    }
+
+    fn show(&mut self, material: Material, now: Timestamp) -> Result<(), CertificateError> {
+        if self.last.as_ref() == Some(&material) {
+            return Ok(());
+        }
+        let Some(identity) = material.identity(&self.wanted.names, now) else {
+            return Err(CertificateError::Unfit(self.wanted.names.join(", ")));
+        };
+        self.current.send_replace(Some(Arc::new(identity)));
+        self.last = Some(material);
+        Ok(())
+    }
+
+    async fn read(&self) -> Result<Secret, CertificateError> {
+        let Wanted {
+            namespace, secret, ..
+        } = &self.wanted;
+        let action = format!("reading Secret {namespace}/{secret}");
+        let found = within(action, self.api.get_opt(secret)).await;
+        found
+            .map_err(CertificateError::Api)?
+            .ok_or_else(|| CertificateError::NoSecret {
+                namespace: namespace.clone(),
+                name: secret.clone(),
+            })
+    }
+
+    /// Writes over the version that was read and no other.
+    async fn write(&self, over: &Secret, material: &Material) -> Result<(), Error> {
+        let Wanted {
+            namespace, secret, ..
+        } = &self.wanted;
+        let patch = Patch::Merge(material.patch(over.metadata.resource_version.as_deref()));
+        let params = PatchParams::default();
+        let patched = self.api.patch(secret, &params, &patch);
+        let action = format!("renewing the certificate in Secret {namespace}/{secret}");
+        within(action, patched).await.map(drop)
+    }
+}
