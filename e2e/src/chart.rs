@@ -21,6 +21,8 @@ const IMAGES: [&str; 4] = [
     "gatewayImage=localhost/wsc-gateway:dev",
     "redisImage=localhost/wsc-redis:dev",
 ];
+/// What registers the operator's metrics API.
+const METRICS_API: &str = "v1beta1.external.metrics.k8s.io";
 /// Name of the CRD.
 const CRD: &str = "websocketgateways.wsc.dev";
 
@@ -46,6 +48,13 @@ pub async fn operator_in_use() -> RwLockReadGuard<'static, ()> {
 /// Held by a test that takes the operator away: no other test is then in the middle of something.
 pub async fn operator_to_break() -> RwLockWriteGuard<'static, ()> {
     OPERATOR.write().await
+}
+
+/// Whether autoscalers of this cluster ask the operator how many connections there are.
+pub async fn serves_metrics(cluster: &Cluster) -> bool {
+    let namespace = "jsonpath={.spec.service.namespace}";
+    let args = ["get", "apiservice", METRICS_API, "-o", namespace];
+    cluster.kubectl(&args).await.is_ok_and(|of| of == NAMESPACE)
 }
 
 async fn fresh(cluster: &Cluster) -> Result<()> {
@@ -84,6 +93,14 @@ async fn install(cluster: &Cluster) -> Result<()> {
     args.extend(["--wait", "--timeout=150s"]);
     for image in IMAGES {
         args.extend(["--set", image]);
+    }
+    // A user's cluster may have another, and there can be one only.
+    if cluster
+        .kubectl(&["get", "apiservice", METRICS_API])
+        .await
+        .is_err()
+    {
+        args.extend(["--set", "metricsApi.enabled=true"]);
     }
     let crds = format!("{chart}/crds");
     if cluster.kubectl(&["get", "crd", CRD]).await.is_ok() {

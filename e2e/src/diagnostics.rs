@@ -14,7 +14,7 @@ pub async fn print(cluster: &Cluster, namespace: &str) {
     show(
         cluster,
         "resources",
-        &[&here[..], &["get", "wsg,deploy,sts,pods", "-o", "wide"]].concat(),
+        &[&here[..], &["get", "wsg,deploy,sts,hpa,pods", "-o", "wide"]].concat(),
     )
     .await;
     let status = [

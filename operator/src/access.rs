@@ -10,6 +10,12 @@ pub enum Place {
     Watched,
     /// In the operator's own namespace.
     Own,
+    /// In the whole cluster, where the metrics API is served.
+    MetricsApi,
+    /// In the operator's own namespace, where the metrics API is served.
+    MetricsApiOwn,
+    /// In `kube-system`, where the metrics API is served: by a Role that Kubernetes brings.
+    MetricsApiSystem,
 }
 
 /// Some verbs on one resource.
@@ -73,6 +79,34 @@ pub const TABLE: &[Access] = &[
         resource: "leases",
         verbs: &["create", "get", "update"],
         place: Place::Own,
+    },
+    // Whether who asks for a metric may.
+    Access {
+        group: "authorization.k8s.io",
+        resource: "subjectaccessreviews",
+        verbs: &["create"],
+        place: Place::MetricsApi,
+    },
+    // The one APIService: whom the API server believes.
+    Access {
+        group: "apiregistration.k8s.io",
+        resource: "apiservices",
+        verbs: &["get", "patch"],
+        place: Place::MetricsApi,
+    },
+    // The one Secret of the certificate.
+    Access {
+        group: "",
+        resource: "secrets",
+        verbs: &["get", "patch"],
+        place: Place::MetricsApiOwn,
+    },
+    // By what the API server's front proxy is known.
+    Access {
+        group: "",
+        resource: "configmaps",
+        verbs: &["get"],
+        place: Place::MetricsApiSystem,
     },
 ];
 

@@ -1,18 +1,22 @@
-//! The admin port: `/livez`, `/readyz`, `/metrics`. Not for users; no authentication, nothing secret.
+//! The admin port: `/livez`, `/readyz`, `/metrics`, and for KEDA `/connections/NAMESPACE/GATEWAY`. Not for users; no
+//! authentication, nothing secret.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use parking_lot::RwLock;
+use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::counting::Counting;
 use crate::metrics::Metrics;
 use crate::stores::Stores;
 
@@ -28,19 +32,35 @@ pub enum Part {
     Leading(Vec<Stores>),
 }
 
+/// What something else is missing before it can serve, if anything.
+pub type Check = Arc<dyn Fn() -> Option<&'static str> + Send + Sync>;
+
 /// What this replica is doing; written by `run`, read by the probes.
 #[derive(Clone, Default)]
-pub struct Health(Arc<RwLock<Part>>);
+pub struct Health {
+    part: Arc<RwLock<Part>>,
+    checks: Arc<RwLock<Vec<Check>>>,
+}
 
 impl Health {
     /// Takes note of what the replica does now.
     pub fn is(&self, part: Part) {
-        *self.0.write() = part;
+        *self.part.write() = part;
+    }
+
+    /// Takes note of something else that has to be ready.
+    pub fn needs(&self, check: Check) {
+        self.checks.write().push(check);
     }
 
     /// Why the replica is not ready, if it is not.
     fn missing(&self) -> Option<String> {
-        match &*self.0.read() {
+        let other = self.checks.read().iter().find_map(|check| check());
+        self.part_missing().or_else(|| other.map(str::to_owned))
+    }
+
+    fn part_missing(&self) -> Option<String> {
+        match &*self.part.read() {
             Part::Starting => Some("the API server has not answered yet".to_owned()),
             Part::Standby => None,
             Part::Leading(scopes) => scopes
@@ -51,19 +71,25 @@ impl Health {
     }
 }
 
+/// What is told.
 #[derive(Clone)]
-struct Shared {
-    health: Health,
-    metrics: Arc<Metrics>,
+pub struct Shared {
+    /// Whether the replica is ready.
+    pub health: Health,
+    /// Numbers for monitoring.
+    pub metrics: Arc<Metrics>,
+    /// Numbers of gateways.
+    pub counting: Vec<Counting>,
 }
 
 /// The routes.
-fn router(health: Health, metrics: Arc<Metrics>) -> Router {
+fn router(shared: Shared) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))
-        .with_state(Shared { health, metrics })
+        .route("/connections/{namespace}/{gateway}", get(connections))
+        .with_state(shared)
 }
 
 /// Binds the port; what cannot be bound fails the start.
@@ -74,18 +100,17 @@ pub async fn bind(port: u16) -> anyhow::Result<TcpListener> {
         // A machine without IPv6.
         Err(_) => TcpListener::bind(("0.0.0.0", port))
             .await
-            .with_context(|| format!("cannot listen on admin port {port}")),
+            .with_context(|| format!("cannot listen on port {port}")),
     }
 }
 
 /// Serves until the token says stop.
 pub async fn serve(
     listener: TcpListener,
-    health: Health,
-    metrics: Arc<Metrics>,
+    shared: Shared,
     token: CancellationToken,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(health, metrics))
+    axum::serve(listener, router(shared))
         .with_graceful_shutdown(token.cancelled_owned())
         .await
 }
@@ -94,6 +119,27 @@ async fn readyz(State(shared): State<Shared>) -> Response {
     match shared.health.missing() {
         None => "ok".into_response(),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
+    }
+}
+
+/// How many connections a gateway has; a number that is not known is an error, never zero.
+async fn connections(
+    State(shared): State<Shared>,
+    Path((namespace, gateway)): Path<(String, String)>,
+) -> Response {
+    let counted = shared
+        .counting
+        .iter()
+        .find(|part| part.scope.has(&namespace));
+    let Some(counted) = counted else {
+        return (StatusCode::NOT_FOUND, "no such namespace is looked after").into_response();
+    };
+    match counted.census.reading(&namespace, &gateway, Instant::now()) {
+        Ok(Some(reading)) => {
+            Json(json!({"connections": reading.connections, "at": reading.at})).into_response()
+        }
+        Ok(None) => (StatusCode::NOT_FOUND, "the gateway has no pods").into_response(),
+        Err(unknown) => (StatusCode::SERVICE_UNAVAILABLE, unknown.to_string()).into_response(),
     }
 }
 
@@ -107,14 +153,21 @@ async fn metrics_text(State(shared): State<Shared>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use axum::body::Body;
     use axum::http::Request;
     use tower::ServiceExt;
 
     use super::*;
+    use crate::scope::Scope;
 
     async fn code(health: &Health, path: &str) -> StatusCode {
-        let router = router(health.clone(), Arc::default());
+        let router = router(Shared {
+            health: health.clone(),
+            metrics: Arc::default(),
+            counting: vec![Counting::new(Scope::Namespace("default".to_owned()))],
+        });
         let request = Request::get(path).body(Body::empty()).unwrap();
         router.oneshot(request).await.unwrap().status()
     }
@@ -135,5 +188,36 @@ mod tests {
             StatusCode::SERVICE_UNAVAILABLE
         );
         assert_eq!(code(&health, "/metrics").await, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn connections_that_were_not_counted_are_an_error() {
+        let health = Health::default();
+        assert_eq!(
+            code(&health, "/connections/default/chat").await,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+        assert_eq!(
+            code(&health, "/connections/elsewhere/chat").await,
+            StatusCode::NOT_FOUND
+        );
+    }
+
+    #[tokio::test]
+    async fn what_else_is_needed_holds_readiness_up_and_nothing_more() {
+        let health = Health::default();
+        health.is(Part::Standby);
+        let ready = Arc::new(AtomicBool::new(false));
+        let there = Arc::clone(&ready);
+        health.needs(Arc::new(move || {
+            (!there.load(Ordering::SeqCst)).then_some("no certificate yet")
+        }));
+        assert_eq!(
+            code(&health, "/readyz").await,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+        assert_eq!(code(&health, "/livez").await, StatusCode::OK);
+        ready.store(true, Ordering::SeqCst);
+        assert_eq!(code(&health, "/readyz").await, StatusCode::OK);
     }
 }

@@ -1,9 +1,11 @@
 //! The census: how many connections each gateway pod holds, asked from its admin port.
 //!
 //! A round every ten seconds, apart from reconciles, so that a pod that does not answer delays none. A round wakes a
-//! gateway's reconcile only when its numbers changed enough to be worth a write. Runs on the leader only.
+//! gateway's reconcile only when its numbers changed enough to be worth a write; what autoscalers are told (`Reading`) is
+//! always that of the last round. Runs on every replica, see `counting`.
 
 mod counts;
+mod reading;
 mod scrape;
 
 use std::collections::HashMap;
@@ -11,17 +13,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use k8s_openapi::jiff::Timestamp;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::metrics::Metrics;
 use crate::stores::{PodView, Stores};
-use crate::watch::Concern;
+use crate::watch::{Concern, Concerns};
 
 pub use counts::{Counts, Phase, PodCount, RedisLink};
+pub use reading::{Reading, Readings, Unknown};
 
 /// From one round to the next.
 const EVERY: Duration = Duration::from_secs(10);
@@ -40,15 +43,18 @@ struct Published {
     at: Instant,
 }
 
-/// The numbers that statuses are made of, by namespace and gateway.
+/// The numbers that statuses are made of, and those that autoscalers are told, by namespace and gateway.
 #[derive(Default)]
-pub struct Census(Mutex<HashMap<(String, String), Published>>);
+pub struct Census {
+    published: Mutex<HashMap<(String, String), Published>>,
+    readings: Mutex<Readings>,
+}
 
 impl Census {
     /// The numbers of one gateway; `None` when its pods have not been asked since this operator began.
     pub fn counts(&self, namespace: &str, name: &str) -> Option<Counts> {
         let key = (namespace.to_owned(), name.to_owned());
-        let published = self.0.lock();
+        let published = self.published.lock();
         published
             .get(&key)
             .map(|published| published.counts.clone())
@@ -56,14 +62,14 @@ impl Census {
 
     /// Forgets a gateway.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.0
+        self.published
             .lock()
             .remove(&(namespace.to_owned(), name.to_owned()));
     }
 
     /// Takes new numbers; says whether they are worth a look.
     pub fn publish(&self, key: &(String, String), counts: Counts, now: Instant) -> bool {
-        let mut published = self.0.lock();
+        let mut published = self.published.lock();
         // The first answer is always news, also when no pod gave one: until then the last status' numbers stand.
         if let Some(known) = published.get(key)
             && (known.counts == counts
@@ -74,7 +80,45 @@ impl Census {
         published.insert(key.clone(), Published { counts, at: now });
         true
     }
+
+    /// What the last round said of the gateways of a namespace.
+    pub fn readings(
+        &self,
+        namespace: &str,
+        now: Instant,
+    ) -> Result<Vec<(String, Result<Reading, Unknown>)>, Unknown> {
+        self.readings.lock().of(namespace, now)
+    }
+
+    /// What it said of one gateway; `None`: it has no pods.
+    pub fn reading(
+        &self,
+        namespace: &str,
+        name: &str,
+        now: Instant,
+    ) -> Result<Option<Reading>, Unknown> {
+        let readings = self.readings(namespace, now)?;
+        let found = readings.into_iter().find(|(found, _)| found == name);
+        found.map(|(_, reading)| reading).transpose()
+    }
+
+    /// Whether there has been a round.
+    pub fn has_counted(&self) -> bool {
+        self.readings.lock().has_counted()
+    }
+
+    /// Takes what a round said.
+    pub fn read(&self, readings: Readings) {
+        *self.readings.lock() = readings;
+    }
 }
+
+/// A pod, its gateway, and what it answered.
+type Asked = (
+    (String, String),
+    Arc<PodView>,
+    Result<PodCount, scrape::ScrapeError>,
+);
 
 /// What the rounds need.
 pub struct Rounds {
@@ -83,49 +127,33 @@ pub struct Rounds {
     /// Where numbers go.
     pub census: Arc<Census>,
     /// Whom to wake.
-    pub concerns: mpsc::Sender<Concern>,
+    pub concerns: Concerns,
     /// Numbers for monitoring.
     pub metrics: Arc<Metrics>,
 }
 
 impl Rounds {
-    /// Goes round until the token says stop.
+    /// Goes round until the token says stop. The first round begins when it is known which pods there are.
     pub async fn run(self, token: CancellationToken) {
         let mut last: HashMap<(String, String), Counts> = HashMap::new();
-        loop {
-            let jitter = rand::random_range(0.9..1.1);
-            tokio::select! {
-                () = token.cancelled() => return,
-                () = tokio::time::sleep(EVERY.mul_f64(jitter)) => {}
+        let rounds = async {
+            self.stores.pods().ready().await;
+            loop {
+                self.round(&mut last).await;
+                let jitter = rand::random_range(0.9..1.1);
+                tokio::time::sleep(EVERY.mul_f64(jitter)).await;
             }
-            let round = self.round(&mut last);
-            tokio::select! {
-                () = token.cancelled() => return,
-                () = round => {}
-            }
+        };
+        tokio::select! {
+            () = token.cancelled() => {}
+            () = rounds => {}
         }
     }
 
     async fn round(&self, last: &mut HashMap<(String, String), Counts>) {
-        let groups = self.stores.pods().groups();
-        let asked: Vec<_> = groups
-            .into_iter()
-            .flat_map(|key| {
-                self.gateways(&key)
-                    .into_iter()
-                    .map(move |pod| (key.clone(), pod))
-            })
-            .collect();
-        let answers: Vec<_> = stream::iter(asked)
-            .map(|(key, pod)| async move {
-                let answer = scrape::status(&pod).await;
-                (key, pod, answer)
-            })
-            .buffer_unordered(AT_A_TIME)
-            .collect()
-            .await;
+        let mut readings = Readings::begun(Timestamp::now(), Instant::now());
         let mut found: HashMap<(String, String), Counts> = HashMap::new();
-        for (key, pod, answer) in answers {
+        for (key, pod, answer) in self.ask_all(&mut readings).await {
             let before = last.get(&key).and_then(|counts| counts.get(&pod.name));
             let count = match answer {
                 Ok(count) => Some(count),
@@ -135,11 +163,13 @@ impl Rounds {
                     before.and_then(|before| before.missed_once_more(MISSED_ROUNDS))
                 }
             };
+            readings.heard(&key, &pod, count.as_ref());
             let counts = found.entry(key).or_default();
             if let Some(count) = count {
                 counts.insert(pod.name.clone(), count);
             }
         }
+        self.census.read(readings);
         // A gateway whose last pod went has nothing to say any more; what it said must not stand.
         for key in last.keys() {
             found.entry(key.clone()).or_default();
@@ -151,7 +181,7 @@ impl Rounds {
                     namespace: key.0.clone(),
                     name: key.1.clone(),
                 };
-                if self.concerns.send(concern).await.is_err() {
+                if !self.concerns.tell(concern).await {
                     return;
                 }
             }
@@ -159,10 +189,31 @@ impl Rounds {
         last.retain(|_, counts| !counts.is_empty());
     }
 
-    /// The pods that can be asked: also those that are not ready, which may be draining.
+    /// What each pod answers that can be asked: also those that are not ready, which may be draining.
+    async fn ask_all(&self, readings: &mut Readings) -> Vec<Asked> {
+        let mut asked = Vec::new();
+        for key in self.stores.pods().groups() {
+            for pod in self.gateways(&key) {
+                readings.expect(&key);
+                if pod.ip.is_some() {
+                    asked.push((key.clone(), pod));
+                }
+            }
+        }
+        stream::iter(asked)
+            .map(|(key, pod)| async move {
+                let answer = scrape::status(&pod).await;
+                (key, pod, answer)
+            })
+            .buffer_unordered(AT_A_TIME)
+            .collect()
+            .await
+    }
+
+    /// The pods of a gateway that are not over.
     fn gateways(&self, (namespace, gateway): &(String, String)) -> Vec<Arc<PodView>> {
         let mut pods = self.stores.pods().group(namespace, gateway);
-        pods.retain(|pod| pod.has_gateway() && !pod.finished && pod.ip.is_some());
+        pods.retain(|pod| pod.has_gateway() && !pod.finished);
         pods
     }
 }

@@ -12,6 +12,7 @@ use kube::{Api, Client};
 use crate::access::{Access, Place, TABLE};
 use crate::api::WebSocketGateway;
 use crate::cli::Options;
+use crate::metrics_api;
 use crate::scope::Scope;
 
 /// Checks each scope; prints a line for each, fails with everything that is missing.
@@ -50,11 +51,37 @@ pub async fn check(client: Client, options: &Options) -> anyhow::Result<String> 
         };
         missing.extend(denied(&client, access, &attributes).await?);
     }
+    missing.extend(metrics_api_denied(&client, options).await?);
     if !missing.is_empty() {
         bail!("not permitted: {}", missing.join("; "));
     }
     report.push_str("every permission is granted\n");
     Ok(report)
+}
+
+/// What the metrics API lacks, where it is served. What is granted there is granted for one object each.
+async fn metrics_api_denied(client: &Client, options: &Options) -> anyhow::Result<Vec<String>> {
+    let mut missing = Vec::new();
+    let Some(service) = &options.metrics_api_service else {
+        return Ok(missing);
+    };
+    let named = |namespace: Option<&str>, name: &str| ResourceAttributes {
+        namespace: namespace.map(str::to_owned),
+        name: Some(name.to_owned()),
+        ..ResourceAttributes::default()
+    };
+    for access in TABLE {
+        let attributes = match access.place {
+            Place::Watched | Place::Own => continue,
+            Place::MetricsApi => named(None, metrics_api::API_SERVICE),
+            Place::MetricsApiOwn => named(Some(&options.own_namespace), service),
+            Place::MetricsApiSystem => {
+                named(Some(metrics_api::FRONT_PROXY.0), metrics_api::FRONT_PROXY.1)
+            }
+        };
+        missing.extend(denied(client, access, &attributes).await?);
+    }
+    Ok(missing)
 }
 
 /// The verbs of an entry that are not granted in the place that `attributes` say.

@@ -57,6 +57,16 @@ pub struct Options {
     /// The port of health and metrics.
     #[arg(long, env = "WSC_ADMIN_PORT", default_value_t = 9100)]
     pub admin_port: u16,
+    /// The Service of health and metrics, at which KEDA asks how many connections a gateway has; absent: it cannot.
+    #[arg(long, env = "WSC_METRICS_SERVICE")]
+    pub metrics_service: Option<String>,
+    /// The Service by which the API server asks for `external.metrics.k8s.io`; absent: that is not served. The Secret with
+    /// the certificate is called the same.
+    #[arg(long, env = "WSC_METRICS_API_SERVICE", global = true)]
+    pub metrics_api_service: Option<String>,
+    /// The port on which it is asked.
+    #[arg(long, env = "WSC_METRICS_API_PORT", default_value_t = 9443)]
+    pub metrics_api_port: u16,
     /// How much is logged: a level, or directives such as `info,wsc_operator=debug`.
     #[arg(long, env = "WSC_LOG_LEVEL", default_value = "info")]
     pub log_level: String,

@@ -1,4 +1,4 @@
-//! The controller of one scope: starts the watches and the census, and turns what changed into reconciles.
+//! The controller of one scope: starts the watches beside that of pods, and turns what changed into reconciles.
 //!
 //! Bounded concurrency; one reconcile of a gateway at a time; failures back off with jitter. Errors are logged here, once.
 
@@ -19,16 +19,14 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::api::WebSocketGateway;
 use crate::backoff::{self, WatchBackoff, jittered};
-use crate::census::{Census, Rounds};
 use crate::context::Context;
+use crate::counting::Counting;
 use crate::error::Error;
 use crate::gateway::dereference::secret_names;
 use crate::gateway::reconcile;
 use crate::gateway::status::Outcome;
 use crate::gateway::validate::Defaults;
 use crate::metrics::Metrics;
-use crate::scope::Scope;
-use crate::stores::Stores;
 use crate::watch::{Concern, Watches};
 
 /// Resources are read one by one, so that one which an older CRD let through does not hide the others.
@@ -62,27 +60,26 @@ pub struct Shared {
     pub reporter: Reporter,
 }
 
-/// Runs until the token says stop and the last reconcile has ended.
-pub async fn run(scope: Scope, stores: Stores, shared: Shared, token: CancellationToken) {
+/// Runs until the token says stop and the last reconcile has ended. Pods are counted already.
+pub async fn run(counting: Counting, shared: Shared, token: CancellationToken) {
+    let Counting {
+        scope,
+        stores,
+        census,
+        concerns,
+    } = counting;
     info!(%scope, "watching");
     let tracker = TaskTracker::new();
-    let (concerns, changed) = mpsc::channel(QUEUE);
-    let census = Arc::new(Census::default());
+    let (told, changed) = mpsc::channel(QUEUE);
+    concerns.heard_by(told);
     let watches = Watches {
         client: shared.client.clone(),
         scope: scope.clone(),
-        concerns: concerns.clone(),
+        concerns,
         metrics: Arc::clone(&shared.metrics),
         token: token.clone(),
     };
     watches.start(&stores, &tracker);
-    let rounds = Rounds {
-        stores: stores.clone(),
-        census: Arc::clone(&census),
-        concerns,
-        metrics: Arc::clone(&shared.metrics),
-    };
-    tracker.spawn(rounds.run(token.clone()));
     let context = Arc::new(Context::new(
         shared.client.clone(),
         stores,

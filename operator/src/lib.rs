@@ -1,8 +1,9 @@
 //! The operator: turns `WebSocketGateway` resources into gateway pods, their Redis, and everything around them.
 //!
 //! Life of a change: `watch` hears of it and keeps `stores` current; `controller` picks the gateways it concerns;
-//! `gateway` runs `dereference → validate → build → apply → status` for each. `census` asks gateways for their
-//! connections in between. `lease` sees to it that only one replica does all that; `admin` tells how it goes.
+//! `gateway` runs `dereference → validate → build → apply → status` for each. `lease` sees to it that only one replica
+//! does that. Every one asks gateways for their connections (`counting`, `census`) and answers autoscalers where that is
+//! wanted (`metrics_api`, with `certificate`); `admin` tells how it goes.
 
 pub mod access;
 pub mod admin;
@@ -14,12 +15,14 @@ pub mod check;
 pub mod cli;
 pub mod context;
 pub mod controller;
+pub mod counting;
 pub mod digest;
 pub mod error;
 pub mod gateway;
 pub mod kube_call;
 pub mod lease;
 pub mod metrics;
+pub mod metrics_api;
 pub mod names;
 pub mod owned;
 pub mod run;

@@ -65,6 +65,8 @@ pub struct Metrics {
     status_writes: Counter,
     watch_failures: Family<OfKind, Counter>,
     scrape_failures: Counter,
+    metrics_api_requests: Family<Outcome, Counter>,
+    metrics_api_turned_away: Counter,
     leader: Gauge<i64, AtomicI64>,
     last_reconcile: Gauge<f64, AtomicU64>,
 }
@@ -79,6 +81,8 @@ impl Default for Metrics {
             status_writes: Counter::default(),
             watch_failures: Family::default(),
             scrape_failures: Counter::default(),
+            metrics_api_requests: Family::default(),
+            metrics_api_turned_away: Counter::default(),
             leader: Gauge::default(),
             last_reconcile: Gauge::default(),
             registry: Registry::default(),
@@ -112,6 +116,16 @@ impl Default for Metrics {
             "scrape_failures",
             "Gateway pods that did not say how many connections they have",
             metrics.scrape_failures.clone(),
+        );
+        registry.register(
+            "metrics_api_requests",
+            "Requests to the metrics API by outcome: served, or why not",
+            metrics.metrics_api_requests.clone(),
+        );
+        registry.register(
+            "metrics_api_connections_turned_away",
+            "Connections to the metrics API that were closed because there were too many",
+            metrics.metrics_api_turned_away.clone(),
         );
         registry.register(
             "leader",
@@ -157,6 +171,18 @@ impl Metrics {
     /// A pod did not answer.
     pub fn scrape_failed(&self) {
         self.scrape_failures.inc();
+    }
+
+    /// A request to the metrics API was answered.
+    pub fn metrics_api_answered(&self, outcome: &'static str) {
+        self.metrics_api_requests
+            .get_or_create(&Outcome { outcome })
+            .inc();
+    }
+
+    /// A connection to the metrics API was closed because there were too many.
+    pub fn metrics_api_turned_away(&self) {
+        self.metrics_api_turned_away.inc();
     }
 
     /// Whether this replica leads.

@@ -13,12 +13,13 @@ use tracing::info;
 use crate::admin::{self, Health, Part};
 use crate::cli::{LogFormat, Options};
 use crate::controller::{self, Shared};
-use crate::gateway::validate::Defaults;
+use crate::counting::Counting;
+use crate::gateway::validate::{Counted, Defaults, ExternalMetrics};
 use crate::lease::{Candidate, Election};
 use crate::metrics::{Leads, Metrics};
+use crate::metrics_api::{MetricsApi, Place};
 use crate::names::MANAGER;
 use crate::scope::Scope;
-use crate::stores::Stores;
 
 /// Sets up the log.
 pub fn telemetry(options: &Options) -> anyhow::Result<()> {
@@ -40,23 +41,27 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let token = CancellationToken::new();
     let tracker = TaskTracker::new();
     let (health, metrics) = (Health::default(), Arc::new(Metrics::default()));
+    let scopes = Scope::of(&options.namespaces).into_iter();
+    let counting: Vec<Counting> = scopes.map(Counting::new).collect();
     let listener = admin::bind(options.admin_port).await?;
     let admin_token = CancellationToken::new();
-    tracker.spawn(admin::serve(
-        listener,
-        health.clone(),
-        Arc::clone(&metrics),
-        admin_token.clone(),
-    ));
+    let shared = admin::Shared {
+        health: health.clone(),
+        metrics: Arc::clone(&metrics),
+        counting: counting.clone(),
+    };
+    tracker.spawn(admin::serve(listener, shared, admin_token.clone()));
     stop_on_signal(&tracker, token.clone())?;
     info!(version = env!("CARGO_PKG_VERSION"), "started");
     let work = Work {
         client,
+        counting,
         health,
         metrics,
         token,
         options,
     };
+    work.start_beside(&tracker).await?;
     let result = work.run().await;
     admin_token.cancel();
     tracker.close();
@@ -68,6 +73,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
 struct Work {
     client: Client,
+    counting: Vec<Counting>,
     health: Health,
     metrics: Arc<Metrics>,
     token: CancellationToken,
@@ -75,6 +81,29 @@ struct Work {
 }
 
 impl Work {
+    /// What every replica does, whether it leads or not: it counts, and answers autoscalers where that is wanted.
+    async fn start_beside(&self, tracker: &TaskTracker) -> anyhow::Result<()> {
+        for part in &self.counting {
+            part.start(self.client.clone(), &self.metrics, tracker, &self.token);
+        }
+        let Some(service) = &self.options.metrics_api_service else {
+            return Ok(());
+        };
+        let api = MetricsApi {
+            client: self.client.clone(),
+            place: Place {
+                namespace: self.options.own_namespace.clone(),
+                service: service.clone(),
+            },
+            counting: self.counting.clone(),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let listener = admin::bind(self.options.metrics_api_port).await?;
+        self.health
+            .needs(api.start(listener, tracker, &self.token)?);
+        Ok(())
+    }
+
     /// Leads, or waits to lead.
     async fn run(self) -> anyhow::Result<()> {
         if !self.options.leader_election {
@@ -99,17 +128,13 @@ impl Work {
 
     /// Runs a controller for each scope until the token says stop and all have ended.
     async fn lead(&self) {
-        let scopes: Vec<(Scope, Stores)> = Scope::of(&self.options.namespaces)
-            .into_iter()
-            .map(|scope| (scope, Stores::default()))
-            .collect();
-        let stores = scopes.iter().map(|(_, stores)| stores.clone()).collect();
-        self.health.is(Part::Leading(stores));
+        let stores = self.counting.iter().map(|part| part.stores.clone());
+        self.health.is(Part::Leading(stores.collect()));
         self.metrics.leads(Leads::Yes);
         let tracker = TaskTracker::new();
-        for (scope, stores) in scopes {
+        for part in &self.counting {
             let token = self.token.clone();
-            tracker.spawn(controller::run(scope, stores, self.shared(), token));
+            tracker.spawn(controller::run(part.clone(), self.shared(), token));
         }
         tracker.close();
         tracker.wait().await;
@@ -128,10 +153,25 @@ impl Work {
                 redis_image: self.options.redis_image.clone(),
                 injects: false,
                 operator_namespace: self.options.own_namespace.clone(),
+                counted: counted(&self.options),
             },
             metrics: Arc::clone(&self.metrics),
             reporter,
         }
+    }
+}
+
+/// What the operator was started with decides by what autoscalers learn of connections.
+fn counted(options: &Options) -> Counted {
+    let namespace = &options.own_namespace;
+    let port = options.admin_port;
+    let service = options.metrics_service.as_ref();
+    Counted {
+        external_metrics: match options.metrics_api_service {
+            Some(_) => ExternalMetrics::Served,
+            None => ExternalMetrics::Absent,
+        },
+        address: service.map(|service| format!("http://{service}.{namespace}.svc:{port}")),
     }
 }
 

@@ -26,6 +26,14 @@ impl Scope {
         names.into_iter().map(Self::Namespace).collect()
     }
 
+    /// Whether a namespace is within this scope.
+    pub fn has(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Namespace(name) => name == namespace,
+        }
+    }
+
     /// The objects of a kind within this scope.
     pub fn api<K>(&self, client: &Client) -> Api<K>
     where

@@ -2,11 +2,11 @@
 //!
 //! One tracked task for each kind. A kind of an extension that the cluster has not is looked for again and again, so that
 //! what is wanted of it is made when it comes. Watches back off by themselves and never end before their token; an error is logged
-//! and counted here. Started by `controller`.
+//! and counted here. That of pods is started by `counting`, on every replica; the others by `controller`.
 
 use std::fmt::Debug;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
@@ -50,6 +50,28 @@ pub enum Concern {
     Everyone,
 }
 
+/// Where to tell of changes: to the controller, from when there is one. What changes before that concerns nobody, since a
+/// controller begins by looking at everything.
+#[derive(Clone, Debug, Default)]
+pub struct Concerns(Arc<OnceLock<mpsc::Sender<Concern>>>);
+
+impl Concerns {
+    /// Tells this receiver from now on. Bounded: a watch that cannot be heard waits, and the API server keeps what it
+    /// missed.
+    pub fn heard_by(&self, sender: mpsc::Sender<Concern>) {
+        // A second controller of the same scope there is not.
+        let _ = self.0.set(sender);
+    }
+
+    /// Tells of a change; false when whoever heard is gone.
+    pub async fn tell(&self, concern: Concern) -> bool {
+        match self.0.get() {
+            Some(sender) => sender.send(concern).await.is_ok(),
+            None => true,
+        }
+    }
+}
+
 /// How a watch ended.
 enum Ended {
     /// By its token.
@@ -68,8 +90,8 @@ pub struct Watches {
     pub client: Client,
     /// Which namespace.
     pub scope: Scope,
-    /// Where to tell of changes. Bounded: a watch that cannot be heard waits, and the API server keeps what it missed.
-    pub concerns: mpsc::Sender<Concern>,
+    /// Where to tell of changes.
+    pub concerns: Concerns,
     /// Numbers for monitoring.
     pub metrics: Arc<Metrics>,
     /// When to end.
@@ -77,7 +99,16 @@ pub struct Watches {
 }
 
 impl Watches {
-    /// Starts every watch.
+    /// Starts the watch of pods.
+    pub fn start_pods(&self, stores: &Stores, tracker: &TaskTracker) {
+        let pods: Api<Pod> = self.api();
+        let cache = Arc::clone(stores.pods());
+        // Also the application's that ask for a gateway.
+        let stream = watcher(pods, watcher::Config::default().labels(GATEWAY_LABEL));
+        tracker.spawn(self.clone().run("Pod", stream, cache, keep_pod));
+    }
+
+    /// Starts every other watch.
     pub fn start(&self, stores: &Stores, tracker: &TaskTracker) {
         for kind in Kind::ALL {
             let resource = kind.api_resource();
@@ -92,11 +123,6 @@ impl Watches {
                 tracker.spawn(self.clone().run(kind.as_str(), stream, cache, keep_object));
             }
         }
-        let pods: Api<Pod> = self.api();
-        let cache = Arc::clone(stores.pods());
-        // Also the application's that ask for a gateway.
-        let stream = watcher(pods, watcher::Config::default().labels(GATEWAY_LABEL));
-        tracker.spawn(self.clone().run("Pod", stream, cache, keep_pod));
         let secrets: Api<PartialObjectMeta<Secret>> = self.api();
         let cache = Arc::clone(stores.secrets());
         let stream = watcher(secrets, watcher::Config::default());
@@ -147,7 +173,7 @@ impl Watches {
             }
             if cache.absent() {
                 info!(kind = kind.as_str(), scope = %self.scope, "the cluster has no such kind");
-                if self.concerns.send(Concern::Everyone).await.is_err() {
+                if !self.concerns.tell(Concern::Everyone).await {
                     return;
                 }
             }
@@ -182,7 +208,7 @@ impl Watches {
                     let everyone = appeared.then_some(Concern::Everyone);
                     let concerns = changed.into_iter().map(|key| concern(kind, key));
                     for concern in concerns.chain(everyone) {
-                        if self.concerns.send(concern).await.is_err() {
+                        if !self.concerns.tell(concern).await {
                             return Ended::Stopped;
                         }
                     }

@@ -39,6 +39,11 @@ app.kubernetes.io/component: test
 {{- .Values.serviceAccount.name | default (include "wsc-operator.fullname" .) -}}
 {{- end }}
 
+{{/* What belongs to external.metrics.k8s.io: Service, Secret, roles. */}}
+{{- define "wsc-operator.metricsApi" -}}
+{{- include "wsc-operator.fullname" . }}-metrics-api
+{{- end }}
+
 {{- define "wsc-operator.image" -}}
 {{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
 {{- end }}

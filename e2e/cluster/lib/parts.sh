@@ -59,7 +59,8 @@ start_control_plane() {
   until_true 60 "the API server" kubectl get --raw /readyz
   start kcm kube-controller-manager --kubeconfig="$p/kcm.kubeconfig" --leader-elect=false \
     --service-account-private-key-file="$p/sa.key" --root-ca-file="$p/apiserver.crt" \
-    --use-service-account-credentials --allocate-node-cidrs --cluster-cidr=10.244.0.0/16
+    --use-service-account-credentials --allocate-node-cidrs --cluster-cidr=10.244.0.0/16 \
+    --horizontal-pod-autoscaler-sync-period=5s
   start sched kube-scheduler --kubeconfig="$p/sched.kubeconfig" --leader-elect=false
 }
 

@@ -26,6 +26,7 @@ mod publisher;
 #[path = "../../../gateway/tests/support/reader.rs"]
 mod reader;
 
+mod autoscaling;
 mod cross_node;
 mod drains;
 mod operator_down;

@@ -72,6 +72,7 @@ pub use record::RecordConfig;
 pub use redis::{RedisClusterConfig, RedisConfig, RedisSentinelConfig, RedisTlsConfig};
 pub use reference::reference;
 pub use reload::{Changes, live_keys};
+pub use schema::between;
 pub use secret::SecretKeyRef;
 pub use security::{MessageRateLimitConfig, SecurityConfig};
 pub use size::{ByteSize, KibSize, Size, SizeError};

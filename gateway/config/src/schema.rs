@@ -161,7 +161,7 @@ pub(crate) fn rules(rules: &'static [Rule]) -> impl FnMut(&mut Schema) {
 /// Bounds a duration or a size, both ends included.
 ///
 /// The API server compares in CEL, since the value may be a text; `check` reads `x-wsc-min` and `x-wsc-max`.
-pub(crate) fn between(min: &'static str, max: &'static str) -> impl FnMut(&mut Schema) {
+pub fn between(min: &'static str, max: &'static str) -> impl FnMut(&mut Schema) {
     move |schema| {
         let schema = schema.ensure_object();
         let rule = match schema.get("x-wsc-unit").and_then(Value::as_str) {

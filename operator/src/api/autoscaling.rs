@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use wsc_config::{Seconds, between};
 
 /// What scales.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -55,12 +56,33 @@ pub struct AutoscalingSpec {
     /// The most pods. More than one needs `wsc.distributed.enabled`.
     #[schemars(range(min = 1, max = 1000))]
     pub max_replicas: i32,
-    /// The CPU that pods should use on average, in percent of what they ask for. Needs metrics-server or its like.
+    /// The CPU that pods should use on average, in percent of what they ask for. Needs metrics-server or its like. Absent:
+    /// 70, or none where `connectionsPerPod` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
-    pub cpu_utilization: i32,
-    /// What a `ScaledObject` goes by beside CPU.
+    pub cpu_utilization: Option<i32>,
+    /// How many connections a pod should hold on average. The operator itself counts them; see "Scale" in
+    /// docs/operations.md for what that needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub connections_per_pod: Option<i32>,
+    /// For how long fewer pods must have been enough before one goes.
+    #[schemars(transform = between("0s", "1h"))]
+    pub scale_in_delay: Seconds,
+    /// What a `ScaledObject` goes by beside.
     #[schemars(length(max = 16))]
     pub keda_triggers: Vec<KedaTrigger>,
+}
+
+/// What CPU pods should use on average where nothing is said, in percent of what they ask for.
+const CPU: i32 = 70;
+
+impl AutoscalingSpec {
+    /// The CPU that counts, if any does.
+    pub fn cpu(&self) -> Option<i32> {
+        let usual = self.connections_per_pod.is_none().then_some(CPU);
+        self.cpu_utilization.or(usual)
+    }
 }
 
 impl Default for AutoscalingSpec {
@@ -70,7 +92,9 @@ impl Default for AutoscalingSpec {
             scaler: Scaler::HorizontalPodAutoscaler,
             min_replicas: 2,
             max_replicas: 10,
-            cpu_utilization: 70,
+            cpu_utilization: None,
+            connections_per_pod: None,
+            scale_in_delay: Seconds::from_secs(300),
             keda_triggers: Vec::new(),
         }
     }

@@ -76,6 +76,11 @@ impl PodCount {
         }
     }
 
+    /// Open connections.
+    pub const fn connections(&self) -> i64 {
+        self.connections
+    }
+
     /// The same with so many connections beyond the pod's share.
     #[must_use]
     pub fn with_surplus(self, surplus: i64) -> Self {

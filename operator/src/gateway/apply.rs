@@ -66,6 +66,8 @@ pub struct Applied {
     pub changes: Vec<Change>,
     /// Kinds that are wanted and that the cluster has not.
     pub unserved: BTreeSet<Kind>,
+    /// Why nothing scales on connections although it should.
+    pub unmeasured: Option<&'static str>,
     /// Keys of the resource that this release does not act on.
     pub unimplemented: Vec<String>,
 }
@@ -78,6 +80,7 @@ impl Applied {
             verdict,
             changes: Vec::new(),
             unserved: BTreeSet::new(),
+            unmeasured: None,
             unimplemented: Vec::new(),
         }
     }
@@ -103,6 +106,7 @@ pub async fn apply(desired: Desired, live: Live, context: &Context) -> Result<Ap
         live: run.live,
         changes: run.changes,
         unserved: desired.unserved,
+        unmeasured: desired.unmeasured,
         unimplemented: desired.unimplemented,
     })
 }

@@ -60,6 +60,8 @@ pub struct Desired {
     pub objects: Vec<Object>,
     /// Kinds that are wanted and that the cluster has not: nothing was built of them.
     pub unserved: BTreeSet<Kind>,
+    /// Why nothing scales on connections although it should.
+    pub unmeasured: Option<&'static str>,
     /// Keys of the resource that this release does not act on.
     pub unimplemented: Vec<String>,
 }
@@ -84,6 +86,7 @@ pub fn build(input: &Validated) -> Result<Desired, Error> {
         awaits,
         objects,
         unserved,
+        unmeasured: autoscaler::unmeasured(input),
         unimplemented: input.unimplemented.clone(),
     })
 }

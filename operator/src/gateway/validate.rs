@@ -36,6 +36,27 @@ pub struct Defaults {
     pub injects: bool,
     /// The operator's own namespace: from there it asks gateways how they are.
     pub operator_namespace: String,
+    /// By what an autoscaler can learn how many connections there are.
+    pub counted: Counted,
+}
+
+/// By what an autoscaler can learn from this operator how many connections a gateway has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// A `HorizontalPodAutoscaler`: by `external.metrics.k8s.io`.
+    pub external_metrics: ExternalMetrics,
+    /// KEDA: at this address of the admin port, `http://HOST:PORT`.
+    pub address: Option<String>,
+}
+
+/// Whether the operator serves `external.metrics.k8s.io`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExternalMetrics {
+    /// It does.
+    Served,
+    /// It does not.
+    #[default]
+    Absent,
 }
 
 /// A resource that can be built.
@@ -75,6 +96,8 @@ pub struct Validated {
     pub operator_namespace: String,
     /// The autoscaler.
     pub autoscaling: AutoscalingSpec,
+    /// By what it can learn how many connections there are.
+    pub counted: Counted,
     /// The budget.
     pub disruption: DisruptionSpec,
     /// The kinds that the cluster has.
@@ -289,6 +312,7 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
         network_policy: network_policy.clone(),
         operator_namespace: defaults.operator_namespace.clone(),
         autoscaling: autoscaling.clone(),
+        counted: defaults.counted.clone(),
         disruption: disruption.clone(),
         served: input.served.clone(),
     })

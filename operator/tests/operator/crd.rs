@@ -165,6 +165,10 @@ fn wrong_extensions() -> Vec<(Value, &'static str)> {
             json!({"autoscaling": {"kedaTriggers": [{"type": "cron", "metadata": {}}]}}),
             "spec.autoscaling.kedaTriggers",
         ),
+        (
+            json!({"autoscaling": {"scaleInDelay": "61m"}}),
+            "spec.autoscaling.scaleInDelay",
+        ),
     ]
 }
 

@@ -14,14 +14,16 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wsc_operator::gateway::validate::Counted;
 use wsc_operator::metrics::Metrics;
 use wsc_operator::owned::Kind;
 use wsc_operator::scope::Scope;
 use wsc_operator::stores::Stores;
-use wsc_operator::watch::{Concern, Watches};
+use wsc_operator::watch::{Concern, Concerns, Watches};
 
 use crate::reconcile::{CHAT, World, events, writes};
 
+const AUTOSCALER: &str = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers/chat";
 const ROUTE: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes/chat";
 
 fn routed() -> Value {
@@ -171,6 +173,45 @@ async fn a_certificate_is_asked_for_and_everything_else_waits_until_it_is_there(
     );
 }
 
+#[tokio::test]
+async fn connections_that_nothing_tells_the_autoscaler_are_named_with_what_to_do() {
+    let scaled = |more: Value| {
+        let mut autoscaling = json!({"enabled": true, "connectionsPerPod": 5000});
+        let fields = autoscaling.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+        json!({"replicas": 2, "autoscaling": autoscaling, "wsc": {"distributed": {"enabled": true}}})
+    };
+    let mut world = World::new(scaled(json!({})));
+    world.settle().await;
+    assert_eq!(world.condition("Degraded")["status"], "False");
+    assert!(world.fake.get(AUTOSCALER).is_some());
+
+    // An operator that was installed without it.
+    world.context.defaults.counted = Counted::default();
+    let seen = world.reconcile().await;
+    assert!(events(&seen).contains(&"ConnectionsUnmeasured"), "{seen:?}");
+    assert_eq!(world.fake.get(AUTOSCALER), None, "by nothing");
+    let degraded = world.condition("Degraded");
+    let words = degraded["message"].as_str().unwrap();
+    for word in ["connectionsPerPod", "metricsApi.enabled", "ScaledObject"] {
+        assert!(words.contains(word), "{words}");
+    }
+    world.set_spec(scaled(json!({"cpuUtilization": 60})));
+    world.settle().await;
+    let metrics = world.fake.get(AUTOSCALER).unwrap()["spec"]["metrics"].clone();
+    assert_eq!(metrics.as_array().unwrap().len(), 1, "by CPU: {metrics}");
+    assert_eq!(world.condition("Degraded")["status"], "True");
+
+    world.set_spec(scaled(json!({"scaler": "ScaledObject"})));
+    world.settle().await;
+    let degraded = world.condition("Degraded");
+    let words = degraded["message"].as_str().unwrap();
+    assert!(words.contains("metricsService.enabled"), "{words}");
+    world.set_spec(json!({}));
+    world.settle().await;
+    assert_eq!(world.condition("Degraded")["status"], "False");
+}
+
 /// An API server with nothing in it, that has the kinds of Gateway API while `has_routes` says so. Watches never tell
 /// anything; those of a kind that goes end.
 fn empty(has_routes: &Arc<AtomicBool>) -> Client {
@@ -204,14 +245,17 @@ async fn a_kind_that_is_missing_holds_nothing_up_and_is_found_when_it_comes() {
     let has_routes = Arc::new(AtomicBool::new(false));
     let (concerns, mut told) = mpsc::channel(64);
     let token = CancellationToken::new();
+    let heard = Concerns::default();
+    heard.heard_by(concerns);
     let watches = Watches {
         client: empty(&has_routes),
         scope: Scope::All,
-        concerns,
+        concerns: heard,
         metrics: Arc::new(Metrics::default()),
         token: token.clone(),
     };
     let (stores, tracker) = (Stores::default(), TaskTracker::new());
+    watches.start_pods(&stores, &tracker);
     watches.start(&stores, &tracker);
     stores.ready().await.unwrap();
     assert!(!stores.served().contains(&Kind::HttpRoute));

@@ -16,6 +16,7 @@ mod extensions;
 mod fake;
 mod golden;
 mod leader;
+mod metrics_api;
 mod monitoring;
 mod pipeline;
 mod rbac;

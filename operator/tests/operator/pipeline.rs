@@ -10,7 +10,7 @@ use wsc_operator::api::WebSocketGateway;
 use wsc_operator::gateway::build::{Desired, build};
 use wsc_operator::gateway::dereference::Dereferenced;
 use wsc_operator::gateway::live::Live;
-use wsc_operator::gateway::validate::{Defaults, Rejection, validate};
+use wsc_operator::gateway::validate::{Counted, Defaults, ExternalMetrics, Rejection, validate};
 use wsc_operator::names::Names;
 use wsc_operator::owned::Kind;
 use wsc_operator::secrets::{FreshKeys, SecretFacts};
@@ -25,6 +25,10 @@ pub fn defaults() -> Defaults {
         redis_image: "redis:test".to_owned(),
         injects: true,
         operator_namespace: "wsc-system".to_owned(),
+        counted: Counted {
+            external_metrics: ExternalMetrics::Served,
+            address: Some("http://wsc-operator-metrics.wsc-system.svc:9100".to_owned()),
+        },
     }
 }
 

@@ -55,23 +55,39 @@ fn used(place: Place) -> Rights {
 fn the_chart_grants_no_more_and_no_less_than_the_operator_uses() {
     assert_eq!(granted("watched-rules.yaml"), used(Place::Watched));
     assert_eq!(granted("own-rules.yaml"), used(Place::Own));
+    assert_eq!(granted("metrics-api-rules.yaml"), used(Place::MetricsApi));
+    assert_eq!(
+        granted("metrics-api-own-rules.yaml"),
+        used(Place::MetricsApiOwn)
+    );
 }
 
 #[test]
-fn no_lease_but_its_own_can_be_read_or_written() {
-    for rule in rules("own-rules.yaml") {
-        assert!(
-            rule.verbs == ["create"] || rule.resource_names.len() == 1,
-            "{:?}",
-            rule.verbs
-        );
+fn what_is_one_object_can_be_read_and_written_as_that_one_only() {
+    for file in [
+        "own-rules.yaml",
+        "metrics-api-rules.yaml",
+        "metrics-api-own-rules.yaml",
+    ] {
+        for rule in rules(file) {
+            assert!(
+                rule.verbs == ["create"] || rule.resource_names.len() == 1,
+                "{file}: {:?}",
+                rule.verbs
+            );
+        }
     }
 }
 
 #[test]
 fn nothing_is_granted_by_wildcard_and_nothing_that_leads_to_more() {
     const FORBIDDEN: [&str; 5] = ["*", "escalate", "bind", "impersonate", "deletecollection"];
-    for file in ["watched-rules.yaml", "own-rules.yaml"] {
+    for file in [
+        "watched-rules.yaml",
+        "own-rules.yaml",
+        "metrics-api-rules.yaml",
+        "metrics-api-own-rules.yaml",
+    ] {
         for ((group, resource), verbs) in granted(file) {
             assert!(group != "*" && resource != "*", "{group} {resource}");
             assert!(

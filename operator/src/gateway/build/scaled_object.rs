@@ -1,7 +1,7 @@
 //! The `ScaledObject` of KEDA, instead of a `HorizontalPodAutoscaler`: it scales the resource itself in the same way.
 
 use kube::Resource;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::autoscaler;
 use crate::api::{AutoscalingSpec, Scaler, WebSocketGateway};
@@ -15,20 +15,27 @@ pub(super) fn build(input: &Validated) -> Result<Option<Object>, serde_json::Err
         scaler,
         min_replicas,
         max_replicas,
-        cpu_utilization,
+        cpu_utilization: _,
+        connections_per_pod: _,
+        scale_in_delay: _,
         keda_triggers,
     } = &input.autoscaling;
     if !enabled || *scaler != Scaler::ScaledObject {
         return Ok(None);
     }
-    let cpu = json!({
-        "type": "cpu",
-        "metricType": "Utilization",
-        "metadata": { "value": cpu_utilization.to_string() },
+    let cpu = input.autoscaling.cpu().map(|utilization| {
+        json!({
+            "type": "cpu",
+            "metricType": "Utilization",
+            "metadata": { "value": utilization.to_string() },
+        })
     });
-    let mut triggers = vec![cpu];
+    let mut triggers: Vec<Value> = cpu.into_iter().chain(connections(input)).collect();
     for trigger in keda_triggers {
         triggers.push(serde_json::to_value(trigger)?);
+    }
+    if triggers.is_empty() {
+        return Ok(None);
     }
     let spec = json!({
         "scaleTargetRef": {
@@ -45,4 +52,21 @@ pub(super) fn build(input: &Validated) -> Result<Option<Object>, serde_json::Err
     });
     let meta = input.meta(input.names.gateway(), Component::Gateway);
     Object::extension(Kind::ScaledObject, &meta, &spec).map(Some)
+}
+
+/// Has KEDA ask the operator's admin port, which adds up the pods.
+fn connections(input: &Validated) -> Option<Value> {
+    let per_pod = input.autoscaling.connections_per_pod?;
+    let address = input.counted.address.as_ref()?;
+    let (namespace, gateway) = (&input.namespace, input.names.gateway());
+    Some(json!({
+        "type": "metrics-api",
+        "metricType": "AverageValue",
+        "metadata": {
+            "url": format!("{address}/connections/{namespace}/{gateway}"),
+            "format": "json",
+            "valueLocation": "connections",
+            "targetValue": per_pod.to_string(),
+        },
+    }))
 }

@@ -58,6 +58,7 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
                 verdict: &seen.applied.verdict,
                 unimplemented: &seen.applied.unimplemented,
                 unserved: &seen.applied.unserved,
+                unmeasured: seen.applied.unmeasured,
                 refused_route: routes.refused.as_deref(),
                 paused: gateway.spec.paused,
                 mode,

@@ -22,6 +22,8 @@ pub(super) struct Facts<'a> {
     pub(super) unimplemented: &'a [String],
     /// Kinds that are wanted and that the cluster has not.
     pub(super) unserved: &'a BTreeSet<Kind>,
+    /// Why nothing scales on connections although it should.
+    pub(super) unmeasured: Option<&'static str>,
     /// Why a Gateway does not take a route, if one does not.
     pub(super) refused_route: Option<&'a str>,
     pub(super) paused: bool,
@@ -289,6 +291,9 @@ fn degraded(facts: &Facts<'_>) -> Judgement {
     }
     if let Some(why) = facts.refused_route {
         return Judgement::new(Answer::True, "RouteRefused", why);
+    }
+    if let Some(why) = facts.unmeasured {
+        return Judgement::new(Answer::True, "ConnectionsUnmeasured", why);
     }
     Judgement::new(Answer::False, "Healthy", "nothing is known to be wrong")
 }

@@ -1,0 +1,93 @@
+//! Kubernetes' own autoscaler scales a gateway by its connections, which it learns from the operator through the API server.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use wsc_e2e::chart;
+use wsc_e2e::client::{ChatClient, Who};
+use wsc_e2e::gateway::{Gateway, held};
+use wsc_e2e::namespace::with_gateway;
+use wsc_e2e::resource::{sample, with};
+use wsc_e2e::wait::{done_if, until};
+
+/// A round of the operator's takes ten seconds; the autoscaler looks every five, on other clusters every fifteen.
+const COUNTED_WITHIN: Duration = Duration::from_secs(40);
+/// Counted, decided, and then pods started or drained.
+const SCALED_WITHIN: Duration = Duration::from_secs(90);
+/// More than one pod is to hold, and no more than two.
+const CLIENTS: usize = 7;
+
+#[tokio::test]
+async fn a_gateway_is_scaled_out_when_connections_open_and_in_when_they_close() -> Result<()> {
+    let _operator = chart::operator_in_use().await;
+    let autoscaling = json!({"spec": {"autoscaling": {
+        "enabled": true, "minReplicas": 1, "maxReplicas": 3, "connectionsPerPod": 4, "scaleInDelay": "0s",
+    }}});
+    with_gateway(
+        "autoscaling",
+        with(sample(1), &autoscaling),
+        async |gateway| {
+            if !chart::serves_metrics(gateway.cluster()).await {
+                eprintln!(
+                    "external.metrics.k8s.io of this cluster is another's: nothing was scaled"
+                );
+                return Ok(());
+            }
+            await_connections(&gateway, 0).await?;
+            let mut clients = Vec::new();
+            for n in 0..CLIENTS {
+                clients.push(ChatClient::connect(&gateway, Who::user(&format!("user-{n}"))).await?);
+            }
+            await_connections(&gateway, CLIENTS).await?;
+            await_pods(&gateway, 2).await?;
+            gateway.await_ready(2, SCALED_WITHIN).await?;
+            let autoscaler = autoscaler(&gateway).await?;
+            let learnt = &autoscaler["status"]["currentMetrics"][0]["external"]["metric"]["name"];
+            ensure!(learnt == "wsc_gateway_connections", "{autoscaler}");
+
+            drop(clients);
+            await_connections(&gateway, 0).await?;
+            await_pods(&gateway, 1).await?;
+            gateway.await_ready(1, SCALED_WITHIN).await?;
+            Ok(())
+        },
+    )
+    .await
+}
+
+/// The API server passes on that the gateway has so many.
+async fn await_connections(gateway: &Gateway, connections: usize) -> Result<()> {
+    let path = format!(
+        "/apis/external.metrics.k8s.io/v1beta1/namespaces/{}/wsc_gateway_connections?labelSelector=wsc.dev/gateway={}",
+        gateway.namespace(),
+        gateway.name()
+    );
+    let what = format!("the metrics API to tell of {connections} connections");
+    until(&what, COUNTED_WITHIN, async || {
+        let list = gateway.cluster().kubectl(&["get", "--raw", &path]).await?;
+        let list: Value = serde_json::from_str(&list)?;
+        let told = list["items"][0]["value"] == connections.to_string();
+        Ok(held(told, || list.to_string()))
+    })
+    .await
+}
+
+async fn autoscaler(gateway: &Gateway) -> Result<Value> {
+    let found = gateway
+        .kubectl(&["get", "hpa", gateway.name(), "-o", "json"])
+        .await?;
+    serde_json::from_str(&found).context("the autoscaler")
+}
+
+/// The autoscaler has made it so many pods.
+async fn await_pods(gateway: &Gateway, count: usize) -> Result<()> {
+    until(&format!("{count} pods"), SCALED_WITHIN, async || {
+        let there = gateway.pods().await?.len();
+        let status = autoscaler(gateway).await?["status"].clone();
+        Ok(done_if(there == count, (), || {
+            format!("{there} pods, {status}")
+        }))
+    })
+    .await
+}

@@ -1,0 +1,190 @@
+//! `Registration`: keeps the `caBundle` of the APIService, so that the API server believes this listener.
+//!
+//! The APIService itself is the chart's. One that names another Service is somebody else's, such as KEDA's, and is left
+//! alone: the cluster has the API then, but not from here.
+
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{API_SERVICE, Place};
+use crate::backoff::jittered;
+use crate::certificate::Current;
+use crate::error::Error;
+use crate::kube_call::within;
+
+/// From one look to the next; a new authority is told at once.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// The same after a look that failed.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    /// It is as it should be.
+    Nothing,
+    /// The bundle is another.
+    Tell,
+    /// It is somebody else's.
+    Leave {
+        /// Whose.
+        service: String,
+    },
+    /// There is none.
+    Missing,
+}
+
+/// Keeps the bundle.
+pub(super) struct Registration {
+    api: Api<APIService>,
+    place: Place,
+    shown: Current,
+    /// What was done last, so that the same is not said twice.
+    last: Option<Step>,
+}
+
+impl Registration {
+    /// Keeps the bundle of who is reached there.
+    pub(super) fn new(client: Client, place: Place, shown: Current) -> Self {
+        Self {
+            api: Api::all(client),
+            place,
+            shown,
+            last: None,
+        }
+    }
+
+    /// Looks again and again until the token says stop.
+    pub(super) async fn run(mut self, token: CancellationToken) {
+        let mut renewed = self.shown.clone();
+        loop {
+            let wait = match self.look().await {
+                Ok(()) => LOOK,
+                Err(error) => {
+                    warn!(
+                        error = error.chain(),
+                        "the caBundle of the metrics API is not kept"
+                    );
+                    LOOK_AGAIN
+                }
+            };
+            tokio::select! {
+                () = token.cancelled() => return,
+                Ok(()) = renewed.changed() => {}
+                () = tokio::time::sleep(jittered(wait)) => {}
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), Error> {
+        let bundle = self
+            .shown
+            .borrow()
+            .as_ref()
+            .map(|shown| shown.authorities().to_owned());
+        let Some(bundle) = bundle else {
+            return Ok(());
+        };
+        let action = format!("reading APIService {API_SERVICE}");
+        let found = within(action, self.api.get_opt(API_SERVICE)).await?;
+        let step = step(found.as_ref(), &self.place, &bundle);
+        if step == Step::Tell {
+            let patch = Patch::Merge(json!({
+                "metadata": {"resourceVersion": found.and_then(|found| found.metadata.resource_version)},
+                "spec": {"caBundle": ByteString(bundle.into_bytes())},
+            }));
+            let params = PatchParams::default();
+            let patched = self.api.patch(API_SERVICE, &params, &patch);
+            let action = format!("writing the caBundle of APIService {API_SERVICE}");
+            within(action, patched).await?;
+        }
+        self.say(step);
+        Ok(())
+    }
+
+    fn say(&mut self, step: Step) {
+        let name = API_SERVICE;
+        match &step {
+            Step::Tell => info!(name, "told the API server whom to believe"),
+            _ if self.last.as_ref() == Some(&step) => {}
+            Step::Nothing => info!(name, "the API server knows whom to believe"),
+            Step::Leave { service } => warn!(
+                name,
+                service,
+                "the APIService is somebody else's: nothing is asked here, nothing scales on connections"
+            ),
+            Step::Missing => warn!(name, "there is no APIService: the chart makes it"),
+        }
+        self.last = Some(step);
+    }
+}
+
+fn step(found: Option<&APIService>, place: &Place, bundle: &str) -> Step {
+    let Some(found) = found else {
+        return Step::Missing;
+    };
+    let spec = found.spec.as_ref();
+    let named = spec.and_then(|spec| spec.service.as_ref());
+    let named = named.map(|service| {
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        (part(&service.namespace), part(&service.name))
+    });
+    let (namespace, name) = named.unwrap_or_default();
+    if (&namespace, &name) != (&place.namespace, &place.service) {
+        let service = format!("{namespace}/{name}");
+        return Step::Leave { service };
+    }
+    let told = spec.and_then(|spec| spec.ca_bundle.as_ref());
+    if told.is_some_and(|told| told.0 == bundle.as_bytes()) {
+        Step::Nothing
+    } else {
+        Step::Tell
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn place() -> Place {
+        Place {
+            namespace: "wsc-system".to_owned(),
+            service: "wsc-operator-metrics-api".to_owned(),
+        }
+    }
+
+    fn found(service: &str, bundle: Value) -> APIService {
+        serde_json::from_value(json!({
+            "metadata": {"name": "v1beta1.external.metrics.k8s.io"},
+            "spec": {
+                "groupPriorityMinimum": 100, "versionPriority": 100, "caBundle": bundle,
+                "service": {"namespace": "wsc-system", "name": service},
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_the_own_api_service_is_written_and_only_when_it_differs() {
+        let ours = "wsc-operator-metrics-api";
+        let judge = |found: &APIService| step(Some(found), &place(), "abc");
+        assert_eq!(judge(&found(ours, json!("YWJj"))), Step::Nothing);
+        assert_eq!(judge(&found(ours, json!("YWJk"))), Step::Tell);
+        assert_eq!(judge(&found(ours, Value::Null)), Step::Tell);
+        let service = "wsc-system/keda-operator-metrics-apiserver".to_owned();
+        assert_eq!(
+            judge(&found("keda-operator-metrics-apiserver", json!("YWJj"))),
+            Step::Leave { service }
+        );
+        assert_eq!(step(None, &place(), "abc"), Step::Missing);
+    }
+}
