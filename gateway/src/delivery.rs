@@ -26,7 +26,7 @@ use wsc_config::{Acceptance, WscConfig};
 
 use crate::cluster::{Cluster, ClusterError, ForwardReport};
 use crate::hub::{Hub, unix_millis};
-use crate::log::{AckState, Append, Log, MemoryLog, RedisLog, Retention, Word};
+use crate::log::{About, AckState, Append, Log, MemoryLog, RedisLog, Retention, Word};
 use crate::protocol::{GroupId, LogId, Parcel, Position, TraceContext, UserId};
 use crate::telemetry::traces::{self, Kind};
 
@@ -199,32 +199,33 @@ impl Delivery {
         (self.0.queue.max_capacity() - self.0.queue.capacity()) as u64
     }
 
-    /// Takes a recipient's word for a message in the recipient's own inbox, and passes it on to the message's sender.
+    /// Takes a recipient's word for messages in the recipient's own inbox, and passes it on to their senders.
     pub async fn acknowledge(
         &self,
         user: &UserId,
-        id: &str,
+        about: About<'_>,
         state: AckState,
     ) -> Result<(), ClusterError> {
         let at = unix_millis();
-        if let Some(sender) = self.0.log.acknowledge(user, id, (state, at)).await? {
-            let receipt = receipt::of_recipient(state.as_str(), id, user, at);
+        let told = self.0.log.acknowledge(user, about, (state, at)).await?;
+        for sender in told {
+            let receipt = receipt::of_recipient(state.as_str(), about.id, user, at);
             self.tell_user(&sender, receipt).await;
         }
         Ok(())
     }
 
-    /// Takes a participant's word for a message of a log that several read, and passes it on to the message's sender.
+    /// Takes a participant's word for messages of a log that several read, and passes it on to their senders.
     pub async fn acknowledge_one(
         &self,
         log: &LogId,
-        (user, id): (&UserId, &str),
+        (user, about): (&UserId, About<'_>),
         word: Word,
     ) -> Result<(), ClusterError> {
         let at = unix_millis();
-        let known = self.0.log.acknowledge_one(log, (user, id), (word, at));
-        if let Some(sender) = known.await? {
-            let receipt = receipt::of_recipient(word.as_str(), id, user, at);
+        let told = self.0.log.acknowledge_one(log, (user, about), (word, at));
+        for sender in told.await? {
+            let receipt = receipt::of_recipient(word.as_str(), about.id, user, at);
             self.tell_user(&sender, receipt).await;
         }
         Ok(())

@@ -4,12 +4,14 @@
 //! gateway that runs alone, [`RedisLog`] a cluster. Nothing here delivers anything: that is `delivery`.
 
 mod memory;
+mod name;
 mod redis;
 mod scripts;
 mod sent;
 mod waiting;
 
 pub use memory::MemoryLog;
+pub use name::{About, MessageName};
 pub use redis::RedisLog;
 pub use sent::{SentCursor, SentCursorError, SentPage, SentQuery, SentRecord};
 pub use waiting::Awaited;
@@ -80,6 +82,8 @@ pub struct Entry {
     pub offset: u64,
     /// The message's id.
     pub id: String,
+    /// Who sent it.
+    pub sender: String,
     /// When it was stored, Unix time in milliseconds.
     pub at: u64,
     /// Whether its recipient is to acknowledge it.
@@ -243,28 +247,28 @@ pub trait Log: Send + Sync + 'static {
         user: &'a UserId,
         position: Position,
     ) -> BoxFuture<'a, Result<(), ClusterError>>;
-    /// Takes the user's word for a message in the user's own inbox. The message's sender, if that was news.
+    /// Takes the user's word for messages in the user's own inbox. The senders to whom that is news, each once.
     fn acknowledge<'a>(
         &'a self,
         user: &'a UserId,
-        id: &'a str,
+        about: About<'a>,
         state_at: (AckState, u64),
-    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>>;
-    /// Gives up waiting for the acknowledgement of a message. Its sender; `None`: it has come, or was given up before.
+    ) -> BoxFuture<'a, Result<Vec<String>, ClusterError>>;
+    /// Gives up waiting for the acknowledgement of a message. Whether it was waited for: `false`: it has come, or was given
+    /// up before.
     fn expire<'a>(
         &'a self,
-        user: &'a UserId,
-        id: &'a str,
+        awaited: &'a Awaited,
         at: u64,
-    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>>;
-    /// Takes a participant's word for a message in a log that several read, or gives up waiting for that participant. The
-    /// message's sender, if that was news of this participant.
+    ) -> BoxFuture<'a, Result<bool, ClusterError>>;
+    /// Takes a participant's word for messages in a log that several read, or gives up waiting for that participant. The
+    /// senders to whom that is news of this participant, each once.
     fn acknowledge_one<'a>(
         &'a self,
         log: &'a LogId,
-        from: (&'a UserId, &'a str),
+        by_about: (&'a UserId, About<'a>),
         word_at: (Word, u64),
-    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>>;
+    ) -> BoxFuture<'a, Result<Vec<String>, ClusterError>>;
     /// Remembers that these messages are due then, before they are stored. What is remembered already stays as it is.
     fn remind<'a>(
         &'a self,
@@ -283,7 +287,7 @@ pub trait Log: Send + Sync + 'static {
     fn records<'a>(
         &'a self,
         log: &'a LogId,
-        ids: &'a [String],
+        names: &'a [MessageName],
         now: u64,
     ) -> BoxFuture<'a, Result<Vec<Option<Record>>, ClusterError>>;
     /// What this sender has sent and is not over now, over all logs.

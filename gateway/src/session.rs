@@ -2,12 +2,14 @@
 //! bounded ([`Outbox`]); sockets belong to `transport`, indexes and timers to `hub`.
 
 mod cursors;
+mod debts;
 pub mod decide;
 pub mod liveness;
 mod outbox;
 mod rank;
 
 pub use cursors::{Cursors, Meet};
+pub use debts::{Debt, Debts};
 pub use outbox::{
     Flushed, Frame, Gather, Limits, Outbox, OverflowPolicy, Pushed, QueuePool, TryWrite,
 };

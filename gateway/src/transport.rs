@@ -28,7 +28,7 @@ pub mod ws;
 
 pub use acceptor::accept_forever;
 pub use carrier::Carrier;
-pub use connection::{Connection, Owed, Session};
+pub use connection::{Connection, Session};
 pub use held::Held;
 pub use socket::Socket;
 pub use tls_socket::TlsSocket;

@@ -23,7 +23,7 @@ use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport, NodeInfo, Se
 use crate::delivery::{Accepted, Delivery, Route, Submission, awaited};
 use crate::group::Groups;
 use crate::hub::{Hub, KickWhom, Outgoing, unix_millis};
-use crate::log::{Append, Entry, Record, SentPage, SentQuery};
+use crate::log::{Append, Entry, MessageName, Record, SentPage, SentQuery};
 use crate::protocol::{
     LogId, Message, MessageBody, Parcel, Position, Sender, Target, UserId, json,
 };
@@ -347,9 +347,10 @@ impl NodeApi {
         };
         let page = log.read(id, after, query.limit).await.map_err(unreached)?;
         let (more, epoch) = (page.more(), page.head.epoch);
-        let ids: Vec<String> = page.entries.iter().map(|entry| entry.id.clone()).collect();
+        let name = |entry: &Entry| MessageName::new(&entry.sender, &entry.id);
+        let names: Vec<MessageName> = page.entries.iter().map(name).collect();
         let records = log
-            .records(id, &ids, unix_millis())
+            .records(id, &names, unix_millis())
             .await
             .map_err(unreached)?;
         let logged = |(entry, record): (Entry, Option<Record>)| LoggedMessage {
@@ -357,10 +358,11 @@ impl NodeApi {
                 epoch,
                 offset: entry.offset,
             },
+            // A younger message of the same name has a record of its own.
+            record: record.filter(|record| record.position.offset == entry.offset),
             id: entry.id,
             at: entry.at,
             json: String::from_utf8_lossy(&entry.json).into_owned(),
-            record,
         };
         Ok(LogPage {
             messages: page.entries.into_iter().zip(records).map(logged).collect(),

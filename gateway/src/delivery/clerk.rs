@@ -15,7 +15,7 @@ use super::receipt::Level;
 use super::{Accepted, AckRules, Delivery, Route, Submission};
 use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport};
 use crate::hub::{Hub, Outgoing, unix_millis};
-use crate::log::{Append, Appended, Awaited};
+use crate::log::{Append, Appended, Awaited, MessageName};
 use crate::protocol::{LogId, Mark, Parcel, TraceContext};
 use crate::telemetry::traces::Span;
 use crate::time::millis;
@@ -118,7 +118,7 @@ impl Clerk {
             let wanted = messages.iter().filter(|message| message.ack);
             let awaited = wanted.map(|message| Awaited {
                 user: user.clone(),
-                id: message.id.clone(),
+                message: MessageName::new(&message.sender, &message.id),
             });
             let awaited: Vec<Awaited> = awaited.collect();
             if !awaited.is_empty() {

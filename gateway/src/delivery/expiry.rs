@@ -60,11 +60,12 @@ impl Expiry {
         }
     }
 
-    async fn give_up(&self, Awaited { user, id }: &Awaited) -> Result<(), ClusterError> {
+    async fn give_up(&self, awaited: &Awaited) -> Result<(), ClusterError> {
         let at = unix_millis();
-        if let Some(sender) = self.delivery.0.log.expire(user, id, at).await? {
-            let receipt = receipt::of_recipient("expired", id, user, at);
-            self.delivery.tell_user(&sender, receipt).await;
+        if self.delivery.0.log.expire(awaited, at).await? {
+            let Awaited { user, message } = awaited;
+            let receipt = receipt::of_recipient("expired", &message.id, user, at);
+            self.delivery.tell_user(&message.sender, receipt).await;
         }
         Ok(())
     }

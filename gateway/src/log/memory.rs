@@ -1,5 +1,7 @@
 //! `MemoryLog`: logs of a gateway that runs alone. They end with the process, and say so.
 
+mod kept;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use futures_util::future::BoxFuture;
@@ -8,12 +10,14 @@ use parking_lot::Mutex;
 use super::redis::gap;
 use super::sent::SENT_MAX;
 use super::{
-    AckState, Append, Appended, Awaited, Entry, Gap, Log, Page, Record, Retention, SentCursor,
-    SentPage, SentQuery, SentRecord, Word,
+    About, AckState, Append, Appended, Awaited, Entry, Gap, Log, MessageName, Page, Record,
+    Retention, SentCursor, SentPage, SentQuery, SentRecord, Word,
 };
 use crate::cluster::ClusterError;
 use crate::protocol::{LogId, Position, UserId};
 use crate::time::millis;
+
+use kept::{Change, Kept};
 
 /// Appends between two sweeps over logs that nobody writes to any more.
 const SWEEP: u64 = 4096;
@@ -40,6 +44,7 @@ struct State {
 #[derive(Debug)]
 struct Sent {
     at: SentCursor,
+    stored_at: u64,
     log: LogId,
     id: String,
 }
@@ -49,18 +54,8 @@ struct Stored {
     entries: VecDeque<Entry>,
     head: u64,
     written_at: u64,
-    repeated: HashMap<(String, String), (u64, u64)>,
-    acks: HashMap<String, (Waiting, String)>,
-    records: HashMap<String, Record>,
-    /// What each of several recipients said about a message.
-    words: HashMap<String, Vec<(UserId, Word)>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waiting {
-    Pending,
-    Delivered,
-    GivenUp,
+    repeated: HashMap<MessageName, (u64, u64)>,
+    kept: Kept,
 }
 
 impl MemoryLog {
@@ -112,6 +107,7 @@ impl MemoryLog {
         };
         sent.push_back(Sent {
             at,
+            stored_at: message.at,
             log: log.clone(),
             id: message.id.clone(),
         });
@@ -130,8 +126,11 @@ impl MemoryLog {
         let next = page.last().filter(|_| page.len() >= query.limit);
         let next = next.map(|last| last.at);
         let records = page.into_iter().filter_map(|sent| {
-            let record = state.logs.get(&sent.log)?.records.get(&sent.id)?;
-            let is_kept = !record.is_over(self.retention.records, now) && record.sender == sender;
+            let name = MessageName::new(sender, &sent.id);
+            let record = state.logs.get(&sent.log)?.kept.records.get(&name)?;
+            // The id may have been used anew: the record is of that then.
+            let is_kept = !record.is_over(self.retention.records, now)
+                && record.accepted_at == sent.stored_at;
             is_kept.then(|| SentRecord {
                 log: sent.log.clone(),
                 id: sent.id.clone(),
@@ -145,12 +144,12 @@ impl MemoryLog {
     }
 
     fn store(&self, (log, stored): (&LogId, &mut Stored), message: &Append) -> Appended {
-        let by = (message.sender.clone(), message.id.clone());
+        let name = MessageName::new(&message.sender, &message.id);
         let dedupe = millis(self.retention.dedupe);
         stored
             .repeated
             .retain(|_, (_, at)| *at + dedupe > message.at);
-        if let Some((offset, _)) = stored.repeated.get(&by).filter(|_| message.own_id) {
+        if let Some((offset, _)) = stored.repeated.get(&name).filter(|_| message.own_id) {
             return Appended::Repeated(self.at(*offset));
         }
         stored.head += 1;
@@ -159,13 +158,13 @@ impl MemoryLog {
         stored.entries.push_back(Entry {
             offset,
             id: message.id.clone(),
+            sender: message.sender.clone(),
             at: message.at,
             ack: message.ack,
             json: message.json.clone(),
         });
         if message.ack {
-            let waiting = (Waiting::Pending, message.sender.clone());
-            stored.acks.insert(message.id.clone(), waiting);
+            stored.kept.wait(&name, offset);
         }
         if self.retention.records.is_some() {
             let record = Record {
@@ -174,10 +173,10 @@ impl MemoryLog {
                 accepted_at: message.at,
                 ..Record::default()
             };
-            stored.records.insert(message.id.clone(), record);
+            stored.kept.records.insert(name.clone(), record);
         }
         if message.own_id {
-            stored.repeated.insert(by, (offset, message.at));
+            stored.repeated.insert(name, (offset, message.at));
         }
         self.trim((log, stored), message.at);
         Appended::New(self.at(offset))
@@ -191,11 +190,9 @@ impl MemoryLog {
             .front()
             .filter(|oldest| oldest.at < since || too_many(stored))
         {
-            let id = oldest.id.clone();
+            let (offset, name) = (oldest.offset, MessageName::new(&oldest.sender, &oldest.id));
             stored.entries.pop_front();
-            stored.acks.remove(&id);
-            stored.records.remove(&id);
-            stored.words.remove(&id);
+            stored.kept.forget(&name, offset);
         }
     }
 
@@ -239,68 +236,31 @@ impl MemoryLog {
         }
     }
 
-    fn change(&self, user: &UserId, id: &str, to: Change, at: u64) -> Option<String> {
+    fn change(
+        &self,
+        user: &UserId,
+        about: About<'_>,
+        (to, at): (Change, u64),
+    ) -> Vec<String> {
         let mut state = self.state.lock();
-        let stored = state.logs.get_mut(&LogId::Inbox(user.clone()))?;
-        let (waiting, sender) = stored.acks.get_mut(id)?;
-        let sender = sender.clone();
-        match (to, *waiting) {
-            (Change::Ack(AckState::Read), _) => drop(stored.acks.remove(id)),
-            (Change::Ack(AckState::Delivered), Waiting::Delivered)
-            | (Change::GiveUp, Waiting::Delivered | Waiting::GivenUp) => return None,
-            (Change::Ack(AckState::Delivered), _) => *waiting = Waiting::Delivered,
-            (Change::GiveUp, Waiting::Pending) => *waiting = Waiting::GivenUp,
-        }
-        if let Some(record) = stored.records.get_mut(id) {
-            match to {
-                Change::Ack(AckState::Delivered) => record.delivered_at = Some(at),
-                Change::Ack(AckState::Read) => record.read_at = Some(at),
-                Change::GiveUp => record.expired_at = Some(at),
-            }
-        }
-        Some(sender)
+        let Some(stored) = state.logs.get_mut(&LogId::Inbox(user.clone())) else {
+            return Vec::new();
+        };
+        stored.kept.change(about, (to, at))
     }
 
     fn change_one(
         &self,
         log: &LogId,
-        (user, id): (&UserId, &str),
-        (word, at): (Word, u64),
-    ) -> Option<String> {
+        by_about: (&UserId, About<'_>),
+        word_at: (Word, u64),
+    ) -> Vec<String> {
         let mut state = self.state.lock();
-        let stored = state.logs.get_mut(log)?;
-        let sender = stored.acks.get(id)?.1.clone();
-        let words = stored.words.entry(id.to_owned()).or_default();
-        let said = |wanted: &[Word]| {
-            let mut words = words.iter();
-            words.any(|(known, word)| known == user && wanted.contains(word))
+        let Some(stored) = state.logs.get_mut(log) else {
+            return Vec::new();
         };
-        let (delivered, read) = (Word::Is(AckState::Delivered), Word::Is(AckState::Read));
-        let known = match word {
-            Word::Is(AckState::Read) => said(&[read]),
-            Word::Is(AckState::Delivered) => said(&[delivered, read]),
-            Word::Expired => said(&[delivered, read, Word::Expired]),
-        };
-        if known {
-            return None;
-        }
-        words.push((user.clone(), word));
-        if let Some(record) = stored.records.get_mut(id) {
-            let first = match word {
-                Word::Is(AckState::Delivered) => &mut record.delivered_at,
-                Word::Is(AckState::Read) => &mut record.read_at,
-                Word::Expired => &mut record.expired_at,
-            };
-            first.get_or_insert(at);
-        }
-        Some(sender)
+        stored.kept.change_one(by_about, word_at)
     }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Change {
-    Ack(AckState),
-    GiveUp,
 }
 
 fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, Result<T, ClusterError>> {
@@ -371,19 +331,22 @@ impl Log for MemoryLog {
     fn acknowledge<'a>(
         &'a self,
         user: &'a UserId,
-        id: &'a str,
+        about: About<'a>,
         (state, at): (AckState, u64),
-    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>> {
-        ready(self.change(user, id, Change::Ack(state), at))
+    ) -> BoxFuture<'a, Result<Vec<String>, ClusterError>> {
+        ready(self.change(user, about, (Change::Ack(state), at)))
     }
 
     fn expire<'a>(
         &'a self,
-        user: &'a UserId,
-        id: &'a str,
+        Awaited { user, message }: &'a Awaited,
         at: u64,
-    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>> {
-        ready(self.change(user, id, Change::GiveUp, at))
+    ) -> BoxFuture<'a, Result<bool, ClusterError>> {
+        let about = About {
+            id: &message.id,
+            sender: Some(&message.sender),
+        };
+        ready(!self.change(user, about, (Change::GiveUp, at)).is_empty())
     }
 
     fn remind<'a>(
@@ -420,27 +383,27 @@ impl Log for MemoryLog {
     fn acknowledge_one<'a>(
         &'a self,
         log: &'a LogId,
-        from: (&'a UserId, &'a str),
+        by_about: (&'a UserId, About<'a>),
         word_at: (Word, u64),
-    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>> {
-        ready(self.change_one(log, from, word_at))
+    ) -> BoxFuture<'a, Result<Vec<String>, ClusterError>> {
+        ready(self.change_one(log, by_about, word_at))
     }
 
     fn records<'a>(
         &'a self,
         log: &'a LogId,
-        ids: &'a [String],
+        names: &'a [MessageName],
         now: u64,
     ) -> BoxFuture<'a, Result<Vec<Option<Record>>, ClusterError>> {
         let state = self.state.lock();
         let stored = state.logs.get(log);
-        let record = |id: &String| {
-            let record = stored.and_then(|stored| stored.records.get(id));
+        let record = |name: &MessageName| {
+            let record = stored.and_then(|stored| stored.kept.records.get(name));
             record
                 .filter(|record| !record.is_over(self.retention.records, now))
                 .cloned()
         };
-        ready(ids.iter().map(record).collect())
+        ready(names.iter().map(record).collect())
     }
 
     fn sent<'a>(

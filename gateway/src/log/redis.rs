@@ -6,10 +6,12 @@
 //! |---|---|---|
 //! | `log` | stream | `<offset>-0` → id, time, whether to acknowledge, JSON |
 //! | `meta` | hash | epoch, head, the server's run id, ends of former epochs |
-//! | `acks` | hash | message id → state and sender; where several read, then a line for what each said |
-//! | `records` | hash | message id → time, place and sender; `d:`, `r:`, `x:` and the id → time of that change |
-//! | `seen:<sender>:<id>` | string, expires | where a message stands that may be repeated |
+//! | `acks` | hash | message id → a line for each message of that id that waits, see `scripts` |
+//! | `records` | hash | `<name>` → time and place; `d:`, `r:`, `x:` and the name → time of that change |
+//! | `seen:<name>` | string, expires | where a message stands that may be repeated |
 //! | `positions` | hash | `inbox` → up to where the user has it |
+//!
+//! `<name>` is that of a message: the length of its sender's id, a colon, its sender, its id.
 
 mod due;
 mod sent;
@@ -22,8 +24,8 @@ use futures_util::future::{BoxFuture, try_join_all};
 
 use super::scripts::{ACKNOWLEDGE, ACKNOWLEDGE_ONE, APPEND, READ, SAW};
 use super::{
-    AckState, Append, Appended, Awaited, Entry, Gap, Log, Page, Record, Retention, SentPage,
-    SentQuery, Word,
+    About, AckState, Append, Appended, Awaited, Entry, Gap, Log, MessageName, Page, Record,
+    Retention, SentPage, SentQuery, Word, name,
 };
 use crate::cluster::ClusterError;
 use crate::cluster::redis::RedisLink;
@@ -73,7 +75,8 @@ impl RedisLog {
             call.key(self.key(log, name));
         }
         for message in messages {
-            call.key(self.key(log, &format!("seen:{}:{}", message.sender, message.id)));
+            let name = name::text(&message.sender, &message.id);
+            call.key(self.key(log, &format!("seen:{name}")));
         }
         let now = messages.last().map_or(0, |message| message.at);
         call.arg(millis(self.retention.age_of(log)))
@@ -163,6 +166,7 @@ impl RedisLog {
         Some(Entry {
             offset,
             id: id.to_owned(),
+            sender: text(7).unwrap_or_default().to_owned(),
             at: text(3)?.parse().ok()?,
             ack: text(5)? == "1",
             json,
@@ -224,67 +228,75 @@ impl RedisLog {
     async fn acknowledge(
         &self,
         user: &UserId,
-        id: &str,
+        About { id, sender }: About<'_>,
         (word, at): (&str, u64),
-    ) -> Result<Option<String>, ClusterError> {
+    ) -> Result<Vec<String>, ClusterError> {
         let log = LogId::Inbox(user.clone());
         let script = &ACKNOWLEDGE;
         let mut call: ScriptInvocation<'_> = script.key(self.key(&log, "acks"));
         call.key(self.key(&log, "records"))
             .arg(id)
+            .arg(sender.unwrap_or_default())
             .arg(word)
             .arg(at);
-        self.link.run("acknowledge", &call).await
+        self.link.run("acknowledge", &call).await.map(each_once)
     }
 
     async fn acknowledge_one(
         &self,
         log: &LogId,
-        (user, id): (&UserId, &str),
+        (user, About { id, sender }): (&UserId, About<'_>),
         (word, at): (Word, u64),
-    ) -> Result<Option<String>, ClusterError> {
+    ) -> Result<Vec<String>, ClusterError> {
         let script = &ACKNOWLEDGE_ONE;
         let mut call = script.key(self.key(log, "acks"));
         call.key(self.key(log, "records"))
             .arg(id)
+            .arg(sender.unwrap_or_default())
             .arg(user.as_str())
             .arg(word.as_str())
             .arg(at);
-        self.link.run("acknowledge", &call).await
+        self.link.run("acknowledge", &call).await.map(each_once)
     }
 
     async fn read_records(
         &self,
         log: &LogId,
-        ids: &[String],
+        names: &[MessageName],
         now: u64,
     ) -> Result<Vec<Option<Record>>, ClusterError> {
-        if ids.is_empty() {
+        if names.is_empty() {
             return Ok(Vec::new());
         }
         let mut pipeline = Pipeline::new();
         let command = pipeline.cmd("HMGET").arg(self.key(log, "records"));
-        for id in ids {
-            command.arg(id);
-            for change in ["d:", "r:", "x:"] {
-                command.arg(format!("{change}{id}"));
+        for MessageName { sender, id } in names {
+            let name = name::text(sender, id);
+            for change in ["", "d:", "r:", "x:"] {
+                command.arg(format!("{change}{name}"));
             }
         }
         let (fields,): (Vec<Option<String>>,) = self.link.query("records", &pipeline).await?;
-        let read = |fields| {
-            let record: Option<Record> = record(fields);
+        let read = |(fields, name): (&[Option<String>], &MessageName)| {
+            let record = record(&name.sender, fields);
             record.filter(|record| !record.is_over(self.retention.records, now))
         };
-        Ok(fields.chunks(4).map(read).collect())
+        Ok(fields.chunks(4).zip(names).map(read).collect())
     }
 }
 
-fn record(fields: &[Option<String>]) -> Option<Record> {
+/// Somebody hears of several messages of one id once.
+pub(super) fn each_once(mut senders: Vec<String>) -> Vec<String> {
+    senders.sort_unstable();
+    senders.dedup();
+    senders
+}
+
+fn record(sender: &str, fields: &[Option<String>]) -> Option<Record> {
     let [Some(first), changes @ ..] = fields else {
         return None;
     };
-    let (accepted_at, rest) = first.split_once(' ')?;
-    let (position, sender) = rest.split_once(' ')?;
+    let (accepted_at, position) = first.split_once(' ')?;
     let mut at = changes.iter().map(|at| at.as_ref()?.parse().ok());
     let mut next = || at.next().flatten();
     Some(Record {
@@ -384,19 +396,26 @@ impl Log for RedisLog {
     fn acknowledge<'a>(
         &'a self,
         user: &'a UserId,
-        id: &'a str,
+        about: About<'a>,
         (state, at): (AckState, u64),
-    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>> {
-        Box::pin(self.acknowledge(user, id, (state.as_str(), at)))
+    ) -> BoxFuture<'a, Result<Vec<String>, ClusterError>> {
+        Box::pin(self.acknowledge(user, about, (state.as_str(), at)))
     }
 
     fn expire<'a>(
         &'a self,
-        user: &'a UserId,
-        id: &'a str,
+        awaited: &'a Awaited,
         at: u64,
-    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>> {
-        Box::pin(self.acknowledge(user, id, ("expired", at)))
+    ) -> BoxFuture<'a, Result<bool, ClusterError>> {
+        Box::pin(async move {
+            let Awaited { user, message } = awaited;
+            let about = About {
+                id: &message.id,
+                sender: Some(&message.sender),
+            };
+            let told = self.acknowledge(user, about, ("expired", at)).await?;
+            Ok(!told.is_empty())
+        })
     }
 
     fn remind<'a>(
@@ -422,19 +441,19 @@ impl Log for RedisLog {
     fn acknowledge_one<'a>(
         &'a self,
         log: &'a LogId,
-        from: (&'a UserId, &'a str),
+        by_about: (&'a UserId, About<'a>),
         word_at: (Word, u64),
-    ) -> BoxFuture<'a, Result<Option<String>, ClusterError>> {
-        Box::pin(self.acknowledge_one(log, from, word_at))
+    ) -> BoxFuture<'a, Result<Vec<String>, ClusterError>> {
+        Box::pin(self.acknowledge_one(log, by_about, word_at))
     }
 
     fn records<'a>(
         &'a self,
         log: &'a LogId,
-        ids: &'a [String],
+        names: &'a [MessageName],
         now: u64,
     ) -> BoxFuture<'a, Result<Vec<Option<Record>>, ClusterError>> {
-        Box::pin(self.read_records(log, ids, now))
+        Box::pin(self.read_records(log, names, now))
     }
 
     fn sent<'a>(

@@ -1,5 +1,11 @@
 //! The Lua scripts of the log. Each keeps to the keys of one log, which share a hash tag; all are passed in.
 //!
+//! What waits to be acknowledged is found by the message's id, since that is all that acknowledgements need to say: a line
+//! for each message of that id, `P` (it waits), `D` (it has arrived) or `X` (it was given up), then its offset and its sender;
+//! where several read, a line behind it for what each said, `d`, `r` or `x` and the user. Ids of users have no line ends.
+//! Records are found by sender and id. What belongs to a message is told from what belongs to another of the same name by the
+//! offset.
+//!
 //! A log goes on under a new epoch when the server that holds it is another process than the one that wrote last: it may
 //! have lost the end. `p:<epoch>` keeps where each former epoch ended, so that a reader who had not come further than
 //! that goes on without a gap. Epochs come from Redis' clock in microseconds and only grow.
@@ -34,28 +40,52 @@ end
 local out = {}
 for i = 5, #KEYS do
   local a = 6 + (i - 5) * 5
-  local id, sender, own = ARGV[a], ARGV[a + 1], ARGV[a + 4] == '1'
+  local id, sender, ack, own = ARGV[a], ARGV[a + 1], ARGV[a + 3], ARGV[a + 4] == '1'
   local before = own and redis.call('GET', KEYS[i])
   if before then
     out[#out + 1] = '1 ' .. before
   else
     head = head + 1
-    redis.call('XADD', KEYS[1], head .. '-0', 'i', id, 't', ARGV[5], 'a', ARGV[a + 3], 'j', ARGV[a + 2])
-    if ARGV[a + 3] == '1' then redis.call('HSET', KEYS[3], id, 'P' .. sender) end
-    local place = epoch .. '.' .. head
-    if records > 0 then redis.call('HSET', KEYS[4], id, ARGV[5] .. ' ' .. place .. ' ' .. sender) end
+    redis.call('XADD', KEYS[1], head .. '-0', 'i', id, 't', ARGV[5], 'a', ack, 's', sender, 'j', ARGV[a + 2])
+    if ack == '1' then
+      local held = redis.call('HGET', KEYS[3], id)
+      redis.call('HSET', KEYS[3], id, (held and held .. '\n' or '') .. 'P' .. head .. ' ' .. sender)
+    end
+    local place, name = epoch .. '.' .. head, #sender .. ':' .. sender .. id
+    if records > 0 and redis.call('HSET', KEYS[4], name, ARGV[5] .. ' ' .. place) == 0 then
+      redis.call('HDEL', KEYS[4], 'd:' .. name, 'r:' .. name, 'x:' .. name)
+    end
     if own then redis.call('SET', KEYS[i], place, 'PX', dedupe) end
     out[#out + 1] = '0 ' .. place
   end
 end
 redis.call('HSET', KEYS[2], 'h', head)
+local without = function(held, offset)
+  local lines, mine = {}, false
+  for line in string.gmatch(held, '[^\n]+') do
+    local at = string.match(line, '^[PDX](%d+) ')
+    if at then mine = at == offset end
+    if not mine then lines[#lines + 1] = line end
+  end
+  return lines
+end
 local over = redis.call('XLEN', KEYS[1]) - most
 for i, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', math.max(over, 0) + 4)) do
   local fields = entry[2]
   if i > over and tonumber(fields[4]) + age > now then break end
   redis.call('XDEL', KEYS[1], entry[1])
-  redis.call('HDEL', KEYS[3], fields[2])
-  redis.call('HDEL', KEYS[4], fields[2], 'd:' .. fields[2], 'r:' .. fields[2], 'x:' .. fields[2])
+  local offset, id, sender = string.match(entry[1], '^%d+'), fields[2], fields[8]
+  local held = fields[6] == '1' and redis.call('HGET', KEYS[3], id)
+  if held then
+    local lines = without(held, offset)
+    if #lines == 0 then redis.call('HDEL', KEYS[3], id)
+    else redis.call('HSET', KEYS[3], id, table.concat(lines, '\n')) end
+  end
+  local name = #sender .. ':' .. sender .. id
+  local record = redis.call('HGET', KEYS[4], name)
+  if record and string.match(record, '%.(%d+)$') == offset then
+    redis.call('HDEL', KEYS[4], name, 'd:' .. name, 'r:' .. name, 'x:' .. name)
+  end
 end
 redis.call('PEXPIRE', KEYS[1], age)
 redis.call('PEXPIRE', KEYS[3], age)
@@ -112,58 +142,80 @@ return 0
     )
 });
 
-/// KEYS acks, records · ARGV id, `delivered`, `read` or `expired`, now ms. Returns the sender if that was news.
-/// What waits is `P`, what has arrived `D`, what was given up `X`, each before the sender's id.
+/// KEYS acks, records · ARGV id, sender (empty: any), `delivered`, `read` or `expired`, now ms. Returns the senders to whom
+/// that is news.
 pub(super) static ACKNOWLEDGE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local held = redis.call('HGET', KEYS[1], ARGV[1])
-if not held then return false end
-local state, sender = string.sub(held, 1, 1), string.sub(held, 2)
-local mark
-if ARGV[2] == 'read' then
-  redis.call('HDEL', KEYS[1], ARGV[1])
-  mark = 'r:'
-elseif ARGV[2] == 'delivered' then
-  if state == 'D' then return false end
-  redis.call('HSET', KEYS[1], ARGV[1], 'D' .. sender)
-  mark = 'd:'
-else
-  if state ~= 'P' then return false end
-  redis.call('HSET', KEYS[1], ARGV[1], 'X' .. sender)
-  mark = 'x:'
+if not held then return {} end
+local lines, told = {}, {}
+for line in string.gmatch(held, '[^\n]+') do
+  local state, offset, sender = string.match(line, '^([PDX])(%d+) (.*)$')
+  local kept, mark = line, nil
+  if state and (ARGV[2] == '' or ARGV[2] == sender) then
+    local rest = offset .. ' ' .. sender
+    if ARGV[3] == 'read' then kept, mark = nil, 'r:'
+    elseif ARGV[3] == 'delivered' then
+      if state ~= 'D' then kept, mark = 'D' .. rest, 'd:' end
+    elseif state == 'P' then kept, mark = 'X' .. rest, 'x:' end
+  end
+  if mark then
+    told[#told + 1] = sender
+    local name = #sender .. ':' .. sender .. ARGV[1]
+    local record = redis.call('HGET', KEYS[2], name)
+    if record and string.match(record, '%.(%d+)$') == offset then redis.call('HSET', KEYS[2], mark .. name, ARGV[4]) end
+  end
+  lines[#lines + 1] = kept
 end
-if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then redis.call('HSET', KEYS[2], mark .. ARGV[1], ARGV[3]) end
-return sender
+if #told == 0 then return told end
+if #lines == 0 then redis.call('HDEL', KEYS[1], ARGV[1])
+else redis.call('HSET', KEYS[1], ARGV[1], table.concat(lines, '\n')) end
+return told
 ",
     )
 });
 
-/// KEYS acks, records · ARGV id, user, `delivered`, `read` or `expired`, now ms. Returns the sender if that was news of this
-/// user. Each user's word is a line after the sender: `D`, `R` or `X` and the user, whose id has no control characters.
+/// KEYS acks, records · ARGV id, sender (empty: any), user, `delivered`, `read` or `expired`, now ms. Returns the senders to
+/// whom that is news of this user.
 pub(super) static ACKNOWLEDGE_ONE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local held = redis.call('HGET', KEYS[1], ARGV[1])
-if not held then return false end
-local said = function(letters)
-  for letter in string.gmatch(letters, '.') do
-    if string.find(held .. '\n', '\n' .. letter .. ARGV[2] .. '\n', 1, true) then return true end
+if not held then return {} end
+local word, known
+if ARGV[4] == 'read' then word, known = 'r', 'r'
+elseif ARGV[4] == 'delivered' then word, known = 'd', 'dr'
+else word, known = 'x', 'drx' end
+local messages, told, lines = {}, {}, {}
+for line in string.gmatch(held, '[^\n]+') do
+  local offset, sender = string.match(line, '^[PDX](%d+) (.*)$')
+  if offset then messages[#messages + 1] = {line = line, offset = offset, sender = sender, said = {}, words = {}}
+  elseif #messages > 0 then
+    local message = messages[#messages]
+    message.said[line] = true
+    message.words[#message.words + 1] = line
   end
-  return false
 end
-local word, known, mark
-if ARGV[3] == 'read' then
-  word, known, mark = 'R', said('R'), 'r:'
-elseif ARGV[3] == 'delivered' then
-  word, known, mark = 'D', said('DR'), 'd:'
-else
-  word, known, mark = 'X', said('DRX'), 'x:'
+for _, message in ipairs(messages) do
+  local news = ARGV[2] == '' or ARGV[2] == message.sender
+  for letter in string.gmatch(known, '.') do
+    if message.said[letter .. ARGV[3]] then news = false end
+  end
+  if news then
+    told[#told + 1] = message.sender
+    message.words[#message.words + 1] = word .. ARGV[3]
+    local name = #message.sender .. ':' .. message.sender .. ARGV[1]
+    local record = redis.call('HGET', KEYS[2], name)
+    if record and string.match(record, '%.(%d+)$') == message.offset then
+      redis.call('HSETNX', KEYS[2], word .. ':' .. name, ARGV[5])
+    end
+  end
+  lines[#lines + 1] = message.line
+  for _, said in ipairs(message.words) do lines[#lines + 1] = said end
 end
-if known then return false end
-redis.call('HSET', KEYS[1], ARGV[1], held .. '\n' .. word .. ARGV[2])
-if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then redis.call('HSETNX', KEYS[2], mark .. ARGV[1], ARGV[4]) end
-return string.match(held, '^.([^\n]*)')
+if #told > 0 then redis.call('HSET', KEYS[1], ARGV[1], table.concat(lines, '\n')) end
+return told
 ",
     )
 });

@@ -1,5 +1,6 @@
 //! `Awaited`: a message whose recipient is to acknowledge it, as the log remembers it until its time is over.
 
+use super::MessageName;
 use crate::protocol::UserId;
 
 /// A message in a user's inbox.
@@ -7,8 +8,8 @@ use crate::protocol::UserId;
 pub struct Awaited {
     /// Whose inbox.
     pub user: UserId,
-    /// The message's id.
-    pub id: String,
+    /// The message.
+    pub message: MessageName,
 }
 
 impl Awaited {
@@ -29,17 +30,23 @@ impl Awaited {
 
     /// As one text, whatever is in the parts.
     pub(super) fn text(&self) -> String {
-        format!("{}:{}{}", self.user.as_str().len(), self.user, self.id)
+        let MessageName { sender, id } = &self.message;
+        super::name::text(self.user.as_str(), &super::name::text(sender, id))
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (length, rest) = text.split_once(':')?;
-        let (user, id) = rest.split_at_checked(length.parse().ok()?)?;
+        let (user, rest) = parts(text)?;
+        let (sender, id) = parts(rest)?;
         Some(Self {
             user: UserId::new(user).ok()?,
-            id: id.to_owned(),
+            message: MessageName::new(sender, id),
         })
     }
+}
+
+fn parts(text: &str) -> Option<(&str, &str)> {
+    let (length, rest) = text.split_once(':')?;
+    rest.split_at_checked(length.parse().ok()?)
 }
 
 #[cfg(test)]
@@ -48,15 +55,20 @@ mod tests {
 
     #[test]
     fn it_is_read_back_whatever_its_parts_are() {
-        for (user, id) in [("bob", "m1"), ("a:b 3", ":"), ("é", "é:é")] {
+        for (user, sender, id) in [
+            ("bob", "alice", "m1"),
+            ("a:b 3", "3:x", ":"),
+            ("é", "é", "é:é"),
+        ] {
             let awaited = Awaited {
                 user: UserId::new(user).unwrap(),
-                id: id.to_owned(),
+                message: MessageName::new(sender, id),
             };
             assert_eq!(Awaited::parse(&awaited.text()), Some(awaited));
         }
         assert_eq!(Awaited::parse("9:bob"), None);
         assert_eq!(Awaited::parse("bob"), None);
+        assert_eq!(Awaited::parse("3:bobm1"), None, "nobody sent it");
     }
 
     #[test]
@@ -65,7 +77,7 @@ mod tests {
             let user = UserId::new(user).unwrap();
             Awaited {
                 user,
-                id: String::new(),
+                message: MessageName::new("", ""),
             }
             .share()
         };

@@ -15,7 +15,7 @@ use super::{
     Control, ErrorCode, GroupId, Message, MessageBody, Position, Priority, RawJson, Resume, Target,
     TicketId, UserId,
 };
-use crate::log::AckState;
+use crate::log::{About, AckState};
 
 /// The WebSocket subprotocol of this codec.
 pub const SUBPROTOCOL: &str = "wsc.v1.json";
@@ -102,16 +102,32 @@ pub enum Command<'a> {
         body: MessageBody<'a>,
     },
     /// Take the client's word for a message it got.
-    Ack {
-        /// The message's id.
-        id: Cow<'a, str>,
-        /// What has become of it.
-        state: AckState,
-        /// The ticket it is in, if it is in one.
-        ticket: Option<TicketId>,
-    },
+    Ack(Ack<'a>),
     /// Remember that the client has its inbox up to here.
     Position(Position),
+}
+
+/// A client's word for a message it got.
+#[derive(Debug)]
+pub struct Ack<'a> {
+    /// The message's id.
+    pub id: Cow<'a, str>,
+    /// Whose message; `None`: that of every sender who gave it this id.
+    pub from: Option<Cow<'a, str>>,
+    /// What has become of it.
+    pub state: AckState,
+    /// The ticket it is in, if it is in one.
+    pub ticket: Option<TicketId>,
+}
+
+impl Ack<'_> {
+    /// The messages it is about.
+    pub fn about(&self) -> About<'_> {
+        About {
+            id: &self.id,
+            sender: self.from.as_deref(),
+        }
+    }
 }
 
 /// What an `auth` frame brings.
@@ -290,26 +306,34 @@ impl<'a> ClientFrame<'a> {
     fn ack(&self) -> Result<Command<'_>, Refusal> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
-        struct Ack<'a> {
+        struct Data<'a> {
             #[serde(borrow)]
             id: Text<'a>,
             #[serde(borrow)]
+            from: Option<Text<'a>>,
+            #[serde(borrow)]
             state: Option<Text<'a>>,
         }
-        let ack: Ack<'_> = self.data("data.id, a message's id, and perhaps data.state")?;
-        bounded(Some(&ack.id.0), MAX_ID)
-            .map_err(|problem| self.refuse(ErrorCode::BadFrame, format!("data.id: {problem}")))?;
+        let ack: Data<'_> =
+            self.data("data.id, a message's id, and perhaps data.from and data.state")?;
+        let from = ack.from.map(|from| from.0);
+        for (field, text) in [("id", Some(&*ack.id.0)), ("from", from.as_deref())] {
+            bounded(text, MAX_ID).map_err(|problem| {
+                self.refuse(ErrorCode::BadFrame, format!("data.{field}: {problem}"))
+            })?;
+        }
         let word = ack.state.as_ref().map_or("delivered", |state| &state.0);
         let state = AckState::parse(word).ok_or_else(|| {
             let message = format!("data.state: {word:?} is neither delivered nor read");
             self.refuse(ErrorCode::BadFrame, message)
         })?;
         let ticket = self.0.ticket_id.as_ref().map(|ticket| self.ticket(ticket));
-        Ok(Command::Ack {
+        Ok(Command::Ack(Ack {
             id: ack.id.0,
+            from,
             state,
             ticket: ticket.transpose()?,
-        })
+        }))
     }
 
     fn send<'s>(&'s self, id: Option<&'s str>, kind: &'s str) -> Result<Command<'s>, Refusal> {
@@ -481,6 +505,17 @@ pub fn priority_of(json: &[u8]) -> Option<Priority> {
     ];
     all.into_iter()
         .find(|priority| priority.as_str().as_bytes() == word)
+}
+
+/// Who sent a message, as [`write_message`] wrote it; `None`: it is a frame of the protocol's own.
+pub fn sender_of(json: &[u8]) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Sent<'a> {
+        #[serde(borrow)]
+        from: Text<'a>,
+    }
+    let sent: Sent<'_> = serde_json::from_slice(json).ok()?;
+    Some(sent.from.0)
 }
 
 /// What the `welcome` frame tells a new session.

@@ -1,10 +1,7 @@
 //! What a session does about a frame: a pure function from who it is and what was said to what is to be done.
 
-use std::borrow::Cow;
-
-use crate::log::AckState;
-use crate::protocol::json::{Auth, Call, ClientFrame, Command, Refusal};
-use crate::protocol::{ErrorCode, MessageBody, Position, Target, TicketId};
+use crate::protocol::json::{Ack, Auth, Call, ClientFrame, Command, Refusal};
+use crate::protocol::{ErrorCode, MessageBody, Position, Target};
 use crate::security::{Identity, Scopes};
 
 /// What is to be done about a frame.
@@ -15,7 +12,7 @@ pub enum Decision<'a> {
     /// Check this token and take its identity.
     Authenticate(Auth<'a>),
     /// Take the client's word for a message it got, in its inbox or in a ticket.
-    Acknowledge(Cow<'a, str>, AckState, Option<TicketId>),
+    Acknowledge(Ack<'a>),
     /// Remember that the client has its inbox up to here.
     Remember(Position),
     /// Send this message.
@@ -64,16 +61,16 @@ pub fn decide<'a>(
             Command::Ping(_)
             | Command::Send { .. }
             | Command::Call(_)
-            | Command::Ack { .. }
+            | Command::Ack(_)
             | Command::Position(_),
             None,
         ) => Decision::NotAuthenticated,
         (Command::Ping(id), Some(_)) => Decision::Pong(id),
         (Command::Call(call), Some(_)) => Decision::Call(call),
-        (Command::Ack { id, state, ticket }, Some(_)) if offered.acks || offered.ticket_acks => {
-            Decision::Acknowledge(id, state, ticket)
+        (Command::Ack(ack), Some(_)) if offered.acks || offered.ticket_acks => {
+            Decision::Acknowledge(ack)
         }
-        (Command::Ack { .. }, Some(_)) => {
+        (Command::Ack(_), Some(_)) => {
             let message = "acknowledgements are off: wsc.ack.enabled".into();
             Decision::Refuse(frame.refuse(ErrorCode::NotSupported, message))
         }
@@ -182,7 +179,7 @@ mod tests {
         match decide(&frame, identity, Offered::default()) {
             Decision::Pong(id) => format!("pong {id:?}"),
             Decision::Authenticate(auth) => format!("authenticate {}", auth.token()),
-            Decision::Acknowledge(id, state, _) => format!("{id} {}", state.as_str()),
+            Decision::Acknowledge(ack) => format!("{} {}", ack.id, ack.state.as_str()),
             Decision::Remember(position) => format!("remember {position}"),
             Decision::Call(call) => format!("call {}", call.kind),
             Decision::Publish(target, _) => format!("publish {target:?}"),

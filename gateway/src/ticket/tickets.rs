@@ -23,7 +23,7 @@ use super::{
 use crate::cluster::{Cluster, ClusterError};
 use crate::delivery::{Accepted, Delivery, Route};
 use crate::hub::unix_millis;
-use crate::log::{AckState, Append, Page, Word};
+use crate::log::{About, AckState, Append, Page, Word};
 use crate::protocol::{LogId, Parcel, Position, TicketId, UserId};
 use crate::security::Identity;
 use crate::service::Service;
@@ -264,6 +264,7 @@ impl Tickets {
         };
         let mut owing = ticket.audience();
         owing.remove(sender);
+        let sender = sender.clone();
         let log = LogId::Ticket(ticket.id.clone());
         let (delivery, ending) = (self.0.delivery.clone(), self.0.ending.clone());
         self.0.tasks.spawn(async move {
@@ -272,8 +273,12 @@ impl Tickets {
                 () = sleep(rules.total()) => {}
             }
             for user in owing {
-                let from = (&user, id.as_str());
-                if let Err(error) = delivery.acknowledge_one(&log, from, Word::Expired).await {
+                let about = About {
+                    id: &id,
+                    sender: Some(sender.as_str()),
+                };
+                let expired = delivery.acknowledge_one(&log, (&user, about), Word::Expired);
+                if let Err(error) = expired.await {
                     tracing::debug!(%log, %user, %error, "an overdue acknowledgement was not noted");
                 }
             }
@@ -284,10 +289,10 @@ impl Tickets {
     pub async fn acknowledge(
         &self,
         ticket: &TicketId,
-        (user, id): (&UserId, &str),
+        (user, about): (&UserId, About<'_>),
         state: AckState,
     ) -> Result<(), DeskError> {
-        if super::teller::is_offer(ticket, id) {
+        if super::teller::is_offer(ticket, about.id) {
             let (ticket, agent) = (ticket.clone(), user.clone());
             let asked = self.ask(Command::Acknowledge { ticket, agent }).await;
             return asked.map(drop);
@@ -300,7 +305,7 @@ impl Tickets {
         }
         let log = LogId::Ticket(ticket.id);
         let word = Word::Is(state);
-        let noted = self.0.delivery.acknowledge_one(&log, (user, id), word);
+        let noted = self.0.delivery.acknowledge_one(&log, (user, about), word);
         noted.await.map_err(DeskError::Store)
     }
 

@@ -3,25 +3,19 @@
 //! Lives on its shard's thread. Everything is a `Cell` or borrowed for a moment; nothing is held over an await.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use super::Socket;
 use crate::admission::SessionMeters;
 use crate::hub::{Question, SessionKey};
-use crate::protocol::{Codec, Disconnect, GroupId, SessionId, TicketId, Transport};
+use crate::protocol::{Codec, Disconnect, GroupId, SessionId, Transport};
 use crate::security::Identity;
 use crate::service::Client;
 use crate::session::liveness::{Signs, Tick};
-use crate::session::{Cursors, Outbox, OverflowPolicy};
-
-/// A message that is to be acknowledged: when it was first sent, and the ticket that it is in.
-pub type Owed = (Instant, Option<TicketId>);
+use crate::session::{Cursors, Debts, Outbox, OverflowPolicy};
 
 /// The authenticated state of a connection.
 #[derive(Debug)]
@@ -38,8 +32,8 @@ pub struct Session {
     pub cursors: RefCell<Cursors>,
     /// The groups whose messages it gets.
     pub groups: RefCell<Vec<GroupId>>,
-    /// Messages it has yet to acknowledge, by id.
-    pub owed: RefCell<HashMap<Arc<str>, Owed>>,
+    /// Messages it has yet to acknowledge.
+    pub owed: RefCell<Debts>,
 }
 
 impl Session {

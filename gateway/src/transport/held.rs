@@ -9,8 +9,7 @@ use std::rc::Rc;
 use super::open::{Opening, open};
 use super::{extended, groups, rate, reader, renew, tickets, watching};
 use crate::hub::{Later, Shard};
-use crate::log::AckState;
-use crate::protocol::json::ClientFrame;
+use crate::protocol::json::{Ack, ClientFrame};
 use crate::protocol::{Control, ErrorCode, MessageBody, RawJson, Target};
 use crate::session::decide::{Decision, decide};
 use crate::transport::{Connection, Session};
@@ -66,14 +65,15 @@ pub(super) async fn take(
                 open(shard, connection, Opening { identity, resume }).await;
             }
         }
-        Decision::Acknowledge(id, state, ticket) => {
+        Decision::Acknowledge(ack) => {
             connection.good_frame();
-            let owed = shard.acknowledged(connection, &id);
-            if let Some(ticket) = ticket.or(owed) {
-                let about = (&ticket, &*id, state);
-                tickets::acknowledge(shard, connection, about, &frame).await;
-            } else {
-                acknowledge(shard, connection, (&id, state), &frame).await;
+            for place in shard.acknowledged(connection, &ack) {
+                match place {
+                    Some(ticket) => {
+                        tickets::acknowledge(shard, connection, (&ticket, &ack), &frame).await;
+                    }
+                    None => acknowledge(shard, connection, &ack, &frame).await,
+                }
             }
         }
         Decision::Call(call) if tickets::takes(call.kind) => {
@@ -149,7 +149,7 @@ pub(super) async fn publish(
 async fn acknowledge(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
-    (id, state): (&str, AckState),
+    ack: &Ack<'_>,
     frame: &ClientFrame<'_>,
 ) {
     let Some(session) = connection.session() else {
@@ -158,8 +158,9 @@ async fn acknowledge(
     let delivery = &shard.context().delivery;
     let identity = session.identity();
     let user = &identity.user;
-    if let Err(error) = delivery.acknowledge(user, id, state).await {
-        let message = format!("the acknowledgement of {id} was not stored: {error}");
+    let noted = delivery.acknowledge(user, ack.about(), ack.state);
+    if let Err(error) = noted.await {
+        let message = format!("the acknowledgement of {} was not stored: {error}", ack.id);
         reader::refuse(
             shard,
             connection,

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::reader;
 use crate::hub::{Shard, unix_millis};
-use crate::log::{AckState, Append};
-use crate::protocol::json::{self, Call, ClientFrame, Refusal};
+use crate::log::Append;
+use crate::protocol::json::{self, Ack, Call, ClientFrame, Refusal};
 use crate::protocol::{
     Control, ErrorCode, LogId, Message, MessageBody, RawJson, Sender, Target, TicketId, UserId,
 };
@@ -138,20 +138,18 @@ fn said(
 pub(super) async fn acknowledge(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
-    (ticket, id, state): (&TicketId, &str, AckState),
+    (ticket, ack): (&TicketId, &Ack<'_>),
     frame: &ClientFrame<'_>,
 ) {
     let Some(session) = connection.session() else {
         return;
     };
     let identity = session.identity();
-    let from = (&identity.user, id);
+    let by_about = (&identity.user, ack.about());
     let tickets = &shard.context().tickets;
-    if let Err(error) = tickets.acknowledge(ticket, from, state).await {
-        let told = frame.refuse(
-            error.code(),
-            format!("the acknowledgement of {id}: {error}"),
-        );
+    if let Err(error) = tickets.acknowledge(ticket, by_about, ack.state).await {
+        let message = format!("the acknowledgement of {}: {error}", ack.id);
+        let told = frame.refuse(error.code(), message);
         let about = (told.code, told.message);
         refuse(shard, connection, about, told.ref_id.as_deref());
     }

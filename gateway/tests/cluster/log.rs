@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 use wsc_gateway::cluster::redis::RedisLink;
 use wsc_gateway::cluster::{Listener, RedisParams};
 use wsc_gateway::log::{
-    AckState, Append, Appended, Awaited, Gap, Log, MemoryLog, RedisLog, Retention, SentQuery,
+    About, AckState, Append, Appended, Awaited, Gap, Log, MemoryLog, MessageName, RedisLog,
+    Retention, SentQuery, Word,
 };
-use wsc_gateway::protocol::{GroupId, LogId, NodeId, Position, UserId};
+use wsc_gateway::protocol::{GroupId, LogId, NodeId, Position, TicketId, UserId};
 
 use crate::support::redis::RedisServer;
 
@@ -103,6 +104,24 @@ async fn ids(log: &dyn Log, after: Option<Position>) -> (Vec<String>, Option<Gap
 
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn of_alice(ids: &[&str]) -> Vec<MessageName> {
+    ids.iter()
+        .map(|id| MessageName::new("alice", id))
+        .collect()
+}
+
+/// Messages of this id, of whatever sender.
+const fn about(id: &str) -> About<'_> {
+    About { id, sender: None }
+}
+
+fn awaited(user: &str, id: &str) -> Awaited {
+    Awaited {
+        user: UserId::new(user).unwrap(),
+        message: MessageName::new("alice", id),
+    }
 }
 
 both! {
@@ -217,15 +236,16 @@ both! {
         log.append(&inbox(), &[wanted, message("b", 1)]).await.unwrap();
         let carol = UserId::new("carol").unwrap();
         let delivered = (AckState::Delivered, 5);
-        assert_eq!(log.acknowledge(&carol, "a", delivered).await.unwrap(), None);
-        assert_eq!(log.acknowledge(&bob(), "b", delivered).await.unwrap(), None, "nobody asked");
-        let sender = Some("alice".to_owned());
-        assert_eq!(log.acknowledge(&bob(), "a", delivered).await.unwrap(), sender);
-        assert_eq!(log.acknowledge(&bob(), "a", delivered).await.unwrap(), None);
-        assert_eq!(log.expire(&bob(), "a", 6).await.unwrap(), None, "it has come");
-        assert_eq!(log.acknowledge(&bob(), "a", (AckState::Read, 7)).await.unwrap(), sender);
-        assert_eq!(log.acknowledge(&bob(), "a", (AckState::Read, 8)).await.unwrap(), None);
-        let records = log.records(&inbox(), &names(&["a", "b", "c"]), 9).await.unwrap();
+        let (nobody, alice) = (names(&[]), names(&["alice"]));
+        assert_eq!(log.acknowledge(&carol, about("a"), delivered).await.unwrap(), nobody);
+        assert_eq!(log.acknowledge(&bob(), about("b"), delivered).await.unwrap(), nobody, "nobody asked");
+        assert_eq!(log.acknowledge(&bob(), about("a"), delivered).await.unwrap(), alice);
+        assert_eq!(log.acknowledge(&bob(), about("a"), delivered).await.unwrap(), nobody);
+        assert!(!log.expire(&awaited("bob", "a"), 6).await.unwrap(), "it has come");
+        let read = |at| (AckState::Read, at);
+        assert_eq!(log.acknowledge(&bob(), about("a"), read(7)).await.unwrap(), alice);
+        assert_eq!(log.acknowledge(&bob(), about("a"), read(8)).await.unwrap(), nobody);
+        let records = log.records(&inbox(), &of_alice(&["a", "b", "c"]), 9).await.unwrap();
         let record = records[0].as_ref().unwrap();
         assert_eq!((record.sender.as_str(), record.accepted_at), ("alice", 1));
         assert_eq!((record.delivered_at, record.read_at, record.expired_at), (Some(5), Some(7), None));
@@ -235,14 +255,99 @@ both! {
 }
 
 both! {
+    async fn messages_of_one_id_from_two_senders_are_two_messages(log: &dyn Log) {
+        let of = |sender: &str| Append { ack: true, sender: sender.to_owned(), ..message("c1", 1) };
+        let batch = [of("alice"), of("carol"), of("dave")];
+        let appended = log.append(&inbox(), &batch).await.unwrap();
+        assert!(appended.iter().all(|one| matches!(one, Appended::New(_))), "{appended:?}");
+        let carol = About { id: "c1", sender: Some("carol") };
+        let delivered = log.acknowledge(&bob(), carol, (AckState::Delivered, 5)).await.unwrap();
+        assert_eq!(delivered, names(&["carol"]), "only hers");
+        assert!(log.expire(&awaited("bob", "c1"), 6).await.unwrap(), "alice's waits");
+        let read = log.acknowledge(&bob(), about("c1"), (AckState::Read, 7)).await.unwrap();
+        assert_eq!(read, names(&["alice", "carol", "dave"]), "without a sender all are meant");
+        let wanted = ["alice", "carol", "dave"].map(|sender| MessageName::new(sender, "c1"));
+        let records = log.records(&inbox(), &wanted, 9).await.unwrap();
+        let told: Vec<_> = records.iter().flatten()
+            .map(|one| (one.sender.as_str(), one.position.offset, one.delivered_at, one.read_at, one.expired_at))
+            .collect();
+        assert_eq!(told, [
+            ("alice", 1, None, Some(7), Some(6)),
+            ("carol", 2, Some(5), Some(7), None),
+            ("dave", 3, None, Some(7), None),
+        ]);
+    }
+}
+
+both! {
+    async fn what_goes_with_an_old_message_does_not_take_a_younger_one_of_its_name(log: &dyn Log) {
+        let of = |sender: &str, at| Append { ack: true, sender: sender.to_owned(), ..message("c1", at) };
+        log.append(&inbox(), &[of("alice", 1), of("carol", 1)]).await.unwrap();
+        // Alice's own id again, when nobody remembers the first any more.
+        let again = log.append(&inbox(), &[of("alice", 61_000)]).await.unwrap()[0];
+        if matches!(again, Appended::Repeated(_)) {
+            // Redis forgets by its own clock.
+            let made = Append { own_id: false, ..of("alice", 61_000) };
+            log.append(&inbox(), &[made]).await.unwrap();
+        }
+        for number in 0..9 {
+            put(log, &format!("m{number}"), 62_000).await;
+        }
+        // Of ten messages one of c1 is left: alice's second.
+        let read = log.read(&inbox(), None, 100).await.unwrap();
+        assert_eq!((read.entries[0].offset, read.entries[0].sender.as_str()), (3, "alice"));
+        let wanted = ["alice", "carol"].map(|sender| MessageName::new(sender, "c1"));
+        let records = log.records(&inbox(), &wanted, 62_000).await.unwrap();
+        assert_eq!(records[0].as_ref().map(|record| record.position.offset), Some(3));
+        assert_eq!(records[1], None, "carol's is trimmed");
+        let told = log.acknowledge(&bob(), about("c1"), (AckState::Delivered, 62_001)).await.unwrap();
+        assert_eq!(told, names(&["alice"]));
+    }
+}
+
+both! {
+    async fn names_that_look_alike_are_not_one(log: &dyn Log) {
+        let of = |sender: &str, id: &str| Append { sender: sender.to_owned(), ..message(id, 1) };
+        for (sender, id) in [("a", "b:c"), ("a:b", "c"), ("1:a", "b"), ("a", "1:b")] {
+            let stored = log.append(&inbox(), &[of(sender, id)]).await.unwrap()[0];
+            assert!(matches!(stored, Appended::New(_)), "{sender} {id}: {stored:?}");
+        }
+        assert_eq!(ids(log, None).await.0.len(), 4);
+    }
+}
+
+both! {
+    async fn each_of_several_readers_has_a_word_about_each_message(log: &dyn Log) {
+        let ticket = LogId::Ticket(TicketId::new("t1").unwrap());
+        let of = |sender: &str| Append { ack: true, sender: sender.to_owned(), ..message("c1", 1) };
+        log.append(&ticket, &[of("alice"), of("ann")]).await.unwrap();
+        let delivered = (Word::Is(AckState::Delivered), 5);
+        let anns = About { id: "c1", sender: Some("ann") };
+        let told = log.acknowledge_one(&ticket, (&bob(), anns), delivered).await.unwrap();
+        assert_eq!(told, names(&["ann"]));
+        let told = log.acknowledge_one(&ticket, (&bob(), about("c1")), delivered).await.unwrap();
+        assert_eq!(told, names(&["alice"]), "ann has heard of it");
+        let late = (Word::Expired, 6);
+        assert_eq!(log.acknowledge_one(&ticket, (&bob(), about("c1")), late).await.unwrap(), names(&[]));
+        let carol = UserId::new("carol").unwrap();
+        let told = log.acknowledge_one(&ticket, (&carol, anns), late).await.unwrap();
+        assert_eq!(told, names(&["ann"]), "carol has said nothing");
+        let wanted = ["alice", "ann"].map(|sender| MessageName::new(sender, "c1"));
+        let records = log.records(&ticket, &wanted, 9).await.unwrap();
+        let told: Vec<_> = records.iter().flatten().map(|one| (one.delivered_at, one.expired_at)).collect();
+        assert_eq!(told, [(Some(5), None), (Some(5), Some(6))]);
+    }
+}
+
+both! {
     async fn what_is_given_up_can_still_be_acknowledged(log: &dyn Log) {
         let wanted = Append { ack: true, ..message("a", 1) };
         log.append(&inbox(), &[wanted]).await.unwrap();
-        assert_eq!(log.expire(&bob(), "a", 5).await.unwrap().as_deref(), Some("alice"));
-        assert_eq!(log.expire(&bob(), "a", 6).await.unwrap(), None, "once");
-        let late = log.acknowledge(&bob(), "a", (AckState::Delivered, 9)).await.unwrap();
-        assert_eq!(late.as_deref(), Some("alice"));
-        let records = log.records(&inbox(), &names(&["a"]), 9).await.unwrap();
+        assert!(log.expire(&awaited("bob", "a"), 5).await.unwrap());
+        assert!(!log.expire(&awaited("bob", "a"), 6).await.unwrap(), "once");
+        let late = log.acknowledge(&bob(), about("a"), (AckState::Delivered, 9)).await.unwrap();
+        assert_eq!(late, names(&["alice"]));
+        let records = log.records(&inbox(), &of_alice(&["a"]), 9).await.unwrap();
         let record = records[0].as_ref().unwrap();
         assert_eq!((record.expired_at, record.delivered_at), (Some(5), Some(9)));
     }
@@ -254,7 +359,7 @@ both! {
         put(log, "a", 1000).await;
         put(log, "b", 2000).await;
         let kept = async |now| {
-            let records = log.records(&inbox(), &names(&["a", "b"]), now).await.unwrap();
+            let records = log.records(&inbox(), &of_alice(&["a", "b"]), now).await.unwrap();
             let sent = log.sent("alice", SentQuery { limit: 9, ..SentQuery::default() }, now).await.unwrap();
             (records.iter().flatten().count(), sent.records.len())
         };
@@ -291,7 +396,6 @@ both! {
 
 both! {
     async fn what_is_due_is_told_until_it_is_dealt_with(log: &dyn Log) {
-        let awaited = |user: &str, id: &str| Awaited { user: UserId::new(user).unwrap(), id: id.to_owned() };
         let (one, two) = (awaited("bob", "m1"), awaited("bob", "m2"));
         log.remind(std::slice::from_ref(&one), 100).await.unwrap();
         log.remind(std::slice::from_ref(&two), 200).await.unwrap();

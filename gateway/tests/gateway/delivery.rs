@@ -323,3 +323,38 @@ async fn what_someone_sent_is_found_by_its_sender_on_any_node_with_what_became_o
         assert_eq!(status, 400, "{wrong}: {error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_senders_that_give_one_id_each_hear_of_their_own_message() {
+    let redis = RedisServer::start();
+    let [one, two] = cluster(redis.port, &["wsc.ack.enabled=true"]).await;
+    let mut bob = two.connect("bob").await;
+    let (mut alice, mut carol) = (one.connect("alice").await, two.connect("carol").await);
+    let frame = json!({"type": "text", "id": "c1", "to": "bob", "require_ack": true});
+    for sender in [&mut alice, &mut carol] {
+        sender.send(frame.clone()).await;
+        assert_eq!(sender.next().await["data"]["state"], "accepted");
+    }
+    let from = [bob.next().await, bob.next().await].map(|message| message["from"].clone());
+    assert_eq!(from, ["alice", "carol"]);
+    bob.send(json!({"type": "ack", "data": {"id": "c1", "from": "alice"}}))
+        .await;
+    let receipt = alice.next().await;
+    assert_eq!(receipt["data"]["state"], "delivered", "{receipt}");
+    // Without a name both are meant: of alice's it is news that it was read, of carol's everything.
+    bob.send(json!({"type": "ack", "data": {"id": "c1", "state": "read"}}))
+        .await;
+    for sender in [&mut alice, &mut carol] {
+        let receipt = sender.next().await;
+        let data = &receipt["data"];
+        assert_eq!(
+            (&data["ref"], &data["state"], &data["by"]),
+            (&"c1".into(), &"read".into(), &"bob".into()),
+            "{receipt}"
+        );
+    }
+    bob.send(json!({"type": "ack", "id": "x", "data": {"id": "c1", "from": ""}}))
+        .await;
+    let refused = bob.next().await;
+    assert_eq!(refused["code"], "bad_frame", "{refused}");
+}

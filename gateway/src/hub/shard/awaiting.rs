@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep};
 
 use super::Shard;
 use crate::hub::{Outgoing, unix_millis};
+use crate::log::{About, MessageName};
+use crate::protocol::json::{self, Ack};
 use crate::protocol::{LogId, TicketId, Transport};
-use crate::transport::{Connection, Owed};
-
-/// Messages a session may owe an acknowledgement for and still have repeated; beyond, they are not repeated.
-const OWED_MAX: usize = 1024;
+use crate::session::Debt;
+use crate::transport::Connection;
 
 impl Shard {
     /// Repeats a message until it is acknowledged, if that was asked for.
@@ -26,6 +26,9 @@ impl Shard {
         let Some(id) = mark.ack.clone() else {
             return;
         };
+        let Some(sender) = json::sender_of(&message.parcel().json) else {
+            return;
+        };
         let (rules, ticket) = match &mark.log {
             LogId::Ticket(ticket) => (self.settings().ticket_acks, Some(ticket.clone())),
             LogId::Inbox(_) | LogId::Group(_) | LogId::Broadcast => (self.settings().acks, None),
@@ -33,40 +36,64 @@ impl Shard {
         let Some(rules) = rules else {
             return;
         };
-        let mut owed = session.owed.borrow_mut();
-        if owed.len() >= OWED_MAX || owed.contains_key(&id) {
+        let name = MessageName::new(&sender, &id);
+        let debt = Debt {
+            since: Instant::now(),
+            ticket,
+        };
+        let key = (id, Arc::from(&*sender));
+        if !session.owed.borrow_mut().add(key, debt) {
             return;
         }
-        owed.insert(Arc::clone(&id), (Instant::now(), ticket));
-        drop(owed);
         let (shard, connection, message) =
             (Rc::clone(self), Rc::clone(connection), message.clone());
         tokio::task::spawn_local(async move {
             for attempt in 0..rules.retries() {
                 sleep(rules.pause(attempt, rand::random_range(0.0..1.0))).await;
                 if connection.is_closing()
-                    || !owes(&connection, &id)
-                    || has_said_so_elsewhere(&shard, &connection, &id).await
+                    || !owes(&connection, about(&name))
+                    || has_said_so_elsewhere(&shard, &connection, &name).await
                 {
                     return;
                 }
                 shard.push(&connection, message.waiting(connection.codec()));
                 shard.count(|stats| _ = stats.repeated.fetch_add(1, Relaxed));
             }
-            settle(&connection, &id);
+            settle(&connection, about(&name));
         });
     }
 
-    /// The client has acknowledged a message: it is not sent again. The ticket that it was known to be in.
-    pub fn acknowledged(&self, connection: &Connection, id: &str) -> Option<TicketId> {
-        let (began, ticket) = settle(connection, id)?;
-        self.context().instruments.acknowledged(began.elapsed());
-        ticket
+    /// The client has acknowledged messages: they are not sent again. Where they are, each place once; `None` is the inbox.
+    pub fn acknowledged(&self, connection: &Connection, ack: &Ack<'_>) -> Vec<Option<TicketId>> {
+        let mut places = Vec::new();
+        for debt in settle(connection, ack.about()) {
+            self.context()
+                .instruments
+                .acknowledged(debt.since.elapsed());
+            if !places.contains(&debt.ticket) {
+                places.push(debt.ticket);
+            }
+        }
+        if ack.ticket.is_some() || places.is_empty() {
+            return vec![ack.ticket.clone()];
+        }
+        places
+    }
+}
+
+fn about(MessageName { sender, id }: &MessageName) -> About<'_> {
+    About {
+        id,
+        sender: Some(sender),
     }
 }
 
 /// The client of an event stream acknowledges by requests, which any node takes: the record has it.
-async fn has_said_so_elsewhere(shard: &Shard, connection: &Connection, id: &str) -> bool {
+async fn has_said_so_elsewhere(
+    shard: &Shard,
+    connection: &Connection,
+    name: &MessageName,
+) -> bool {
     let Some(session) = connection.session() else {
         return true;
     };
@@ -75,26 +102,26 @@ async fn has_said_so_elsewhere(shard: &Shard, connection: &Connection, id: &str)
     }
     let inbox = LogId::Inbox(session.identity().user.clone());
     let log = shard.context().delivery.log();
-    let records = log.records(&inbox, &[id.to_owned()], unix_millis()).await;
+    let names = std::slice::from_ref(name);
+    let records = log.records(&inbox, names, unix_millis()).await;
     // While the log cannot be read, once too often is the lesser evil.
     let said = records.unwrap_or_default().into_iter().flatten();
     let said = said
         .take(1)
         .any(|record| record.delivered_at.or(record.read_at).is_some());
     if said {
-        settle(connection, id);
+        settle(connection, about(name));
     }
     said
 }
 
-fn owes(connection: &Connection, id: &str) -> bool {
+fn owes(connection: &Connection, about: About<'_>) -> bool {
     connection
         .session()
-        .is_some_and(|session| session.owed.borrow().contains_key(id))
+        .is_some_and(|session| session.owed.borrow().has(about))
 }
 
-/// When it was first sent, and the ticket it is in, if it was owed.
-fn settle(connection: &Connection, id: &str) -> Option<Owed> {
-    let session = connection.session()?;
-    session.owed.borrow_mut().remove(id)
+fn settle(connection: &Connection, about: About<'_>) -> Vec<Debt> {
+    let session = connection.session();
+    session.map_or_else(Vec::new, |session| session.owed.borrow_mut().settle(about))
 }

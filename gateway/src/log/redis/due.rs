@@ -45,7 +45,22 @@ impl RedisLog {
             .arg(now);
         range.arg("BYSCORE").arg("LIMIT").arg(0).arg(limit);
         let (due,): (Vec<String>,) = self.link.query("read what is due", &pipeline).await?;
-        Ok(due.iter().filter_map(|text| Awaited::parse(text)).collect())
+        let (mut read, mut unreadable) = (Vec::with_capacity(due.len()), Vec::new());
+        for text in due {
+            match Awaited::parse(&text) {
+                Some(awaited) => read.push(awaited),
+                None => unreadable.push(text),
+            }
+        }
+        // What another release wrote otherwise would stand before all others for ever.
+        if !unreadable.is_empty() {
+            let mut pipeline = Pipeline::new();
+            let remove = pipeline.cmd("ZREM").arg(self.due_key(share));
+            remove.arg(&unreadable).ignore();
+            let forget = self.link.query::<()>("forget what was due", &pipeline);
+            forget.await?;
+        }
+        Ok(read)
     }
 
     pub(super) async fn forget_due(&self, awaited: &[Awaited]) -> Result<(), ClusterError> {

@@ -9,7 +9,7 @@ use ::redis::Pipeline;
 use futures_util::future::{try_join, try_join_all};
 
 use super::super::sent::SENT_MAX;
-use super::super::{Append, Record, SentCursor, SentPage, SentQuery, SentRecord};
+use super::super::{Append, MessageName, Record, SentCursor, SentPage, SentQuery, SentRecord};
 use super::RedisLog;
 use crate::cluster::ClusterError;
 use crate::protocol::LogId;
@@ -104,12 +104,11 @@ impl RedisLog {
             .into_iter()
             .filter_map(|(_, fields)| parsed(fields))
             .collect();
-        let records = self.records_of(&sent, now).await?;
+        let records = self.records_of(sender, &sent, now).await?;
         let both = sent.into_iter().zip(records);
         let records = both.filter_map(|(sent, record)| {
-            // A repetition, or another's message of the same name: the record is not of this sending.
-            let record =
-                record.filter(|record| record.accepted_at == sent.at && record.sender == sender)?;
+            // A repetition, or the id used anew: the record is not of this sending.
+            let record = record.filter(|record| record.accepted_at == sent.at)?;
             Some(SentRecord {
                 log: sent.log,
                 id: sent.id,
@@ -125,17 +124,18 @@ impl RedisLog {
     /// The record of each, in order: one call for each log.
     async fn records_of(
         &self,
+        sender: &str,
         sent: &[Sent],
         now: u64,
     ) -> Result<Vec<Option<Record>>, ClusterError> {
-        let mut by_log: HashMap<&LogId, (Vec<usize>, Vec<String>)> = HashMap::new();
+        let mut by_log: HashMap<&LogId, (Vec<usize>, Vec<MessageName>)> = HashMap::new();
         for (index, sent) in sent.iter().enumerate() {
-            let (indexes, ids) = by_log.entry(&sent.log).or_default();
+            let (indexes, names) = by_log.entry(&sent.log).or_default();
             indexes.push(index);
-            ids.push(sent.id.clone());
+            names.push(MessageName::new(sender, &sent.id));
         }
-        let reads = by_log.into_iter().map(|(log, (indexes, ids))| async move {
-            let read = self.read_records(log, &ids, now).await?;
+        let reads = by_log.into_iter().map(|(log, (indexes, names))| async move {
+            let read = self.read_records(log, &names, now).await?;
             Ok::<_, ClusterError>(indexes.into_iter().zip(read).collect::<Vec<_>>())
         });
         let mut found: HashMap<usize, Option<Record>> =
