@@ -31,7 +31,7 @@ pub enum Disconnect {
     Abuse,
     /// The application does not want this client.
     Rejected,
-    /// The application could not be asked about this client.
+    /// The application could not be asked about this client, or its session could not be made in time.
     Unavailable,
     /// Nobody from this address is let in any more.
     AddressRefused,

@@ -118,7 +118,7 @@ fn close_lines(disconnect: Disconnect) -> Vec<(u16, String)> {
             "the `auth` frame came from an address or user with too many wrong tokens (`wsc.security.maxLoginAttempts`); its token was not looked at"
         }
         Disconnect::Unavailable => {
-            "a hook that must decide about the session did not answer, after an `error` frame"
+            "a hook that must decide about the session did not answer, after an `error` frame; or the session was not ready within a minute"
         }
     };
     vec![close_line(disconnect, when)]

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{extended, seated, tickets};
 use crate::hub::Shard;
@@ -47,15 +47,10 @@ pub(super) async fn begin(
 pub async fn open(shard: &Rc<Shard>, connection: &Rc<Connection>, opening: Opening) {
     let Opening { identity, resume } = opening;
     let user = identity.user.clone();
+    shard.recognise(connection);
     shard.context().groups.prepare(&user).await;
-    let mut places = Vec::new();
-    let named = resume.iter().flat_map(|resume| resume.places(&user));
-    for (log, position) in named.take(PLACES_MAX) {
-        if may_follow(shard, &user, &log).await {
-            places.push((log, position));
-        }
-    }
-    let resumed = !places.is_empty() && is_whole(shard, &places).await;
+    let (places, all) = permitted(shard, &user, resume.as_ref()).await;
+    let resumed = all && !places.is_empty() && is_whole(shard, &places).await;
     if connection.is_closing() {
         return;
     }
@@ -84,6 +79,26 @@ pub async fn open(shard: &Rc<Shard>, connection: &Rc<Connection>, opening: Openi
     // At once: what arrives live must meet a session that knows where its client was.
     follow(shard, connection, LogId::Inbox(user.clone()), places);
     seated::then(shard, (&user, session)).await;
+}
+
+/// The places that the client named in logs it may read, and whether all were looked at in time: others it is not resumed in.
+async fn permitted(
+    shard: &Shard,
+    user: &UserId,
+    resume: Option<&Resume>,
+) -> (Vec<(LogId, Position)>, bool) {
+    let deadline = Instant::now() + RESUMING;
+    let (mut places, mut all) = (Vec::new(), true);
+    let named = resume.iter().flat_map(|resume| resume.places(user));
+    for (log, position) in named.take(PLACES_MAX) {
+        // What is known here is answered even then.
+        match timeout_at(deadline, may_follow(shard, user, &log)).await {
+            Ok(true) => places.push((log, position)),
+            Ok(false) => {}
+            Err(_) => all = false,
+        }
+    }
+    (places, all)
 }
 
 /// Whether the token was taken back meanwhile; nothing waits between this and the session, so that none escapes.

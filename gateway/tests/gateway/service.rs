@@ -68,6 +68,44 @@ async fn a_client_that_a_callback_refuses_is_told_why_and_closed_with_4010() {
     assert_eq!(node.online().await, ["alice"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_known_is_not_closed_as_a_stranger_while_the_application_thinks() {
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (closed, counted) = (gate.clone(), asked.clone());
+    let sets = ["wsc.security.authTimeout=1s"];
+    let node = start(&sets, move |extensions| {
+        extensions.on_client_connect(move |_| {
+            let closed = closed.clone();
+            counted.fetch_add(1, Relaxed);
+            async move {
+                drop(closed.acquire().await);
+                Ok(())
+            }
+        });
+    })
+    .await;
+    let bearer = format!("Bearer {}", token("alice", Scopes::NONE));
+    let headers = [("authorization", bearer.as_str())];
+    let mut by_header = Client::open(&node.ws(), &headers).await.unwrap();
+    let mut by_frame = Client::open(&node.ws(), &[]).await.unwrap();
+    let token = token("bob", Scopes::NONE);
+    by_frame
+        .send(json!({"type": "auth", "data": {"token": token}}))
+        .await;
+    eventually("both are asked about", || async {
+        asked.load(Relaxed) == 2
+    })
+    .await;
+    // When one that came later has had its time, they have had theirs.
+    let mut stranger = Client::open(&node.ws(), &[]).await.unwrap();
+    assert_eq!(stranger.closed().await.1, 4001);
+    gate.add_permits(2);
+    for client in [&mut by_header, &mut by_frame] {
+        assert_eq!(client.next().await["type"], "welcome");
+    }
+}
+
 struct Desk;
 
 impl Gatekeeper for Desk {

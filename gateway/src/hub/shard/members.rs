@@ -14,6 +14,10 @@ use crate::security::Identity;
 use crate::session::liveness::ticks;
 use crate::transport::{Connection, Socket, extended};
 
+/// How long a known client waits for its session. Callbacks and hooks may take half of it; a store that does not answer is
+/// given up long before.
+const OPENING: Duration = Duration::from_mins(1);
+
 impl Shard {
     /// Takes in an upgraded socket. It has no identity yet and is given up when it does not get one in time.
     pub fn enter(&self, socket: Socket, codec: Codec, peer: SocketAddr) -> Rc<Connection> {
@@ -37,6 +41,14 @@ impl Shard {
         self.count(|stats| _ = stats.connections.fetch_add(1, Relaxed));
         self.schedule(&connection, until);
         connection
+    }
+
+    /// The client has shown who it is. What its session still waits for is no fault of the client's: when that takes too
+    /// long, it is told to try again.
+    pub fn recognise(&self, connection: &Connection) {
+        let until = self.now().saturating_add(ticks(OPENING));
+        connection.set_until(Some((until, Disconnect::Unavailable)));
+        self.schedule(connection, until);
     }
 
     /// Gives a connection its identity: from here on it is a session, found by its user and known to the cluster.
