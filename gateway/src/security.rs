@@ -25,7 +25,7 @@ pub use credentials::{
     subprotocols, token_from_request,
 };
 pub use fetched_keys::{FetchedKeys, Round};
-pub use identity::{Identity, Scopes};
+pub use identity::{Grant, Identity, Scopes};
 pub use jwt::{JwtSettings, Keys, TokenVerifier};
 pub use key_set::{KeyError, KeySet};
 pub use origin::OriginPolicy;

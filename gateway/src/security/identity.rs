@@ -33,6 +33,15 @@ pub struct Identity {
     pub skills: Option<Arc<Queue>>,
 }
 
+/// What the application gave a session beyond what its token says. It holds for the session, whatever tokens follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The user type that the token names; the session may have another.
+    pub token_type: Arc<str>,
+    /// What the user may do beside the token's scopes.
+    pub scopes: Scopes,
+}
+
 impl Identity {
     /// From when on the token is refused (its `exp` and the leeway), in Unix seconds; `None`: never, authentication is off.
     pub fn expires_at(&self) -> Option<u64> {

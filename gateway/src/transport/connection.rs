@@ -12,7 +12,7 @@ use super::Socket;
 use crate::admission::SessionMeters;
 use crate::hub::{Question, SessionKey};
 use crate::protocol::{Codec, Disconnect, GroupId, SessionId, Transport};
-use crate::security::Identity;
+use crate::security::{Grant, Identity};
 use crate::service::Client;
 use crate::session::liveness::{Signs, Tick};
 use crate::session::{Cursors, Debts, Outbox, OverflowPolicy};
@@ -57,6 +57,7 @@ pub struct Connection {
     peer: SocketAddr,
     session: OnceCell<Box<Session>>,
     client: OnceCell<Client>,
+    grant: OnceCell<Box<Grant>>,
     meters: OnceCell<Box<SessionMeters>>,
     outbox: RefCell<Outbox>,
     question: RefCell<Option<Arc<Question>>>,
@@ -88,6 +89,7 @@ impl Connection {
             peer,
             session: OnceCell::new(),
             client: OnceCell::new(),
+            grant: OnceCell::new(),
             meters: OnceCell::new(),
             outbox: RefCell::default(),
             question: RefCell::default(),
@@ -169,6 +171,16 @@ impl Connection {
     /// Notes how extensions see it.
     pub fn set_client(&self, client: Client) {
         self.client.get_or_init(|| client);
+    }
+
+    /// What the application gave it beyond its token.
+    pub fn granted(&self) -> Option<&Grant> {
+        self.grant.get().map(AsRef::as_ref)
+    }
+
+    /// Notes what the application gave it.
+    pub fn grant(&self, grant: Grant) {
+        self.grant.get_or_init(|| Box::new(grant));
     }
 
     /// What its messages are counted by; `fresh` finds it for the first of them.

@@ -11,7 +11,7 @@ use crate::protocol::json::{self, Refusal};
 use crate::protocol::{
     Control, Disconnect, ErrorCode, Message, MessageBody, Priority, Sender, SessionId, Target,
 };
-use crate::security::Identity;
+use crate::security::{Grant, Identity};
 use crate::service::{
     Admission, Answer, Attributes, Client, ClientInfo, Incoming, Rejection, Verdict,
 };
@@ -30,6 +30,10 @@ pub(super) async fn admit(
         match service.connect(&client).await {
             Ok(admission) if admission == Admission::default() => {}
             Ok(admission) => {
+                connection.grant(Grant {
+                    token_type: identity.user_type.clone(),
+                    scopes: admission.scopes,
+                });
                 identity.scopes = identity.scopes.with(admission.scopes);
                 if let Some(user_type) = admission.user_type {
                     if !shard.settings().user_types.contains(&user_type) {

@@ -1,4 +1,5 @@
-//! A new token over a live session: what the user may do and until when follow it; who the user is does not change.
+//! A new token over a live session: what the user may do and until when follow it; who the user is does not change, nor what
+//! the application gave the session.
 //!
 //! A token that is refused leaves the session as it is, until the one it has is over.
 
@@ -8,7 +9,7 @@ use super::reader;
 use crate::hub::Shard;
 use crate::protocol::json::ClientFrame;
 use crate::protocol::{Control, ErrorCode, RawJson};
-use crate::security::Identity;
+use crate::security::{Grant, Identity, Scopes};
 use crate::transport::Connection;
 
 /// Takes a new token, and tells the client until when it is good.
@@ -25,7 +26,7 @@ pub(super) async fn renew(
         return;
     }
     let refusal = match verified {
-        Some(Ok(identity)) => match judge(&session.identity(), identity) {
+        Some(Ok(identity)) => match judge(&session.identity(), connection.granted(), identity) {
             Ok(identity) => {
                 let expires_at = identity.expires_at();
                 shard.renew(connection, identity);
@@ -45,15 +46,26 @@ pub(super) async fn renew(
 }
 
 /// The identity the session has from now on. Others know its user, its type and its device: these stay.
-fn judge(now: &Identity, new: Identity) -> Result<Identity, &'static str> {
+fn judge(
+    now: &Identity,
+    granted: Option<&Grant>,
+    new: Identity,
+) -> Result<Identity, &'static str> {
     if new.user != now.user {
         return Err("the token is another user's");
     }
-    if new.user_type != now.user_type {
+    // The session may have another type than its token.
+    let token_type = granted.map_or(&now.user_type, |grant| &grant.token_type);
+    if new.user_type != *token_type {
         return Err("the token is for another user type");
     }
-    let device = now.device.clone();
-    Ok(Identity { device, ..new })
+    let more = granted.map_or(Scopes::NONE, |grant| grant.scopes);
+    Ok(Identity {
+        user_type: now.user_type.clone(),
+        device: now.device.clone(),
+        scopes: new.scopes.with(more),
+        ..new
+    })
 }
 
 fn answer(shard: &Shard, connection: &Rc<Connection>, id: Option<&str>, expires_at: Option<u64>) {

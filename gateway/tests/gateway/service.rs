@@ -18,7 +18,7 @@ use wsc_gateway::service::{
 };
 
 use crate::client::Client;
-use crate::sandbox::{Node, config, eventually, options, token};
+use crate::sandbox::{Node, config, eventually, options, token, token_of};
 
 #[path = "../../examples/chat.rs"]
 #[allow(dead_code)]
@@ -120,6 +120,54 @@ impl Gatekeeper for Desk {
 }
 
 /// Does what the content says.
+/// Makes an agent of everyone, who may tell everyone.
+struct Promotion;
+
+impl Gatekeeper for Promotion {
+    fn name(&self) -> &'static str {
+        "promotion"
+    }
+
+    fn admit<'a>(&'a self, _: &'a Who) -> BoxFuture<'a, Result<Admission, Rejection>> {
+        Box::pin(async {
+            Ok(Admission {
+                user_type: Some("agent".to_owned()),
+                scopes: Scopes::BROADCAST,
+                ..Admission::default()
+            })
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_gatekeeper_gave_outlives_the_token_it_was_given_with() {
+    let node = start(&[], |extensions| {
+        extensions.use_gatekeeper(Promotion);
+    })
+    .await;
+    let mut anna = node.connect("anna").await;
+    assert_eq!(anna.welcome["data"]["user_type"], "agent");
+    let renew = |token: String| json!({"type": "auth", "id": "r", "data": {"token": token}});
+    // A token as the first was: the user's type in it is the user's own.
+    anna.send(renew(token("anna", Scopes::PRESENCE))).await;
+    let answer = anna.next().await;
+    assert_eq!(answer["type"], "result", "{answer}");
+    anna.send(json!({"type": "news", "broadcast": true, "content": "hi"}))
+        .await;
+    let heard = anna.next().await;
+    assert_eq!(
+        (&heard["content"], &heard["from_type"]),
+        (&json!("hi"), &json!("agent")),
+        "{heard}"
+    );
+    anna.send(json!({"type": "presence.subscribe", "id": "s", "data": {"users": ["anna"]}}))
+        .await;
+    assert_eq!(anna.next().await["type"], "result", "the token's scope");
+    let other = token_of("anna", "agent", (Scopes::NONE, &[]));
+    anna.send(renew(other)).await;
+    assert_eq!(anna.next().await["code"], "forbidden");
+}
+
 struct Obedient;
 
 impl Interceptor for Obedient {
