@@ -184,7 +184,7 @@ impl Gateway {
             &instruments,
         );
         let (grpc, health) = api::grpc_routes(api.clone(), reflection(&config)).await?;
-        let grpc = with_sessions(grpc, &config, upgrades);
+        let grpc = with_sessions(grpc, &config, (upgrades, &middleware));
         let gateway = Arc::new(Self {
             addresses,
             config: ArcSwap::from_pointee(config.clone()),

@@ -164,7 +164,8 @@ impl GatewayBuilder {
         self
     }
 
-    /// Adds a tower layer around the upgrade request. The first added is the outermost.
+    /// Adds a tower layer around the request that begins a session: an upgrade, an event stream, a call of
+    /// `wsc.v1.Sessions/Open`; and around what clients of event streams post. The first added is the outermost.
     pub fn use_middleware<L>(mut self, layer: L) -> Self
     where
         L: Layer<Route> + Clone + Send + Sync + 'static,

@@ -23,7 +23,7 @@ use crate::presence::PresenceDesk;
 use crate::rebalance::{Rebalance, RebalanceStats};
 use crate::revocation::RevocationDesk;
 use crate::security::{ApiKeyGuard, Sealer};
-use crate::service::{HookDesk, HookGround, HookPlan, Service};
+use crate::service::{HookDesk, HookGround, HookPlan, MiddlewareStack, Service};
 use crate::settings::{Settings, SettingsError};
 use crate::telemetry::Instruments;
 use crate::ticket::{Means, Tickets};
@@ -175,9 +175,13 @@ pub(super) fn api_context(
 }
 
 /// Adds the call by which clients hold sessions to the services of the API.
-pub(super) fn with_sessions(api: Routes, config: &GatewayConfig, state: UpgradeState) -> Routes {
+pub(super) fn with_sessions(
+    api: Routes,
+    config: &GatewayConfig,
+    (state, middleware): (UpgradeState, &MiddlewareStack),
+) -> Routes {
     let sessions = if config.wsc.enabled {
-        grpc::session_router(state)
+        grpc::session_router(state, |route| middleware.around(route))
     } else {
         grpc::no_sessions()
     };

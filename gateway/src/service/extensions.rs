@@ -145,7 +145,8 @@ impl Extensions {
         self.outbound.clone()
     }
 
-    /// Adds a tower layer around the upgrade request. The first added is the outermost.
+    /// Adds a tower layer around the request that begins a session: an upgrade, an event stream, a call of
+    /// `wsc.v1.Sessions/Open`; and around what clients of event streams post. The first added is the outermost.
     pub fn use_middleware<L>(&mut self, layer: L)
     where
         L: Layer<Route> + Clone + Send + Sync + 'static,
@@ -187,12 +188,12 @@ impl Extensions {
     }
 }
 
-/// Tower layers around the upgrade request, outermost first.
+/// Tower layers around the requests that begin sessions, outermost first.
 #[derive(Clone, Default)]
 pub struct MiddlewareStack(Vec<Middleware>);
 
 impl MiddlewareStack {
-    /// The routes of the WebSocket listener with the layers around them.
+    /// The routes of sessions with the layers around them.
     pub fn around(&self, router: Router) -> Router {
         // A layer added later stands further out, so the first comes last.
         self.0

@@ -15,6 +15,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse as _;
 use axum::routing::any;
 use tokio::time::{Instant, timeout};
@@ -45,9 +46,12 @@ const USER_TYPE: HeaderName = HeaderName::from_static("wsc-user-type");
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
-/// The route of sessions.
-pub fn session_router(state: UpgradeState) -> Router {
-    Router::new().route(OPEN, any(open)).with_state(state)
+/// The route of sessions, with what the application put around handshakes around it too.
+pub fn session_router(state: UpgradeState, around: impl FnOnce(Router) -> Router) -> Router {
+    let route = Router::new()
+        .route(OPEN, any(open))
+        .with_state(state.clone());
+    around(route).layer(from_fn_with_state(state, in_time))
 }
 
 /// The same where `wsc.enabled` is false.
@@ -58,16 +62,20 @@ pub fn no_sessions() -> Router {
     Router::new().route(OPEN, any(off))
 }
 
-async fn open(State(state): State<UpgradeState>, request: Request) -> Response<Body> {
+/// Has the call answered within the time of a handshake, the application's part of it included.
+async fn in_time(State(state): State<UpgradeState>, request: Request, next: Next) -> Response<Body> {
     let limit = state.settings.load().handshake_timeout;
-    let judged = timeout(limit, take(&state, request)).await;
-    let refused = match judged {
-        Ok(Ok(response)) => return response,
-        Ok(Err(refused)) => refused,
-        Err(_) => {
-            let late = "who the client is was not found out in time, try again later";
-            return Status::unavailable(late).into_http();
-        }
+    let answered = timeout(limit, next.run(request)).await;
+    answered.unwrap_or_else(|_| {
+        let late = "who the client is was not found out in time, try again later";
+        Status::unavailable(late).into_http()
+    })
+}
+
+async fn open(State(state): State<UpgradeState>, request: Request) -> Response<Body> {
+    let refused = match take(&state, request).await {
+        Ok(response) => return response,
+        Err(refused) => refused,
     };
     if let Some((_, shard)) = state.hub.least_loaded() {
         shard.stats().count_refused(refused.status().as_u16());

@@ -18,6 +18,7 @@ use wsc_gateway::service::{
 };
 
 use crate::client::Client;
+use crate::grpc_stream::GrpcStream;
 use crate::sandbox::{Node, config, eventually, options, token, token_of};
 
 #[path = "../../examples/chat.rs"]
@@ -280,11 +281,17 @@ async fn middleware_stands_around_the_upgrade_with_the_first_added_outermost() {
         }
     })
     .await;
+    let through = ["outer in", "inner in", "inner out", "outer out"];
     node.connect("alice").await;
-    assert_eq!(
-        *order.lock(),
-        ["outer in", "inner in", "inner out", "outer out"]
-    );
+    assert_eq!(std::mem::take(&mut *order.lock()), through);
+    let _bob = GrpcStream::connect(&node, &token("bob", Scopes::NONE)).await;
+    assert_eq!(*order.lock(), through, "a stream of gRPC is a session too");
+    node.grpc()
+        .await
+        .get_stats(wsc_proto::v1::GetStatsRequest {})
+        .await
+        .unwrap();
+    assert_eq!(order.lock().len(), through.len(), "the API is none");
 }
 
 #[tokio::test(flavor = "multi_thread")]
