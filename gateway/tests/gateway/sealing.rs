@@ -5,10 +5,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
 use wsc_gateway::app::Gateway;
 use wsc_gateway::security::Scopes;
 
+use crate::client::Client;
 use crate::redis::RedisServer;
 use crate::sandbox::{Node, config, eventually, options};
 
@@ -73,6 +74,26 @@ async fn what_redis_sees(sets: &[&str]) -> String {
     let api = json!({"to": "bob", "content": CANARY});
     assert_eq!(one.call("POST", "/v1/messages", api).await.0, 200);
     assert_eq!(bob.hear().await, CANARY);
+    // What a customer writes on a ticket, one that is open and one that is over.
+    for (kind, ticket) in [
+        ("ticket.open", "t1"),
+        ("ticket.close", "t1"),
+        ("ticket.open", "t2"),
+    ] {
+        let mut data = json!({"ticket_id": ticket});
+        if kind == "ticket.open" {
+            data["subject"] = CANARY.into();
+            data["skills"] = json!([CANARY]);
+        }
+        alice
+            .send(json!({"type": kind, "id": "c", "data": data}))
+            .await;
+        let result = answer(&mut alice).await;
+        assert_eq!(result["type"], "result", "{result}");
+    }
+    // The other node reads what was sealed here.
+    let (status, ticket) = two.call("GET", "/v1/tickets/t1", Value::Null).await;
+    assert_eq!((status, &ticket["subject"]), (200, &CANARY.into()), "{ticket}");
     eventually("the monitor saw it all", || async {
         seen.lock().matches("\"PUBLISH\"").count() > 3
     })
@@ -85,6 +106,16 @@ async fn what_redis_sees(sets: &[&str]) -> String {
     monitor.wait().unwrap();
     reader.join().unwrap();
     seen.lock().clone()
+}
+
+/// The answer to a command, whatever comes before it.
+async fn answer(client: &mut Client) -> Value {
+    loop {
+        let frame = client.next().await;
+        if frame["ref"] == "c" {
+            return frame;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,11 +13,15 @@
 //! | `closed:<ticket>` | string, expires | a ticket that is over |
 //! | `records:<ticket>` | stream, expires after the end | what happened |
 //!
+//! What a ticket says in words (its subject) is its customer's: the texts of fields, records and closed tickets are sealed where
+//! contents are.
+//!
 //! Times are Redis' own. A version is Redis' clock in microseconds, or one more than the last: it never comes twice.
 
 use std::sync::{Arc, LazyLock};
 
 use ::redis::{Pipeline, Script};
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::{Commit, DeskStore, Due, HISTORY, Loaded, MAX_RECORDS, Version};
@@ -28,6 +32,10 @@ use crate::ticket::{Field, Millis, Record, Ticket};
 
 /// The tag of all keys.
 const TAG: &str = "t";
+/// What a sealed text is: of one kind and name it cannot become one of another.
+const FIELD: &[u8] = b"desk";
+const RECORD: &[u8] = b"ticket record";
+const CLOSED: &[u8] = b"closed ticket";
 
 /// KEYS version, desk, changed, history · ARGV since. Returns {version, ms, whole, {field, text or '', …}}.
 static LOAD: LazyLock<Script> = LazyLock::new(|| {
@@ -157,18 +165,18 @@ impl RedisDesk {
             .key(self.key("changed"))
             .key(self.key("history"))
             .arg(since.0);
-        let (version, now, whole, told): (u64, Millis, u8, Vec<String>) =
+        let (version, now, whole, told): (u64, Millis, u8, Vec<Vec<u8>>) =
             self.link.run("ticket load", &call).await?;
+        let read = |(field, text): (Vec<u8>, Vec<u8>)| {
+            let field = Field::parse(std::str::from_utf8(&field).ok()?)?;
+            let text = (!text.is_empty()).then(|| self.open(FIELD, &field.to_string(), text));
+            Some((field, text.flatten()))
+        };
         Ok(Loaded {
             version: Version(version),
             now,
             whole: whole == 1,
-            fields: pairs(&told)
-                .filter_map(|(field, text)| {
-                    let text = (!text.is_empty()).then(|| text.to_owned());
-                    Some((Field::parse(field)?, text))
-                })
-                .collect(),
+            fields: pairs(told).filter_map(read).collect(),
         })
     }
 
@@ -190,19 +198,23 @@ impl RedisDesk {
             .arg(commit.token);
         for write in &commit.writes {
             let due = write.due.map(|due| due.to_string());
-            call.arg(write.field.to_string())
-                .arg(write.text.as_deref().unwrap_or_default())
+            let field = write.field.to_string();
+            let text = write.text.as_deref();
+            let text = text.map(|text| self.seal(FIELD, &field, text));
+            call.arg(field)
+                .arg(&*text.unwrap_or_default())
                 .arg(due.unwrap_or_default());
         }
         for record in &commit.records {
+            let sealed = self.seal(RECORD, record.ticket.as_str(), &json(record));
             call.key(self.key(&format!("records:{}", record.ticket)))
-                .arg(json(record));
+                .arg(&*sealed);
         }
         for ticket in &commit.closed {
             call.key(self.key(&format!("closed:{}", ticket.id)))
                 .key(self.key(&format!("records:{}", ticket.id)))
                 .arg(ticket.id.as_str())
-                .arg(json(ticket));
+                .arg(&*self.seal(CLOSED, ticket.id.as_str(), &json(ticket)));
         }
         let version: u64 = self.link.run("ticket commit", &call).await?;
         Ok((version > 0).then_some(Version(version)))
@@ -213,9 +225,9 @@ impl RedisDesk {
         let mut call = script.key(self.key("due"));
         call.key(self.key("heard")).arg(most);
         let told: Vec<String> = self.link.run("ticket due", &call).await?;
-        let due = pairs(&told).filter_map(|(field, heard)| {
+        let due = pairs(told).filter_map(|(field, heard)| {
             Some(Due {
-                field: Field::parse(field)?,
+                field: Field::parse(&field)?,
                 heard: heard.parse().ok(),
             })
         });
@@ -240,9 +252,11 @@ impl RedisDesk {
         for id in ids {
             get.arg(self.key(&format!("closed:{id}")));
         }
-        let (texts,): (Vec<Option<String>>,) = self.link.query("ticket closed", &pipeline).await?;
-        let read = |text: Option<String>| serde_json::from_str(&text?).ok();
-        Ok(texts.into_iter().filter_map(read).collect())
+        let (texts,): (Vec<Option<Vec<u8>>>,) = self.link.query("ticket closed", &pipeline).await?;
+        let read = |(id, text): (&String, Option<Vec<u8>>)| {
+            serde_json::from_str(&self.open(CLOSED, id, text?)?).ok()
+        };
+        Ok(ids.iter().zip(texts).filter_map(read).collect())
     }
 
     async fn closed_page(&self, skip: usize, most: usize) -> Result<Vec<Ticket>, ClusterError> {
@@ -263,10 +277,34 @@ impl RedisDesk {
             .arg(self.key(&format!("records:{ticket}")))
             .arg("-")
             .arg("+");
-        let (entries,): (Vec<(String, Vec<String>)>,) =
+        let (entries,): (Vec<(String, Vec<Vec<u8>>)>,) =
             self.link.query("ticket records", &pipeline).await?;
-        let read = |(_, entry): (String, Vec<String>)| serde_json::from_str(entry.get(1)?).ok();
+        let read = |(_, mut entry): (String, Vec<Vec<u8>>)| {
+            let text = self.open(RECORD, ticket.as_str(), entry.pop()?)?;
+            serde_json::from_str(&text).ok()
+        };
         Ok(entries.into_iter().filter_map(read).collect())
+    }
+
+    /// A text as it is kept: bound to what it belongs to.
+    fn seal(&self, kind: &[u8], id: &str, text: &str) -> Bytes {
+        let text = Bytes::copy_from_slice(text.as_bytes());
+        self.link.sealer().seal(&[kind, id.as_bytes()], &text)
+    }
+
+    /// A text that was kept; nothing when it cannot be read any more, for want of its key.
+    fn open(&self, kind: &[u8], id: &str, sealed: Vec<u8>) -> Option<String> {
+        let opened = self
+            .link
+            .sealer()
+            .open(&[kind, id.as_bytes()], &sealed.into());
+        match opened {
+            Ok(text) => String::from_utf8(text.into()).ok(),
+            Err(error) => {
+                tracing::warn!(id, %error, "what is kept of a ticket cannot be opened");
+                None
+            }
+        }
     }
 }
 
@@ -275,11 +313,9 @@ fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-fn pairs(told: &[String]) -> impl Iterator<Item = (&str, &str)> {
-    told.chunks_exact(2).filter_map(|pair| match pair {
-        [field, text] => Some((field.as_str(), text.as_str())),
-        _ => None,
-    })
+fn pairs<T>(told: Vec<T>) -> impl Iterator<Item = (T, T)> {
+    let mut told = told.into_iter();
+    std::iter::from_fn(move || Some((told.next()?, told.next()?)))
 }
 
 impl DeskStore for RedisDesk {
