@@ -114,7 +114,7 @@ impl GatewayBuilder {
         self
     }
 
-    /// Adds a callback for clients' messages that have been handed on.
+    /// Adds a callback for clients' messages that were accepted.
     pub fn on_message_sent<F, R>(mut self, callback: F) -> Self
     where
         F: Fn(Sent) -> R + Send + Sync + 'static,

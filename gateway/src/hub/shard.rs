@@ -12,6 +12,7 @@ mod deliver;
 mod groups;
 mod members;
 mod publish;
+mod report;
 mod turn;
 
 pub use asked::Question;
@@ -40,7 +41,7 @@ use crate::cluster::Cluster;
 use crate::delivery::Delivery;
 use crate::group::Groups;
 use crate::presence::PresenceDesk;
-use crate::protocol::{Disconnect, ErrorCode, GroupId, SessionId, Transport, UserId};
+use crate::protocol::{Disconnect, GroupId, SessionId, Transport, UserId};
 use crate::security::Revocations;
 use crate::service::Service;
 use crate::session::liveness::{self, TICK, Tick};
@@ -305,10 +306,5 @@ impl Shard {
             Some(connection) => (connection.key() == key).then(|| Rc::clone(connection)),
             None => self.get_asked(key),
         }
-    }
-
-    /// Counts an error told to a client.
-    pub fn count_error(&self, code: ErrorCode) {
-        self.count(|stats| stats.count_error(code));
     }
 }

@@ -80,7 +80,7 @@ impl Extensions {
             .push(move |(client, message)| callback(client, message));
     }
 
-    /// Adds a callback for clients' messages that have been handed to their recipients' outboxes and to other nodes.
+    /// Adds a callback for clients' messages that were accepted: stored, or handed to whoever is there.
     pub fn on_message_sent<F, R>(&mut self, callback: F)
     where
         F: Fn(Sent) -> R + Send + Sync + 'static,

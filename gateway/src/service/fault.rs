@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use super::Client;
+use crate::protocol::ErrorCode;
+use crate::protocol::json::Refusal;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -10,9 +12,9 @@ use super::Client;
 pub enum Severity {
     /// One client's doing: a frame or a connection was refused.
     Warning,
-    /// One thing was not done that should have been: a hook failed, an event was dropped.
+    /// One thing was not done that should have been: a hook failed, a message was not stored.
     Error,
-    /// The gateway itself is in trouble.
+    /// The gateway itself is in trouble: it cannot do what it is there for.
     Critical,
 }
 
@@ -41,4 +43,30 @@ pub struct Fault {
     pub message: String,
     /// Whom it happened to, if to one client.
     pub client: Option<Client>,
+}
+
+impl Fault {
+    /// A client was told that something was not done.
+    pub fn refused(refusal: &Refusal, client: Option<Client>) -> Self {
+        let severity = match refusal.code {
+            ErrorCode::Unavailable | ErrorCode::Busy => Severity::Error,
+            ErrorCode::BadFrame
+            | ErrorCode::BadTarget
+            | ErrorCode::Unauthenticated
+            | ErrorCode::Forbidden
+            | ErrorCode::Offline
+            | ErrorCode::NotSupported
+            | ErrorCode::Rejected
+            | ErrorCode::NotFound
+            | ErrorCode::Exists
+            | ErrorCode::LimitReached
+            | ErrorCode::RateLimited => Severity::Warning,
+        };
+        Self {
+            severity,
+            part: refusal.code.as_str().to_owned(),
+            message: refusal.message.clone(),
+            client,
+        }
+    }
 }

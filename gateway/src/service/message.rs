@@ -104,7 +104,7 @@ pub enum Verdict {
     Swallow,
 }
 
-/// A client's message that was handed to everyone it could be handed to.
+/// A client's message that was accepted: stored, or handed to whoever is there.
 #[derive(Clone, Debug)]
 pub struct Sent {
     /// Who sent it.

@@ -108,12 +108,12 @@ fn turn_away(shard: &Shard, connection: &Rc<Connection>, rejection: Rejection) {
         | ErrorCode::LimitReached
         | ErrorCode::RateLimited => Disconnect::Rejected,
     };
-    shard.count_error(rejection.code);
     let refusal = Refusal {
         code: rejection.code,
         message: rejection.message,
         ref_id: None,
     };
+    shard.refused(connection, &refusal);
     shard.say_anyway(connection, &Control::Error(&refusal));
     shard.close(connection, why);
 }
@@ -148,12 +148,12 @@ pub(super) async fn take(
         Err(rejection) => {
             // The frame was a good one: the application's no is no abuse.
             taken(shard, connection, size);
-            shard.count_error(rejection.code);
             let refusal = Refusal {
                 code: rejection.code,
                 message: rejection.message,
                 ref_id,
             };
+            shard.refused(connection, &refusal);
             shard.say(connection, &Control::Error(&refusal));
         }
     }

@@ -192,7 +192,7 @@ fn deny(shard: &Rc<Shard>, connection: &Rc<Connection>, denied: &Denied, id: Opt
     }
     // Nothing that the client could have known: no abuse.
     connection.good_frame();
-    shard.count_error(refusal.code);
+    shard.refused(connection, &refusal);
     shard.say(
         connection,
         &match denied.retry_after_ms() {

@@ -59,10 +59,6 @@ fn refuse(shard: &Shard, connection: &Rc<Connection>, too_much: TooMuch, id: Opt
     } else {
         Limit::MessageRate
     });
-    shard.count_error(ErrorCode::RateLimited);
-    if connection.bad_frame() > BAD_FRAMES_MAX {
-        return shard.close(connection, Disconnect::RateLimited);
-    }
     let whose = if shared {
         "from this address"
     } else {
@@ -73,6 +69,10 @@ fn refuse(shard: &Shard, connection: &Rc<Connection>, too_much: TooMuch, id: Opt
         message: format!("too many messages {whose}, this one was not taken"),
         ref_id: id.map(str::to_owned),
     };
+    shard.refused(connection, &refusal);
+    if connection.bad_frame() > BAD_FRAMES_MAX {
+        return shard.close(connection, Disconnect::RateLimited);
+    }
     let retry_after_ms = millis(retry_after);
     let told = Control::Limited {
         refusal: &refusal,

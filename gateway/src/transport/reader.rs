@@ -15,7 +15,6 @@ use crate::hub::{Later, Shard};
 use crate::protocol::json::{ClientFrame, Refusal};
 use crate::protocol::{Control, Disconnect, ErrorCode, LogId, Payload, Target};
 use crate::security::{Identity, TokenError};
-use crate::service::{Fault, Severity};
 use crate::session::decide::{Decision, decide};
 use crate::session::liveness::CLOSE_PATIENCE;
 use crate::transport::{Connection, Session};
@@ -345,16 +344,7 @@ pub(super) fn refuse(shard: &Shard, connection: &Rc<Connection>, refusal: &Refus
     if connection.session().is_none() {
         return shard.close(connection, Disconnect::Unauthenticated);
     }
-    shard.count_error(refusal.code);
-    let service = &shard.context().service;
-    if service.hears_faults() {
-        service.fault(Fault {
-            severity: Severity::Warning,
-            part: refusal.code.as_str().to_owned(),
-            message: refusal.message.clone(),
-            client: connection.client().cloned(),
-        });
-    }
+    shard.refused(connection, refusal);
     if connection.bad_frame() > BAD_FRAMES_MAX {
         return shard.close(connection, Disconnect::Abuse);
     }

@@ -67,13 +67,18 @@ pub(super) async fn say(
     let identity = session.identity();
     let said = said(shard, (connection, &identity), ticket, &body);
     let id = said.append.id.clone();
-    shard.message_sent(connection, (&id, &said.append.json));
+    let notice = shard.notice(connection, (&id, &said.append.json));
     let ticket = said.ticket.clone();
     match shard.context().tickets.say(said).await {
-        Ok(Some(accepted)) if ref_id.is_some() => {
-            shard.say(connection, &accepted.receipt(&id).control());
+        Ok(accepted) => {
+            let repeated = accepted.is_some_and(|accepted| accepted.repeated);
+            if let Some(sent) = notice.filter(|_| !repeated) {
+                shard.context().service.message_sent(sent);
+            }
+            if let Some(accepted) = accepted.filter(|_| ref_id.is_some()) {
+                shard.say(connection, &accepted.receipt(&id).control());
+            }
         }
-        Ok(_) => {}
         Err(error) => {
             let user = &identity.user;
             tracing::debug!(%ticket, %user, %error, "a message in a ticket was not taken");
@@ -210,6 +215,6 @@ fn refuse(
         return reader::refuse(shard, connection, &refusal);
     }
     connection.good_frame();
-    shard.count_error(code);
+    shard.refused(connection, &refusal);
     shard.say(connection, &Control::Error(&refusal));
 }

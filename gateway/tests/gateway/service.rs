@@ -19,6 +19,7 @@ use wsc_gateway::service::{
 
 use crate::client::Client;
 use crate::grpc_stream::GrpcStream;
+use crate::redis::RedisServer;
 use crate::sandbox::{Node, config, eventually, options, token, token_of};
 
 #[path = "../../examples/chat.rs"]
@@ -241,6 +242,90 @@ async fn an_interceptor_changes_answers_swallows_and_refuses_and_order_is_kept()
     .await;
     let stats = node.0.stats();
     assert_eq!(stats.total_messages_received, 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_hears_of_what_was_sent_and_not_of_what_was_refused_or_repeated() {
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let seen = sent.clone();
+    let node = start(&[], |extensions| {
+        extensions.on_message_sent(move |message| {
+            seen.lock().push(message.id);
+            async { Ok(()) }
+        });
+    })
+    .await;
+    let mut alice = node.connect("alice").await;
+    let mut bob = node.connect("bob").await;
+    let frames = [
+        (json!({"type": "typing", "to": "nobody"}), "offline"),
+        (json!({"type": "text", "broadcast": true}), "forbidden"),
+        (json!({"type": "text", "ticket_id": "none"}), "not_found"),
+        (json!({"type": "text", "to": "bob"}), "accepted"),
+        (json!({"type": "text", "to": "bob"}), "accepted"),
+    ];
+    for (number, (mut frame, expected)) in frames.into_iter().enumerate() {
+        // The last two are one message, said twice.
+        frame["id"] = number.min(3).to_string().into();
+        alice.send(frame).await;
+        let answer = alice.next().await;
+        let told = answer["code"].as_str().or(answer["data"]["state"].as_str());
+        assert_eq!(told, Some(expected), "{answer}");
+    }
+    alice
+        .send(json!({"type": "typing", "id": "here", "to": "bob"}))
+        .await;
+    assert_eq!(bob.next().await["id"], "3");
+    assert_eq!(bob.next().await["id"], "here");
+    eventually("the last is told", || async {
+        sent.lock().last().is_some_and(|id| id == "here")
+    })
+    .await;
+    assert_eq!(*sent.lock(), ["3", "here"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_does_not_take_was_not_sent_and_is_an_error_to_the_application() {
+    let mut redis = RedisServer::start();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (sent, faults) = (told.clone(), told.clone());
+    let port = format!("wsc.redis.port={}", redis.port);
+    let sets = [
+        "wsc.distributed.enabled=true",
+        "wsc.redis.host=127.0.0.1",
+        &port,
+    ];
+    let node = start(&sets, |extensions| {
+        extensions.on_message_sent(move |message| {
+            sent.lock().push(format!("sent {}", message.id));
+            async { Ok(()) }
+        });
+        extensions.on_error(move |fault| {
+            let whose = fault.client.map(|client| client.user.to_string());
+            let whose = whose.unwrap_or_default();
+            let (severity, part) = (fault.severity.as_str(), fault.part);
+            faults.lock().push(format!("{severity} {part} {whose}"));
+            async { Ok(()) }
+        });
+    })
+    .await;
+    let mut alice = node.connect("alice").await;
+    redis.kill();
+    alice
+        .send(json!({"type": "text", "id": "lost", "to": "bob"}))
+        .await;
+    assert_eq!(alice.next().await["code"], "unavailable");
+    alice
+        .send(json!({"type": "text", "id": "no", "broadcast": true}))
+        .await;
+    assert_eq!(alice.next().await["code"], "forbidden");
+    eventually("both are told", || async {
+        let told = told.lock();
+        told.contains(&"error unavailable alice".to_owned())
+            && told.contains(&"warning forbidden alice".to_owned())
+    })
+    .await;
+    assert!(!told.lock().iter().any(|one| one.starts_with("sent")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

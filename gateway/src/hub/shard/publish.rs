@@ -4,24 +4,22 @@
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::report::Report;
 use super::{Shard, ShardContext, unix_millis};
-use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport};
-use crate::delivery::{self, Route, Submission};
+use crate::cluster::{Cluster, Forward};
+use crate::delivery::{Route, Submission};
 use crate::hub::outgoing::Local;
-use crate::hub::{Command, Hub, Outgoing, Question, Recipients, SessionKey, ShardId};
+use crate::hub::{Command, Hub, Outgoing, Recipients, SessionKey, ShardId};
 use crate::log::Append;
-use crate::protocol::json::{self, Refusal};
 use crate::protocol::{
-    ErrorCode, GroupId, LogId, Message, MessageBody, Parcel, Parent, Sender, Target, Told,
-    TraceContext, UserId,
+    GroupId, LogId, Message, MessageBody, Parcel, Parent, Sender, Target, Told, TraceContext,
+    UserId, json,
 };
-use crate::service::Sent;
 use crate::telemetry::traces::{Kind, Span};
-use crate::transport::{Connection, Held, extended};
+use crate::transport::{Connection, Held};
 
 /// What could not be handed on without waiting. Once something is here, what follows joins it: order is kept.
 #[derive(Default)]
@@ -114,9 +112,8 @@ impl Shard {
             seq: connection.next_seq(),
         };
         let id = body.id.or(own_id.as_deref()).unwrap_or_default();
-        let question = connection.question();
         // Whoever asks in a request of its own is told the id that was made for the message.
-        let ref_id = (is_own || question.is_some()).then(|| id.to_owned());
+        let ref_id = (is_own || connection.question().is_some()).then(|| id.to_owned());
         let message = Message {
             target,
             sender,
@@ -125,8 +122,8 @@ impl Shard {
             body,
         };
         let json = self.written(|out| json::write_message(&message, out));
-        self.message_sent(connection, (id, &json));
         let body = &message.body;
+        let report = Report::new(self, connection, ref_id, (id, &json));
         if self.settings().keeps(target, body.kind, body.durable)
             && let Some((log, route)) = destination(target)
         {
@@ -138,18 +135,11 @@ impl Shard {
                 at: message.create_at,
                 ack: body.require_ack,
             };
-            let report = Report {
-                shard: self.id,
-                connection: connection.key(),
-                ref_id,
-                question,
-            };
-            let report = self.receipt(report);
             let submission = Submission {
                 log,
                 route,
                 append,
-                report,
+                report: report.when_stored(),
                 forwarded: None,
             };
             return later.submissions.push((submission, trace));
@@ -158,31 +148,14 @@ impl Shard {
             trace,
             ..Parcel::from(json)
         });
-        let report = Report {
-            shard: self.id,
-            connection: connection.key(),
-            ref_id,
-            question,
-        };
         match target {
             Target::User(user) => self.publish_to_user(user, &outgoing, report, later),
             Target::Group(group) => self.publish_to_group(group, &outgoing, report, later),
             Target::Broadcast => self.publish_to_all(&outgoing, report, later),
-            // Refused when the session decided: nothing to be done with them yet.
-            Target::Ticket(_) | Target::Application => {}
-        }
-    }
-
-    /// Lets the application know of a message that goes on its way now.
-    pub fn message_sent(&self, connection: &Connection, (id, json): (&str, &Bytes)) {
-        if self.context.service.hears_sent()
-            && let Some(client) = extended::client_of(self, connection)
-        {
-            self.context.service.message_sent(Sent {
-                client: client.clone(),
-                id: id.to_owned(),
-                json: json.clone(),
-            });
+            // The application has it, and nobody else is to.
+            Target::Application => report.accepted(),
+            // The desk takes them.
+            Target::Ticket(_) => {}
         }
     }
 
@@ -211,12 +184,9 @@ impl Shard {
             }
         }
         if self.context.cluster.is_alone() {
-            return if local == 0 {
-                let (code, message) = offline(user);
-                report.tell(hub, code, message);
-            };
+            return report.reached(local, user);
         }
-        let report = self.report(report, local, user.clone());
+        let report = report.when_reached(local, user.clone());
         later.forwards.push(Forward::Users {
             users: vec![user.clone()],
             parcel: outgoing.parcel().clone(),
@@ -243,12 +213,12 @@ impl Shard {
             }
         }
         if self.context.cluster.is_alone() {
-            return;
+            return report.accepted();
         }
         later.forwards.push(Forward::Group {
             group: group.clone(),
             parcel: outgoing.parcel().clone(),
-            report: self.report_failure(report, "other nodes did not get the message"),
+            report: report.when_forwarded("other nodes did not get the message"),
         });
     }
 
@@ -269,77 +239,12 @@ impl Shard {
             );
         }
         if self.context.cluster.is_alone() {
-            return;
+            return report.accepted();
         }
         later.forwards.push(Forward::Broadcast {
             parcel: outgoing.parcel().clone(),
-            report: self.report_failure(report, "other nodes did not get the broadcast"),
+            report: report.when_forwarded("other nodes did not get the broadcast"),
         });
-    }
-
-    /// Tells the sender if other nodes were not reached.
-    fn report_failure(&self, report: Report, what: &'static str) -> ForwardReport {
-        let hub = std::sync::Arc::clone(&self.context.hub);
-        Box::new(move |outcome| {
-            if let Err(error) = outcome {
-                let (code, message) = unreached(&error, what);
-                report.tell(&hub, code, message);
-            }
-        })
-    }
-
-    /// Tells the sender that its message was stored, if it has a name for it, or that it was not.
-    fn receipt(&self, report: Report) -> delivery::Report {
-        let hub = std::sync::Arc::clone(&self.context.hub);
-        Box::new(move |outcome| match (outcome, &report.ref_id) {
-            (Ok(accepted), Some(id)) => {
-                hub.inform(report.shard, report.connection, accepted.receipt(id));
-            }
-            (Ok(_), None) => {}
-            (Err(error), _) => {
-                let (code, message) = unreached(&error, "the message was not stored");
-                report.tell(&hub, code, message);
-            }
-        })
-    }
-
-    fn report(&self, report: Report, local: usize, user: UserId) -> ForwardReport {
-        let hub = std::sync::Arc::clone(&self.context.hub);
-        Box::new(move |outcome| {
-            let (code, message) = match outcome {
-                // Reached here: sessions elsewhere are a bonus that at-most-once delivery does not promise.
-                _ if local > 0 => return,
-                Ok(nodes) if nodes.iter().any(|count| *count > 0) => return,
-                Ok(_) => offline(&user),
-                Err(error) => unreached(
-                    &error,
-                    "the recipient is not on this node, and others were not reached",
-                ),
-            };
-            report.tell(&hub, code, message);
-        })
-    }
-}
-
-/// Who wants to know what became of a message.
-struct Report {
-    shard: ShardId,
-    connection: SessionKey,
-    ref_id: Option<String>,
-    /// Open until this is dropped.
-    question: Option<std::sync::Arc<Question>>,
-}
-
-impl Report {
-    /// Tells the sender that it was not to be, and why.
-    fn tell(self, hub: &Hub, code: ErrorCode, message: String) {
-        let refusal = Refusal {
-            code,
-            message,
-            ref_id: self.ref_id,
-        };
-        hub.tell(self.shard, self.connection, refusal);
-        drop(self.question);
     }
 }
 
@@ -354,30 +259,7 @@ fn destination(target: &Target) -> Option<(LogId, Route)> {
     }
 }
 
-fn offline(user: &UserId) -> (ErrorCode, String) {
-    (
-        ErrorCode::Offline,
-        format!("to: {user} has no session anywhere"),
-    )
-}
-
-fn unreached(error: &ClusterError, what: &str) -> (ErrorCode, String) {
-    let code = match error {
-        ClusterError::Busy => ErrorCode::Busy,
-        _ => ErrorCode::Unavailable,
-    };
-    (code, format!("{what}: {error}"))
-}
-
 impl Hub {
-    /// Tells a session of some shard that its message failed. Lost when the shard's queue is full; counted all the same.
-    pub fn tell(&self, shard: ShardId, session: SessionKey, refusal: Refusal) {
-        if let Some(handle) = self.shards().get(usize::from(shard)) {
-            handle.stats().count_error(refusal.code);
-        }
-        self.inform(shard, session, Told::Error(refusal));
-    }
-
     /// Tells a session of some shard something. Lost when the shard's queue is full: the client of a shard so far behind
     /// has other worries.
     pub fn inform(&self, shard: ShardId, session: SessionKey, told: Told) {
