@@ -11,6 +11,7 @@ mod listeners;
 mod local;
 mod options;
 mod reload;
+mod trouble;
 mod view;
 
 use std::sync::Arc;
@@ -243,6 +244,10 @@ impl Gateway {
         let view = Arc::new(View::new(self));
         let metrics = Metrics::new(build_info(&self.config()), instruments, view.clone());
         view.set_metrics(metrics);
+        if self.service.hears_faults() {
+            let (service, cancel) = (self.service.clone(), self.running.child_token());
+            self.tasks.spawn(trouble::watch(view.clone(), service, cancel));
+        }
         let admin = Admin::spawn(listeners.admin, view).map_err(StartError::Thread)?;
         *self.admin.lock() = Some(admin);
         if let Some(ws) = listeners.ws {
