@@ -92,7 +92,7 @@ impl ErrorCode {
                 "the group has its most members, or the user its most groups; the message names the key"
             }
             Self::RateLimited => {
-                "too many messages; `retry_after_ms` of the frame says when the next is taken"
+                "too many messages, or too many wrong tokens before this one; `retry_after_ms` of the frame says when the next is taken"
             }
         }
     }

@@ -51,7 +51,7 @@ pub(super) async fn take(
         Err(refusal) => return reader::refuse(shard, connection, &refusal),
     };
     let decision = decide(&frame, identity.as_deref(), shard.settings().offered());
-    if !rate::within(shard, connection, &decision, text.len()) {
+    if !rate::within(shard, connection, (&decision, frame.id()), text.len()) {
         return;
     }
     match decision {
@@ -66,7 +66,6 @@ pub(super) async fn take(
             }
         }
         Decision::Acknowledge(ack) => {
-            connection.good_frame();
             for place in shard.acknowledged(connection, &ack) {
                 match place {
                     Some(ticket) => {
@@ -159,12 +158,12 @@ async fn acknowledge(
     let identity = session.identity();
     let user = &identity.user;
     let noted = delivery.acknowledge(user, ack.about(), ack.state);
-    if let Err(error) = noted.await {
-        let message = format!("the acknowledgement of {} was not stored: {error}", ack.id);
-        reader::refuse(
-            shard,
-            connection,
-            &frame.refuse(ErrorCode::Unavailable, message),
-        );
+    match noted.await {
+        Ok(()) => connection.good_frame(),
+        Err(error) => {
+            let message = format!("the acknowledgement of {} was not stored: {error}", ack.id);
+            let refusal = frame.refuse(ErrorCode::Unavailable, message);
+            reader::refuse(shard, connection, &refusal);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! How much a session may send: asked about each frame that others or the application would have to deal with.
 //!
-//! Pings, acknowledgements and positions cost nothing: a client must be able to say that it is there. Bad frames are
-//! bounded by how many come in a row.
+//! Pings, positions and acknowledgements that the session was asked for cost nothing: a client must be able to say that it is
+//! there, and what it was told to say. Bad frames are bounded by how many come in a row.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,22 +19,23 @@ use crate::transport::Connection;
 pub(super) fn within(
     shard: &Shard,
     connection: &Rc<Connection>,
-    decision: &Decision<'_>,
+    (decision, id): (&Decision<'_>, Option<&str>),
     size: usize,
 ) -> bool {
-    let id = match decision {
-        Decision::Publish(_, body) => body.id,
-        Decision::Call(call) => call.id,
-        Decision::Pong(_)
-        | Decision::Authenticate(_)
-        | Decision::Acknowledge(..)
-        | Decision::Remember(_)
-        | Decision::Refuse(_)
-        | Decision::NotAuthenticated => return true,
-    };
     let Some(session) = connection.session() else {
         return true;
     };
+    let counts = match decision {
+        Decision::Publish(..) | Decision::Call(_) | Decision::Authenticate(_) => true,
+        Decision::Acknowledge(ack) => !session.owed.borrow().expects(ack.about()),
+        Decision::Pong(_)
+        | Decision::Remember(_)
+        | Decision::Refuse(_)
+        | Decision::NotAuthenticated => false,
+    };
+    if !counts {
+        return true;
+    }
     let admission = &shard.context().admission;
     let Some(rules) = admission.rules().rates else {
         return true;
@@ -73,10 +74,19 @@ fn refuse(shard: &Shard, connection: &Rc<Connection>, too_much: TooMuch, id: Opt
     if connection.bad_frame() > BAD_FRAMES_MAX {
         return shard.close(connection, Disconnect::RateLimited);
     }
-    let retry_after_ms = millis(retry_after);
+    later(shard, connection, &refusal, retry_after);
+}
+
+/// Tells a client that it may ask again, and when.
+pub(super) fn later(
+    shard: &Shard,
+    connection: &Rc<Connection>,
+    refusal: &Refusal,
+    retry_after: Duration,
+) {
     let told = Control::Limited {
-        refusal: &refusal,
-        retry_after_ms,
+        refusal,
+        retry_after_ms: millis(retry_after),
     };
     shard.say(connection, &told);
 }

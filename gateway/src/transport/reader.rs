@@ -245,7 +245,7 @@ pub(super) fn take_text(
         Decision::Publish(Target::Group(_) | Target::Ticket(_), _) => later.hold(text),
         // Extensions may have to be waited for.
         Decision::Publish(..) if shard.context().service.decides_messages() => later.hold(text),
-        now if !rate::within(shard, connection, &now, text.len()) => {}
+        now if !rate::within(shard, connection, (&now, frame.id()), text.len()) => {}
         now => act(shard, connection, now, text.len(), later),
     }
 }

@@ -1,11 +1,12 @@
 //! A new token over a live session: what the user may do and until when follow it; who the user is does not change, nor what
 //! the application gave the session.
 //!
-//! A token that is refused leaves the session as it is, until the one it has is over.
+//! A token that is refused leaves the session as it is, until the one it has is over; it counts towards lock-out all the same.
 
 use std::rc::Rc;
 
-use super::reader;
+use super::{rate, reader};
+use crate::admission::LockedOut;
 use crate::hub::Shard;
 use crate::protocol::json::ClientFrame;
 use crate::protocol::{Control, ErrorCode, RawJson};
@@ -18,7 +19,17 @@ pub(super) async fn renew(
     connection: &Rc<Connection>,
     (frame, token): (&ClientFrame<'_>, &str),
 ) {
+    let (admission, address) = (&shard.context().admission, connection.peer().ip());
+    if let Err(LockedOut(left)) = admission.may_try_token(address, token) {
+        let why = "auth: too many wrong tokens, this one was not looked at".to_owned();
+        let refusal = frame.refuse(ErrorCode::RateLimited, why);
+        shard.refused(connection, &refusal);
+        return rate::later(shard, connection, &refusal, left);
+    }
     let verified = reader::verify(shard, token).await;
+    if let Some(verified) = &verified {
+        admission.tried_token(address, token, verified);
+    }
     let Some(session) = connection.session() else {
         return;
     };

@@ -152,11 +152,12 @@ pub(super) async fn acknowledge(
     let identity = session.identity();
     let by_about = (&identity.user, ack.about());
     let tickets = &shard.context().tickets;
-    if let Err(error) = tickets.acknowledge(ticket, by_about, ack.state).await {
-        let message = format!("the acknowledgement of {}: {error}", ack.id);
-        let told = frame.refuse(error.code(), message);
-        let about = (told.code, told.message);
-        refuse(shard, connection, about, told.ref_id.as_deref());
+    match tickets.acknowledge(ticket, by_about, ack.state).await {
+        Ok(()) => connection.good_frame(),
+        Err(error) => {
+            let message = format!("the acknowledgement of {}: {error}", ack.id);
+            refuse(shard, connection, (error.code(), message), frame.id());
+        }
     }
 }
 
@@ -199,7 +200,8 @@ pub(super) async fn may_follow(shard: &Shard, user: &UserId, log: &LogId) -> boo
     }
 }
 
-/// A no of the desk is no abuse; a frame that says nothing that makes sense is.
+/// A no of the desk is no abuse; a frame that says nothing that makes sense is. One about what is not there or is another's
+/// is neither: it does not make up for nonsense.
 fn refuse(
     shard: &Shard,
     connection: &Rc<Connection>,
@@ -214,7 +216,9 @@ fn refuse(
     if code == ErrorCode::BadFrame {
         return reader::refuse(shard, connection, &refusal);
     }
-    connection.good_frame();
+    if !matches!(code, ErrorCode::NotFound | ErrorCode::Forbidden) {
+        connection.good_frame();
+    }
     shard.refused(connection, &refusal);
     shard.say(connection, &Control::Error(&refusal));
 }

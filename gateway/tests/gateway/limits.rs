@@ -81,6 +81,24 @@ async fn nonsense_without_end_is_abuse() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn words_about_tickets_that_there_are_not_do_not_make_up_for_nonsense() {
+    let node = alone(&[]).await;
+    let mut mallory = node.connect("mallory").await;
+    for _ in 0..2 {
+        for _ in 0..60 {
+            mallory.feed(json!({"type": ""})).await;
+        }
+        mallory
+            .feed(json!({"type": "ack", "ticket_id": "none", "data": {"id": "m"}}))
+            .await;
+    }
+    mallory.flush().await;
+    let (frames, code) = mallory.closed().await;
+    assert_eq!(code, 4006, "{} frames", frames.len());
+    assert!(frames.iter().any(|frame| frame["code"] == "not_found"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_burst_is_not_a_slow_reader() {
     let node = alone(&["wsc.messageBufferSize=4"]).await;
     let (mut alice, mut bob) = (node.connect("alice").await, node.connect("bob").await);

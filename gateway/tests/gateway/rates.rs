@@ -220,3 +220,75 @@ async fn other_nodes_hear_what_a_user_has_sent_and_that_it_is_blocked() {
     }
     send(&mut two.connect("bob").await).await.unwrap();
 }
+
+fn auth(token: &str) -> Value {
+    json!({"type": "auth", "id": "r1", "data": {"token": token}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_tokens_over_a_live_session_are_counted_as_messages() {
+    let node = alone(&[FIVE]).await;
+    let mut alice = node.connect("alice").await;
+    for _ in 0..5 {
+        alice.send(auth(&token("alice", Scopes::NONE))).await;
+        assert_eq!(alice.next().await["type"], "result");
+    }
+    alice.send(auth(&token("alice", Scopes::NONE))).await;
+    let refused = alice.next().await;
+    assert_eq!(
+        (&refused["code"], &refused["ref"]),
+        (&"rate_limited".into(), &"r1".into()),
+        "{refused}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_tokens_over_a_live_session_lock_out_like_others_and_leave_the_session_alone() {
+    let node = alone(&["wsc.security.maxLoginAttempts=2"]).await;
+    let mut alice = node.connect("alice").await;
+    let wrong = format!("{}x", token("alice", Scopes::NONE));
+    for _ in 0..2 {
+        alice.send(auth(&wrong)).await;
+        assert_eq!(alice.next().await["code"], "unauthenticated");
+    }
+    // Not even a right one is looked at now, here or at the handshake.
+    alice.send(auth(&token("alice", Scopes::NONE))).await;
+    let refused = alice.next().await;
+    assert_eq!(refused["code"], "rate_limited", "{refused}");
+    assert!(refused["retry_after_ms"].as_u64() > Some(1000), "{refused}");
+    let headers = [("authorization", &*format!("Bearer {wrong}"))];
+    let refused = Client::open(&node.ws(), &headers).await.err().unwrap();
+    assert!(
+        matches!(&refused, tokio_tungstenite::tungstenite::Error::Http(answer) if answer.status() == 429),
+        "{refused}"
+    );
+    send(&mut alice).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledging_what_was_asked_for_is_free_and_anything_else_is_counted() {
+    let node = alone(&[FIVE, "wsc.ack.enabled=true"]).await;
+    let mut bob = node.connect("bob").await;
+    for number in 0..6 {
+        let id = format!("m{number}");
+        let message = json!({"to": "bob", "id": id, "content": "x", "require_ack": true});
+        assert_eq!(node.call("POST", "/v1/messages", message).await.0, 200);
+        let heard = bob.next().await;
+        for state in ["delivered", "read"] {
+            let data = json!({"id": heard["id"], "from": heard["from"], "state": state});
+            bob.send(json!({"type": "ack", "data": data})).await;
+        }
+    }
+    let unasked = json!({"type": "ack", "id": "a1", "data": {"id": "nothing"}});
+    for _ in 0..6 {
+        bob.send(unasked.clone()).await;
+    }
+    let refused = bob.next().await;
+    assert_eq!(
+        (&refused["code"], &refused["ref"]),
+        (&"rate_limited".into(), &"a1".into()),
+        "the sixth of those: {refused}"
+    );
+    bob.send(json!({"type": "ping", "id": "p"})).await;
+    assert_eq!(bob.next().await["id"], "p");
+}

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Shard;
 use crate::hub::{Outgoing, unix_millis};
-use crate::log::{About, MessageName};
+use crate::log::{About, AckState, MessageName};
 use crate::protocol::json::{self, Ack};
 use crate::protocol::{LogId, TicketId, Transport};
 use crate::session::Debt;
@@ -59,14 +59,14 @@ impl Shard {
                 shard.push(&connection, message.waiting(connection.codec()));
                 shard.count(|stats| _ = stats.repeated.fetch_add(1, Relaxed));
             }
-            settle(&connection, about(&name));
+            settle(&connection, about(&name), AckState::Delivered);
         });
     }
 
     /// The client has acknowledged messages: they are not sent again. Where they are, each place once; `None` is the inbox.
     pub fn acknowledged(&self, connection: &Connection, ack: &Ack<'_>) -> Vec<Option<TicketId>> {
         let mut places = Vec::new();
-        for debt in settle(connection, ack.about()) {
+        for debt in settle(connection, ack.about(), ack.state) {
             self.context()
                 .instruments
                 .acknowledged(debt.since.elapsed());
@@ -110,7 +110,7 @@ async fn has_said_so_elsewhere(
         .take(1)
         .any(|record| record.delivered_at.or(record.read_at).is_some());
     if said {
-        settle(connection, about(name));
+        settle(connection, about(name), AckState::Delivered);
     }
     said
 }
@@ -121,7 +121,9 @@ fn owes(connection: &Connection, about: About<'_>) -> bool {
         .is_some_and(|session| session.owed.borrow().has(about))
 }
 
-fn settle(connection: &Connection, about: About<'_>) -> Vec<Debt> {
+fn settle(connection: &Connection, about: About<'_>, state: AckState) -> Vec<Debt> {
     let session = connection.session();
-    session.map_or_else(Vec::new, |session| session.owed.borrow_mut().settle(about))
+    session.map_or_else(Vec::new, |session| {
+        session.owed.borrow_mut().settle(about, state)
+    })
 }
