@@ -247,3 +247,32 @@ async fn without_redis_the_last_known_list_holds_and_nothing_is_revoked_by_halve
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_list_makes_room_by_what_is_over_and_takes_again_what_it_has() {
+    const FILL: &str = "for i = 1, 100000 do
+        redis.call('ZADD', KEYS[1], i, 'x' .. i)
+        redis.call('ZADD', KEYS[2], ARGV[1], 'x' .. i)
+    end";
+    let redis = RedisServer::start();
+    let [node] = cluster(redis.port, &[]).await;
+    let known = revoke(&node, json!({"token_id": "known"})).await;
+    let until = known["until"].as_u64().unwrap();
+    let lines = redis.cli(&["KEYS", "*revoked*lines"]);
+    let ends = redis.cli(&["KEYS", "*revoked*until"]);
+    let fill = |until: u64| redis.cli(&["EVAL", FILL, "2", &lines, &ends, &until.to_string()]);
+    fill(1);
+    revoke(&node, json!({"token_id": "all the others are over"})).await;
+
+    fill(until);
+    let (status, answer) = node
+        .call("POST", "/v1/revocations", json!({"token_id": "new"}))
+        .await;
+    assert_eq!(status, 503, "{answer}");
+    // What will be asked for in the next seconds, word by word.
+    for until in until..until + 60 {
+        let line = format!(r#"{{"what":{{"token":"known"}},"until":{until}}}"#);
+        redis.cli(&["ZADD", &lines, "1", &line]);
+    }
+    revoke(&node, json!({"token_id": "known"})).await;
+}
