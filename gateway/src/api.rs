@@ -14,7 +14,7 @@ mod service;
 mod tickets;
 mod traced;
 
-pub use calls::ApiContext;
+pub use calls::{ApiContext, BodyLimit};
 pub use groups::{GroupCallError, GroupCalls, GroupSendOutcome};
 pub use grpc::{GrpcHealth, Reflection, ReflectionError, grpc_routes, serve_grpc};
 pub use http::{http_router, openapi_json};

@@ -28,7 +28,7 @@ use wsc_config::GatewayConfig;
 
 use crate::admin::{Admin, Phase, ReloadStatus};
 use crate::admission::Admission;
-use crate::api::{self, ApiContext, GrpcHealth, ReflectionError};
+use crate::api::{self, ApiContext, BodyLimit, GrpcHealth, ReflectionError};
 use crate::cluster::Cluster;
 use crate::hub::{Hub, ShardContext, ShardThread};
 use crate::jwks::JwksKeeper;
@@ -94,6 +94,8 @@ pub struct Gateway {
     guard: ApiKeyGuard,
     tls: TlsListeners,
     admission: Admission,
+    /// Of calls of the API.
+    max_body: BodyLimit,
     sealer: Arc<Sealer>,
     instruments: Instruments,
     reloaded: Arc<ArcSwap<ReloadStatus>>,
@@ -196,6 +198,7 @@ impl Gateway {
             guard: prepared.guard,
             tls: prepared.tls,
             admission,
+            max_body: api.max_body.clone(),
             sealer: prepared.sealer,
             instruments: instruments.clone(),
             reloaded: Arc::default(),

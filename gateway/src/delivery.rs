@@ -18,6 +18,7 @@ pub use receipt::Level;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -87,6 +88,7 @@ pub struct Delivery(Arc<Inner>);
 
 struct Inner {
     log: Arc<dyn Log>,
+    acks: ArcSwapOption<AckRules>,
     hub: Arc<Hub>,
     cluster: Cluster,
     queue: mpsc::Sender<Job>,
@@ -121,6 +123,7 @@ impl Delivery {
         let (seen, flusher) = seen::seen(log.clone());
         let delivery = Self(Arc::new(Inner {
             log: log.clone(),
+            acks: ArcSwapOption::from_pointee(AckRules::new(&config.ack)),
             hub,
             cluster,
             queue,
@@ -130,15 +133,12 @@ impl Delivery {
         let clerk = Clerk {
             delivery: delivery.clone(),
             level: Level::of(config.delivery.acceptance, log.outlives_process()),
-            acks: AckRules::new(&config.ack),
             cancel: cancel.clone(),
         };
-        if clerk.acks.is_some() {
-            let expiry = Expiry {
-                delivery: delivery.clone(),
-            };
-            tasks.spawn(expiry.run(cancel.clone()));
-        }
+        let expiry = Expiry {
+            delivery: delivery.clone(),
+        };
+        tasks.spawn(expiry.run(cancel.clone()));
         tasks.spawn(clerk.run(jobs));
         tasks.spawn(flusher.run(cancel.clone()));
         // On memory nothing is lost on the way.
@@ -152,6 +152,14 @@ impl Delivery {
             tasks.spawn(audit.run(cancel.clone()));
         }
         delivery
+    }
+
+    /// Goes by this configuration from now on, as far as it changes while running: what is kept and for how long, and when
+    /// a message that nobody acknowledged is given up.
+    pub fn go_by(&self, config: &WscConfig) {
+        self.0.log.keep(retention(config));
+        let acks = AckRules::new(&config.ack);
+        self.0.acks.store(acks.map(Arc::new));
     }
 
     /// The logs.

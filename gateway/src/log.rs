@@ -299,4 +299,6 @@ pub trait Log: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<SentPage, ClusterError>>;
     /// What `stored` means here: whether it outlives this process.
     fn outlives_process(&self) -> bool;
+    /// Goes by other bounds from now on. What is there already is trimmed when its log is next written to.
+    fn keep(&self, retention: Retention);
 }

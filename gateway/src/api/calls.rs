@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use axum::http::{Extensions, HeaderMap};
@@ -50,8 +51,29 @@ pub struct ApiContext {
     pub instruments: Instruments,
     /// How long a call may take, from its headers to its answer.
     pub deadline: Duration,
-    /// The largest body, in bytes.
-    pub max_body_bytes: usize,
+    /// The largest body.
+    pub max_body: BodyLimit,
+}
+
+/// The largest body of a call, in bytes. Changes while running; clones share it.
+#[derive(Clone, Debug)]
+pub struct BodyLimit(Arc<AtomicUsize>);
+
+impl BodyLimit {
+    /// So many bytes.
+    pub fn new(bytes: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(bytes)))
+    }
+
+    /// What it is now.
+    pub fn bytes(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+
+    /// From now on.
+    pub fn set(&self, bytes: usize) {
+        self.0.store(bytes, Relaxed);
+    }
 }
 
 impl ApiContext {

@@ -13,19 +13,26 @@ mod service;
 mod socket;
 mod tickets;
 
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::Response as HttpResponse;
 use axum::middleware::from_fn_with_state;
+use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::{Response, Status};
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
+use tower::{Service, service_fn};
 use wsc_proto::v1::group_service_server::GroupServiceServer;
 use wsc_proto::v1::ticket_service_server::TicketServiceServer;
 use wsc_proto::v1::wsc_service_server::WscServiceServer;
 
 pub use serve::serve_grpc;
 
-use super::calls::ApiContext;
+use super::calls::{ApiContext, BodyLimit};
 use super::fault::Fault;
 use super::traced::traced;
 use groups::GrpcGroups;
@@ -86,21 +93,44 @@ async fn answered<T>(
     Ok(Response::new(api.run(ApiKind::Grpc, method, work).await?))
 }
 
+/// The routes of a service whose messages may have as many bytes as the limit is when a call comes: tonic fixes it when a
+/// service is made, so that each call gets one of its own.
+fn limited<S>(
+    limit: &BodyLimit,
+    make: impl Fn(usize) -> S + Clone + Send + Sync + 'static,
+) -> Router
+where
+    S: Service<Request, Response = HttpResponse<Body>, Error = Infallible> + NamedService,
+    S::Future: Send + 'static,
+{
+    let limit = limit.clone();
+    let call = service_fn(move |request: Request| make(limit.bytes()).call(request));
+    Router::new().route_service(&format!("/{}/{{*method}}", S::NAME), call)
+}
+
 /// Every service. Health says "not serving" until it is told otherwise.
 pub async fn grpc_routes(
     context: ApiContext,
     reflection: Reflection,
 ) -> Result<(Routes, GrpcHealth), ReflectionError> {
-    let service = WscServiceServer::new(GrpcApi::new(context.clone()))
-        .max_decoding_message_size(context.max_body_bytes);
-    let groups = GroupServiceServer::new(GrpcGroups::new(context.clone()))
-        .max_decoding_message_size(context.max_body_bytes);
-    let tickets = TicketServiceServer::new(GrpcTickets::new(context.clone()))
-        .max_decoding_message_size(context.max_body_bytes);
-    let guarded = Routes::new(service)
-        .add_service(groups)
-        .add_service(tickets)
+    let limit = &context.max_body;
+    let api = context.clone();
+    let service = limited(limit, move |bytes| {
+        WscServiceServer::new(GrpcApi::new(api.clone())).max_decoding_message_size(bytes)
+    });
+    let api = context.clone();
+    let groups = limited(limit, move |bytes| {
+        GroupServiceServer::new(GrpcGroups::new(api.clone())).max_decoding_message_size(bytes)
+    });
+    let api = context.clone();
+    let tickets = limited(limit, move |bytes| {
+        TicketServiceServer::new(GrpcTickets::new(api.clone())).max_decoding_message_size(bytes)
+    });
+    let guarded = Routes::default()
         .into_axum_router()
+        .merge(service)
+        .merge(groups)
+        .merge(tickets)
         .layer(from_fn_with_state(context.clone(), guard::judge))
         .layer(from_fn_with_state(context.clone(), traced));
     let (reporter, health_service) = health_reporter();

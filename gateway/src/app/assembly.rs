@@ -13,7 +13,7 @@ use wsc_config::GatewayConfig;
 use super::local::Local;
 use super::{API_DEADLINE, Options, StartError};
 use crate::admission::{Admission, Rules};
-use crate::api::{ApiContext, NodeApi, Reflection};
+use crate::api::{ApiContext, BodyLimit, NodeApi, Reflection};
 use crate::cluster::{Cluster, ClusterParams};
 use crate::delivery::Delivery;
 use crate::group::Groups;
@@ -169,7 +169,7 @@ pub(super) fn api_context(
         guard,
         admission,
         instruments: instruments.clone(),
-        max_body_bytes: config.wsc.security.max_message_size.len(),
+        max_body: BodyLimit::new(config.wsc.security.max_message_size.len()),
         deadline: API_DEADLINE,
     }
 }

@@ -45,6 +45,8 @@ impl Gateway {
         self.instruments.apply(&config.wsc.performance);
         let live = self.config().changes(&config).live;
         self.shared.tickets.go_by(&config.wsc);
+        self.shared.delivery.go_by(&config.wsc);
+        self.max_body.set(config.wsc.security.max_message_size.len());
         self.config.store(Arc::new(config));
         self.hub.reload(&settings).await;
         self.instruments.reloaded(ReloadOutcome::Applied);

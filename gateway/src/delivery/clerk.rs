@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::receipt::Level;
-use super::{Accepted, AckRules, Delivery, Route, Submission};
+use super::{Accepted, Delivery, Route, Submission};
 use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport};
 use crate::hub::{Hub, Outgoing, unix_millis};
 use crate::log::{Append, Appended, Awaited, MessageName};
@@ -39,7 +39,6 @@ type Taken = (Submission, Option<TraceContext>, Option<Span>);
 pub(super) struct Clerk {
     pub(super) delivery: Delivery,
     pub(super) level: Level,
-    pub(super) acks: Option<AckRules>,
     pub(super) cancel: CancellationToken,
 }
 
@@ -114,7 +113,7 @@ impl Clerk {
         log: &LogId,
         messages: &[Append],
     ) -> Result<Vec<Appended>, ClusterError> {
-        if let (Some(rules), LogId::Inbox(user)) = (&self.acks, log) {
+        if let (Some(rules), LogId::Inbox(user)) = (self.delivery.0.acks.load_full(), log) {
             let wanted = messages.iter().filter(|message| message.ack);
             let awaited = wanted.map(|message| Awaited {
                 user: user.clone(),

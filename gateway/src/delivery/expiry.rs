@@ -26,10 +26,16 @@ pub(super) struct Expiry {
 
 impl Expiry {
     pub(super) async fn run(self, cancel: CancellationToken) {
+        // Switched off later, what waits then is given up all the same.
+        let mut ever = false;
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = sleep(LOOK) => {}
+            }
+            ever |= self.delivery.0.acks.load().is_some();
+            if !ever {
+                continue;
             }
             for share in 0..Awaited::SHARES {
                 if let Err(error) = self.look(share).await {

@@ -3,7 +3,9 @@
 mod kept;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
@@ -25,7 +27,7 @@ const SWEEP: u64 = 4096;
 /// See the module.
 #[derive(Debug)]
 pub struct MemoryLog {
-    retention: Retention,
+    retention: ArcSwap<Retention>,
     epoch: u64,
     state: Mutex<State>,
 }
@@ -62,10 +64,14 @@ impl MemoryLog {
     /// Empty logs. The epoch, larger than any former process', makes positions of former processes void.
     pub fn new(retention: Retention, epoch: u64) -> Self {
         Self {
-            retention,
+            retention: ArcSwap::from_pointee(retention),
             epoch,
             state: Mutex::default(),
         }
+    }
+
+    fn retention(&self) -> Retention {
+        **self.retention.load()
     }
 
     fn append_now(&self, log: &LogId, messages: &[Append]) -> Vec<Appended> {
@@ -85,8 +91,8 @@ impl MemoryLog {
             .last()
             .filter(|_| state.appends.is_multiple_of(SWEEP))
         {
-            let since = message.at.saturating_sub(millis(self.retention.age));
-            let since = since.min(message.at.saturating_sub(millis(self.retention.tickets)));
+            let since = message.at.saturating_sub(millis(self.retention().age));
+            let since = since.min(message.at.saturating_sub(millis(self.retention().tickets)));
             state.logs.retain(|_, stored| stored.written_at >= since);
             let recent = |sent: &Sent| sent.at.millis >= since;
             state.sent.retain(|_, sent| sent.back().is_some_and(recent));
@@ -95,7 +101,7 @@ impl MemoryLog {
     }
 
     fn note_sender(&self, state: &mut State, log: &LogId, message: &Append) {
-        if self.retention.records.is_none() {
+        if self.retention().records.is_none() {
             return;
         }
         let sent = state.sent.entry(message.sender.clone()).or_default();
@@ -129,7 +135,7 @@ impl MemoryLog {
             let name = MessageName::new(sender, &sent.id);
             let record = state.logs.get(&sent.log)?.kept.records.get(&name)?;
             // The id may have been used anew: the record is of that then.
-            let is_kept = !record.is_over(self.retention.records, now)
+            let is_kept = !record.is_over(self.retention().records, now)
                 && record.accepted_at == sent.stored_at;
             is_kept.then(|| SentRecord {
                 log: sent.log.clone(),
@@ -145,7 +151,7 @@ impl MemoryLog {
 
     fn store(&self, (log, stored): (&LogId, &mut Stored), message: &Append) -> Appended {
         let name = MessageName::new(&message.sender, &message.id);
-        let dedupe = millis(self.retention.dedupe);
+        let dedupe = millis(self.retention().dedupe);
         stored
             .repeated
             .retain(|_, (_, at)| *at + dedupe > message.at);
@@ -166,7 +172,7 @@ impl MemoryLog {
         if message.ack {
             stored.kept.wait(&name, offset);
         }
-        if self.retention.records.is_some() {
+        if self.retention().records.is_some() {
             let record = Record {
                 sender: message.sender.clone(),
                 position: self.at(offset),
@@ -183,8 +189,8 @@ impl MemoryLog {
     }
 
     fn trim(&self, (log, stored): (&LogId, &mut Stored), now: u64) {
-        let since = now.saturating_sub(millis(self.retention.age_of(log)));
-        let too_many = |stored: &Stored| stored.entries.len() as u64 > self.retention.messages;
+        let since = now.saturating_sub(millis(self.retention().age_of(log)));
+        let too_many = |stored: &Stored| stored.entries.len() as u64 > self.retention().messages;
         while let Some(oldest) = stored
             .entries
             .front()
@@ -400,7 +406,7 @@ impl Log for MemoryLog {
         let record = |name: &MessageName| {
             let record = stored.and_then(|stored| stored.kept.records.get(name));
             record
-                .filter(|record| !record.is_over(self.retention.records, now))
+                .filter(|record| !record.is_over(self.retention().records, now))
                 .cloned()
         };
         ready(names.iter().map(record).collect())
@@ -417,5 +423,9 @@ impl Log for MemoryLog {
 
     fn outlives_process(&self) -> bool {
         false
+    }
+
+    fn keep(&self, retention: Retention) {
+        self.retention.store(Arc::new(retention));
     }
 }

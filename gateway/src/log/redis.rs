@@ -19,6 +19,7 @@ mod sent;
 use std::sync::Arc;
 
 use ::redis::{Pipeline, ScriptInvocation};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, try_join_all};
 
@@ -36,7 +37,7 @@ use crate::time::millis;
 #[derive(Debug)]
 pub struct RedisLog {
     link: Arc<RedisLink>,
-    retention: Retention,
+    retention: ArcSwap<Retention>,
     /// Whether a replica must have what is accepted.
     replicated: bool,
 }
@@ -46,12 +47,16 @@ type Raw = (String, Vec<Vec<u8>>);
 
 impl RedisLog {
     /// Over this link.
-    pub const fn new(link: Arc<RedisLink>, retention: Retention, replicated: bool) -> Self {
+    pub fn new(link: Arc<RedisLink>, retention: Retention, replicated: bool) -> Self {
         Self {
             link,
-            retention,
+            retention: ArcSwap::from_pointee(retention),
             replicated,
         }
+    }
+
+    fn retention(&self) -> Retention {
+        **self.retention.load()
     }
 
     fn key(&self, log: &LogId, name: &str) -> String {
@@ -79,10 +84,10 @@ impl RedisLog {
             call.key(self.key(log, &format!("seen:{name}")));
         }
         let now = messages.last().map_or(0, |message| message.at);
-        call.arg(millis(self.retention.age_of(log)))
-            .arg(self.retention.messages)
-            .arg(millis(self.retention.dedupe))
-            .arg(self.retention.records.map_or(0, millis))
+        call.arg(millis(self.retention().age_of(log)))
+            .arg(self.retention().messages)
+            .arg(millis(self.retention().dedupe))
+            .arg(self.retention().records.map_or(0, millis))
             .arg(now);
         let name = log.to_string();
         for message in messages {
@@ -127,7 +132,7 @@ impl RedisLog {
         call.key(self.key(log, "log")).key(self.key(log, "meta"));
         let from = after.unwrap_or_default();
         call.arg(from.epoch).arg(from.offset);
-        call.arg(limit).arg(millis(self.retention.age));
+        call.arg(limit).arg(millis(self.retention().age));
         let (epoch, head, lost, raw): (String, String, u8, Vec<Raw>) =
             self.link.run("read", &call).await?;
         let number = |text: &str| text.parse().map_err(|_| unreadable("read"));
@@ -217,7 +222,7 @@ impl RedisLog {
         call.arg("inbox")
             .arg(position.epoch)
             .arg(position.offset)
-            .arg(millis(self.retention.age).saturating_mul(2));
+            .arg(millis(self.retention().age).saturating_mul(2));
         self.link.run("saw", &call).await
     }
 
@@ -279,7 +284,7 @@ impl RedisLog {
         let (fields,): (Vec<Option<String>>,) = self.link.query("records", &pipeline).await?;
         let read = |(fields, name): (&[Option<String>], &MessageName)| {
             let record = record(&name.sender, fields);
-            record.filter(|record| !record.is_over(self.retention.records, now))
+            record.filter(|record| !record.is_over(self.retention().records, now))
         };
         Ok(fields.chunks(4).zip(names).map(read).collect())
     }
@@ -467,5 +472,9 @@ impl Log for RedisLog {
 
     fn outlives_process(&self) -> bool {
         true
+    }
+
+    fn keep(&self, retention: Retention) {
+        self.retention.store(Arc::new(retention));
     }
 }

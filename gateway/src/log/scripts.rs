@@ -70,7 +70,7 @@ local without = function(held, offset)
   return lines
 end
 local over = redis.call('XLEN', KEYS[1]) - most
-for i, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', math.max(over, 0) + 4)) do
+for i, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', math.min(math.max(over, 0), 512) + 4)) do
   local fields = entry[2]
   if i > over and tonumber(fields[4]) + age > now then break end
   redis.call('XDEL', KEYS[1], entry[1])

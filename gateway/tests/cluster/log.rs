@@ -412,6 +412,27 @@ both! {
 }
 
 both! {
+    async fn other_bounds_hold_from_the_next_message_on(log: &dyn Log) {
+        let hour = 3_600_000;
+        for at in 1..=5 {
+            put(log, &format!("m{at}"), at).await;
+        }
+        log.keep(Retention { messages: 3, ..RETENTION });
+        put(log, "m6", 6).await;
+        assert_eq!(ids(log, None).await.0, names(&["m4", "m5", "m6"]));
+        log.keep(Retention { age: Duration::from_mins(1), records: None, ..RETENTION });
+        put(log, "late", hour / 2).await;
+        assert_eq!(ids(log, None).await.0, names(&["late"]), "the others are older than a minute");
+        let records = log.records(&inbox(), &of_alice(&["late"]), hour / 2).await.unwrap();
+        assert_eq!(records, [None], "none is kept any more");
+        log.keep(RETENTION);
+        put(log, "again", hour).await;
+        let records = log.records(&inbox(), &of_alice(&["again"]), hour).await.unwrap();
+        assert!(records[0].is_some());
+    }
+}
+
+both! {
     async fn a_log_is_read_from_a_time_on(log: &dyn Log) {
         assert_eq!(log.since(&inbox(), 0).await.unwrap(), None);
         for at in 1..=4 {

@@ -58,6 +58,7 @@ const CHANGES: &[(&str, &str)] = &[
     ("wsc.ticket.enableTransfer", "false"),
     ("wsc.ticket.transferMaxTimes", "1"),
     ("wsc.ticket.enableOfflineMessage", "false"),
+    ("wsc.ticket.offlineMessageExpire", "1000s"),
     ("wsc.ticket.enableAck", "false"),
     ("wsc.ticket.ackTimeout", "3s"),
     ("wsc.ticket.maxRetry", "1"),
@@ -69,6 +70,20 @@ const CHANGES: &[(&str, &str)] = &[
     ("wsc.performance.metricsInterval", "30s"),
     ("wsc.performance.enableSlowLog", "false"),
     ("wsc.performance.slowLogThreshold", "3s"),
+    ("wsc.delivery.retention", "2m"),
+    ("wsc.delivery.maxMessages", "2"),
+    ("wsc.delivery.dedupeWindow", "1s"),
+    ("wsc.delivery.transientTypes", "[text]"),
+    ("wsc.record.enabled", "false"),
+    ("wsc.record.ttl", "2m"),
+    ("wsc.ack.enabled", "true"),
+    ("wsc.ack.timeout", "150ms"),
+    ("wsc.ack.maxRetries", "1"),
+    ("wsc.ack.baseDelay", "200ms"),
+    ("wsc.ack.maxDelay", "7s"),
+    ("wsc.ack.backoffFactor", "3"),
+    ("wsc.ack.jitter", "false"),
+    ("wsc.security.maxMessageSize", "2KiB"),
     ("wsc.security.allowedUserTypes", "[robot]"),
     ("wsc.security.tokenExpiration", "20m"),
     ("wsc.security.jwt.issuer", "issuer"),
@@ -103,6 +118,9 @@ fn beside(path: &str) -> &'static [&'static str] {
         "wsc.security.blockedIps" | "wsc.security.maxLoginAttempts" => &[PROXY],
         "wsc.security.loginLockDuration" => &["wsc.security.maxLoginAttempts=1", PROXY],
         "wsc.connectionPolicy" => &["wsc.maxConnectionsPerUser=1"],
+        "wsc.ack.timeout" | "wsc.ack.baseDelay" | "wsc.ack.maxDelay" | "wsc.ack.backoffFactor"
+        | "wsc.ack.jitter" => &["wsc.ack.enabled=true"],
+        "wsc.ack.maxRetries" => &["wsc.ack.enabled=true", "wsc.ack.timeout=100ms"],
         "wsc.security.messageRateLimit.window" | "wsc.security.messageRateLimit.blockDuration" => {
             &["wsc.security.messageRateLimit.maxMessages=2"]
         }
@@ -182,6 +200,7 @@ async fn works(node: &Node, path: &str) {
     }
     rate_works(node, path).await;
     address_works(node, path).await;
+    log_works(node, path).await;
     let short = token("late", Scopes::NONE);
     let bearer = format!("Bearer {short}");
     let long = format!(
@@ -291,6 +310,69 @@ async fn rate_works(node: &Node, path: &str) {
     }
 }
 
+/// The outcome of a call that sends a message to one user.
+async fn posted(node: &Node, to: &str, id: &str) -> Value {
+    let message = json!({"to": to, "id": id, "from": "shop", "type": "text", "content": "x"});
+    let (status, outcome) = node.call("POST", "/v1/messages", message).await;
+    assert_eq!(status, 200, "{outcome}");
+    outcome["recipients"][0].clone()
+}
+
+/// The same, of what is kept, and of what is sent again until it is acknowledged.
+async fn log_works(node: &Node, path: &str) {
+    let log = format!("/v1/users/{path}/log");
+    match path {
+        "wsc.delivery.maxMessages" => {
+            for id in ["1", "2", "3"] {
+                posted(node, path, id).await;
+            }
+            let (_, log) = node.call("GET", &log, Value::Null).await;
+            let ids: Vec<&Value> = log["messages"].as_array().unwrap().iter().collect();
+            let ids: Vec<&Value> = ids.iter().map(|message| &message["id"]).collect();
+            assert_eq!(ids, ["2", "3"], "{log}");
+        }
+        "wsc.delivery.dedupeWindow" => {
+            posted(node, path, "1").await;
+            assert_eq!(posted(node, path, "1").await["repeated"], true);
+            eventually("the window is over", || async {
+                posted(node, path, "1").await["repeated"] != true
+            })
+            .await;
+        }
+        "wsc.delivery.transientTypes" => {
+            let mut client = node.connect(path).await;
+            client.say("nobody", "x").await;
+            assert_eq!(client.next().await["code"], "offline", "it is not stored");
+        }
+        "wsc.record.enabled" => {
+            posted(node, path, "1").await;
+            let (_, log) = node.call("GET", &log, Value::Null).await;
+            assert_eq!(log["messages"][0]["record"], Value::Null, "{log}");
+        }
+        "wsc.ack.enabled" | "wsc.ack.maxRetries" | "wsc.ack.timeout" => {
+            let recipient = format!("{path}-recipient");
+            let mut bob = node.connect(&recipient).await;
+            let mut alice = node.connect(path).await;
+            let frame = json!({"type": "text", "id": "1", "to": recipient, "require_ack": true});
+            alice.send(frame).await;
+            assert_eq!(alice.next().await["data"]["state"], "accepted");
+            assert_eq!(bob.next().await["id"], "1");
+            match path {
+                "wsc.ack.maxRetries" => {
+                    assert_eq!(bob.next().await["id"], "1", "sent again");
+                    assert_eq!(alice.next().await["data"]["state"], "expired");
+                }
+                "wsc.ack.timeout" => assert_eq!(bob.next().await["id"], "1", "sent again"),
+                _ => {
+                    bob.send(json!({"type": "ack", "data": {"id": "1"}})).await;
+                    assert_eq!(alice.next().await["data"]["state"], "delivered");
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The same, of what is judged by a client's address.
 async fn address_works(node: &Node, path: &str) {
     let bearer = format!("Bearer {}", token("late", Scopes::NONE));
@@ -345,6 +427,34 @@ async fn address_works(node: &Node, path: &str) {
         }
         _ => {}
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_size_of_messages_changes_for_calls_and_newcomers_and_not_for_who_was_told_another() {
+    let node = alone(&[]).await;
+    let mut before = node.connect("before").await;
+    node.0
+        .reload(config(&["wsc.security.maxMessageSize=2KiB"]))
+        .await
+        .unwrap();
+    let long = "x".repeat(3000);
+    before.say("before", &long).await;
+    assert_eq!(before.hear().await, long, "as it was told when it came");
+    let mut after = node.connect("after").await;
+    assert_eq!(after.welcome["data"]["max_message_size"], 2048);
+    after.say("after", &long).await;
+    assert_eq!(after.closed().await.1, 1009);
+    let message = json!({"to": "before", "content": long});
+    assert_eq!(node.call("POST", "/v1/messages", message).await.0, 413);
+    let message = wsc_proto::v1::SendRequest {
+        to: vec![long.clone()],
+        message: None,
+    };
+    let refused = node.grpc().await.send(message).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused}");
+    node.0.reload(config(&[])).await.unwrap();
+    let message = json!({"to": "before", "content": long});
+    assert_eq!(node.call("POST", "/v1/messages", message).await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

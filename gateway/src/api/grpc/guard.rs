@@ -66,7 +66,7 @@ pub(super) async fn judge(State(api): State<ApiContext>, request: Request, next:
     };
     if is_too_large(&response) {
         count(ApiOutcome::Invalid);
-        let message = format!("the message is larger than {} bytes", api.max_body_bytes);
+        let message = format!("the message is larger than {} bytes", api.max_body.bytes());
         return Status::resource_exhausted(message).into_http();
     }
     response

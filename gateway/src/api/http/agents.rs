@@ -114,7 +114,7 @@ pub(super) async fn set(
     let work = async {
         api.authenticate(request.headers())?;
         let agent = user("agent", &body::parameter(&mut request).await?)?;
-        let AgentBody { status, max } = body::json(request, api.max_body_bytes).await?;
+        let AgentBody { status, max } = body::json(request, api.max_body.bytes()).await?;
         Ok(Json(api.tickets.set_agent(agent, status, max).await?))
     };
     api.run(ApiKind::Http, ApiMethod::SetAgent, work).await

@@ -195,7 +195,7 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<GroupAnswer>), Fault> {
     let work = async {
         api.authenticate(request.headers())?;
-        let body: CreateGroupBody = body::json(request, api.max_body_bytes).await?;
+        let body: CreateGroupBody = body::json(request, api.max_body.bytes()).await?;
         let id = group("id", &body.id)?;
         let owner = body.owner.map(|id| user("owner", &id)).transpose()?;
         let made = api.groups.create(id, owner).await?;
@@ -366,7 +366,7 @@ pub(super) async fn send(
     let work = async {
         api.authenticate(request.headers())?;
         let id = group("group", &body::parameter(&mut request).await?)?;
-        let body: BroadcastBody = body::json(request, api.max_body_bytes).await?;
+        let body: BroadcastBody = body::json(request, api.max_body.bytes()).await?;
         let sent = api.groups.send_to_group(id, body.into_message()?).await?;
         Ok(Json(sent.into()))
     };

@@ -28,7 +28,7 @@ pub(super) async fn send(
 ) -> Result<Json<SendAnswer>, Fault> {
     let work = async {
         api.authenticate(request.headers())?;
-        let mut body: SendBody = body::json(request, api.max_body_bytes).await?;
+        let mut body: SendBody = body::json(request, api.max_body.bytes()).await?;
         let to = recipients(&std::mem::take(&mut body.to.0))?;
         let outcome = api.service.send(to, body.into_message()?).await?;
         Ok(Json(outcome.into()))
@@ -52,7 +52,7 @@ pub(super) async fn broadcast(
 ) -> Result<Json<BroadcastAnswer>, Fault> {
     let work = async {
         api.authenticate(request.headers())?;
-        let body: BroadcastBody = body::json(request, api.max_body_bytes).await?;
+        let body: BroadcastBody = body::json(request, api.max_body.bytes()).await?;
         let outcome = api.service.broadcast(body.into_message()?).await?;
         Ok(Json(outcome.into()))
     };

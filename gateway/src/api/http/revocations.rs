@@ -51,7 +51,7 @@ pub(super) async fn revoke(
 ) -> Result<Json<RevokeAnswer>, Fault> {
     let work = async {
         api.authenticate(request.headers())?;
-        let body: RevokeBody = body::json(request, api.max_body_bytes).await?;
+        let body: RevokeBody = body::json(request, api.max_body.bytes()).await?;
         let (token, user) = (body.token_id.as_deref(), body.user_id.as_deref());
         let target = revoke_target(token, user, body.before)?;
         let RevokeOutcome { before, until } = api.service.revoke(target).await?;

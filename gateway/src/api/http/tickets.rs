@@ -193,7 +193,7 @@ pub(super) async fn open(
 ) -> Result<Json<TicketView>, Fault> {
     let work = async {
         api.authenticate(request.headers())?;
-        let body: OpenTicketBody = body::json(request, api.max_body_bytes).await?;
+        let body: OpenTicketBody = body::json(request, api.max_body.bytes()).await?;
         let new = NewTicket {
             id: new_id(body.ticket_id).map_err(|problem| Fault::field("ticket_id", problem))?,
             customer: body.customer,
@@ -280,7 +280,7 @@ pub(super) async fn assign(
     let work = async {
         api.authenticate(request.headers())?;
         let id = ticket("ticket", &body::parameter(&mut request).await?)?;
-        let body: AssignBody = body::json(request, api.max_body_bytes).await?;
+        let body: AssignBody = body::json(request, api.max_body.bytes()).await?;
         let by = by(body.by.as_deref())?;
         Ok(Json(api.tickets.assign(id, body.agent, by).await?))
     };
@@ -304,7 +304,7 @@ pub(super) async fn hand_on(
     let work = async {
         api.authenticate(request.headers())?;
         let id = ticket("ticket", &body::parameter(&mut request).await?)?;
-        let body: TransferBody = body::json(request, api.max_body_bytes).await?;
+        let body: TransferBody = body::json(request, api.max_body.bytes()).await?;
         let (to, by) = (transfer(body.agent, body.skills)?, by(body.by.as_deref())?);
         Ok(Json(api.tickets.transfer(id, to, by).await?))
     };
@@ -329,7 +329,7 @@ pub(super) async fn close(
     let work = async {
         api.authenticate(request.headers())?;
         let id = ticket("ticket", &body::parameter(&mut request).await?)?;
-        let body: CloseBody = body::json(request, api.max_body_bytes).await?;
+        let body: CloseBody = body::json(request, api.max_body.bytes()).await?;
         Ok(Json(api.tickets.close(id, by(body.by.as_deref())?).await?))
     };
     api.run(ApiKind::Http, ApiMethod::CloseTicket, work).await
@@ -352,7 +352,7 @@ pub(super) async fn send(
     let work = async {
         api.authenticate(request.headers())?;
         let id = ticket("ticket", &body::parameter(&mut request).await?)?;
-        let body: BroadcastBody = body::json(request, api.max_body_bytes).await?;
+        let body: BroadcastBody = body::json(request, api.max_body.bytes()).await?;
         let sent = api.tickets.send_to_ticket(id, body.into_message()?).await?;
         Ok(Json(sent.into()))
     };

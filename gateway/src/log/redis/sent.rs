@@ -32,7 +32,7 @@ impl RedisLog {
         log: &LogId,
         messages: &[Append],
     ) -> Result<(), ClusterError> {
-        let Some(ttl) = self.retention.records.map(millis) else {
+        let Some(ttl) = self.retention().records.map(millis) else {
             return Ok(());
         };
         let mut by_sender: HashMap<&str, Vec<&Append>> = HashMap::new();
@@ -82,7 +82,7 @@ impl RedisLog {
         query: &SentQuery,
         now: u64,
     ) -> Result<SentPage, ClusterError> {
-        let Some(ttl) = self.retention.records.map(millis) else {
+        let Some(ttl) = self.retention().records.map(millis) else {
             return Ok(SentPage::default());
         };
         let since = query.since.max(now.saturating_sub(ttl));

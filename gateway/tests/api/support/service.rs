@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use wsc_gateway::admission::{Admission, Rules};
 use wsc_gateway::api::{
-    ApiContext, ApiMessage, BroadcastOutcome, GroupCallError, GroupCalls, GroupSendOutcome,
+    ApiContext, ApiMessage, BodyLimit, BroadcastOutcome, GroupCallError, GroupCalls, GroupSendOutcome,
     KickOutcome, KickTarget, LogPage, LogQuery, MessageService, OnlineUsers, Recipient,
     RevokeOutcome, RevokeTarget, SendOutcome, ServiceError, Stats, TicketCalls,
 };
@@ -488,7 +488,7 @@ pub(crate) fn context(
         admission: Admission::new(Rules::default(), Instruments::default()),
         instruments: Instruments::default(),
         deadline,
-        max_body_bytes: MAX_BODY,
+        max_body: BodyLimit::new(MAX_BODY),
     }
 }
 
