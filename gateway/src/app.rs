@@ -330,6 +330,7 @@ fn build_info(config: &GatewayConfig) -> BuildInfo {
     BuildInfo {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         gateway: config.gateway.name.clone(),
+        gateway_version: config.gateway.version.clone(),
         environment: config.gateway.environment.clone(),
     }
 }

@@ -26,6 +26,8 @@ pub struct ShardStats {
     pub dropped_newest: AtomicU64,
     /// Messages sent again because nobody acknowledged them.
     pub repeated: AtomicU64,
+    /// Messages left in their logs since their recipient's outbox had no room.
+    pub spilled: AtomicU64,
     /// Errors told to clients, by [`ErrorCode::ALL`].
     pub errors: [AtomicU64; ErrorCode::ALL.len()],
     /// Connections that ended, by [`Disconnect::ALL`].
@@ -113,6 +115,8 @@ pub struct StatsSnapshot {
     pub dropped_newest: u64,
     /// Messages sent again because nobody acknowledged them.
     pub repeated: u64,
+    /// Messages left in their logs since their recipient's outbox had no room.
+    pub spilled: u64,
     /// Errors told to clients, by code.
     pub errors: Vec<(&'static str, u64)>,
     /// Connections that ended, by reason.
@@ -137,6 +141,7 @@ impl StatsSnapshot {
         self.dropped_oldest += shard.dropped_oldest.load(Relaxed);
         self.dropped_newest += shard.dropped_newest.load(Relaxed);
         self.repeated += shard.repeated.load(Relaxed);
+        self.spilled += shard.spilled.load(Relaxed);
         let errors = ErrorCode::ALL.map(ErrorCode::as_str);
         add_by(&mut self.errors, errors.iter().copied().zip(&shard.errors));
         let disconnects = Disconnect::ALL.map(Disconnect::label);

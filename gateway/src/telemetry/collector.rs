@@ -185,6 +185,8 @@ impl Writer<'_> {
         self.counters(name::DROPPED, dropped_help, "policy", dropped.into_iter())?;
         let repeated_help = "Messages sent again because nobody acknowledged them";
         self.counter(name::REPEATED, repeated_help, stats.repeated)?;
+        let spilled_help = "Messages that slow clients read from their logs later";
+        self.counter(name::SPILLED, spilled_help, stats.spilled)?;
         let errors = stats.errors.iter().copied();
         self.counters(name::ERRORS, "Errors told to clients", "code", errors)?;
         let disconnects = stats.disconnects.iter().copied();

@@ -63,6 +63,7 @@ pub(super) const BYTES_SENT: &str = "wsc_sent_bytes";
 pub(super) const WRITES: &str = "wsc_socket_writes";
 pub(super) const DROPPED: &str = "wsc_messages_dropped";
 pub(super) const REPEATED: &str = "wsc_messages_repeated";
+pub(super) const SPILLED: &str = "wsc_messages_spilled";
 pub(super) const ERRORS: &str = "wsc_errors";
 pub(super) const DISCONNECTS: &str = "wsc_disconnects";
 pub(super) const REFUSED: &str = "wsc_refused";
@@ -114,6 +115,8 @@ pub struct BuildInfo {
     pub version: String,
     /// `gateway.name` of the configuration.
     pub gateway: String,
+    /// `gateway.version` of the configuration.
+    pub gateway_version: String,
     /// `gateway.environment` of the configuration.
     pub environment: String,
 }

@@ -79,6 +79,7 @@ fn render(cluster: Option<ClusterStats>) -> String {
     let build = BuildInfo {
         version: "0.1.0".to_owned(),
         gateway: "chat".to_owned(),
+        gateway_version: "7.2".to_owned(),
         environment: "a \"quoted\"\\ word".to_owned(),
     };
     instruments.delivered(Duration::from_millis(2));

@@ -199,6 +199,9 @@ async fn a_slow_reader_with_spill_gets_everything_in_order() {
     for number in 0..200 {
         assert_eq!(bob.next().await["content"], number);
     }
+    let (_, metrics) = node.admin("/metrics").await;
+    assert!(!metrics.contains("wsc_messages_spilled_total 0\n"));
+    assert!(metrics.contains("wsc_messages_spilled_total "), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

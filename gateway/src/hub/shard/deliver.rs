@@ -39,6 +39,7 @@ impl Shard {
         let mut cursors = session.cursors.borrow_mut();
         if session.overflow == OverflowPolicy::Spill && !self.has_room(connection, message) {
             // It stays in its log; the session reads it from there when the client has made room.
+            self.count(|stats| _ = stats.spilled.fetch_add(1, Relaxed));
             if cursors.spill(&mark.log, mark.position) {
                 self.catch_up(connection, mark.log.clone());
             }
