@@ -249,7 +249,8 @@ impl Gateway {
         view.set_metrics(metrics);
         if self.service.hears_faults() {
             let (service, cancel) = (self.service.clone(), self.running.child_token());
-            self.tasks.spawn(trouble::watch(view.clone(), service, cancel));
+            self.tasks
+                .spawn(trouble::watch(view.clone(), service, cancel));
         }
         let admin = Admin::spawn(listeners.admin, view).map_err(StartError::Thread)?;
         *self.admin.lock() = Some(admin);

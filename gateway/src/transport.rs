@@ -6,6 +6,7 @@ mod carrier;
 mod connection;
 mod events;
 pub(crate) mod extended;
+mod first_word;
 mod groups;
 pub mod grpc;
 mod held;

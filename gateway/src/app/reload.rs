@@ -46,7 +46,8 @@ impl Gateway {
         let live = self.config().changes(&config).live;
         self.shared.tickets.go_by(&config.wsc);
         self.shared.delivery.go_by(&config.wsc);
-        self.max_body.set(config.wsc.security.max_message_size.len());
+        self.max_body
+            .set(config.wsc.security.max_message_size.len());
         self.config.store(Arc::new(config));
         self.hub.reload(&settings).await;
         self.instruments.reloaded(ReloadOutcome::Applied);

@@ -242,12 +242,7 @@ impl MemoryLog {
         }
     }
 
-    fn change(
-        &self,
-        user: &UserId,
-        about: About<'_>,
-        (to, at): (Change, u64),
-    ) -> Vec<String> {
+    fn change(&self, user: &UserId, about: About<'_>, (to, at): (Change, u64)) -> Vec<String> {
         let mut state = self.state.lock();
         let Some(stored) = state.logs.get_mut(&LogId::Inbox(user.clone())) else {
             return Vec::new();

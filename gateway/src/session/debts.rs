@@ -127,7 +127,10 @@ mod tests {
     fn after_the_word_that_it_has_come_one_that_it_was_read_is_expected_and_then_no_more() {
         let mut debts = debts(&[("c1", "alice")]);
         assert!(!debts.expects(about("c2", None)), "nobody asked");
-        assert_eq!(debts.settle(about("c1", None), AckState::Delivered).len(), 1);
+        assert_eq!(
+            debts.settle(about("c1", None), AckState::Delivered).len(),
+            1
+        );
         assert!(!debts.has(about("c1", None)) && debts.expects(about("c1", Some("alice"))));
         assert!(!debts.expects(about("c1", Some("carol"))));
         assert!(debts.settle(about("c1", None), AckState::Read).is_empty());

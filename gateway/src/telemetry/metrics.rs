@@ -146,6 +146,12 @@ label! {
         ConnectionsPerAddress = "connections_per_address",
         /// `wsc.security.maxHandshakesPerAddress`.
         HandshakesPerAddress = "handshakes_per_address",
+        /// `wsc.security.handshakeTimeout`, of a client.
+        HandshakeTime = "handshake_time",
+        /// The bytes and lines of the head of a client's request.
+        RequestHead = "request_head",
+        /// The length of the path of a client's request, with its query.
+        RequestUri = "request_uri",
     }
 }
 

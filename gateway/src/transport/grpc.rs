@@ -31,6 +31,7 @@ use crate::hub::Command;
 use crate::protocol::{Codec, Resume};
 use crate::security::{Identity, identity_of};
 use crate::settings::Settings;
+use crate::telemetry::Limit;
 
 use self::body::SessionBody;
 use self::stream::Whole;
@@ -63,10 +64,15 @@ pub fn no_sessions() -> Router {
 }
 
 /// Has the call answered within the time of a handshake, the application's part of it included.
-async fn in_time(State(state): State<UpgradeState>, request: Request, next: Next) -> Response<Body> {
+async fn in_time(
+    State(state): State<UpgradeState>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
     let limit = state.settings.load().handshake_timeout;
     let answered = timeout(limit, next.run(request)).await;
     answered.unwrap_or_else(|_| {
+        state.admission.met(Limit::HandshakeTime);
         let late = "who the client is was not found out in time, try again later";
         Status::unavailable(late).into_http()
     })

@@ -57,11 +57,7 @@ pub(super) async fn renew(
 }
 
 /// The identity the session has from now on. Others know its user, its type and its device: these stay.
-fn judge(
-    now: &Identity,
-    granted: Option<&Grant>,
-    new: Identity,
-) -> Result<Identity, &'static str> {
+fn judge(now: &Identity, granted: Option<&Grant>, new: Identity) -> Result<Identity, &'static str> {
     if new.user != now.user {
         return Err("the token is another user's");
     }

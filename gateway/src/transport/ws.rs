@@ -1,7 +1,7 @@
 //! How a socket of the listener for clients begins, on the shard that owns it: the request is hyper's and axum's, the raw
 //! socket comes back from them, and from then on the connection is one reading task and an outbox.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
@@ -26,17 +26,21 @@ use tower::ServiceExt as _;
 
 use super::acceptor::PENDING_MAX;
 use super::events::Posted;
+use super::first_word::{FirstWord, Heard};
 use super::tls_socket::TlsSocket;
 use super::upgrade::Accepted;
 use super::{Socket, open, post, reader, sse};
 use crate::admission::Place;
 use crate::hub::Shard;
 use crate::protocol::Transport;
+use crate::telemetry::Limit;
 
 /// The deadline of a handshake in a flood. Good clients need a fraction of it.
 const HURRY: Duration = Duration::from_secs(1);
 /// Bytes of request head hyper may hold.
 const HEAD_MAX: usize = 16 * 1024;
+/// Bytes taken from a client whose request was refused unread, so that it gets to read why.
+const REST_MAX: u64 = 256 * 1024;
 /// Header lines a request may have.
 const HEADERS_MAX: usize = 64;
 
@@ -52,10 +56,25 @@ pub fn accept(shard: &Rc<Shard>, socket: std::net::TcpStream, peer: SocketAddr, 
         drop((pending, place));
         match ended {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "handshake failed"),
-            Err(_) => tracing::debug!(%peer, ?deadline, "handshake took too long"),
+            Ok(Err(error)) => {
+                if is_timeout(&error) {
+                    shard.context().admission.met(Limit::HandshakeTime);
+                }
+                tracing::debug!(%peer, %error, "handshake failed");
+            }
+            Err(_) => {
+                shard.context().admission.met(Limit::HandshakeTime);
+                tracing::debug!(%peer, ?deadline, "handshake took too long");
+            }
         }
     });
+}
+
+/// Whether hyper has waited too long for the head of a request.
+fn is_timeout(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<hyper::Error>()
+        .is_some_and(hyper::Error::is_timeout)
 }
 
 /// A handshake under way, counted until it is over, however it ends.
@@ -130,7 +149,10 @@ async fn serve<S: Served>(
 ) -> anyhow::Result<()> {
     let router = shard.context().upgrades.clone();
     let agreed = Rc::new(RefCell::new(None));
+    let heard = Rc::<Cell<Heard>>::default();
+    let socket = FirstWord::new(socket, Rc::clone(&heard));
     let service = service_fn(|request| {
+        heard.set(Heard::Request);
         let answer = answer(Rc::clone(shard), router.clone(), request, peer);
         Box::pin(settle(answer, Rc::clone(&agreed)))
     });
@@ -140,14 +162,24 @@ async fn serve<S: Served>(
         .max_buf_size(HEAD_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(socket), service);
-    std::future::poll_fn(|cx| {
+    let served = std::future::poll_fn(|cx| {
         let ended = serving.poll_without_shutdown(cx);
         let is_ours = agreed.borrow().as_ref().is_some_and(Agreed::is_unanswered);
         if is_ours { Poll::Ready(Ok(())) } else { ended }
-    })
-    .await?;
+    });
+    let served = served.await;
     let parts = serving.into_parts();
-    let mut socket = parts.io.into_inner();
+    let mut socket = parts.io.into_inner().into_inner();
+    if let Heard::Refused(status) = heard.get() {
+        refused(shard, status);
+        socket.shutdown().await?;
+        // It may still be sending: cut under it, it would lose the answer.
+        let (mut rest, mut nowhere) = (socket.take(REST_MAX), tokio::io::sink());
+        let rest = tokio::io::copy(&mut rest, &mut nowhere);
+        let _over = tokio::time::timeout(HURRY, rest).await;
+        return Ok(());
+    }
+    served?;
     let Some(agreed) = agreed.take() else {
         return Ok(socket.shutdown().await?);
     };
@@ -157,6 +189,17 @@ async fn serve<S: Served>(
     let socket = socket.into_socket();
     tokio::task::spawn_local(begin(Rc::clone(shard), (socket, first), agreed, peer));
     Ok(())
+}
+
+/// Hyper could not read a request, and has said so.
+fn refused(shard: &Shard, status: StatusCode) {
+    shard.count(|stats| stats.count_refused(status.as_u16()));
+    let limit = match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Limit::RequestHead,
+        StatusCode::URI_TOO_LONG => Limit::RequestUri,
+        _ => return,
+    };
+    shard.context().admission.met(limit);
 }
 
 /// What a request was answered with that makes a connection of its socket.

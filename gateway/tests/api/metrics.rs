@@ -362,6 +362,7 @@ fn labels_are_a_closed_set() {
         "transport",
         "version",
         "gateway",
+        "gateway_version",
         "environment",
     ];
     let seen: BTreeSet<String> = samples(&clustered())

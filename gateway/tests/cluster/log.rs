@@ -107,9 +107,7 @@ fn names(names: &[&str]) -> Vec<String> {
 }
 
 fn of_alice(ids: &[&str]) -> Vec<MessageName> {
-    ids.iter()
-        .map(|id| MessageName::new("alice", id))
-        .collect()
+    ids.iter().map(|id| MessageName::new("alice", id)).collect()
 }
 
 /// Messages of this id, of whatever sender.

@@ -129,6 +129,42 @@ async fn refusals_are_honest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_as_a_request_is_refused_with_a_body_and_counted() {
+    let node = alone(&[]).await;
+    let long = "x".repeat(17 * 1024);
+    let lines = |count: usize| -> String {
+        // Five lines are in the handshake.
+        (5..count).map(|n| format!("X-Line-{n}: x\r\n")).collect()
+    };
+    let cases = [
+        (
+            format!("GET /ws?{long} HTTP/1.1\r\n\r\n"),
+            431,
+            "head_too_large",
+        ),
+        (with(&format!("X-Long: {long}\r\n")), 431, "head_too_large"),
+        (with(&lines(65)), 431, "head_too_large"),
+        ("\u{16}\u{3}nonsense\r\n\r\n".to_owned(), 400, "bad_request"),
+    ];
+    for (request, status, code) in cases {
+        let answer = ask(&node, &request).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["error"]["code"], code, "{answer}");
+    }
+    let most = format!("Authorization: Bearer {}\r\n", token("alice", Scopes::NONE));
+    let answer = ask(&node, &with(&(lines(63) + &most))).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 101 "),
+        "64 lines are: {answer}"
+    );
+    let metrics = node.admin("/metrics").await.1;
+    let counted = "wsc_limits_met_total{limit=\"request_head\"} 3\n";
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_node_says_so_before_the_upgrade() {
     let node = alone(&["wsc.performance.maxConnectionsPerNode=2"]).await;
     let (_first, second) = (node.connect("alice").await, node.connect("bob").await);
@@ -200,6 +236,9 @@ async fn a_stalled_handshake_is_cut() {
         node.0.hub().pending() == 0
     })
     .await;
+    let counted = "wsc_limits_met_total{limit=\"handshake_time\"} 2\n";
+    let metrics = node.admin("/metrics").await.1;
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

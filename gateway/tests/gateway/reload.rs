@@ -118,7 +118,10 @@ fn beside(path: &str) -> &'static [&'static str] {
         "wsc.security.blockedIps" | "wsc.security.maxLoginAttempts" => &[PROXY],
         "wsc.security.loginLockDuration" => &["wsc.security.maxLoginAttempts=1", PROXY],
         "wsc.connectionPolicy" => &["wsc.maxConnectionsPerUser=1"],
-        "wsc.ack.timeout" | "wsc.ack.baseDelay" | "wsc.ack.maxDelay" | "wsc.ack.backoffFactor"
+        "wsc.ack.timeout"
+        | "wsc.ack.baseDelay"
+        | "wsc.ack.maxDelay"
+        | "wsc.ack.backoffFactor"
         | "wsc.ack.jitter" => &["wsc.ack.enabled=true"],
         "wsc.ack.maxRetries" => &["wsc.ack.enabled=true", "wsc.ack.timeout=100ms"],
         "wsc.security.messageRateLimit.window" | "wsc.security.messageRateLimit.blockDuration" => {

@@ -93,7 +93,11 @@ async fn what_redis_sees(sets: &[&str]) -> String {
     }
     // The other node reads what was sealed here.
     let (status, ticket) = two.call("GET", "/v1/tickets/t1", Value::Null).await;
-    assert_eq!((status, &ticket["subject"]), (200, &CANARY.into()), "{ticket}");
+    assert_eq!(
+        (status, &ticket["subject"]),
+        (200, &CANARY.into()),
+        "{ticket}"
+    );
     eventually("the monitor saw it all", || async {
         seen.lock().matches("\"PUBLISH\"").count() > 3
     })

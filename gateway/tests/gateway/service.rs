@@ -326,7 +326,9 @@ async fn what_the_store_does_not_take_was_not_sent_and_is_an_error_to_the_applic
     ];
     eventually("all is told", || async {
         let told = told.lock();
-        expected.iter().all(|one| told.iter().any(|told| told == one))
+        expected
+            .iter()
+            .all(|one| told.iter().any(|told| told == one))
     })
     .await;
     assert!(!told.lock().iter().any(|one| one.starts_with("sent")));

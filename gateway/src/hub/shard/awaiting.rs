@@ -89,11 +89,7 @@ fn about(MessageName { sender, id }: &MessageName) -> About<'_> {
 }
 
 /// The client of an event stream acknowledges by requests, which any node takes: the record has it.
-async fn has_said_so_elsewhere(
-    shard: &Shard,
-    connection: &Connection,
-    name: &MessageName,
-) -> bool {
+async fn has_said_so_elsewhere(shard: &Shard, connection: &Connection, name: &MessageName) -> bool {
     let Some(session) = connection.session() else {
         return true;
     };

@@ -134,10 +134,12 @@ impl RedisLog {
             indexes.push(index);
             names.push(MessageName::new(sender, &sent.id));
         }
-        let reads = by_log.into_iter().map(|(log, (indexes, names))| async move {
-            let read = self.read_records(log, &names, now).await?;
-            Ok::<_, ClusterError>(indexes.into_iter().zip(read).collect::<Vec<_>>())
-        });
+        let reads = by_log
+            .into_iter()
+            .map(|(log, (indexes, names))| async move {
+                let read = self.read_records(log, &names, now).await?;
+                Ok::<_, ClusterError>(indexes.into_iter().zip(read).collect::<Vec<_>>())
+            });
         let mut found: HashMap<usize, Option<Record>> =
             try_join_all(reads).await?.into_iter().flatten().collect();
         Ok((0..sent.len())

@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use wsc_gateway::admission::{Admission, Rules};
 use wsc_gateway::api::{
-    ApiContext, ApiMessage, BodyLimit, BroadcastOutcome, GroupCallError, GroupCalls, GroupSendOutcome,
-    KickOutcome, KickTarget, LogPage, LogQuery, MessageService, OnlineUsers, Recipient,
-    RevokeOutcome, RevokeTarget, SendOutcome, ServiceError, Stats, TicketCalls,
+    ApiContext, ApiMessage, BodyLimit, BroadcastOutcome, GroupCallError, GroupCalls,
+    GroupSendOutcome, KickOutcome, KickTarget, LogPage, LogQuery, MessageService, OnlineUsers,
+    Recipient, RevokeOutcome, RevokeTarget, SendOutcome, ServiceError, Stats, TicketCalls,
 };
 use wsc_gateway::cluster::{ClusterError, ClusterStats, NodeInfo, SessionRecord};
 use wsc_gateway::group::{Generation, Group, GroupError, Joined, Life, Member, MembersPage};
