@@ -24,7 +24,7 @@ use crate::stores::{PodView, Stores};
 use crate::watch::{Concern, Concerns};
 
 pub use counts::{Counts, Phase, PodCount, RedisLink};
-pub use reading::{Reading, Readings, Unknown};
+pub use reading::{Named, Reading, Readings, Unknown};
 
 /// From one round to the next.
 const EVERY: Duration = Duration::from_secs(10);
@@ -82,11 +82,7 @@ impl Census {
     }
 
     /// What the last round said of the gateways of a namespace.
-    pub fn readings(
-        &self,
-        namespace: &str,
-        now: Instant,
-    ) -> Result<Vec<(String, Result<Reading, Unknown>)>, Unknown> {
+    pub fn readings(&self, namespace: &str, now: Instant) -> Result<Vec<Named>, Unknown> {
         self.readings.lock().of(namespace, now)
     }
 

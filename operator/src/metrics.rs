@@ -65,8 +65,8 @@ pub struct Metrics {
     status_writes: Counter,
     watch_failures: Family<OfKind, Counter>,
     scrape_failures: Counter,
-    metrics_api_requests: Family<Outcome, Counter>,
-    metrics_api_turned_away: Counter,
+    api_requests: Family<Outcome, Counter>,
+    api_turned_away: Counter,
     leader: Gauge<i64, AtomicI64>,
     last_reconcile: Gauge<f64, AtomicU64>,
 }
@@ -81,8 +81,8 @@ impl Default for Metrics {
             status_writes: Counter::default(),
             watch_failures: Family::default(),
             scrape_failures: Counter::default(),
-            metrics_api_requests: Family::default(),
-            metrics_api_turned_away: Counter::default(),
+            api_requests: Family::default(),
+            api_turned_away: Counter::default(),
             leader: Gauge::default(),
             last_reconcile: Gauge::default(),
             registry: Registry::default(),
@@ -120,12 +120,12 @@ impl Default for Metrics {
         registry.register(
             "metrics_api_requests",
             "Requests to the metrics API by outcome: served, or why not",
-            metrics.metrics_api_requests.clone(),
+            metrics.api_requests.clone(),
         );
         registry.register(
             "metrics_api_connections_turned_away",
             "Connections to the metrics API that were closed because there were too many",
-            metrics.metrics_api_turned_away.clone(),
+            metrics.api_turned_away.clone(),
         );
         registry.register(
             "leader",
@@ -175,14 +175,12 @@ impl Metrics {
 
     /// A request to the metrics API was answered.
     pub fn metrics_api_answered(&self, outcome: &'static str) {
-        self.metrics_api_requests
-            .get_or_create(&Outcome { outcome })
-            .inc();
+        self.api_requests.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// A connection to the metrics API was closed because there were too many.
     pub fn metrics_api_turned_away(&self) {
-        self.metrics_api_turned_away.inc();
+        self.api_turned_away.inc();
     }
 
     /// Whether this replica leads.

@@ -1,10 +1,10 @@
-//! `external.metrics.k8s.io/v1beta1`: what a HorizontalPodAutoscaler asks how many connections a gateway has.
+//! `external.metrics.k8s.io/v1beta1`: what a `HorizontalPodAutoscaler` asks how many connections a gateway has.
 //!
 //! The API server passes requests on to here (an `APIService`, aggregation); so whoever connects must show its front
-//! proxy's certificate, may then say for whom it asks, and a SubjectAccessReview decides. Every replica answers, from its
+//! proxy's certificate, may then say for whom it asks, and a `SubjectAccessReview` decides. Every replica answers, from its
 //! own census: there is nobody to wait for when one dies. A number that is not known is refused, never made up. Health is
 //! all that a stranger sees. Started by `run` where the chart asks for it; writes the certificate's Secret and the
-//! `caBundle` of the APIService, nothing else.
+//! `caBundle` of the `APIService`, nothing else.
 
 mod answer;
 mod authorizer;
@@ -41,7 +41,7 @@ pub const VERSION: &str = "v1beta1";
 /// What registers it with the API server.
 pub const API_SERVICE: &str = "v1beta1.external.metrics.k8s.io";
 
-/// Namespace and name of the ConfigMap in which the API server says by what its front proxy is known.
+/// Namespace and name of the `ConfigMap` in which the API server says by what its front proxy is known.
 pub const FRONT_PROXY: (&str, &str) = ("kube-system", "extension-apiserver-authentication");
 
 /// The metric: how many connections a gateway has, on all its pods together.
@@ -52,7 +52,7 @@ pub const CONNECTIONS: &str = "wsc_gateway_connections";
 pub struct Place {
     /// The operator's namespace.
     pub namespace: String,
-    /// The Service that the APIService names; the Secret of the certificate is called the same.
+    /// The Service that the `APIService` names; the Secret of the certificate is called the same.
     pub service: String,
 }
 

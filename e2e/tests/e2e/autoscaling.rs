@@ -34,6 +34,7 @@ async fn a_gateway_is_scaled_out_when_connections_open_and_in_when_they_close() 
                 );
                 return Ok(());
             }
+            await_discovered(&gateway).await?;
             await_connections(&gateway, 0).await?;
             let mut clients = Vec::new();
             for n in 0..CLIENTS {
@@ -51,6 +52,26 @@ async fn a_gateway_is_scaled_out_when_connections_open_and_in_when_they_close() 
             await_pods(&gateway, 1).await?;
             gateway.await_ready(1, SCALED_WITHIN).await?;
             Ok(())
+        },
+    )
+    .await
+}
+
+/// The API server knows what the API has. While it does not, it deletes no namespace, and kubectl complains.
+async fn await_discovered(gateway: &Gateway) -> Result<()> {
+    let args = [
+        "api-resources",
+        "--api-group=external.metrics.k8s.io",
+        "-o",
+        "name",
+    ];
+    until(
+        "the metrics API to be discovered",
+        COUNTED_WITHIN,
+        async || {
+            let found = gateway.cluster().kubectl(&args).await?;
+            let metric = "wsc_gateway_connections.external.metrics.k8s.io";
+            Ok(held(found.trim() == metric, || found.clone()))
         },
     )
     .await

@@ -42,6 +42,9 @@ pub enum Unknown {
     NobodySaid(String),
 }
 
+/// What is known of one gateway, by its name.
+pub type Named = (String, Result<Reading, Unknown>);
+
 /// What a round says of one gateway.
 #[derive(Clone, Debug, Default)]
 struct Sum {
@@ -86,11 +89,7 @@ impl Readings {
     }
 
     /// What is known of each gateway of a namespace, by name.
-    pub(super) fn of(
-        &self,
-        namespace: &str,
-        now: Instant,
-    ) -> Result<Vec<(String, Result<Reading, Unknown>)>, Unknown> {
+    pub(super) fn of(&self, namespace: &str, now: Instant) -> Result<Vec<Named>, Unknown> {
         let (at, began) = self.began.ok_or(Unknown::NotAsked)?;
         let age = now.saturating_duration_since(began);
         if age > STALE {

@@ -1,4 +1,4 @@
-//! The documents that are answered: discovery, and the values of the metric. Pure.
+//! The documents that are answered: discovery, descriptions, and the values of the metric. Pure.
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -43,6 +43,28 @@ pub(super) fn resources() -> Value {
             "verbs": ["get"],
         }],
     })
+}
+
+/// What the API server merges into its own `OpenAPI`. It asks for that again and again where there is none; nothing that it
+/// would say of one list is worth more than that it is there.
+pub(super) fn swagger() -> Value {
+    json!({"swagger": "2.0", "info": info(), "paths": {}})
+}
+
+/// Where the same is in the third form.
+pub(super) fn descriptions() -> Value {
+    let name = format!("apis/{GROUP}/{VERSION}");
+    let place = format!("/openapi/v3/{name}");
+    json!({"paths": {name: {"serverRelativeURL": place}}})
+}
+
+/// The same in the third form.
+pub(super) fn description() -> Value {
+    json!({"openapi": "3.0.0", "info": info(), "paths": {}})
+}
+
+fn info() -> Value {
+    json!({"title": GROUP, "version": VERSION})
 }
 
 /// The values of gateways.

@@ -1,4 +1,4 @@
-//! `Authorizer`: whether a caller may, as the API server judges by a SubjectAccessReview.
+//! `Authorizer`: whether a caller may, as the API server judges by a `SubjectAccessReview`.
 //!
 //! Judgements are remembered for ten seconds, like in Kubernetes' own API servers, so that a hundred autoscalers are not
 //! a hundred reviews a round; a right that was taken away is used for so long at most.

@@ -7,6 +7,11 @@ use percent_encoding::percent_decode_str;
 
 use super::refusal::Refusal;
 
+/// Who the API server could not tell, and the groups of all others and of these.
+const ANONYMOUS: &str = "system:anonymous";
+const AUTHENTICATED: &str = "system:authenticated";
+const UNAUTHENTICATED: &str = "system:unauthenticated";
+
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Caller {
@@ -50,6 +55,11 @@ impl Headers {
             };
             let values = extra.entry(key.into_owned()).or_default();
             values.push(text(value.as_bytes())?);
+        }
+        // As Kubernetes' own API servers do: what the API server asks for itself, such as discovery, comes without groups.
+        let said = |group: &str| groups.iter().any(|found| found == group);
+        if user != ANONYMOUS && !said(AUTHENTICATED) && !said(UNAUTHENTICATED) {
+            groups.push(AUTHENTICATED.to_owned());
         }
         Ok(Caller {
             user,
@@ -110,12 +120,32 @@ mod tests {
         let caller = usual().caller(&headers).unwrap();
         assert_eq!(caller.user, "hpa");
         assert_eq!(caller.uid.as_deref(), Some("7"));
-        assert_eq!(caller.groups, ["one", "two"]);
+        assert_eq!(caller.groups, ["one", "two", "system:authenticated"]);
         let extra = [(
             "example.org/scope".to_owned(),
             vec!["a".to_owned(), "b".to_owned()],
         )];
         assert_eq!(caller.extra, extra.into());
+    }
+
+    #[test]
+    fn whoever_is_known_is_authenticated_and_nobody_else() {
+        let groups = |user: &str, group: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-remote-user", HeaderValue::from_str(user).unwrap());
+            if let Some(group) = group {
+                headers.insert("x-remote-group", HeaderValue::from_str(group).unwrap());
+            }
+            usual().caller(&headers).unwrap().groups
+        };
+        assert_eq!(
+            groups("system:kube-aggregator", None),
+            ["system:authenticated"]
+        );
+        assert_eq!(groups("system:anonymous", None), [""; 0]);
+        for one in ["system:authenticated", "system:unauthenticated"] {
+            assert_eq!(groups("alice", Some(one)), [one]);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! `FrontProxy`: by what the API server is known that passes requests on, as it says itself in a ConfigMap.
+//! `FrontProxy`: by what the API server is known that passes requests on, as it says itself in a `ConfigMap`.
 //!
-//! The ConfigMap `extension-apiserver-authentication` in `kube-system` is written by the API server and can be changed by
+//! The `ConfigMap` `extension-apiserver-authentication` in `kube-system` is written by the API server and can be changed by
 //! who may change the cluster's own parts only. It is looked at again and again, since authorities are replaced.
 
 use std::collections::BTreeSet;
@@ -63,7 +63,7 @@ pub(super) enum FrontProxyError {
 }
 
 impl FrontProxy {
-    /// Reads the ConfigMap.
+    /// Reads the `ConfigMap`.
     pub(super) fn of(data: &ConfigMapText) -> Result<Self, FrontProxyError> {
         const AUTHORITIES: &str = "requestheader-client-ca-file";
         const NAMES: &str = "requestheader-allowed-names";

@@ -19,6 +19,12 @@ pub(super) enum Question {
     Versions,
     /// Which metrics there are.
     Resources,
+    /// Its description, in the second form of `OpenAPI`.
+    Swagger,
+    /// Where descriptions in the third form are.
+    Descriptions,
+    /// Its description in that form.
+    Description,
     /// The values of a metric.
     Values {
         /// In which namespace.
@@ -64,6 +70,9 @@ impl Question {
             ["apis"] => Self::Groups,
             ["apis", GROUP] => Self::Versions,
             ["apis", GROUP, VERSION] => Self::Resources,
+            ["openapi", "v2"] => Self::Swagger,
+            ["openapi", "v3"] => Self::Descriptions,
+            ["openapi", "v3", "apis", GROUP, VERSION] => Self::Description,
             ["apis", GROUP, VERSION, "namespaces", namespace, metric]
                 if is_label(namespace) && is_metric(metric) =>
             {
@@ -87,6 +96,9 @@ impl Question {
             Self::Groups => read("/apis".to_owned()),
             Self::Versions => read(format!("/apis/{GROUP}")),
             Self::Resources => read(format!("/apis/{GROUP}/{VERSION}")),
+            Self::Swagger => read("/openapi/v2".to_owned()),
+            Self::Descriptions => read("/openapi/v3".to_owned()),
+            Self::Description => read(format!("/openapi/v3/apis/{GROUP}/{VERSION}")),
             Self::Values {
                 namespace, metric, ..
             } => Some(Deed::List {
@@ -99,7 +111,7 @@ impl Question {
 }
 
 impl Deed {
-    /// As a SubjectAccessReview puts it.
+    /// As a `SubjectAccessReview` puts it.
     pub(super) fn attributes(&self) -> (Option<ResourceAttributes>, Option<NonResourceAttributes>) {
         match self {
             Self::Read { path } => {
@@ -201,7 +213,7 @@ mod tests {
         for path in [
             "/",
             "/api",
-            "/openapi/v2",
+            "/openapi/v1",
             "/apis/external.metrics.k8s.io/v1",
             "/apis/external.metrics.k8s.io/v1beta1/namespaces/Default/a",
             "/apis/external.metrics.k8s.io/v1beta1/namespaces/default/a/b",

@@ -1,6 +1,6 @@
-//! `Registration`: keeps the `caBundle` of the APIService, so that the API server believes this listener.
+//! `Registration`: keeps the `caBundle` of the `APIService`, so that the API server believes this listener.
 //!
-//! The APIService itself is the chart's. One that names another Service is somebody else's, such as KEDA's, and is left
+//! The `APIService` itself is the chart's. One that names another Service is somebody else's, such as KEDA's, and is left
 //! alone: the cluster has the API then, but not from here.
 
 use std::time::Duration;
@@ -162,7 +162,7 @@ mod tests {
         }
     }
 
-    fn found(service: &str, bundle: Value) -> APIService {
+    fn found(service: &str, bundle: &Value) -> APIService {
         serde_json::from_value(json!({
             "metadata": {"name": "v1beta1.external.metrics.k8s.io"},
             "spec": {
@@ -177,12 +177,12 @@ mod tests {
     fn only_the_own_api_service_is_written_and_only_when_it_differs() {
         let ours = "wsc-operator-metrics-api";
         let judge = |found: &APIService| step(Some(found), &place(), "abc");
-        assert_eq!(judge(&found(ours, json!("YWJj"))), Step::Nothing);
-        assert_eq!(judge(&found(ours, json!("YWJk"))), Step::Tell);
-        assert_eq!(judge(&found(ours, Value::Null)), Step::Tell);
+        assert_eq!(judge(&found(ours, &json!("YWJj"))), Step::Nothing);
+        assert_eq!(judge(&found(ours, &json!("YWJk"))), Step::Tell);
+        assert_eq!(judge(&found(ours, &Value::Null)), Step::Tell);
         let service = "wsc-system/keda-operator-metrics-apiserver".to_owned();
         assert_eq!(
-            judge(&found("keda-operator-metrics-apiserver", json!("YWJj"))),
+            judge(&found("keda-operator-metrics-apiserver", &json!("YWJj"))),
             Step::Leave { service }
         );
         assert_eq!(step(None, &place(), "abc"), Step::Missing);

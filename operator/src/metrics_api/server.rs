@@ -81,6 +81,9 @@ impl Server {
             Question::Groups => Ok(answer::groups()),
             Question::Versions => Ok(answer::versions()),
             Question::Resources => Ok(answer::resources()),
+            Question::Swagger => Ok(answer::swagger()),
+            Question::Descriptions => Ok(answer::descriptions()),
+            Question::Description => Ok(answer::description()),
             Question::Values {
                 namespace,
                 metric,

@@ -4,7 +4,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use wsc_operator::certificate::{CertificateError, Current, Keeper, Wanted};
 
-use crate::fake::Fake;
+use crate::fake::{Fake, Seen};
 
 const SECRET: &str = "/api/v1/namespaces/wsc-system/secrets/wsc-operator-api";
 
@@ -44,7 +44,7 @@ async fn the_first_replica_fills_the_secret_and_the_others_show_what_is_in_it() 
     for keeper in [&mut first, &mut second] {
         keeper.look(now).await.unwrap();
     }
-    let lines: Vec<String> = fake.take_seen().iter().map(|seen| seen.line()).collect();
+    let lines: Vec<String> = fake.take_seen().iter().map(Seen::line).collect();
     assert_eq!(lines, ["GET secrets/wsc-operator-api"; 2]);
 }
 

@@ -105,6 +105,11 @@ async fn an_autoscaler_is_told_the_connections_of_the_gateway_it_asks_for() {
     assert_eq!(resources["resources"][0]["name"], "wsc_gateway_connections");
     let (_, groups) = ask("/apis").await;
     assert_eq!(groups["kind"], "APIGroupList");
+    let (_, places) = ask("/openapi/v3").await;
+    let place = &places["paths"]["apis/external.metrics.k8s.io/v1beta1"]["serverRelativeURL"];
+    let (code, described) = ask(place.as_str().unwrap()).await;
+    assert_eq!((code, described["openapi"].clone()), (200, json!("3.0.0")));
+    assert_eq!(ask("/openapi/v2").await.1["swagger"], "2.0");
     let missing = ask(&METRIC.replace("wsc_gateway_connections", "other")).await;
     refused(&missing, 404, "NotFound", "other");
     let wrong = ask(&format!("{METRIC}?labelSelector=a+b")).await;

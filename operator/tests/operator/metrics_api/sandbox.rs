@@ -212,7 +212,7 @@ impl Sandbox {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(DEADLINE, ready).await.expect("never ready");
+        timeout(DEADLINE, ready).await.unwrap();
         sandbox
     }
 
