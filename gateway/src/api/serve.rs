@@ -7,10 +7,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
+use axum::http::Request;
 use axum::{Extension, Router};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -18,12 +21,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
 
 use crate::tls::{ListenerTls, MaybeTls};
 
 /// Connections at a time. Backends keep a few each; more wait in the kernel's queue.
 pub(super) const MAX_CONNECTIONS: usize = 1024;
-/// From the first byte waited for to the last byte of the headers; also how long an idle connection is kept.
+/// From the accepted socket to the first request's head, the handshake of TLS included.
+const FIRST_HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// From one answer to the next request's head: how long an idle connection is kept.
 const HEADER_DEADLINE: Duration = Duration::from_secs(30);
 /// The request line and all headers; more is answered with 431.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
@@ -107,7 +113,15 @@ async fn connection(
     cancel: CancellationToken,
     _permit: OwnedSemaphorePermit,
 ) {
-    let service = TowerToHyperService::new(router.layer(Extension(ConnectInfo(peer))));
+    let asked = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&asked);
+    let service = router.layer(Extension(ConnectInfo(peer))).map_request(
+        move |request: Request<Incoming>| {
+            heard.store(true, Relaxed);
+            request
+        },
+    );
+    let service = TowerToHyperService::new(service);
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)
@@ -116,6 +130,7 @@ async fn connection(
     let mut serving = pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
+        () = silent(&asked) => return tracing::debug!(%peer, "no request came in time"),
         () = cancelled_or_old(&cancel) => {
             serving.as_mut().graceful_shutdown();
             match tokio::time::timeout(GRACE, serving).await {
@@ -126,6 +141,14 @@ async fn connection(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "an HTTP connection ended with an error");
+    }
+}
+
+/// Resolves when the first request is not there in time.
+async fn silent(asked: &AtomicBool) {
+    tokio::time::sleep(FIRST_HEAD_DEADLINE).await;
+    if asked.load(Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 

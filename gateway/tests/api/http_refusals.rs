@@ -6,6 +6,9 @@ use super::support::http::HttpApi;
 use super::support::service::{Behaviour, KEY, MAX_BODY};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 
 async fn send(api: &HttpApi, body: &str) -> (u16, Value) {
     api.call(Method::POST, "/v1/messages", body).await
@@ -253,4 +256,34 @@ async fn headers_beyond_the_limit_are_refused() {
         "k".repeat(64 * 1024)
     );
     assert!(api.raw(&bomb).await.starts_with("HTTP/1.1 431 "));
+}
+
+#[tokio::test]
+async fn a_caller_that_stalls_before_its_first_request_is_cut_in_ten_seconds_and_an_idle_one_is_kept()
+ {
+    const ASK: &str = "GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n";
+    let api = HttpApi::start().await;
+    let address = api.url("");
+    let address = address.strip_prefix("http://").unwrap();
+    let open = async |said: &str| {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(said.as_bytes()).await.unwrap();
+        socket
+    };
+    let mut idle = open(ASK).await;
+    let mut answer = [0; 4096];
+    assert!(idle.read(&mut answer).await.unwrap() > 0);
+    let began = Instant::now();
+    for said in ["", "GET /nothing HTTP/1.1\r\nhost: "] {
+        let mut stalled = open(said).await;
+        let mut rest = Vec::new();
+        let ended = timeout(Duration::from_secs(13), stalled.read_to_end(&mut rest)).await;
+        assert!(
+            ended.is_ok(),
+            "still there after {:?}: {said:?}",
+            began.elapsed()
+        );
+        idle.write_all(ASK.as_bytes()).await.unwrap();
+        assert!(idle.read(&mut answer).await.unwrap() > 0, "it was kept");
+    }
 }
