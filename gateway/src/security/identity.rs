@@ -69,13 +69,17 @@ impl Scopes {
     /// Watching who is online.
     pub const PRESENCE: Self = Self(1 << 4);
 
+    /// Opening tickets that go before others.
+    pub const PRIORITY: Self = Self(1 << 5);
+
     /// Every scope with its word.
-    pub const WORDS: [(&'static str, Self); 5] = [
+    pub const WORDS: [(&'static str, Self); 6] = [
         ("broadcast", Self::BROADCAST),
         ("admin", Self::ADMIN),
         ("observe", Self::OBSERVE),
         ("groups", Self::GROUPS),
         ("presence", Self::PRESENCE),
+        ("priority", Self::PRIORITY),
     ];
 
     /// Reads the claim `scope`: words separated by spaces. Words of other services are passed over.

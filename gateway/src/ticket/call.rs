@@ -273,11 +273,21 @@ impl<'a> Caller<'a> {
             id: new_id(data.ticket_id).map_err(CallError::Data)?,
             customer,
             queue: data.skills,
-            priority: data.priority.unwrap_or_default(),
+            priority: self.at_most(data.priority.unwrap_or_default()),
             subject: data.subject,
         };
         new.check().map_err(wrong)?;
         self.ask(Command::Open(new)).await
+    }
+
+    /// Customers do not say by themselves that they go before others.
+    fn at_most(&self, wanted: Priority) -> Priority {
+        let may = self.is_agent() || self.has(Scopes::ADMIN) || self.has(Scopes::PRIORITY);
+        if may {
+            wanted
+        } else {
+            wanted.min(Priority::Normal)
+        }
     }
 
     async fn accept(&self) -> Result<Value, CallError> {

@@ -19,7 +19,7 @@ async fn a_customer_and_an_agent_on_other_nodes_are_brought_together() {
     eventually("ann is online", || async { agents(&two).await == 1 }).await;
     let data = json!({"ticket_id": "t1", "subject": "lost parcel", "priority": "high"});
     let opened = done(&mut alice, "ticket.open", data).await;
-    assert_eq!(opened["ticket"]["priority"], "high", "{opened}");
+    assert_eq!(opened["ticket"]["priority"], "normal", "{opened}");
     let offer = next(&mut ann, "ticket.assigned").await;
     assert_eq!(offer["data"]["ticket"]["subject"], "lost parcel", "{offer}");
     assert_eq!(offer["require_ack"], true, "{offer}");
@@ -222,4 +222,24 @@ async fn over_three_nodes_each_ticket_gets_one_agent_none_has_too_many_and_none_
         let before = by_ticket.insert(ticket.clone(), agent);
         assert!(before.is_none(), "{ticket} was with {before:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_goes_before_others_only_if_an_agent_or_the_token_says_so() {
+    let node = alone(&[]).await;
+    let mut alice = node.connect("alice").await;
+    let mut vip = node.connect_with("vip", Scopes::PRIORITY).await;
+    let mut ann = node.agent("ann", &[]).await;
+    let cases = [
+        (&mut alice, "alice", "critical", "normal"),
+        (&mut vip, "vip", "critical", "critical"),
+        (&mut ann, "bob", "high", "high"),
+    ];
+    for (client, customer, wanted, given) in cases {
+        let data = json!({"customer": customer, "priority": wanted});
+        let opened = done(client, "ticket.open", data).await;
+        assert_eq!(opened["ticket"]["priority"], given, "{opened}");
+    }
+    let low = done(&mut alice, "ticket.open", json!({"priority": "low"})).await;
+    assert_eq!(low["ticket"]["priority"], "low");
 }
