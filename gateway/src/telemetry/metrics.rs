@@ -152,6 +152,10 @@ label! {
         RequestHead = "request_head",
         /// The length of the path of a client's request, with its query.
         RequestUri = "request_uri",
+        /// `wsc.security.maxMessageSize`, of a message over a WebSocket.
+        MessageSize = "message_size",
+        /// The pieces of a message over a WebSocket.
+        Fragments = "fragments",
     }
 }
 

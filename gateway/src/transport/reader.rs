@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use tokio::time::Instant;
-use wsc_wire::{Decoder, Message, Opcode};
+use wsc_wire::{Decoder, Message, Opcode, Violation};
 
 use super::place::Place;
 use super::{held, rate};
@@ -17,6 +17,7 @@ use crate::protocol::{Control, Disconnect, ErrorCode, LogId, Payload, Target};
 use crate::security::{Identity, TokenError};
 use crate::session::decide::{Decision, decide};
 use crate::session::liveness::CLOSE_PATIENCE;
+use crate::telemetry::Limit;
 use crate::transport::{Connection, Session};
 
 /// Bad frames in a row that make a client abusive.
@@ -145,6 +146,14 @@ impl Reader {
                 Err(violation) => {
                     tracing::debug!(peer = %connection.peer(), %violation, "protocol violation");
                     self.dead = true;
+                    let limit = match violation {
+                        Violation::TooManyFragments { .. } => Some(Limit::Fragments),
+                        Violation::MessageTooBig { .. } => Some(Limit::MessageSize),
+                        _ => None,
+                    };
+                    if let Some(limit) = limit {
+                        shard.context().admission.met(limit);
+                    }
                     shard.close(connection, Disconnect::Protocol(violation.close_code()));
                 }
             }

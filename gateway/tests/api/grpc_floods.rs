@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use wsc_proto::v1::GetStatsRequest;
 
 use crate::support::grpc::{GrpcApi, keyed};
+use crate::support::service::KEY;
 
 const DEADLINE: Duration = Duration::from_secs(15);
 const HEADERS: u8 = 1;
@@ -132,4 +133,40 @@ async fn settings_without_end_hold_up_nobody_else() {
     let written = timeout(Duration::from_secs(2), socket.write_all(&flood)).await;
     serves(&api).await;
     drop((written.is_ok(), socket));
+}
+
+#[tokio::test]
+async fn streams_beyond_the_most_of_a_connection_are_refused_and_the_connection_goes_on() {
+    const MOST: u32 = 256;
+    const REFUSED_STREAM: u32 = 7;
+    let api = GrpcApi::start().await;
+    let mut socket = connect(&api).await;
+    // Their messages never come, so that all of them stay open.
+    let key = format!("Bearer {KEY}");
+    let mut head = head("/wsc.v1.WscService/GetStats");
+    // A literal that is not indexed, by the name `authorization`.
+    head.extend([0x0f, 23 - 15, u8::try_from(key.len()).unwrap()]);
+    head.extend(key.as_bytes());
+    for number in 0..=MOST {
+        let opened = frame(HEADERS, 4, 2 * number + 1, &head);
+        socket.write_all(&opened).await.unwrap();
+    }
+    let (stream, code) = timeout(DEADLINE, reset(&mut socket)).await.unwrap();
+    assert_eq!((stream, code), (2 * MOST + 1, REFUSED_STREAM));
+    serves(&api).await;
+}
+
+/// The first stream that is reset, and why.
+async fn reset(socket: &mut TcpStream) -> (u32, u32) {
+    loop {
+        let mut head = [0; 9];
+        socket.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        socket.read_exact(&mut payload).await.unwrap();
+        if head[3] == RST_STREAM {
+            let stream = u32::from_be_bytes(head[5..].try_into().unwrap());
+            return (stream, u32::from_be_bytes(payload[..4].try_into().unwrap()));
+        }
+    }
 }

@@ -410,6 +410,27 @@ both! {
 }
 
 both! {
+    async fn an_id_is_a_new_message_when_the_window_is_over(log: &dyn Log) {
+        log.keep(Retention { dedupe: Duration::from_millis(200), ..RETENTION });
+        let now = || {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            u64::try_from(now.as_millis()).unwrap()
+        };
+        let first = put(log, "a", now()).await;
+        assert_eq!(put(log, "a", now()).await, Appended::Repeated(first.position()));
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let again = put(log, "a", now()).await;
+            if again == Appended::New(Position { offset: 2, ..again.position() }) {
+                break;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{again:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+both! {
     async fn other_bounds_hold_from_the_next_message_on(log: &dyn Log) {
         let hour = 3_600_000;
         for at in 1..=5 {

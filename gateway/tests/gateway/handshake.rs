@@ -134,7 +134,7 @@ async fn what_cannot_be_read_as_a_request_is_refused_with_a_body_and_counted() {
     let long = "x".repeat(17 * 1024);
     let lines = |count: usize| -> String {
         // Five lines are in the handshake.
-        (5..count).map(|n| format!("X-Line-{n}: x\r\n")).collect()
+        "X-Line: x\r\n".repeat(count - 5)
     };
     let cases = [
         (

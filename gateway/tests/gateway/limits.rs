@@ -69,6 +69,28 @@ async fn a_message_too_big_and_a_protocol_violation_have_their_codes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_in_too_many_pieces_is_ended_by_its_code_and_counted() {
+    let node = alone(&[]).await;
+    let mut socket = node.connect("eve").await.into_inner();
+    let MaybeTlsStream::Plain(raw) = socket.get_mut() else {
+        panic!("plain")
+    };
+    // Empty, masked, none of them the last.
+    let mut pieces = vec![0x01, 0x80, 0, 0, 0, 0];
+    for _ in 0..wsc_wire::MAX_FRAGMENTS {
+        pieces.extend([0x00, 0x80, 0, 0, 0, 0]);
+    }
+    raw.write_all(&pieces).await.unwrap();
+    let mut eve = crate::client::Client::from_socket(socket);
+    assert_eq!(eve.closed().await.1, 1008);
+    let counted = "wsc_limits_met_total{limit=\"fragments\"} 1\n";
+    eventually("it is counted", || async {
+        node.admin("/metrics").await.1.contains(counted)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nonsense_without_end_is_abuse() {
     let node = alone(&[]).await;
     let mut fool = node.connect("fool").await;
