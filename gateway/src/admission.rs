@@ -8,12 +8,14 @@ mod crowd;
 mod exchange;
 mod gate;
 mod lockout;
+mod memory;
 mod rates;
 mod rules;
 mod seats;
 mod window;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
@@ -31,6 +33,7 @@ pub use crate::cluster::redis::{Seating, Yields};
 pub use crowd::Place;
 pub use gate::{ClientAddress, Turned};
 pub use lockout::{Attempt, LockedOut};
+pub use memory::{MemoryGauge, MemoryUse};
 pub use rates::{RateRules, SessionMeters, TooMuch};
 pub use rules::{LockoutRules, Rules};
 pub use seats::SessionRules;
@@ -52,6 +55,7 @@ struct Inner {
     seats: Seats,
     handshakes: Arc<Crowd>,
     connections: Arc<Crowd>,
+    short_of_memory: AtomicBool,
     /// There once counts are shared.
     link: OnceLock<Arc<RedisLink>>,
     instruments: Instruments,
@@ -73,6 +77,7 @@ impl Admission {
             seats: Seats::default(),
             handshakes: Arc::default(),
             connections: Arc::default(),
+            short_of_memory: AtomicBool::new(false),
             link: OnceLock::new(),
             instruments,
         }))
@@ -85,6 +90,25 @@ impl Admission {
         }
         let exchange = Exchange::new(self.clone(), cluster.clone());
         tasks.spawn(exchange.run(cancel));
+    }
+
+    /// Looks at the memory from now on. Called once.
+    pub fn watch_memory(&self, gauge: MemoryGauge, tasks: &TaskTracker, cancel: CancellationToken) {
+        tasks.spawn(memory::watch(gauge, self.clone(), cancel));
+    }
+
+    /// Whether there is memory for one more client.
+    pub fn has_memory(&self) -> bool {
+        let is_short = self.0.short_of_memory.load(Relaxed);
+        if is_short {
+            self.met(Limit::Memory);
+        }
+        !is_short
+    }
+
+    /// What it was before.
+    fn set_short_of_memory(&self, is_short: bool) -> bool {
+        self.0.short_of_memory.swap(is_short, Relaxed)
     }
 
     /// Goes by other rules from now on. Who may not be here any more is for the shards to close.

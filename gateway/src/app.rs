@@ -153,6 +153,7 @@ impl Gateway {
             tasks.spawn(jwks.run(instruments.clone(), running.child_token()));
         }
         let admission = admission(&config, &instruments, cluster, (&tasks, &running));
+        admission.watch_memory(options.gauge.clone(), &tasks, running.child_token());
         let upgrades = UpgradeState {
             settings: live.clone(),
             instruments: instruments.clone(),

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use wsc_config::GatewayConfig;
 
+use crate::admission::MemoryGauge;
 use crate::app::Options;
 use crate::dev::{self, Dev};
 use crate::security::{JwtSettings, KeySet, Keys, TokenVerifier};
@@ -100,6 +101,7 @@ impl Arguments {
             echo: self.conformance_echo,
             pages: dev.as_ref().map(Dev::pages),
             memory: None,
+            gauge: MemoryGauge::default(),
             extensions: Extensions::default(),
             codecs: Vec::new(),
         };

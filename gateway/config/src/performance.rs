@@ -15,6 +15,10 @@ pub struct PerformanceConfig {
     /// The most connections of a node. Beyond it the upgrade is refused with 503 and `Retry-After`.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_connections_per_node: u32,
+    /// The part of the container's memory limit, in percent, past which handshakes are refused with 503 and `Retry-After`;
+    /// who is connected stays. 0: memory is not looked at, nor is it where there is no limit.
+    #[schemars(range(min = 0, max = 100))]
+    pub max_memory_percent: u32,
     /// What a shard takes from a socket at once. One buffer serves all connections of a shard, so that an idle one has
     /// none; a larger message is put together from several reads.
     #[schemars(transform = schema::between("512B", "16MiB"))]
@@ -45,6 +49,7 @@ impl Default for PerformanceConfig {
     fn default() -> Self {
         Self {
             max_connections_per_node: 10_000,
+            max_memory_percent: 90,
             read_buffer_size: ByteSize::from_kib(4),
             write_buffer_size: ByteSize::from_kib(4),
             enable_compression: false,

@@ -60,6 +60,7 @@ const LIVE: &[&str] = &[
     "wsc.sse.timeout",
     "wsc.sse.messageBuffer",
     "wsc.performance.maxConnectionsPerNode",
+    "wsc.performance.maxMemoryPercent",
     "wsc.performance.enableMetrics",
     "wsc.performance.metricsInterval",
     "wsc.performance.enableSlowLog",

@@ -141,6 +141,7 @@ pub(crate) const KEYS: &[(&str, Since)] = &[
     ("wsc.ticket.ackTimeout", NOW2),
     ("wsc.ticket.maxRetry", NOW2),
     ("wsc.performance.maxConnectionsPerNode", NOW),
+    ("wsc.performance.maxMemoryPercent", NOW2),
     ("wsc.performance.readBufferSize", NOW2),
     ("wsc.performance.writeBufferSize", NOW2),
     ("wsc.performance.enableCompression", NOW2),

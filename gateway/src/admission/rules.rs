@@ -23,6 +23,8 @@ pub struct Rules {
     pub connections_per_address: Option<u32>,
     /// Handshakes under way from one address; `None`: any number.
     pub handshakes_per_address: Option<u32>,
+    /// The part of the memory, in percent, past which nobody is let in; `None`: memory is not looked at.
+    pub memory_percent: Option<u32>,
 }
 
 /// When failed logins lock out.
@@ -48,6 +50,7 @@ impl Rules {
             sessions: sessions(config),
             connections_per_address: some(security.max_connections_per_address),
             handshakes_per_address: some(security.max_handshakes_per_address),
+            memory_percent: some(config.performance.max_memory_percent),
         }
     }
 }

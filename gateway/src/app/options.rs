@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use wsc_config::{EtcdConfig, GatewayConfig, MessageRouting, NodeDiscovery, RedisConfig};
 
 use super::Addresses;
+use crate::admission::MemoryGauge;
 use crate::cluster::memory::MemoryStore;
 use crate::cluster::routing::{Balance, Policy};
 use crate::cluster::{
@@ -44,6 +45,8 @@ pub struct Options {
     pub pages: Option<Router>,
     /// The cluster in memory this node is part of when there is no Redis; `None`: one of its own.
     pub memory: Option<Arc<MemoryStore>>,
+    /// Where it is read how much memory is left.
+    pub gauge: MemoryGauge,
     /// What the application adds.
     pub extensions: Extensions,
 }

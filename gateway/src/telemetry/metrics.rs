@@ -154,6 +154,8 @@ label! {
         RequestUri = "request_uri",
         /// `wsc.security.maxMessageSize`, of a message over a WebSocket.
         MessageSize = "message_size",
+        /// `wsc.performance.maxMemoryPercent`.
+        Memory = "memory",
         /// The pieces of a message over a WebSocket.
         Fragments = "fragments",
     }

@@ -47,6 +47,9 @@ pub(super) enum Refused {
     /// The node is full.
     #[error("this node has no room for more connections")]
     Full,
+    /// The node has too little memory left.
+    #[error("this node has no memory for more connections")]
+    Memory,
     /// The node is leaving.
     #[error("this node is leaving, connect again to reach another")]
     Draining,
@@ -68,7 +71,9 @@ impl Refused {
             }
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Full | Self::Draining | Self::NoKeys => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full | Self::Memory | Self::Draining | Self::NoKeys => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -87,6 +92,7 @@ impl Refused {
             Self::Method(_) => "method_not_allowed",
             Self::TooLarge(_) => "too_large",
             Self::Full => "full",
+            Self::Memory => "memory",
             Self::Draining => "draining",
         }
     }
@@ -96,9 +102,12 @@ impl Refused {
     /// The seconds after which it may be otherwise.
     pub(super) fn retry_after(&self) -> Option<HeaderValue> {
         match self {
-            Self::Full | Self::Draining | Self::NoKeys | Self::Crowded | Self::TooManySessions => {
-                Some(RETRY_AFTER)
-            }
+            Self::Full
+            | Self::Memory
+            | Self::Draining
+            | Self::NoKeys
+            | Self::Crowded
+            | Self::TooManySessions => Some(RETRY_AFTER),
             Self::LockedOut(LockedOut(left)) => Some(HeaderValue::from(left.as_secs() + 1)),
             Self::BadRequest(_)
             | Self::Version
@@ -137,6 +146,7 @@ impl IntoResponse for Refused {
             | Self::Address(_)
             | Self::TooLarge(_)
             | Self::Full
+            | Self::Memory
             | Self::Draining
             | Self::NoKeys
             | Self::Crowded

@@ -166,6 +166,9 @@ pub(super) fn judge_room(
     if state.hub.connections() >= settings.max_connections {
         return Err(Refused::Full);
     }
+    if !state.admission.has_memory() {
+        return Err(Refused::Memory);
+    }
     state.admission.connection(address).ok_or(Refused::Crowded)
 }
 

@@ -1,5 +1,7 @@
 //! Who gets in, and how those who do not are told.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::json;
@@ -7,10 +9,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
+use wsc_gateway::admission::{MemoryGauge, MemoryUse};
+use wsc_gateway::app::Gateway;
 use wsc_gateway::security::Scopes;
 
 use crate::client::Client;
-use crate::sandbox::{DEADLINE, Node, alone, eventually, token, token_for};
+use crate::sandbox::{DEADLINE, Node, alone, config, eventually, options, token, token_for};
 
 const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: chat.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -185,6 +189,46 @@ async fn a_full_node_says_so_before_the_upgrade() {
         Client::connect(&node.ws(), &token("carol", Scopes::NONE))
             .await
             .is_ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_short_of_memory_refuses_newcomers_until_it_has_some_and_keeps_who_is_there() {
+    let used = Arc::new(AtomicU64::new(500));
+    let reading = Arc::clone(&used);
+    let gauge = MemoryGauge::new(move || {
+        Some(MemoryUse {
+            used: reading.load(Relaxed),
+            limit: 1000,
+        })
+    });
+    let mut options = options("short");
+    options.gauge = gauge;
+    let node = Node(Gateway::start(config(&[]), options).await.unwrap());
+    let mut alice = node.connect("alice").await;
+    let bearer = format!("Authorization: Bearer {}\r\n", token("bob", Scopes::NONE));
+    used.store(901, Relaxed);
+    eventually("newcomers are refused", || async {
+        ask(&node, &with(&bearer))
+            .await
+            .starts_with("HTTP/1.1 503 ")
+    })
+    .await;
+    let refused = ask(&node, &with(&bearer)).await.to_lowercase();
+    assert!(
+        refused.contains("\"memory\"") && refused.contains("retry-after: 5"),
+        "{refused}"
+    );
+    let metrics = node.admin("/metrics").await.1;
+    assert!(metrics.contains("wsc_limits_met_total{limit=\"memory\"}"));
+    alice.say("alice", "still here").await;
+    assert_eq!(alice.hear().await, "still here");
+    used.store(900, Relaxed);
+    eventually("and let in again", || async {
+        ask(&node, &with(&bearer))
+            .await
+            .starts_with("HTTP/1.1 101 ")
     })
     .await;
 }

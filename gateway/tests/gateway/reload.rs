@@ -66,6 +66,7 @@ const CHANGES: &[(&str, &str)] = &[
     ("wsc.sse.timeout", "90s"),
     ("wsc.sse.messageBuffer", "3"),
     ("wsc.performance.maxConnectionsPerNode", "1001"),
+    ("wsc.performance.maxMemoryPercent", "95"),
     ("wsc.performance.enableMetrics", "false"),
     ("wsc.performance.metricsInterval", "30s"),
     ("wsc.performance.enableSlowLog", "false"),

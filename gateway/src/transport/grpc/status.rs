@@ -39,7 +39,7 @@ impl Refused {
             Self::LockedOut(_) | Self::Crowded | Self::TooManySessions | Self::TooLarge(_) => {
                 Code::ResourceExhausted
             }
-            Self::NoKeys | Self::Full | Self::Draining => Code::Unavailable,
+            Self::NoKeys | Self::Full | Self::Memory | Self::Draining => Code::Unavailable,
         }
     }
 }
