@@ -14,12 +14,13 @@ use crate::namespace;
 pub const RELEASE: &str = "wsc-operator";
 /// Where it is installed.
 pub const NAMESPACE: &str = "wsc-system";
-/// The images that `scripts/images` makes, and the chart values they go to.
-const IMAGES: [&str; 4] = [
+/// The images that `scripts/images` makes, and the chart values they go to; and what is off by default.
+const VALUES: [&str; 5] = [
     "image.repository=localhost/wsc-operator",
     "image.tag=dev",
     "gatewayImage=localhost/wsc-gateway:dev",
     "redisImage=localhost/wsc-redis:dev",
+    "sidecars.enabled=true",
 ];
 /// What registers the operator's metrics API.
 const METRICS_API: &str = "v1beta1.external.metrics.k8s.io";
@@ -91,8 +92,8 @@ async fn install(cluster: &Cluster) -> Result<()> {
     let chart = chart.to_string_lossy();
     let mut args = vec!["install", RELEASE, &chart, "--namespace", NAMESPACE];
     args.extend(["--wait", "--timeout=150s"]);
-    for image in IMAGES {
-        args.extend(["--set", image]);
+    for value in VALUES {
+        args.extend(["--set", value]);
     }
     // A user's cluster may have another, and there can be one only.
     if cluster

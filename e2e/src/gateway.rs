@@ -35,6 +35,8 @@ pub struct Gateway {
     cluster: Cluster,
     namespace: String,
     name: String,
+    /// What its pods are labelled with, beside its name.
+    pods: &'static str,
 }
 
 impl Gateway {
@@ -44,7 +46,15 @@ impl Gateway {
             cluster: cluster.clone(),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
+            pods: "app.kubernetes.io/component=gateway",
         }
+    }
+
+    /// The same of one whose pods are the application's.
+    #[must_use]
+    pub fn beside_the_application(mut self) -> Self {
+        self.pods = "wsc.dev/injected=true";
+        self
     }
 
     /// The cluster it is in.
@@ -179,10 +189,8 @@ impl Gateway {
 
     /// The pods of the gateway, oldest first, without those that are going.
     pub async fn pods(&self) -> Result<Vec<Pod>> {
-        let params = ListParams::default().labels(&format!(
-            "wsc.dev/gateway={},app.kubernetes.io/component=gateway",
-            self.name
-        ));
+        let params =
+            ListParams::default().labels(&format!("wsc.dev/gateway={},{}", self.name, self.pods));
         let mut pods: Vec<Pod> = Api::<Pod>::namespaced(self.client(), &self.namespace)
             .list(&params)
             .await?

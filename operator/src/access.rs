@@ -16,6 +16,10 @@ pub enum Place {
     MetricsApiOwn,
     /// In `kube-system`, where the metrics API is served: by a Role that Kubernetes brings.
     MetricsApiSystem,
+    /// In the whole cluster, where gateways are put into pods of applications.
+    Injector,
+    /// In the operator's own namespace, where gateways are put into pods of applications.
+    InjectorOwn,
 }
 
 /// Some verbs on one resource.
@@ -72,7 +76,7 @@ pub const TABLE: &[Access] = &[
     watched("networking.k8s.io", "ingresses", PRUNED),
     watched("networking.k8s.io", "networkpolicies", PRUNED),
     watched("policy", "poddisruptionbudgets", PRUNED),
-    watched("wsc.dev", "websocketgateways", &["list", "watch"]),
+    watched("wsc.dev", "websocketgateways", &["get", "list", "watch"]),
     watched("wsc.dev", "websocketgateways/status", &["patch"]),
     Access {
         group: "coordination.k8s.io",
@@ -107,6 +111,20 @@ pub const TABLE: &[Access] = &[
         resource: "configmaps",
         verbs: &["get"],
         place: Place::MetricsApiSystem,
+    },
+    // The one configuration of the webhook: whom the API server believes.
+    Access {
+        group: "admissionregistration.k8s.io",
+        resource: "mutatingwebhookconfigurations",
+        verbs: &["get", "patch"],
+        place: Place::Injector,
+    },
+    // The one Secret of the webhook's certificate.
+    Access {
+        group: "",
+        resource: "secrets",
+        verbs: &["get", "patch"],
+        place: Place::InjectorOwn,
     },
 ];
 

@@ -51,7 +51,7 @@ pub async fn check(client: Client, options: &Options) -> anyhow::Result<String> 
         };
         missing.extend(denied(&client, access, &attributes).await?);
     }
-    missing.extend(metrics_api_denied(&client, options).await?);
+    missing.extend(beside_denied(&client, options).await?);
     if !missing.is_empty() {
         bail!("not permitted: {}", missing.join("; "));
     }
@@ -59,27 +59,30 @@ pub async fn check(client: Client, options: &Options) -> anyhow::Result<String> 
     Ok(report)
 }
 
-/// What the metrics API lacks, where it is served. What is granted there is granted for one object each.
-async fn metrics_api_denied(client: &Client, options: &Options) -> anyhow::Result<Vec<String>> {
-    let mut missing = Vec::new();
-    let Some(service) = &options.metrics_api_service else {
-        return Ok(missing);
-    };
+/// What the metrics API and the webhook lack, where there are these. What is granted there is granted for one object each.
+async fn beside_denied(client: &Client, options: &Options) -> anyhow::Result<Vec<String>> {
     let named = |namespace: Option<&str>, name: &str| ResourceAttributes {
         namespace: namespace.map(str::to_owned),
         name: Some(name.to_owned()),
         ..ResourceAttributes::default()
     };
+    let own = Some(options.own_namespace.as_str());
+    let api = options.metrics_api_service.as_deref();
+    let injector = options.injector_service.as_deref();
+    let mut missing = Vec::new();
     for access in TABLE {
+        let (system, proxy) = metrics_api::FRONT_PROXY;
         let attributes = match access.place {
-            Place::Watched | Place::Own => continue,
-            Place::MetricsApi => named(None, metrics_api::API_SERVICE),
-            Place::MetricsApiOwn => named(Some(&options.own_namespace), service),
-            Place::MetricsApiSystem => {
-                named(Some(metrics_api::FRONT_PROXY.0), metrics_api::FRONT_PROXY.1)
-            }
+            Place::Watched | Place::Own => None,
+            Place::MetricsApi => api.map(|_| named(None, metrics_api::API_SERVICE)),
+            Place::MetricsApiOwn => api.map(|service| named(own, service)),
+            Place::MetricsApiSystem => api.map(|_| named(Some(system), proxy)),
+            Place::Injector => injector.map(|_| named(None, &options.injector_configuration)),
+            Place::InjectorOwn => injector.map(|service| named(own, service)),
         };
-        missing.extend(denied(client, access, &attributes).await?);
+        if let Some(attributes) = attributes {
+            missing.extend(denied(client, access, &attributes).await?);
+        }
     }
     Ok(missing)
 }

@@ -67,6 +67,16 @@ pub struct Options {
     /// The port on which it is asked.
     #[arg(long, env = "WSC_METRICS_API_PORT", default_value_t = 9443)]
     pub metrics_api_port: u16,
+    /// The Service by which the API server asks for gateways in pods of applications; absent: nobody puts them there. The
+    /// Secret with the certificate is called the same.
+    #[arg(long, env = "WSC_INJECTOR_SERVICE", global = true)]
+    pub injector_service: Option<String>,
+    /// The `MutatingWebhookConfiguration` that names that Service.
+    #[arg(long, env = "WSC_INJECTOR_CONFIGURATION", default_value = MANAGER, global = true)]
+    pub injector_configuration: String,
+    /// The port on which it is asked.
+    #[arg(long, env = "WSC_INJECTOR_PORT", default_value_t = 9444)]
+    pub injector_port: u16,
     /// How much is logged: a level, or directives such as `info,wsc_operator=debug`.
     #[arg(long, env = "WSC_LOG_LEVEL", default_value = "info")]
     pub log_level: String,

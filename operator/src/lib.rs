@@ -2,8 +2,9 @@
 //!
 //! Life of a change: `watch` hears of it and keeps `stores` current; `controller` picks the gateways it concerns;
 //! `gateway` runs `dereference → validate → build → apply → status` for each. `lease` sees to it that only one replica
-//! does that. Every one asks gateways for their connections (`counting`, `census`) and answers autoscalers where that is
-//! wanted (`metrics_api`, with `certificate`); `admin` tells how it goes.
+//! does that. Every one asks gateways for their connections (`counting`, `census`), and where that is wanted, with a
+//! `certificate` of the operator's own, answers autoscalers (`metrics_api`) and puts gateways into pods of applications
+//! (`inject`); `admin` tells how it goes.
 
 pub mod access;
 pub mod admin;
@@ -19,6 +20,7 @@ pub mod counting;
 pub mod digest;
 pub mod error;
 pub mod gateway;
+pub mod inject;
 pub mod kube_call;
 pub mod lease;
 pub mod metrics;

@@ -67,6 +67,7 @@ pub struct Metrics {
     scrape_failures: Counter,
     api_requests: Family<Outcome, Counter>,
     api_turned_away: Counter,
+    reviews: Family<Outcome, Counter>,
     leader: Gauge<i64, AtomicI64>,
     last_reconcile: Gauge<f64, AtomicU64>,
 }
@@ -83,6 +84,7 @@ impl Default for Metrics {
             scrape_failures: Counter::default(),
             api_requests: Family::default(),
             api_turned_away: Counter::default(),
+            reviews: Family::default(),
             leader: Gauge::default(),
             last_reconcile: Gauge::default(),
             registry: Registry::default(),
@@ -126,6 +128,11 @@ impl Default for Metrics {
             "metrics_api_connections_turned_away",
             "Connections to the metrics API that were closed because there were too many",
             metrics.api_turned_away.clone(),
+        );
+        registry.register(
+            "pod_reviews",
+            "Pods that asked for a gateway, by outcome: injected, refused, or failed where that was not known",
+            metrics.reviews.clone(),
         );
         registry.register(
             "leader",
@@ -183,6 +190,16 @@ impl Metrics {
         self.api_turned_away.inc();
     }
 
+    /// A pod asked for a gateway.
+    pub fn reviewed(&self, outcome: Reviewed) {
+        let outcome = match outcome {
+            Reviewed::Injected => "injected",
+            Reviewed::Refused => "refused",
+            Reviewed::Failed => "failed",
+        };
+        self.reviews.get_or_create(&Outcome { outcome }).inc();
+    }
+
     /// Whether this replica leads.
     pub fn leads(&self, leads: Leads) {
         self.leader.set(match leads {
@@ -197,6 +214,17 @@ impl Metrics {
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
+}
+
+/// What became of a pod that asked for a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reviewed {
+    /// It got it, or had it.
+    Injected,
+    /// It cannot have it.
+    Refused,
+    /// Whether it can is not known.
+    Failed,
 }
 
 /// Whether a replica leads.

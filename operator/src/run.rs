@@ -15,6 +15,7 @@ use crate::cli::{LogFormat, Options};
 use crate::controller::{self, Shared};
 use crate::counting::Counting;
 use crate::gateway::validate::{Counted, Defaults, ExternalMetrics};
+use crate::inject::{self, Injector};
 use crate::lease::{Candidate, Election};
 use crate::metrics::{Leads, Metrics};
 use crate::metrics_api::{MetricsApi, Place};
@@ -62,6 +63,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         options,
     };
     work.start_beside(&tracker).await?;
+    work.start_injector(&tracker).await?;
     let result = work.run().await;
     admin_token.cancel();
     tracker.close();
@@ -101,6 +103,26 @@ impl Work {
         let listener = admin::bind(self.options.metrics_api_port).await?;
         self.health
             .needs(api.start(listener, tracker, &self.token)?);
+        Ok(())
+    }
+
+    /// Puts gateways into pods of applications where that is wanted, whether this replica leads or not.
+    async fn start_injector(&self, tracker: &TaskTracker) -> anyhow::Result<()> {
+        let Some(service) = &self.options.injector_service else {
+            return Ok(());
+        };
+        let injector = Injector {
+            client: self.client.clone(),
+            place: inject::Place {
+                namespace: self.options.own_namespace.clone(),
+                service: service.clone(),
+                configuration: self.options.injector_configuration.clone(),
+            },
+            metrics: Arc::clone(&self.metrics),
+        };
+        let listener = admin::bind(self.options.injector_port).await?;
+        self.health
+            .needs(injector.start(listener, tracker, &self.token)?);
         Ok(())
     }
 
@@ -151,7 +173,7 @@ impl Work {
             defaults: Defaults {
                 gateway_image: self.options.gateway_image.clone(),
                 redis_image: self.options.redis_image.clone(),
-                injects: false,
+                injects: self.options.injector_service.is_some(),
                 operator_namespace: self.options.own_namespace.clone(),
                 counted: counted(&self.options),
             },

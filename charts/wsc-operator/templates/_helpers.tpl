@@ -77,6 +77,16 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
+{{/* The Service of the webhook that puts gateways into pods, and the Secret of its certificate. */}}
+{{- define "wsc-operator.injector" -}}
+{{ include "wsc-operator.fullname" . }}-injector
+{{- end }}
+
+{{/* Its configuration: of the cluster, where a release of the same name in another namespace has one of its own. */}}
+{{- define "wsc-operator.injectorConfiguration" -}}
+{{ include "wsc-operator.fullname" . }}.{{ .Release.Namespace }}
+{{- end }}
+
 {{/* What the operator must know of itself. */}}
 {{- define "wsc-operator.env" -}}
 - name: POD_NAME

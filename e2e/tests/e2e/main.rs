@@ -36,5 +36,6 @@ mod redis_killed;
 mod rotation;
 mod routes;
 mod scaling;
+mod sidecar;
 mod steady;
 mod wrong_resources;

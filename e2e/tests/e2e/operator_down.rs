@@ -58,7 +58,7 @@ async fn a_change_made_while_the_operator_is_dead_converges_and_traffic_is_undis
 }
 
 /// Kills it without grace and keeps it away; gives how many there were.
-async fn kill_operator(cluster: &Cluster) -> Result<i32> {
+pub async fn kill_operator(cluster: &Cluster) -> Result<i32> {
     let was = deployment(cluster)
         .await?
         .spec
@@ -97,7 +97,7 @@ async fn kill_operator(cluster: &Cluster) -> Result<i32> {
     Ok(was)
 }
 
-async fn scale_operator(cluster: &Cluster, replicas: i32) -> Result<()> {
+pub async fn scale_operator(cluster: &Cluster, replicas: i32) -> Result<()> {
     let name = deployment(cluster).await?.metadata.name.unwrap_or_default();
     let (of, to) = (
         format!("deployment/{name}"),

@@ -101,7 +101,7 @@ async fn the_admin_port_can_ask_for_it_and_a_second_drain_waits_for_the_first() 
         .await
         .unwrap();
     let drained = format!("http://{}/drained", node.0.addresses().admin);
-    let (_, _, told) = tokio::join!(node.0.drain(), node.0.drain(), reqwest::get(drained));
+    let ((), (), told) = tokio::join!(node.0.drain(), node.0.drain(), reqwest::get(drained));
     let told: serde_json::Value = told.unwrap().json().await.unwrap();
     assert_eq!(told["drained"], true);
     assert_eq!(*node.0.phase().borrow(), Phase::Stopped);

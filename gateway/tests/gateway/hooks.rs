@@ -23,11 +23,11 @@ use crate::redis::RedisServer;
 use crate::sandbox::{Node, cluster, config, eventually, options, token};
 
 /// A hook on a port of loopback, with further keys in YAML's flow style.
-fn hook(name: &str, port: u16, more: &str) -> String {
+pub fn hook(name: &str, port: u16, more: &str) -> String {
     format!("{{name: {name}, target: {{local: {{port: {port}}}}}, {more}}}")
 }
 
-async fn start(hooks: &[String], secrets: impl FnOnce(&mut Secrets)) -> Node {
+pub async fn start(hooks: &[String], secrets: impl FnOnce(&mut Secrets)) -> Node {
     let mut options = options("hooked");
     secrets(&mut options.secrets);
     let set = format!("hooks=[{}]", hooks.join(", "));
@@ -35,7 +35,7 @@ async fn start(hooks: &[String], secrets: impl FnOnce(&mut Secrets)) -> Node {
     Node(Gateway::start(config, options).await.unwrap())
 }
 
-async fn refused(node: &Node, user: &str) -> (Value, u16) {
+pub async fn refused(node: &Node, user: &str) -> (Value, u16) {
     let bearer = format!("Bearer {}", token(user, Scopes::NONE));
     let headers = [("authorization", bearer.as_str())];
     let mut client = Client::open(&node.ws(), &headers).await.unwrap();

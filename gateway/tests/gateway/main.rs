@@ -37,6 +37,7 @@ mod sandbox;
 mod wire;
 
 mod addresses;
+mod beside;
 mod cluster;
 mod conformance;
 mod delivery;

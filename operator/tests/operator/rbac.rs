@@ -60,6 +60,8 @@ fn the_chart_grants_no_more_and_no_less_than_the_operator_uses() {
         granted("metrics-api-own-rules.yaml"),
         used(Place::MetricsApiOwn)
     );
+    assert_eq!(granted("injector-rules.yaml"), used(Place::Injector));
+    assert_eq!(granted("injector-own-rules.yaml"), used(Place::InjectorOwn));
 }
 
 #[test]
@@ -68,6 +70,8 @@ fn what_is_one_object_can_be_read_and_written_as_that_one_only() {
         "own-rules.yaml",
         "metrics-api-rules.yaml",
         "metrics-api-own-rules.yaml",
+        "injector-rules.yaml",
+        "injector-own-rules.yaml",
     ] {
         for rule in rules(file) {
             assert!(
@@ -87,6 +91,8 @@ fn nothing_is_granted_by_wildcard_and_nothing_that_leads_to_more() {
         "own-rules.yaml",
         "metrics-api-rules.yaml",
         "metrics-api-own-rules.yaml",
+        "injector-rules.yaml",
+        "injector-own-rules.yaml",
     ] {
         for ((group, resource), verbs) in granted(file) {
             assert!(group != "*" && resource != "*", "{group} {resource}");

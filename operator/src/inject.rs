@@ -1,0 +1,87 @@
+//! The webhook that puts gateways into pods of applications (`mode: Sidecar`), asked by the API server for each pod that
+//! is made with the label `wsc.dev/gateway`.
+//!
+//! `review` answers; `lookup` finds what is to be injected, which a reconcile has applied as a `PodTemplate`; `patch` says,
+//! purely, what the pod lacks of it. Every replica answers, whether it leads or not: nothing but the API server is asked.
+//! Writes the certificate's Secret and the `caBundle` of its own configuration, nothing else. Started by `run` where the
+//! chart asks for it.
+
+mod listener;
+mod lookup;
+mod patch;
+mod refusal;
+mod registration;
+mod review;
+
+use std::sync::Arc;
+
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::Check;
+use crate::certificate::{Keeper, Wanted};
+use crate::metrics::Metrics;
+
+pub use lookup::Failure;
+pub use patch::patch;
+pub use refusal::Refusal;
+pub use registration::Registration;
+pub use review::{Reviewer, router};
+
+/// How the webhook is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The operator's namespace.
+    pub namespace: String,
+    /// The Service that the API server calls; the Secret of the certificate is called the same.
+    pub service: String,
+    /// The `MutatingWebhookConfiguration` that says so.
+    pub configuration: String,
+}
+
+/// What the webhook is made of.
+pub struct Injector {
+    /// The API server.
+    pub client: Client,
+    /// Where it is reached.
+    pub place: Place,
+    /// Numbers for monitoring.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Injector {
+    /// Serves until the token says stop; the check says what is missing until it can.
+    pub fn start(
+        self,
+        listener: TcpListener,
+        tracker: &TaskTracker,
+        token: &CancellationToken,
+    ) -> Result<Check, rustls::Error> {
+        let Self {
+            client,
+            place,
+            metrics,
+        } = self;
+        let wanted = Wanted {
+            namespace: place.namespace.clone(),
+            secret: place.service.clone(),
+            names: vec![format!("{}.{}.svc", place.service, place.namespace)],
+        };
+        let (keeper, shown) = Keeper::new(client.clone(), wanted);
+        let registration = Registration::new(client.clone(), place, shown.clone());
+        let check_shown = shown.clone();
+        let tls = listener::tls(shown)?;
+        tracker.spawn(keeper.run(token.clone()));
+        tracker.spawn(registration.run(token.clone()));
+        let router = router(Reviewer::new(client, metrics));
+        tracker.spawn(listener::serve(listener, tls, router, token.clone()));
+        Ok(Arc::new(move || {
+            check_shown
+                .borrow()
+                .is_none()
+                .then_some("the webhook has no certificate yet")
+        }))
+    }
+}

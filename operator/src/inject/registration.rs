@@ -1,0 +1,163 @@
+//! `Registration`: keeps the `caBundle` of the `MutatingWebhookConfiguration`, so that the API server believes the webhook.
+//!
+//! The configuration itself is the chart's. Of its webhooks only those are written that lead to this operator's Service.
+
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::Place;
+use crate::backoff::jittered;
+use crate::certificate::Current;
+use crate::error::Error;
+use crate::kube_call::within;
+use crate::names::MANAGER;
+
+/// From one look to the next; a new authority is told at once.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// The same after a look that failed, and until there is a certificate.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Keeps the bundle.
+pub struct Registration {
+    api: Api<MutatingWebhookConfiguration>,
+    place: Place,
+    shown: Current,
+    /// Whether it was said that there is no configuration.
+    missed: bool,
+}
+
+impl Registration {
+    /// Keeps the bundle of who is reached there.
+    pub fn new(client: Client, place: Place, shown: Current) -> Self {
+        Self {
+            api: Api::all(client),
+            place,
+            shown,
+            missed: false,
+        }
+    }
+
+    /// Looks again and again until the token says stop.
+    pub async fn run(mut self, token: CancellationToken) {
+        let mut renewed = self.shown.clone();
+        loop {
+            let wait = match self.look().await {
+                Ok(()) => LOOK,
+                // Another replica was faster, with what is most likely the same.
+                Err(Error::Conflict { .. }) => LOOK_AGAIN,
+                Err(error) => {
+                    warn!(
+                        error = error.chain(),
+                        "the caBundle of the webhook is not kept"
+                    );
+                    LOOK_AGAIN
+                }
+            };
+            tokio::select! {
+                () = token.cancelled() => return,
+                Ok(()) = renewed.changed() => {}
+                () = tokio::time::sleep(jittered(wait)) => {}
+            }
+        }
+    }
+
+    /// One look: writes what differs.
+    pub async fn look(&mut self) -> Result<(), Error> {
+        let shown = self.shown.borrow().clone();
+        let Some(shown) = shown else {
+            return Ok(());
+        };
+        let name = &self.place.configuration;
+        let action = format!("reading MutatingWebhookConfiguration {name}");
+        let Some(found) = within(action, self.api.get_opt(name)).await? else {
+            if !self.missed {
+                warn!(
+                    name,
+                    "there is no MutatingWebhookConfiguration: the chart makes it"
+                );
+            }
+            self.missed = true;
+            return Ok(());
+        };
+        self.missed = false;
+        let bundle = ByteString(shown.authorities().as_bytes().to_vec());
+        let untold = untold(&found, &self.place, &bundle);
+        if untold.is_empty() {
+            return Ok(());
+        }
+        // Lists of webhooks are merged by name; the rest of each stays.
+        let webhooks = untold
+            .iter()
+            .map(|name| json!({"name": name, "clientConfig": {"caBundle": bundle}}));
+        let patch = json!({
+            "metadata": {"resourceVersion": found.metadata.resource_version},
+            "webhooks": webhooks.collect::<Vec<_>>(),
+        });
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Strategic(&patch);
+        let action = format!("writing the caBundle of MutatingWebhookConfiguration {name}");
+        within(action, self.api.patch(name, &params, &patch)).await?;
+        info!(name, "told the API server whom to believe");
+        Ok(())
+    }
+}
+
+/// The webhooks that lead here and have another bundle.
+fn untold(found: &MutatingWebhookConfiguration, place: &Place, bundle: &ByteString) -> Vec<String> {
+    let webhooks = found.webhooks.iter().flatten();
+    webhooks
+        .filter(|webhook| {
+            let service = webhook.client_config.service.as_ref();
+            service.is_some_and(|service| {
+                service.namespace == place.namespace && service.name == place.service
+            })
+        })
+        .filter(|webhook| webhook.client_config.ca_bundle.as_ref() != Some(bundle))
+        .map(|webhook| webhook.name.clone())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn only_webhooks_that_lead_here_are_told_and_only_when_they_differ() {
+        let place = Place {
+            namespace: "wsc-system".to_owned(),
+            service: "wsc-operator-injector".to_owned(),
+            configuration: "wsc-operator".to_owned(),
+        };
+        let webhook = |name: &str, service: &str, bundle: Value| {
+            json!({
+                "name": name, "sideEffects": "None", "admissionReviewVersions": ["v1"],
+                "clientConfig": {"caBundle": bundle, "service": {"namespace": "wsc-system", "name": service}},
+            })
+        };
+        let ours = "wsc-operator-injector";
+        let found = serde_json::from_value(json!({
+            "metadata": {"name": "wsc-operator"},
+            "webhooks": [
+                webhook("new", ours, Value::Null),
+                webhook("told", ours, json!("YWJj")),
+                webhook("older", ours, json!("YWJk")),
+                webhook("theirs", "other", json!("YWJk")),
+            ],
+        }));
+        let bundle = ByteString(b"abc".to_vec());
+        assert_eq!(untold(&found.unwrap(), &place, &bundle), ["new", "older"]);
+    }
+}
