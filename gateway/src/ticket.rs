@@ -6,6 +6,7 @@
 //! and no two nodes can give a ticket to two agents.
 
 mod agent;
+mod bell;
 mod call;
 mod clerk;
 mod command;
@@ -27,8 +28,9 @@ mod timekeeper;
 mod view;
 
 pub use agent::{Agent, Availability};
-pub use call::{CallError, new_id};
-pub use clerk::{Bell, Clerk, ClerkStats, DeskError, Manual, News, clerk};
+pub use bell::Bell;
+pub use call::CallError;
+pub use clerk::{Clerk, ClerkStats, DeskError, Manual, News, clerk};
 pub use command::{Command, NewTicket, Party, TransferTo};
 pub use desk::{Changes, Desk, Field, Moment, QueueView, Reply};
 pub use event::{Event, PassedBecause, Record, Step};

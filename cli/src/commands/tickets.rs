@@ -333,6 +333,7 @@ async fn close(api: &Api, tickets: &[String], by: &By) -> Result<Value, Failure>
 fn particular(value: &Value) -> String {
     match value.as_array() {
         Some(skills) if skills.is_empty() => "general".to_owned(),
+        Some(skills) if *skills == ["general"] => "+general".to_owned(),
         Some(_) | None => cell(Some(value)),
     }
 }

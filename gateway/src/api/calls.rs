@@ -206,13 +206,9 @@ pub(super) fn by(named: Option<&str>) -> Result<UserId, Fault> {
     user("by", named.unwrap_or(SYSTEM))
 }
 
-/// A queue by its name. A `+` that a query does not escape is a space.
+/// A queue by its name.
 pub(super) fn queue(name: &str) -> Result<Queue, Fault> {
-    let queue = match name {
-        Queue::GENERAL => Ok(Queue::default()),
-        name => Queue::of(name.split(['+', ' '])),
-    };
-    queue.map_err(|error| Fault::field("queue", error.to_string()))
+    Queue::parse(name).map_err(|error| Fault::field("queue", error.to_string()))
 }
 
 /// Where a ticket is to go: either an agent or a queue.

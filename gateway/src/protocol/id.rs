@@ -110,6 +110,13 @@ name! {
     TicketId, "ticket id"
 }
 
+impl TicketId {
+    /// An id for a ticket of which nobody names one (UUID v7, RFC 9562).
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7().to_string().into())
+    }
+}
+
 /// A session, unique over nodes and time (UUID v7, RFC 9562).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(transparent)]

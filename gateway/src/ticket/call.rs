@@ -3,7 +3,6 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{
     AGENT, AgentView, Availability, Command, DeskError, NewTicket, Party, Queue, Refusal, Reply,
@@ -270,7 +269,7 @@ impl<'a> Caller<'a> {
             return Err(CallError::Data(problem.to_owned()));
         }
         let new = NewTicket {
-            id: new_id(data.ticket_id).map_err(CallError::Data)?,
+            id: data.ticket_id.unwrap_or_else(TicketId::generate),
             customer,
             queue: data.skills,
             priority: self.at_most(data.priority.unwrap_or_default()),
@@ -442,14 +441,6 @@ impl<'a> Caller<'a> {
         self.need(Self::sees_all, "list the agents")?;
         let page = self.tickets.agents(None, usize::MAX).await?;
         Ok(json!({ "agents": page.agents }))
-    }
-}
-
-/// An id for a ticket of which the caller names none.
-pub fn new_id(named: Option<TicketId>) -> Result<TicketId, String> {
-    match named {
-        Some(id) => Ok(id),
-        None => TicketId::new(&Uuid::now_v7().to_string()).map_err(|error| error.to_string()),
     }
 }
 

@@ -14,13 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::bell::{Look, Order};
 use super::store::{Commit, DeskStore, Loaded, Version, Write};
-use super::{Command, Desk, Event, Field, Millis, Moment, Refusal, Reply, Rules};
+use super::{Bell, Command, Desk, Event, Field, Millis, Moment, Refusal, Reply, Rules, Ticket};
 use crate::cluster::ClusterError;
-
-/// Orders that wait for the clerk. Whoever asks waits for room; what comes from sessions coming and going does not, and
-/// is made up for by the next look at who is there.
-const ORDERS: usize = 1024;
 
 /// Orders taken at once: what one commit can carry without keeping Redis from its other work.
 const BATCH: usize = 64;
@@ -60,13 +57,6 @@ pub struct News {
     pub events: Vec<Event>,
 }
 
-type Look = Box<dyn FnOnce(&Desk, Millis) + Send>;
-
-enum Order {
-    Do(Command, oneshot::Sender<Result<Reply, DeskError>>),
-    Look(Look, oneshot::Sender<DeskError>),
-}
-
 /// What a clerk goes by; a reload swaps it.
 #[derive(Clone, Debug)]
 pub struct Manual {
@@ -95,15 +85,6 @@ pub struct ClerkStats {
     pub found: AtomicU64,
 }
 
-/// The desk as the rest of the node sees it. Cheap to clone.
-#[derive(Clone)]
-pub struct Bell {
-    orders: mpsc::Sender<Order>,
-    store: Arc<dyn DeskStore>,
-    manual: Arc<ArcSwap<Manual>>,
-    stats: Arc<ClerkStats>,
-}
-
 /// See the module.
 pub struct Clerk {
     orders: mpsc::Receiver<Order>,
@@ -121,15 +102,9 @@ pub struct Clerk {
 
 /// A clerk and the handle to it. What it tells goes to `news`, which it never waits for.
 pub fn clerk(store: Arc<dyn DeskStore>, manual: Manual, news: mpsc::Sender<News>) -> (Bell, Clerk) {
-    let (sender, orders) = mpsc::channel(ORDERS);
     let manual = Arc::new(ArcSwap::from_pointee(manual));
     let stats = Arc::<ClerkStats>::default();
-    let bell = Bell {
-        orders: sender,
-        store: store.clone(),
-        manual: manual.clone(),
-        stats: stats.clone(),
-    };
+    let (bell, orders) = Bell::new(store.clone(), manual.clone(), stats.clone());
     let clerk = Clerk {
         orders,
         store,
@@ -142,72 +117,6 @@ pub fn clerk(store: Arc<dyn DeskStore>, manual: Manual, news: mpsc::Sender<News>
         ending: CancellationToken::new(),
     };
     (bell, clerk)
-}
-
-impl Bell {
-    /// Has a command done.
-    pub async fn ask(&self, command: Command) -> Result<Reply, DeskError> {
-        let (answer, answered) = oneshot::channel();
-        let order = Order::Do(command, answer);
-        self.orders
-            .send(order)
-            .await
-            .map_err(|_| DeskError::Ended)?;
-        answered.await.map_err(|_| DeskError::Ended)?
-    }
-
-    /// Has a command done without waiting for it, or for room.
-    pub fn note(&self, command: Command) {
-        let order = Order::Do(command, oneshot::channel().0);
-        if self.orders.try_send(order).is_err() {
-            self.stats.dropped.fetch_add(1, Relaxed);
-        }
-    }
-
-    /// Looks at the desk as it is now.
-    pub async fn look<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&Desk, Millis) -> T + Send + 'static,
-    ) -> Result<T, DeskError> {
-        let (answer, answered) = oneshot::channel();
-        let (fail, failed) = oneshot::channel();
-        let look = Box::new(move |desk: &Desk, now| {
-            // Whoever asked may have stopped waiting.
-            let _gone = answer.send(look(desk, now));
-        });
-        let order = Order::Look(look, fail);
-        self.orders
-            .send(order)
-            .await
-            .map_err(|_| DeskError::Ended)?;
-        match answered.await {
-            Ok(seen) => Ok(seen),
-            Err(_) => Err(failed.await.unwrap_or(DeskError::Ended)),
-        }
-    }
-
-    /// What else is kept.
-    pub fn store(&self) -> &Arc<dyn DeskStore> {
-        &self.store
-    }
-
-    /// What the clerk goes by.
-    pub fn manual(&self) -> Arc<Manual> {
-        self.manual.load_full()
-    }
-
-    /// Goes by this from now on, for what is open too.
-    pub fn go_by(&self, manual: &Manual) {
-        let before = self.manual.swap(Arc::new(manual.clone()));
-        if before.rules != manual.rules {
-            self.note(Command::Settle);
-        }
-    }
-
-    /// The counters.
-    pub fn stats(&self) -> &ClerkStats {
-        &self.stats
-    }
 }
 
 impl Clerk {
@@ -294,6 +203,8 @@ impl Clerk {
             for (look, _) in looks.drain(..) {
                 look(&self.desk, now);
             }
+            let over = self.over(commands).await?;
+            self.desk.know_over(over);
             let manual = self.manual.load_full();
             let replies = self.work(commands, now, &manual.rules);
             if self.desk.changes().is_empty() {
@@ -316,6 +227,24 @@ impl Clerk {
             sleep(pause.mul_f64(rand::random_range(0.0..1.0))).await;
             pause = (pause * 2).min(PAUSE.1);
         }
+    }
+
+    /// The tickets that are over and that commands would open. A commit needs the version of this node's copy, so what is
+    /// closed after this was asked is open there, or forestalls the commit.
+    async fn over(&self, commands: &[Command]) -> Result<Vec<Ticket>, DeskError> {
+        let mut wanted = Vec::new();
+        for command in commands {
+            if let Command::Open(new) = command
+                && self.desk.ticket(&new.id).is_none()
+            {
+                wanted.push(new.id.clone());
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let over = self.store.closed(&wanted).await;
+        over.map_err(|error| self.failed(error))
     }
 
     /// Makes it real, asking again as long as it is not known whether it is. If it stays unknown, the step is undone here

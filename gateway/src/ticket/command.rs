@@ -37,6 +37,17 @@ pub struct NewTicket {
 }
 
 impl NewTicket {
+    /// One for this customer by an id of its own, that asks for no skill and is not urgent.
+    pub fn of(customer: UserId) -> Self {
+        Self {
+            id: TicketId::generate(),
+            customer,
+            queue: Queue::default(),
+            priority: Priority::default(),
+            subject: None,
+        }
+    }
+
     /// The field that is wrong, and what is wrong with it.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
         let bytes = self.subject.as_ref().map_or(0, String::len);

@@ -129,6 +129,8 @@ pub struct Desk {
     held: BTreeMap<UserId, BTreeSet<TicketId>>,
     /// The open tickets of a customer.
     customers: BTreeMap<UserId, BTreeSet<TicketId>>,
+    /// Tickets that are over and that somebody would open: told before the commands are done.
+    over: BTreeMap<TicketId, Ticket>,
     changes: Changes,
 }
 
@@ -164,6 +166,15 @@ impl Desk {
             Command::Fire { field, heard } => Ok(step.fire(field, *heard)),
             Command::Settle => Ok(step.settle_all()),
         }
+    }
+
+    /// Knows these tickets to be over until the next call of this. A desk forgets what is over, and none is opened anew as
+    /// long as its store keeps it.
+    pub fn know_over(&mut self, tickets: Vec<Ticket>) {
+        let by_id = tickets
+            .into_iter()
+            .map(|ticket| (ticket.id.clone(), ticket));
+        self.over = by_id.collect();
     }
 
     /// What has changed since the last call of this or of [`Desk::undo`].

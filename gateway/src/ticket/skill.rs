@@ -63,7 +63,7 @@ impl Queue {
     /// The most skills that a ticket can ask for, and that an agent can have.
     pub const MAX_SKILLS: usize = 32;
 
-    /// The name of the queue of those who ask for no skill.
+    /// The name of the queue of those who ask for no skill. That of a skill of the same name is `+general`.
     pub const GENERAL: &'static str = "general";
 
     /// The queue of these skills.
@@ -79,6 +79,18 @@ impl Queue {
         Ok(Self(skills))
     }
 
+    /// Reads what `Display` wrote. A `+` that a query does not escape is a space.
+    pub fn parse(name: &str) -> Result<Self, SkillError> {
+        if name == Self::GENERAL {
+            return Ok(Self::default());
+        }
+        let name = match name.strip_prefix(['+', ' ']) {
+            Some(Self::GENERAL) => Self::GENERAL,
+            _ => name,
+        };
+        Self::of(name.split(['+', ' ']))
+    }
+
     /// The skills.
     pub const fn skills(&self) -> &BTreeSet<Skill> {
         &self.0
@@ -90,8 +102,11 @@ impl fmt::Display for Queue {
         if self.0.is_empty() {
             return f.write_str(Self::GENERAL);
         }
+        let is_alone = self.0.len() == 1;
         for (at, skill) in self.0.iter().enumerate() {
-            let plus = if at == 0 { "" } else { "+" };
+            // A skill of this name by itself would be the general queue's.
+            let misread = is_alone && skill.as_str() == Self::GENERAL;
+            let plus = if at > 0 || misread { "+" } else { "" };
             write!(f, "{plus}{}", skill.as_str())?;
         }
         Ok(())
@@ -112,7 +127,23 @@ mod tests {
         );
         assert_eq!(queue(&[""]), Err(SkillError::Length(0)));
         assert_eq!(queue(&["a+b"]), Err(SkillError::Character("a+b".into())));
+        assert_eq!(queue(&["general", "a"]), Ok("a+general".to_owned()));
         let many: Vec<String> = (0..33).map(|n| n.to_string()).collect();
         assert_eq!(Queue::of(many), Err(SkillError::Many(33)));
+    }
+
+    #[test]
+    fn no_two_queues_have_one_name_and_each_is_read_back() {
+        let queues = [&[][..], &["general"], &["a", "general"], &["a"]];
+        let mut names = BTreeSet::new();
+        for skills in queues {
+            let queue = Queue::of(skills).unwrap();
+            let name = queue.to_string();
+            assert_eq!(Queue::parse(&name), Ok(queue.clone()), "{name}");
+            assert_eq!(Queue::parse(&name.replace('+', " ")), Ok(queue), "{name}");
+            names.insert(name);
+        }
+        assert_eq!(names.len(), queues.len(), "{names:?}");
+        assert_eq!(Queue::parse("+a"), Err(SkillError::Length(0)));
     }
 }

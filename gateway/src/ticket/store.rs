@@ -91,11 +91,11 @@ pub trait DeskStore: Send + Sync + 'static {
     fn due(&self, most: usize) -> BoxFuture<'_, Result<Vec<Due>, ClusterError>>;
     /// Notes that something was said in an open ticket.
     fn heard<'a>(&'a self, ticket: &'a TicketId) -> BoxFuture<'a, Result<(), ClusterError>>;
-    /// A ticket that is over, as long as it is kept.
+    /// Those of these tickets that are over, as long as they are kept.
     fn closed<'a>(
         &'a self,
-        ticket: &'a TicketId,
-    ) -> BoxFuture<'a, Result<Option<Ticket>, ClusterError>>;
+        tickets: &'a [TicketId],
+    ) -> BoxFuture<'a, Result<Vec<Ticket>, ClusterError>>;
     /// Tickets that are over, the latest first, after skipping so many.
     fn closed_page(
         &self,

@@ -111,7 +111,7 @@ impl Tickets {
         running: &CancellationToken,
     ) -> Self {
         let store: Arc<dyn DeskStore> = match means.cluster.redis() {
-            Some(link) => Arc::new(RedisDesk::new(link)),
+            Some(link) => Arc::new(RedisDesk::new(&link)),
             None => Arc::new(MemoryDesk::default()),
         };
         let (sender, news) = mpsc::channel(NEWS);
@@ -204,9 +204,9 @@ impl Tickets {
         if let Some(standing) = open.await? {
             return Ok(standing);
         }
-        let closed = self.0.bell.store().closed(id).await;
-        let closed = closed.map_err(DeskError::Store)?;
-        let ticket = closed.ok_or_else(|| Refusal::NoTicket(id.clone()))?;
+        let closed = self.0.bell.store().closed(std::slice::from_ref(id)).await;
+        let mut closed = closed.map_err(DeskError::Store)?;
+        let ticket = closed.pop().ok_or_else(|| Refusal::NoTicket(id.clone()))?;
         Ok(Standing {
             ticket,
             position: None,

@@ -5,5 +5,6 @@ mod chance;
 mod histories;
 mod model;
 mod nodes;
+mod over;
 mod rules;
 mod stores;

@@ -9,8 +9,9 @@ use super::super::calls::{ApiContext, by, page, queue, ticket, transfer, user};
 use super::super::fault::Fault;
 use super::super::tickets::TicketSendOutcome;
 use super::{answered, convert, desk};
+use crate::protocol::TicketId;
 use crate::telemetry::ApiMethod;
-use crate::ticket::{Availability, NewTicket, Queue, TicketFilter, new_id};
+use crate::ticket::{Availability, NewTicket, Queue, TicketFilter};
 
 /// The implementation of the service.
 pub(super) struct GrpcTickets(ApiContext);
@@ -37,8 +38,7 @@ impl TicketService for GrpcTickets {
         let work = async {
             let named = convert::given(ticket_id).map(|id| ticket("ticket_id", &id));
             let new = NewTicket {
-                id: new_id(named.transpose()?)
-                    .map_err(|problem| Fault::field("ticket_id", problem))?,
+                id: named.transpose()?.unwrap_or_else(TicketId::generate),
                 customer: user("customer", &customer)?,
                 queue: queue_of(&skills)?,
                 priority: convert::priority("priority", &priority)?,

@@ -13,7 +13,7 @@ use super::body::{self, BroadcastBody, PrioritySchema};
 use super::error::{BodyRefused, Conflict, Missing, Off, Refused};
 use crate::protocol::{Position, Priority, TicketId, UserId};
 use crate::telemetry::{ApiKind, ApiMethod};
-use crate::ticket::{NewTicket, Queue, Record, TicketFilter, TicketPage, TicketView, new_id};
+use crate::ticket::{NewTicket, Queue, Record, TicketFilter, TicketPage, TicketView};
 
 /// A ticket to be opened.
 #[derive(Deserialize, ToSchema)]
@@ -178,7 +178,7 @@ impl TicketsQuery {
     }
 }
 
-/// Opens a ticket for a customer. Opening it twice by the same id opens it once.
+/// Opens a ticket for a customer. Opening it twice by the same id opens it once, also when it is over and kept.
 #[utoipa::path(
     post, path = "/v1/tickets", operation_id = "openTicket", tag = "tickets",
     request_body = OpenTicketBody,
@@ -195,7 +195,7 @@ pub(super) async fn open(
         api.authenticate(request.headers())?;
         let body: OpenTicketBody = body::json(request, api.max_body.bytes()).await?;
         let new = NewTicket {
-            id: new_id(body.ticket_id).map_err(|problem| Fault::field("ticket_id", problem))?,
+            id: body.ticket_id.unwrap_or_else(TicketId::generate),
             customer: body.customer,
             queue: body.skills,
             priority: body.priority.unwrap_or_default(),

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::steps::Steps;
-use super::{MAX_OPEN, Reply};
+use super::{Desk, MAX_OPEN, Reply};
+use crate::protocol::TicketId;
 use crate::ticket::{NewTicket, Refusal, State, Step, Ticket};
 
 /// The most open tickets of one customer: nobody has more questions at once, and nobody can fill the desk.
@@ -11,9 +12,12 @@ const MAX_OF_CUSTOMER: usize = 20;
 
 impl Steps<'_> {
     pub(super) fn open(&mut self, new: &NewTicket) -> Result<Reply, Refusal> {
-        if let Some(known) = self.desk.tickets.get(&new.id) {
+        if let Some(known) = self.kept(&new.id) {
             return if known.customer == new.customer {
-                Ok(self.answer(&new.id))
+                Ok(Reply::Ticket(
+                    Box::new(known.clone()),
+                    self.desk.position(known),
+                ))
             } else {
                 Err(Refusal::Taken(new.id.clone()))
             };
@@ -40,6 +44,19 @@ impl Steps<'_> {
         let ticket = self.step(opened, ticket);
         self.offer_or_queue(ticket);
         Ok(self.answer(&new.id))
+    }
+
+    /// A ticket of this id, open, or over and kept.
+    fn kept(&self, id: &TicketId) -> Option<&Ticket> {
+        let Desk {
+            tickets,
+            over,
+            changes,
+            ..
+        } = &*self.desk;
+        let just_closed = || changes.closed.iter().find(|ticket| ticket.id == *id);
+        let open = tickets.get(id).or_else(just_closed);
+        open.or_else(|| over.get(id))
     }
 
     fn blank(&self, new: &NewTicket) -> Ticket {

@@ -157,16 +157,16 @@ impl DeskStore for MemoryDesk {
 
     fn closed<'a>(
         &'a self,
-        ticket: &'a TicketId,
-    ) -> BoxFuture<'a, Result<Option<Ticket>, ClusterError>> {
+        tickets: &'a [TicketId],
+    ) -> BoxFuture<'a, Result<Vec<Ticket>, ClusterError>> {
         let mut inner = self.inner.lock();
         inner.forget(self.now());
-        let mut latest_first = inner.closed.iter().rev();
-        done(
-            latest_first
-                .find(|(_, known)| known.id == *ticket)
-                .map(|(_, known)| known.clone()),
-        )
+        let latest = |id: &TicketId| {
+            let mut latest_first = inner.closed.iter().rev();
+            latest_first.find(|(_, known)| known.id == *id)
+        };
+        let found = tickets.iter().filter_map(latest);
+        done(found.map(|(_, known)| known.clone()).collect())
     }
 
     fn closed_page(

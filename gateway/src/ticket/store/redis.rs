@@ -26,8 +26,9 @@ use futures_util::future::BoxFuture;
 
 use super::{Commit, DeskStore, Due, HISTORY, Loaded, MAX_RECORDS, Version};
 use crate::cluster::ClusterError;
-use crate::cluster::redis::RedisLink;
+use crate::cluster::redis::{RedisCalls, RedisLink};
 use crate::protocol::TicketId;
+use crate::telemetry::RedisPart;
 use crate::ticket::{Field, Millis, Record, Ticket};
 
 /// The tag of all keys.
@@ -145,12 +146,13 @@ return 1
 /// See the module.
 #[derive(Debug)]
 pub struct RedisDesk {
-    link: Arc<RedisLink>,
+    link: RedisCalls,
 }
 
 impl RedisDesk {
     /// Over this link.
-    pub fn new(link: Arc<RedisLink>) -> Self {
+    pub fn new(link: &Arc<RedisLink>) -> Self {
+        let link = link.calls(RedisPart::Tickets);
         Self { link }
     }
 
@@ -243,7 +245,7 @@ impl RedisDesk {
         self.link.run("ticket heard", &call).await
     }
 
-    async fn closed(&self, ids: &[String]) -> Result<Vec<Ticket>, ClusterError> {
+    async fn closed(&self, ids: &[TicketId]) -> Result<Vec<Ticket>, ClusterError> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -253,8 +255,8 @@ impl RedisDesk {
             get.arg(self.key(&format!("closed:{id}")));
         }
         let (texts,): (Vec<Option<Vec<u8>>>,) = self.link.query("ticket closed", &pipeline).await?;
-        let read = |(id, text): (&String, Option<Vec<u8>>)| {
-            serde_json::from_str(&self.open(CLOSED, id, text?)?).ok()
+        let read = |(id, text): (&TicketId, Option<Vec<u8>>)| {
+            serde_json::from_str(&self.open(CLOSED, id.as_str(), text?)?).ok()
         };
         Ok(ids.iter().zip(texts).filter_map(read).collect())
     }
@@ -267,7 +269,8 @@ impl RedisDesk {
             .arg(skip)
             .arg(skip.saturating_add(most).saturating_sub(1));
         let (ids,): (Vec<String>,) = self.link.query("ticket closed", &pipeline).await?;
-        self.closed(&ids).await
+        let ids = ids.iter().filter_map(|id| TicketId::new(id).ok());
+        self.closed(&ids.collect::<Vec<_>>()).await
     }
 
     async fn records(&self, ticket: &TicketId) -> Result<Vec<Record>, ClusterError> {
@@ -340,12 +343,9 @@ impl DeskStore for RedisDesk {
 
     fn closed<'a>(
         &'a self,
-        ticket: &'a TicketId,
-    ) -> BoxFuture<'a, Result<Option<Ticket>, ClusterError>> {
-        Box::pin(async move {
-            let found = self.closed(&[ticket.to_string()]).await?;
-            Ok(found.into_iter().next())
-        })
+        tickets: &'a [TicketId],
+    ) -> BoxFuture<'a, Result<Vec<Ticket>, ClusterError>> {
+        Box::pin(self.closed(tickets))
     }
 
     fn closed_page(

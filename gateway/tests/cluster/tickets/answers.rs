@@ -83,9 +83,9 @@ impl DeskStore for Moody {
 
     fn closed<'a>(
         &'a self,
-        ticket: &'a TicketId,
-    ) -> BoxFuture<'a, Result<Option<Ticket>, ClusterError>> {
-        self.desk.closed(ticket)
+        tickets: &'a [TicketId],
+    ) -> BoxFuture<'a, Result<Vec<Ticket>, ClusterError>> {
+        self.desk.closed(tickets)
     }
 
     fn closed_page(

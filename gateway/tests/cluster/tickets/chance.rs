@@ -14,6 +14,8 @@ pub struct Chance {
     pub tickets: u32,
     /// Which caller this is, of how many: each opens tickets of its own and meddles with everybody's.
     pub caller: (usize, usize),
+    /// Whether tickets are opened anew, too.
+    pub repeats: bool,
 }
 
 impl Chance {
@@ -25,6 +27,7 @@ impl Chance {
             agents,
             tickets: 0,
             caller: (0, 1),
+            repeats: false,
         }
     }
 
@@ -77,6 +80,15 @@ impl Chance {
         name(of, ticket)
     }
 
+    /// One that was never opened or, where that is asked for, one that may have been, and be over.
+    fn new_ticket(&mut self) -> TicketId {
+        if self.repeats && self.one_in(4) {
+            return self.ticket();
+        }
+        self.tickets += 1;
+        name(self.caller.0, self.tickets)
+    }
+
     fn queue(&mut self) -> Queue {
         let skills: &[&str] = self.pick(&[&[][..], &["a"], &["b"], &["a", "b"]]);
         Queue::of(skills).unwrap()
@@ -93,16 +105,13 @@ impl Chance {
     /// A command that may or may not make sense.
     pub fn command(&mut self) -> Command {
         match self.dice.random_range(0..22) {
-            0..=4 => {
-                self.tickets += 1;
-                Command::Open(NewTicket {
-                    id: name(self.caller.0, self.tickets),
-                    customer: self.customer(),
-                    queue: self.queue(),
-                    priority: self.pick(&[Priority::Normal, Priority::Normal, Priority::High]),
-                    subject: None,
-                })
-            }
+            0..=4 => Command::Open(NewTicket {
+                id: self.new_ticket(),
+                customer: self.customer(),
+                queue: self.queue(),
+                priority: self.pick(&[Priority::Normal, Priority::Normal, Priority::High]),
+                subject: None,
+            }),
             5..=8 => {
                 let agent = self.agent();
                 let by = if self.one_in(6) {

@@ -57,7 +57,7 @@ pub async fn redis_store(
     cancel: &CancellationToken,
 ) -> Arc<dyn DeskStore> {
     let link = redis_node(server, node, Arc::new(Mailbox::default()), cancel).await;
-    Arc::new(RedisDesk::new(link))
+    Arc::new(RedisDesk::new(&link))
 }
 
 impl Drop for Stored {
@@ -156,7 +156,7 @@ async fn a_commit_on_an_old_version_is_refused_and_touches_nothing(s: Stored) {
     assert_eq!(all.fields, [(field("x"), Some("1".to_owned()))]);
     assert_eq!(s.store.due(10).await.unwrap().len(), 1);
     assert_eq!(s.store.records(&id("x")).await.unwrap(), []);
-    assert_eq!(s.store.closed(&id("x")).await.unwrap(), None);
+    assert_eq!(s.store.closed(&[id("x")]).await.unwrap(), []);
 }
 
 async fn a_copy_is_told_exactly_what_has_changed(s: Stored) {
@@ -272,16 +272,18 @@ async fn tickets_that_are_over_are_kept_for_a_while(s: Stored) {
         // Redis orders by the millisecond.
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
+    let asked = ["other", "new", "old"].map(id);
     assert_eq!(
-        s.store.closed(&id("old")).await.unwrap(),
-        Some(closed("old"))
+        s.store.closed(&asked).await.unwrap(),
+        [closed("new"), closed("old")]
     );
     assert_eq!(
         s.store.closed_page(0, 10).await.unwrap(),
         [closed("new"), closed("old")]
     );
     assert_eq!(s.store.closed_page(1, 10).await.unwrap(), [closed("old")]);
-    assert_eq!(s.store.closed(&id("other")).await.unwrap(), None);
+    assert_eq!(s.store.closed(&asked[..1]).await.unwrap(), []);
+    assert_eq!(s.store.closed(&[]).await.unwrap(), []);
     let commit = Commit {
         token: rand::random(),
         based_on: version,
@@ -292,7 +294,7 @@ async fn tickets_that_are_over_are_kept_for_a_while(s: Stored) {
     };
     s.store.commit(&commit).await.unwrap().unwrap();
     within(5, "it is forgotten with its records", async || {
-        s.store.closed(&id("brief")).await.unwrap().is_none()
+        s.store.closed(&[id("brief")]).await.unwrap().is_empty()
             && s.store.records(&id("brief")).await.unwrap().is_empty()
     })
     .await;
