@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use routes::admin_router;
 
-use crate::api::serve_http;
+use crate::admission::Door;
+use crate::api::{MAX_CONNECTIONS, serve_http};
 
 /// Where a process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -180,7 +181,10 @@ impl Admin {
         let serve = move || {
             runtime.block_on(async move {
                 match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => serve_http(listener, admin_router(source), None, stop).await,
+                    Ok(listener) => {
+                        let door = Door::new(MAX_CONNECTIONS);
+                        serve_http((listener, door), admin_router(source), None, stop).await;
+                    }
                     Err(error) => tracing::error!(%error, "the admin port cannot be served"),
                 }
             });

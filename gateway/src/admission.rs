@@ -5,6 +5,7 @@
 //! the nodes have counted, so that limits hold for the cluster soon after and not only for a node.
 
 mod crowd;
+mod door;
 mod exchange;
 mod gate;
 mod lockout;
@@ -27,10 +28,11 @@ use crate::cluster::Cluster;
 use crate::cluster::redis::RedisLink;
 use crate::protocol::UserId;
 use crate::security::TokenError;
-use crate::telemetry::{Instruments, Limit};
+use crate::telemetry::{ApiKind, Instruments, Limit};
 
 pub use crate::cluster::redis::{Seating, Yields};
 pub use crowd::Place;
+pub use door::{Door, Guest, Room};
 pub use gate::{ClientAddress, Turned};
 pub use lockout::{Attempt, LockedOut};
 pub use memory::{MemoryGauge, MemoryUse};
@@ -56,6 +58,8 @@ struct Inner {
     handshakes: Arc<Crowd>,
     connections: Arc<Crowd>,
     short_of_memory: AtomicBool,
+    http_callers: Arc<Crowd>,
+    grpc_callers: Arc<Crowd>,
     /// There once counts are shared.
     link: OnceLock<Arc<RedisLink>>,
     instruments: Instruments,
@@ -78,6 +82,8 @@ impl Admission {
             handshakes: Arc::default(),
             connections: Arc::default(),
             short_of_memory: AtomicBool::new(false),
+            http_callers: Arc::default(),
+            grpc_callers: Arc::default(),
             link: OnceLock::new(),
             instruments,
         }))
@@ -145,6 +151,24 @@ impl Admission {
         let place = self.0.connections.enter(address, limit);
         if place.is_none() {
             self.met(Limit::ConnectionsPerAddress);
+        }
+        place
+    }
+
+    /// Room for a caller's connection to an API for as long as it lives, unless there are too many from there. Each API
+    /// counts its own. Trusted proxies bring those of many.
+    fn caller(&self, api: ApiKind, peer: IpAddr) -> Option<Place> {
+        let rules = self.rules();
+        let limit = rules
+            .connections_per_address
+            .filter(|_| !rules.addresses.trusts(peer));
+        let (callers, met) = match api {
+            ApiKind::Http => (&self.0.http_callers, Limit::HttpCallers),
+            ApiKind::Grpc => (&self.0.grpc_callers, Limit::GrpcCallers),
+        };
+        let place = callers.enter(peer, limit);
+        if place.is_none() {
+            self.met(met);
         }
         place
     }

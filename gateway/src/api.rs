@@ -19,7 +19,7 @@ pub use groups::{GroupCallError, GroupCalls, GroupSendOutcome};
 pub use grpc::{GrpcHealth, Reflection, ReflectionError, grpc_routes, serve_grpc};
 pub use http::{http_router, openapi_json};
 pub use node::NodeApi;
-pub use serve::serve_http;
+pub use serve::{MAX_CONNECTIONS, serve_http};
 pub use service::{
     ApiMessage, BroadcastOutcome, KickOutcome, KickTarget, LogFrom, LogPage, LogQuery,
     LoggedMessage, MessageService, OnlineUsers, Recipient, RevokeOutcome, RevokeTarget,

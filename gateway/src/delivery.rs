@@ -113,7 +113,7 @@ impl Delivery {
         let retention = retention(config);
         let replicated = config.delivery.acceptance == Acceptance::Replicated;
         let log: Arc<dyn Log> = match cluster.redis() {
-            Some(link) => Arc::new(RedisLog::new(link, retention, replicated)),
+            Some(link) => Arc::new(RedisLog::new(&link, retention, replicated)),
             None => Arc::new(MemoryLog::new(
                 retention,
                 unix_millis().saturating_mul(1000),
@@ -177,10 +177,11 @@ impl Delivery {
     /// The same as part of this span.
     pub async fn submit_as(
         &self,
-        submission: Submission,
+        mut submission: Submission,
         trace: Option<TraceContext>,
         deadline: Instant,
     ) {
+        submission.append.trace = trace;
         let tracer = self.0.cluster.tracer();
         let span = tracer.span("wsc.log.append", Kind::Internal, trace);
         let kib = u32::try_from(submission.append.json.len() / 1024 + 1)

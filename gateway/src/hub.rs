@@ -13,6 +13,7 @@ mod roster;
 mod shard;
 mod stats;
 mod thread;
+mod turned_away;
 mod user_index;
 mod wheel;
 
@@ -36,8 +37,9 @@ pub use groups::HubGroups;
 pub use outgoing::Outgoing;
 pub use roster::{Asked, Learnt, Roster, Stay};
 pub use shard::{Later, Question, Shard, ShardContext, unix_millis};
-pub use stats::{REFUSED, ShardStats, StatsSnapshot};
+pub use stats::{ShardStats, StatsSnapshot};
 pub use thread::{ShardThread, spawn};
+pub use turned_away::TurnedAway;
 pub use user_index::{MAX_SHARDS, ShardId, ShardSet, UserIndex};
 
 /// Commands that wait for a shard. A shard takes all it finds in one turn, so a full queue means a shard that is far

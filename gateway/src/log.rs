@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::cluster::ClusterError;
-use crate::protocol::{LogId, Position, UserId};
+use crate::protocol::{LogId, Position, TraceContext, UserId};
 use crate::time::millis;
 
 /// The bounds of every log, and what is kept beside the messages.
@@ -55,6 +55,8 @@ pub struct Append {
     pub at: u64,
     /// Whether its recipient is to acknowledge it.
     pub ack: bool,
+    /// The span it comes from, if it is traced: whoever reads it later is part of the same trace.
+    pub trace: Option<TraceContext>,
 }
 
 /// What became of a message to be stored.
@@ -88,6 +90,8 @@ pub struct Entry {
     pub at: u64,
     /// Whether its recipient is to acknowledge it.
     pub ack: bool,
+    /// The span it came from, if it is traced.
+    pub trace: Option<TraceContext>,
     /// The message as the JSON codec wrote it.
     pub json: Bytes,
 }

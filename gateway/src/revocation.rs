@@ -39,7 +39,7 @@ impl RevocationDesk {
         tasks: &TaskTracker,
         running: &CancellationToken,
     ) -> Self {
-        let store = cluster.redis().map(|link| Arc::new(Store::new(link)));
+        let store = cluster.redis().map(|link| Arc::new(Store::new(&link)));
         let desk = Self {
             list: Arc::default(),
             hub,

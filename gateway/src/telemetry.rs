@@ -10,9 +10,13 @@ mod logs;
 mod metrics;
 mod sampled;
 mod slow;
+mod stores;
 pub mod traces;
+mod words;
 
 pub use api_call::{ApiCall, ApiKind, ApiMethod, ApiOutcome};
 pub use collector::{MetricsSource, NodeState};
 pub use logs::{LogError, LogHandle, LogSettings, init_logs};
-pub use metrics::{BuildInfo, FetchOutcome, Instruments, Limit, Listener, Metrics, ReloadOutcome};
+pub use metrics::{BuildInfo, Instruments, Metrics};
+pub use stores::{EtcdCall, RedisPart, StoreTimes};
+pub use words::{FetchOutcome, Limit, Listener, ReloadOutcome};

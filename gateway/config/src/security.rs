@@ -50,8 +50,9 @@ pub struct SecurityConfig {
     /// The longest life (`exp` less `iat`) of a token that is accepted, and the life of tokens minted here.
     #[schemars(transform = schema::between("1s", "8760h"))]
     pub token_expiration: Seconds,
-    /// The most connections from one address to a node. 0: no limit, as is right behind a proxy or a load balancer that is
-    /// not among `trustedProxies`: everyone then comes from its address.
+    /// The most connections from one address to a node, of clients, of callers of the HTTP API and of callers of the gRPC API
+    /// each. 0: no limit, as is right behind a proxy or a load balancer that is not among `trustedProxies`: everyone then
+    /// comes from its address.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub max_connections_per_address: u32,
     /// The most handshakes under way from one address, so that a flood leaves room for others. Connections of

@@ -3,8 +3,8 @@
 //! Nothing waits for it. While Redis is away every node goes by what it has counted itself, and tells afterwards.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use ::redis::Script;
@@ -15,9 +15,10 @@ use super::lockout::{News, Suspect};
 use super::rates::Word;
 use super::window::SLOTS;
 use super::{Admission, LockoutRules};
-use crate::cluster::redis::{RedisLink, RedisSeats};
+use crate::cluster::redis::{RedisCalls, RedisSeats};
 use crate::cluster::{Cluster, ClusterError};
 use crate::protocol::Epoch;
+use crate::telemetry::RedisPart;
 
 /// How long a node may not know what the others do.
 const EVERY: Duration = Duration::from_secs(1);
@@ -104,15 +105,18 @@ return answers
 pub(super) struct Exchange {
     admission: Admission,
     cluster: Cluster,
-    link: Option<Arc<RedisLink>>,
+    link: Option<RedisCalls>,
+    seats: Option<RedisSeats>,
     repeated: Option<(Instant, Epoch)>,
 }
 
 impl Exchange {
     pub(super) fn new(admission: Admission, cluster: Cluster) -> Self {
+        let link = cluster.redis();
         Self {
             admission,
-            link: cluster.redis(),
+            link: link.as_ref().map(|link| link.calls(RedisPart::Limits)),
+            seats: link.as_ref().map(RedisSeats::new),
             cluster,
             repeated: None,
         }
@@ -207,7 +211,7 @@ impl Exchange {
     }
 
     async fn repeat(&mut self) -> Result<(), ClusterError> {
-        let Some(link) = &self.link else {
+        let Some(seats) = &self.seats else {
             return Ok(());
         };
         let epoch = self.cluster.identity().1;
@@ -222,30 +226,27 @@ impl Exchange {
         }
         self.repeated = None;
         let here = self.admission.0.seats.here();
-        RedisSeats::new(link.clone())
-            .repeat(&self.cluster, &here)
-            .await?;
+        seats.repeat(&self.cluster, &here).await?;
         self.repeated = Some((Instant::now(), epoch));
         Ok(())
     }
 
     async fn departures(&self) {
-        let seats = &self.admission.0.seats;
-        let gone = seats.take_gone();
-        let Some(link) = self.link.clone().filter(|_| !gone.is_empty()) else {
+        let own = &self.admission.0.seats;
+        let gone = own.take_gone();
+        let Some(seats) = self.seats.as_ref().filter(|_| !gone.is_empty()) else {
             return;
         };
-        let told = RedisSeats::new(link).leave(&self.cluster, &gone).await;
-        if let Err(error) = told {
+        if let Err(error) = seats.leave(&self.cluster, &gone).await {
             tracing::debug!(%error, "seats were not given back yet");
-            seats.put_back(gone);
+            own.put_back(gone);
         }
     }
 }
 
 /// Tells of these failures and successes, and hears who is locked out: names, and for how many ms more.
 async fn tell_failures(
-    link: &RedisLink,
+    link: &RedisCalls,
     rules: LockoutRules,
     batch: &[News],
 ) -> Result<Vec<(String, u64)>, ClusterError> {
@@ -265,7 +266,12 @@ async fn tell_failures(
 }
 
 /// Tells what one group of meters has counted, and has them hear the sum.
-async fn tell(link: &RedisLink, group: u64, words: &[Word], slot: u64) -> Result<(), ClusterError> {
+async fn tell(
+    link: &RedisCalls,
+    group: u64,
+    words: &[Word],
+    slot: u64,
+) -> Result<(), ClusterError> {
     let tag = format!("rates-{group}");
     let mut call = RATES.prepare_invoke();
     call.arg(slot.max(1)).arg(SLOTS);

@@ -263,7 +263,7 @@ impl Admission {
     }
 
     fn redis_seats(&self) -> Option<RedisSeats> {
-        self.0.link.get().map(|link| RedisSeats::new(link.clone()))
+        self.0.link.get().map(RedisSeats::new)
     }
 }
 

@@ -189,6 +189,7 @@ impl NodeApi {
             json,
             at: unix_millis(),
             ack: message.require_ack,
+            trace: None,
         }
     }
 

@@ -18,15 +18,15 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use crate::admission::{Door, Guest};
 use crate::tls::{ListenerTls, MaybeTls};
 
 /// Connections at a time. Backends keep a few each; more wait in the kernel's queue.
-pub(super) const MAX_CONNECTIONS: usize = 1024;
+pub const MAX_CONNECTIONS: usize = 1024;
 /// From the accepted socket to the first request's head, the handshake of TLS included.
 const FIRST_HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// From one answer to the next request's head: how long an idle connection is kept.
@@ -42,22 +42,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until cancelled, then lets running requests end.
 pub async fn serve_http(
-    listener: TcpListener,
+    (listener, door): (TcpListener, Door),
     router: Router,
     tls: Option<Arc<ListenerTls>>,
     cancel: CancellationToken,
 ) {
     let tracker = TaskTracker::new();
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    while let Some(((socket, peer), permit)) = next(&listener, &permits, &cancel).await {
+    while let Some(((socket, peer), guest)) = next(&listener, &door, &cancel).await {
         let socket = MaybeTls::new(socket, tls.as_ref());
         let connected = (socket, peer);
-        tracker.spawn(connection(
-            connected,
-            router.clone(),
-            cancel.clone(),
-            permit,
-        ));
+        tracker.spawn(connection(connected, router.clone(), cancel.clone(), guest));
     }
     drop(listener);
     tracker.close();
@@ -66,16 +60,24 @@ pub async fn serve_http(
 
 async fn next(
     listener: &TcpListener,
-    permits: &Arc<Semaphore>,
+    door: &Door,
     cancel: &CancellationToken,
-) -> Option<(Accepted, OwnedSemaphorePermit)> {
-    let accepted = async {
-        let permit = Arc::clone(permits).acquire_owned().await.ok()?;
-        Some((accept(listener).await, permit))
-    };
+) -> Option<(Accepted, Guest)> {
     tokio::select! {
         () = cancel.cancelled() => None,
-        accepted = accepted => accepted,
+        accepted = let_in(listener, door) => accepted,
+    }
+}
+
+/// The next connection that is let in; others are closed.
+pub(super) async fn let_in(listener: &TcpListener, door: &Door) -> Option<(Accepted, Guest)> {
+    loop {
+        let room = door.room().await?;
+        let (socket, peer) = accept(listener).await;
+        if let Some(guest) = door.enter(room, peer.ip()) {
+            return Some(((socket, peer), guest));
+        }
+        tracing::debug!(%peer, "too many connections from this address");
     }
 }
 
@@ -83,7 +85,7 @@ async fn next(
 pub(super) type Accepted = (TcpStream, SocketAddr);
 
 /// The next connection, however long it takes; failures are logged and waited out.
-pub(super) async fn accept(listener: &TcpListener) -> Accepted {
+async fn accept(listener: &TcpListener) -> Accepted {
     loop {
         match listener.accept().await {
             Ok((socket, peer)) => {
@@ -111,7 +113,7 @@ async fn connection(
     (socket, peer): (MaybeTls, SocketAddr),
     router: Router,
     cancel: CancellationToken,
-    _permit: OwnedSemaphorePermit,
+    _guest: Guest,
 ) {
     let asked = Arc::new(AtomicBool::new(false));
     let heard = Arc::clone(&asked);

@@ -22,8 +22,8 @@ use crate::protocol::{CodecError, Codecs, FrameCodec, NodeId};
 use crate::security::{FetchedKeys, SealKeys, Sealer};
 use crate::service::{Extensions, HookPlan};
 use crate::settings::{Secrets, Settings, SettingsError};
-use crate::telemetry::Instruments;
 use crate::telemetry::traces::{TraceError, TraceSettings, Tracer};
+use crate::telemetry::{Instruments, StoreTimes};
 use crate::tls::{TlsListeners, TlsPairs};
 
 /// The particulars of one process.
@@ -129,14 +129,14 @@ impl Options {
         &self,
         config: &GatewayConfig,
         addresses: Addresses,
-        sealer: &Arc<Sealer>,
+        means: (&Arc<Sealer>, &StoreTimes),
     ) -> ClusterParams {
         let distributed = &config.wsc.distributed;
         ClusterParams {
             node: NodeId::new(&self.node),
             address: self.address(addresses.ws.unwrap_or(addresses.http)),
             cluster_name: distributed.cluster().to_owned(),
-            backend: self.backend(config, sealer),
+            backend: self.backend(config, means),
             node_timeout: distributed.node_timeout.into(),
             node_sync_interval: distributed.node_sync_interval.into(),
             health_check_interval: distributed.health_check_interval.into(),
@@ -165,16 +165,27 @@ impl Options {
 
     /// Redis when the configuration wants a cluster of nodes, and etcd beside it when they find each other there; memory
     /// otherwise.
-    fn backend(&self, config: &GatewayConfig, sealer: &Arc<Sealer>) -> Backend {
+    fn backend(
+        &self,
+        config: &GatewayConfig,
+        (sealer, times): (&Arc<Sealer>, &StoreTimes),
+    ) -> Backend {
         let redis = &config.wsc.redis;
         let distributed = &config.wsc.distributed;
         let wanted = distributed.enabled && distributed.node_discovery != NodeDiscovery::Memory;
         if !wanted || !redis.is_configured() {
             return Backend::Memory(self.memory.clone().unwrap_or_default());
         }
-        let redis = self.redis(redis, sealer);
+        let redis = RedisParams {
+            times: times.clone(),
+            ..self.redis(redis, sealer)
+        };
         if distributed.node_discovery == NodeDiscovery::Etcd {
-            Backend::Etcd(redis, self.etcd(&distributed.etcd))
+            let etcd = EtcdParams {
+                times: times.clone(),
+                ..self.etcd(&distributed.etcd)
+            };
+            Backend::Etcd(redis, etcd)
         } else {
             Backend::Redis(redis)
         }
@@ -250,7 +261,8 @@ mod tests {
             grpc: any,
             admin: any,
         };
-        Options::default().cluster_params(&config, addresses, &Sealer::off())
+        let means = (&Sealer::off(), &StoreTimes::default());
+        Options::default().cluster_params(&config, addresses, means)
     }
 
     #[test]
@@ -276,7 +288,7 @@ mod tests {
             secrets,
             ..Options::default()
         };
-        match options.backend(&config, &Sealer::off()) {
+        match options.backend(&config, (&Sealer::off(), &StoreTimes::default())) {
             Backend::Redis(redis) => redis,
             Backend::Memory(_) | Backend::Etcd(..) => panic!("not Redis alone"),
         }
@@ -308,7 +320,9 @@ mod tests {
             ..Options::default()
         };
         let config = GatewayConfig::load(None, [], &sets).unwrap();
-        let Backend::Etcd(redis, etcd) = options.backend(&config, &Sealer::off()) else {
+        let Backend::Etcd(redis, etcd) =
+            options.backend(&config, (&Sealer::off(), &StoreTimes::default()))
+        else {
             panic!("not etcd");
         };
         assert_eq!(redis.host, "r");

@@ -115,9 +115,8 @@ impl View {
             let seconds = since.elapsed().as_secs();
             problems.push(format!("etcd: down for {seconds} s: {said}"));
         }
-        if !self.judges_tokens() {
-            problems.push("tokens: no keys could be fetched yet to judge them by".to_owned());
-        }
+        let fetched = self.fetched.as_ref();
+        problems.extend(fetched.and_then(|keys| keys.trouble()));
         problems
     }
 

@@ -60,13 +60,13 @@ impl Backing {
             Backend::Memory(store) => Self::memory(store, (params, process), listener, ground),
             Backend::Redis(redis) => {
                 let link = dial(redis, (params, shared), listener, ground);
-                let registry = RedisRegistry::of_process(process, link.clone(), params.lease());
+                let registry = RedisRegistry::of_process(process, &link, params.lease());
                 Self::redis(link, params, Arc::new(registry))
             }
             Backend::Etcd(redis, etcd) => {
                 let link = dial(redis, (params, shared), listener, ground);
                 let etcd = EtcdLink::new(etcd, &params.cluster_name);
-                let shadow = Shadow::new(link.clone(), params.lease());
+                let shadow = Shadow::new(&link, params.lease());
                 let registry =
                     EtcdRegistry::of_process(process, etcd.clone(), Some(shadow), params.lease());
                 let watching = watch(etcd.clone(), shared.clone(), ground.cancel.clone());
@@ -87,11 +87,11 @@ impl Backing {
         let delay = params.offline_delay;
         Self {
             registry,
-            directory: Arc::new(RedisDirectory::new(link.clone()).offline_after(delay)),
-            presence: Arc::new(RedisPresence::new(link.clone()).offline_after(delay)),
-            broker: Arc::new(RedisBroker::new(link.clone())),
-            assignments: Arc::new(RedisAssignments::new(link.clone())),
-            interest: Arc::new(RedisInterest::new(link.clone())),
+            directory: Arc::new(RedisDirectory::new(&link).offline_after(delay)),
+            presence: Arc::new(RedisPresence::new(&link).offline_after(delay)),
+            broker: Arc::new(RedisBroker::new(&link)),
+            assignments: Arc::new(RedisAssignments::new(&link)),
+            interest: Arc::new(RedisInterest::new(&link)),
             redis: Some(link),
             etcd: None,
         }

@@ -211,6 +211,11 @@ impl Cluster {
         (&identity.node, identity.epoch())
     }
 
+    /// Whether this node is part of the cluster now: registered, and heard by the others.
+    pub fn is_part(&self) -> bool {
+        self.0.shared.check().is_ok()
+    }
+
     /// Whether there is no other node that work could be handed to. Cheap: asked once per message.
     pub fn is_alone(&self) -> bool {
         self.0.backing.broker.alone()

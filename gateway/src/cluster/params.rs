@@ -9,6 +9,7 @@ use super::memory::MemoryStore;
 use super::routing::{Balance, Policy};
 use crate::protocol::NodeId;
 use crate::security::Sealer;
+use crate::telemetry::StoreTimes;
 
 /// How a node takes part in a cluster.
 #[derive(Clone, Debug)]
@@ -86,6 +87,8 @@ pub struct EtcdParams {
     pub key_prefix: String,
     /// The deadline of each operation and of connecting.
     pub deadline: Duration,
+    /// Notes how long it takes to answer.
+    pub times: StoreTimes,
 }
 
 impl EtcdParams {
@@ -97,6 +100,7 @@ impl EtcdParams {
             tls: None,
             key_prefix: "/wsc/".to_owned(),
             deadline: RedisParams::DEADLINE,
+            times: StoreTimes::default(),
         }
     }
 }
@@ -137,6 +141,8 @@ pub struct RedisParams {
     pub deadline: Duration,
     /// Seals what goes there and opens what comes from there.
     pub sealer: Arc<Sealer>,
+    /// Notes how long it takes to answer.
+    pub times: StoreTimes,
 }
 
 impl RedisParams {
@@ -157,6 +163,7 @@ impl RedisParams {
             topology: Topology::Server,
             deadline: Self::DEADLINE,
             sealer: Sealer::off(),
+            times: StoreTimes::default(),
         }
     }
 }

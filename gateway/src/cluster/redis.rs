@@ -7,6 +7,7 @@
 
 mod assignments;
 mod broker;
+mod calls;
 mod dial;
 mod directory;
 mod interest;
@@ -22,6 +23,7 @@ mod shadow;
 pub use assignments::RedisAssignments;
 pub(super) use broker::Opening;
 pub use broker::RedisBroker;
+pub use calls::RedisCalls;
 pub use directory::RedisDirectory;
 pub use interest::RedisInterest;
 pub use link::RedisLink;

@@ -74,7 +74,7 @@ impl Groups {
         (tasks, cancel): (&TaskTracker, &CancellationToken),
     ) -> Self {
         let store: Arc<dyn GroupStore> = match cluster.redis() {
-            Some(link) => Arc::new(RedisGroups::new(link)),
+            Some(link) => Arc::new(RedisGroups::new(&link)),
             None => MemoryGroups::new(),
         };
         let groups = Self(Arc::new(Inner {

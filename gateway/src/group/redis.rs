@@ -23,8 +23,9 @@ use super::{
     MembersPage,
 };
 use crate::cluster::ClusterError;
-use crate::cluster::redis::RedisLink;
+use crate::cluster::redis::{RedisCalls, RedisLink};
 use crate::protocol::{GroupId, UserId};
+use crate::telemetry::RedisPart;
 
 /// Requests for one user's groups that may be under way at once; the link sends them together.
 const AT_ONCE: usize = 128;
@@ -38,7 +39,7 @@ const MARK_MILLIS: u64 = 30_000;
 /// See the module.
 #[derive(Debug)]
 pub struct RedisGroups {
-    link: Arc<RedisLink>,
+    link: RedisCalls,
 }
 
 /// Owner, creation and life of a group, and how many are in it.
@@ -49,7 +50,8 @@ type Listed = Vec<(GroupId, String)>;
 
 impl RedisGroups {
     /// Over this link.
-    pub fn new(link: Arc<RedisLink>) -> Self {
+    pub fn new(link: &Arc<RedisLink>) -> Self {
+        let link = link.calls(RedisPart::Groups);
         Self { link }
     }
 

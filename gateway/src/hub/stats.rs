@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::TurnedAway;
 use crate::protocol::{Disconnect, ErrorCode, Transport};
 
 /// Counters of one shard, on cache lines of their own, so that shards never wait for each other's counts.
@@ -34,8 +35,8 @@ pub struct ShardStats {
     pub disconnects: [AtomicU64; Disconnect::ALL.len()],
     /// Live sessions, by [`Transport::HOLDING`].
     pub sessions: [AtomicU64; Transport::HOLDING.len()],
-    /// Upgrade requests refused, by HTTP status 400, 401, 403, 429, 503.
-    pub refused: [AtomicU64; 5],
+    /// Requests and sockets of clients refused, by [`TurnedAway::ALL`].
+    pub refused: [AtomicU64; TurnedAway::ALL.len()],
 }
 
 impl ShardStats {
@@ -77,20 +78,14 @@ impl ShardStats {
         counters.find_map(|(known, sessions)| (*known == transport).then_some(sessions))
     }
 
-    /// Counts a refused upgrade request. Statuses that are not listed count as 400.
-    pub fn count_refused(&self, status: u16) {
-        let listed = REFUSED
-            .iter()
-            .position(|known| *known == status)
-            .unwrap_or_default();
-        if let Some(counter) = self.refused.get(listed) {
+    /// Counts a client's request or socket that was refused.
+    pub fn count_refused(&self, why: TurnedAway) {
+        let counters = TurnedAway::ALL.iter().zip(&self.refused);
+        for (_, counter) in counters.filter(|(known, _)| **known == why) {
             counter.fetch_add(1, Relaxed);
         }
     }
 }
-
-/// The statuses behind [`ShardStats::refused`], in order.
-pub const REFUSED: [u16; 5] = [400, 401, 403, 429, 503];
 
 /// Sums over shards at one moment.
 #[derive(Clone, Debug, Default)]
@@ -121,8 +116,8 @@ pub struct StatsSnapshot {
     pub errors: Vec<(&'static str, u64)>,
     /// Connections that ended, by reason.
     pub disconnects: Vec<(&'static str, u64)>,
-    /// Upgrade requests refused, by HTTP status.
-    pub refused: Vec<(u16, u64)>,
+    /// Requests and sockets of clients refused, by reason.
+    pub refused: Vec<(&'static str, u64)>,
     /// Live sessions by user type.
     pub by_user_type: Vec<(String, u64)>,
     /// Live sessions by transport.
@@ -154,10 +149,8 @@ impl StatsSnapshot {
             &mut self.by_transport,
             transports.iter().copied().zip(&shard.sessions),
         );
-        add_by(
-            &mut self.refused,
-            REFUSED.iter().copied().zip(&shard.refused),
-        );
+        let refused = TurnedAway::ALL.map(TurnedAway::as_str);
+        add_by(&mut self.refused, refused.into_iter().zip(&shard.refused));
     }
 
     /// Errors of every code.

@@ -162,6 +162,7 @@ impl MemoryLog {
         let offset = stored.head;
         stored.written_at = message.at;
         stored.entries.push_back(Entry {
+            trace: message.trace,
             offset,
             id: message.id.clone(),
             sender: message.sender.clone(),

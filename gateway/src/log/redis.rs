@@ -4,7 +4,7 @@
 //!
 //! | name | type | holds |
 //! |---|---|---|
-//! | `log` | stream | `<offset>-0` → id, time, whether to acknowledge, JSON |
+//! | `log` | stream | `<offset>-0` → id, time, whether to acknowledge, the span it comes from if it is traced, JSON |
 //! | `meta` | hash | epoch, head, the server's run id, ends of former epochs |
 //! | `acks` | hash | message id → a line for each message of that id that waits, see `scripts` |
 //! | `records` | hash | `<name>` → time and place; `d:`, `r:`, `x:` and the name → time of that change |
@@ -29,14 +29,15 @@ use super::{
     Retention, SentPage, SentQuery, Word, name,
 };
 use crate::cluster::ClusterError;
-use crate::cluster::redis::RedisLink;
-use crate::protocol::{LogId, Position, UserId};
+use crate::cluster::redis::{RedisCalls, RedisLink};
+use crate::protocol::{LogId, Position, TraceContext, UserId};
+use crate::telemetry::RedisPart;
 use crate::time::millis;
 
 /// See the module.
 #[derive(Debug)]
 pub struct RedisLog {
-    link: Arc<RedisLink>,
+    link: RedisCalls,
     retention: ArcSwap<Retention>,
     /// Whether a replica must have what is accepted.
     replicated: bool,
@@ -47,9 +48,9 @@ type Raw = (String, Vec<Vec<u8>>);
 
 impl RedisLog {
     /// Over this link.
-    pub fn new(link: Arc<RedisLink>, retention: Retention, replicated: bool) -> Self {
+    pub fn new(link: &Arc<RedisLink>, retention: Retention, replicated: bool) -> Self {
         Self {
-            link,
+            link: link.calls(RedisPart::Logs),
             retention: ArcSwap::from_pointee(retention),
             replicated,
         }
@@ -100,7 +101,13 @@ impl RedisLog {
                         .seal(&owner(&name, &message.id), &message.json),
                 )
                 .arg(u8::from(message.ack))
-                .arg(u8::from(message.own_id));
+                .arg(u8::from(message.own_id))
+                .arg(
+                    message
+                        .trace
+                        .map(|trace| trace.to_string())
+                        .unwrap_or_default(),
+                );
         }
         let stored = async {
             if self.replicated {
@@ -174,6 +181,7 @@ impl RedisLog {
             sender: text(7).unwrap_or_default().to_owned(),
             at: text(3)?.parse().ok()?,
             ack: text(5)? == "1",
+            trace: text(9).and_then(TraceContext::parse),
             json,
         })
     }

@@ -16,7 +16,7 @@ use ::redis::Script;
 
 /// KEYS entries, meta, acks, records, then one for each message by which a repetition is known.
 /// ARGV age ms, most messages, dedupe ms, records ms (0: none), now ms, then per message: id, sender, JSON, `1` if it is
-/// to be acknowledged, `1` if the id is the sender's own. Returns `0 epoch.offset`, or `1 epoch.offset` for a repetition.
+/// to be acknowledged, `1` if the id is the sender's own, the span it comes from or ''. Returns `0 epoch.offset`, or `1 epoch.offset` for a repetition.
 pub(super) static APPEND: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -39,14 +39,17 @@ if not epoch or meta[3] ~= run then
 end
 local out = {}
 for i = 5, #KEYS do
-  local a = 6 + (i - 5) * 5
+  local a = 6 + (i - 5) * 6
   local id, sender, ack, own = ARGV[a], ARGV[a + 1], ARGV[a + 3], ARGV[a + 4] == '1'
   local before = own and redis.call('GET', KEYS[i])
   if before then
     out[#out + 1] = '1 ' .. before
   else
     head = head + 1
-    redis.call('XADD', KEYS[1], head .. '-0', 'i', id, 't', ARGV[5], 'a', ack, 's', sender, 'j', ARGV[a + 2])
+    local stored = {'i', id, 't', ARGV[5], 'a', ack, 's', sender}
+    if ARGV[a + 5] ~= '' then stored[9], stored[10] = 'c', ARGV[a + 5] end
+    stored[#stored + 1], stored[#stored + 2] = 'j', ARGV[a + 2]
+    redis.call('XADD', KEYS[1], head .. '-0', unpack(stored))
     if ack == '1' then
       local held = redis.call('HGET', KEYS[3], id)
       redis.call('HSET', KEYS[3], id, (held and held .. '\n' or '') .. 'P' .. head .. ' ' .. sender)

@@ -3,6 +3,8 @@
 //! There is one only where the message is traced: whether it is, is decided once, where it enters. W3C Trace Context is how
 //! callers say it; a node tells another in the envelope.
 
+use std::fmt;
+
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
@@ -57,6 +59,23 @@ impl TraceContext {
             span: span.try_into().ok()?,
         };
         (context.trace != [0; 16] && context.span != [0; 8]).then_some(context)
+    }
+
+    /// Reads what `Display` wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (trace, span) = text.split_once('-')?;
+        Self::of_ids(&hex::<16>(trace)?, &hex::<8>(span)?)
+    }
+}
+
+impl fmt::Display for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = |bytes: &[u8], f: &mut fmt::Formatter<'_>| {
+            bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        };
+        digits(&self.trace, f)?;
+        f.write_str("-")?;
+        digits(&self.span, f)
     }
 }
 

@@ -6,15 +6,16 @@ use parking_lot::Mutex;
 
 use super::scripts::{ADD, NEWS, PAGE};
 use crate::cluster::ClusterError;
-use crate::cluster::redis::RedisLink;
+use crate::cluster::redis::{RedisCalls, RedisLink};
 use crate::security::{Revocation, Revocations};
+use crate::telemetry::RedisPart;
 
 /// The tag of the list's keys: they lie in one slot.
 const TAG: &str = "revoked";
 
 /// See the module.
 pub(super) struct Store {
-    link: Arc<RedisLink>,
+    link: RedisCalls,
     known: Mutex<Place>,
 }
 
@@ -28,8 +29,9 @@ struct Place {
 }
 
 impl Store {
-    pub(super) fn new(link: Arc<RedisLink>) -> Self {
+    pub(super) fn new(link: &Arc<RedisLink>) -> Self {
         let known = Mutex::default();
+        let link = link.calls(RedisPart::Revocations);
         Self { link, known }
     }
 

@@ -53,6 +53,26 @@ impl FetchedKeys {
         self.rounds.borrow().clone()
     }
 
+    /// What is wrong with them, for whoever runs the gateway.
+    pub fn trouble(&self) -> Option<String> {
+        let known = self.current().map(|keys| keys.len());
+        match (self.last().problem, known) {
+            (None, None) => {
+                Some("tokens: no keys could be fetched yet to judge them by".to_owned())
+            }
+            (Some(why), None) => Some(format!(
+                "tokens: no keys could be fetched yet to judge them by: {why}"
+            )),
+            (Some(why), Some(known)) => Some(format!(
+                "tokens: their keys cannot be fetched, the {known} that are known stay: {why}"
+            )),
+            (None, Some(0)) => {
+                Some("tokens: the set holds no key that fits, so none is believed".to_owned())
+            }
+            (None, Some(_)) => None,
+        }
+    }
+
     /// Whether there are other keys than these by now, after a fetch if there was none just before.
     pub async fn renewed(&self, seen: Option<&Arc<KeySet>>) -> bool {
         let mut rounds = self.rounds.subscribe();

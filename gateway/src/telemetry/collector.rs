@@ -196,13 +196,9 @@ impl Writer<'_> {
             "reason",
             disconnects,
         )?;
-        let refused: Vec<_> = stats
-            .refused
-            .iter()
-            .map(|(status, n)| (status.to_string(), *n))
-            .collect();
-        let refused = refused.iter().map(|(status, n)| (status.as_str(), *n));
-        self.counters(name::REFUSED, "Upgrade requests refused", "status", refused)
+        let refused = stats.refused.iter().copied();
+        let help = "Requests and sockets of clients refused before they were sessions";
+        self.counters(name::REFUSED, help, "reason", refused)
     }
 
     fn traffic(&mut self, stats: &StatsSnapshot) -> fmt::Result {

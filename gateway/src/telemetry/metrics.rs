@@ -21,10 +21,13 @@ use wsc_config::PerformanceConfig;
 
 use super::api_call::ApiCall;
 use super::collector::{MetricsSource, SourceCollector};
-use super::label::label;
 use super::sampled::Sampled;
 use super::slow::SlowLog;
+use super::stores::StoreTimes;
 use super::traces::Tracer;
+use super::words::{
+    Fetch, FetchOutcome, Handshake, Limit, Limited, Listener, Reload, ReloadOutcome, TokenRefusal,
+};
 
 pub(super) const BUILD: &str = "wsc_build";
 pub(super) const HANDSHAKE: &str = "wsc_handshake_duration_seconds";
@@ -39,6 +42,8 @@ pub(super) const RELOAD_OK: &str = "wsc_config_last_reload_successful";
 pub(super) const KEY_FETCHES: &str = "wsc_token_key_fetches";
 pub(super) const TOKENS_REFUSED: &str = "wsc_tokens_refused";
 pub(super) const TLS_FAILED: &str = "wsc_tls_handshakes_failed";
+pub(super) const REDIS_TIMES: &str = "wsc_redis_command_duration_seconds";
+pub(super) const ETCD_TIMES: &str = "wsc_etcd_call_duration_seconds";
 pub(super) const MEMORY: &str = "wsc_process_resident_memory_bytes";
 pub(super) const DESCRIPTORS: &str = "wsc_process_open_fds";
 
@@ -121,109 +126,6 @@ pub struct BuildInfo {
     pub environment: String,
 }
 
-label! {
-    /// Which limit was met.
-    Limit {
-        /// `wsc.security.blockedIps`.
-        AddressBlocked = "address_blocked",
-        /// `wsc.security.whitelistIps`.
-        AddressNotListed = "address_not_listed",
-        /// What a trusted proxy said of the client's address cannot be understood.
-        Forwarded = "forwarded",
-        /// `wsc.security.maxLoginAttempts`.
-        LockedOut = "locked_out",
-        /// `wsc.security.messageRateLimit`, of a user.
-        MessageRate = "message_rate",
-        /// `wsc.security.messageRateLimit.maxMessagesPerAddress`.
-        AddressRate = "address_rate",
-        /// `wsc.maxConnectionsPerUser`: the new session was refused.
-        SessionRefused = "session_refused",
-        /// `wsc.maxConnectionsPerUser`: an old session had to go.
-        SessionKicked = "session_kicked",
-        /// Sessions of a user could be counted on this node only.
-        CountedAlone = "sessions_counted_alone",
-        /// `wsc.security.maxConnectionsPerAddress`.
-        ConnectionsPerAddress = "connections_per_address",
-        /// `wsc.security.maxHandshakesPerAddress`.
-        HandshakesPerAddress = "handshakes_per_address",
-        /// `wsc.security.handshakeTimeout`, of a client.
-        HandshakeTime = "handshake_time",
-        /// The bytes and lines of the head of a client's request.
-        RequestHead = "request_head",
-        /// The length of the path of a client's request, with its query.
-        RequestUri = "request_uri",
-        /// `wsc.security.maxMessageSize`, of a message over a WebSocket.
-        MessageSize = "message_size",
-        /// `wsc.performance.maxMemoryPercent`.
-        Memory = "memory",
-        /// The pieces of a message over a WebSocket.
-        Fragments = "fragments",
-    }
-}
-
-/// The label of a limit.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Limited {
-    limit: Limit,
-}
-
-label! {
-    /// What became of a change of the configuration.
-    ReloadOutcome {
-        /// The gateway goes by it.
-        Applied = "applied",
-        /// It is wrong; the old one goes on.
-        Refused = "refused",
-    }
-}
-
-label! {
-    /// What became of a fetch of the keys of tokens.
-    FetchOutcome {
-        /// They are known.
-        Ok = "ok",
-        /// Those that were known stay.
-        Failed = "failed",
-    }
-}
-
-/// The label of a fetch of the keys of tokens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Fetch {
-    outcome: FetchOutcome,
-}
-
-label! {
-    /// Which listener.
-    Listener {
-        /// WebSocket.
-        Ws = "ws",
-        /// The HTTP API.
-        Http = "http",
-        /// The gRPC API.
-        Grpc = "grpc",
-    }
-}
-
-/// The label of a handshake of TLS.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Handshake {
-    listener: Listener,
-}
-
-/// The label of a refused token: one of [`TokenError::label`](crate::security::TokenError::label) or
-/// [`CredentialError::label`](crate::security::CredentialError::label).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TokenRefusal {
-    reason: &'static str,
-}
-
-/// The label of a change of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reload {
-    outcome: ReloadOutcome,
-}
-
 /// Instruments that are written while the gateway works. Cheap to clone; clones share their values.
 #[derive(Clone, Debug)]
 pub struct Instruments {
@@ -239,6 +141,7 @@ pub struct Instruments {
     tls_failed: Family<Handshake, Counter>,
     limited: Family<Limited, Counter>,
     collects: Arc<AtomicBool>,
+    stores: StoreTimes,
     slow: Arc<SlowLog>,
     sampled: Arc<Sampled>,
     tracer: Tracer,
@@ -246,7 +149,9 @@ pub struct Instruments {
 
 impl Default for Instruments {
     fn default() -> Self {
+        let collects = Arc::new(AtomicBool::new(true));
         Self {
+            stores: StoreTimes::while_collecting(collects.clone()),
             handshake: seconds(),
             api: Family::new_with_constructor(seconds),
             fanout: seconds(),
@@ -258,7 +163,7 @@ impl Default for Instruments {
             tokens_refused: Family::default(),
             tls_failed: Family::default(),
             limited: Family::default(),
-            collects: Arc::new(AtomicBool::new(true)),
+            collects,
             slow: Arc::default(),
             sampled: Arc::default(),
             tracer: Tracer::default(),
@@ -288,6 +193,11 @@ impl Instruments {
     /// One acknowledgement, from the first sending of the message to a session until that session's answer.
     pub fn acknowledged(&self, took: Duration) {
         self.observe(&self.ack, took);
+    }
+
+    /// How long Redis and etcd take.
+    pub const fn stores(&self) -> &StoreTimes {
+        &self.stores
     }
 
     /// What traces.
@@ -413,6 +323,10 @@ impl Metrics {
         registry.register(TLS_FAILED, tls, instruments.tls_failed.clone());
         let limited = "Times something was refused or closed for a limit";
         registry.register(LIMITED, limited, instruments.limited.clone());
+        let redis = "Time from a command, pipeline or script to Redis' answer, by what asks";
+        registry.register(REDIS_TIMES, redis, instruments.stores.redis.clone());
+        let etcd = "Time from a call to etcd's answer";
+        registry.register(ETCD_TIMES, etcd, instruments.stores.etcd.clone());
         let sampled = instruments.sampled.clone();
         let memory = "Memory of the process, read once in wsc.performance.metricsInterval";
         registry.register(MEMORY, memory, sampled.memory.clone());

@@ -147,6 +147,7 @@ impl Teller {
             json: json.clone(),
             at,
             ack: false,
+            trace: None,
         };
         if let (Some(accepted), Some(newcomer)) = (self.store(&log, &route, append).await, newcomer)
         {

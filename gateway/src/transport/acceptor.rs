@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
-use crate::hub::{Command, Hub};
+use crate::hub::{Command, Hub, TurnedAway};
 
 /// Handshakes under way on one shard beyond which sockets are closed at once: a flood must not take the memory that
 /// the sessions need.
@@ -62,11 +62,11 @@ fn hand_over(
         return Ok(());
     };
     if shard.pending().load(Relaxed) >= PENDING_MAX {
-        shard.stats().count_refused(503);
+        shard.stats().count_refused(TurnedAway::Pending);
         return Ok(());
     }
     let Some(place) = admission.handshake(peer.ip()) else {
-        shard.stats().count_refused(429);
+        shard.stats().count_refused(TurnedAway::Handshakes);
         return Ok(());
     };
     let socket = socket.into_std()?;
@@ -76,7 +76,7 @@ fn hand_over(
         .is_err()
     {
         shard.pending().fetch_sub(1, Relaxed);
-        shard.stats().count_refused(503);
+        shard.stats().count_refused(TurnedAway::Pending);
     }
     Ok(())
 }

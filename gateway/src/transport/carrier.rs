@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant};
+
+use crate::admission::Guest;
 
 /// See the module.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub struct Carrier {
 #[derive(Debug)]
 struct State {
     /// Its place among callers of the API; none once it has carried a session.
-    permit: Option<OwnedSemaphorePermit>,
+    place: Option<Guest>,
     sessions: usize,
     /// When the last session ended.
     quiet_since: Option<Instant>,
@@ -31,12 +32,12 @@ struct State {
 
 impl Carrier {
     /// A fresh connection from there; it may be as old as `age` without a session.
-    pub fn new(peer: Option<SocketAddr>, permit: OwnedSemaphorePermit, age: Duration) -> Arc<Self> {
+    pub fn new(peer: Option<SocketAddr>, place: Guest, age: Duration) -> Arc<Self> {
         Arc::new(Self {
             peer,
             until: Instant::now() + age,
             state: Mutex::new(State {
-                permit: Some(permit),
+                place: Some(place),
                 sessions: 0,
                 quiet_since: None,
             }),
@@ -52,7 +53,7 @@ impl Carrier {
     pub(super) fn carry(self: &Arc<Self>) -> Carried {
         let mut state = self.state.lock();
         state.sessions += 1;
-        state.permit = None;
+        state.place = None;
         Carried(Arc::clone(self))
     }
 
@@ -83,23 +84,24 @@ impl Drop for Carried {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::Semaphore;
-
     use super::*;
+    use crate::admission::Door;
 
     const AGE: Duration = Duration::from_mins(10);
     const GRACE: Duration = Duration::from_secs(5);
 
     #[tokio::test]
     async fn a_connection_is_there_by_its_place_or_by_its_sessions() {
-        let places = Arc::new(Semaphore::new(1));
-        let permit = Arc::clone(&places).acquire_owned().await.unwrap();
-        let carrier = Carrier::new(None, permit, AGE);
+        let door = Door::new(1);
+        let room = door.room().await.unwrap();
+        let guest = door.enter(room, [127, 0, 0, 1].into()).unwrap();
+        let carrier = Carrier::new(None, guest, AGE);
         let began = Instant::now();
         assert!(!carrier.is_over(began + AGE / 2, GRACE));
         assert!(carrier.is_over(began + AGE * 2, GRACE), "too old");
         let (first, second) = (carrier.carry(), carrier.carry());
-        assert_eq!(places.available_permits(), 1, "counted elsewhere now");
+        let again = tokio::time::timeout(GRACE, door.room()).await;
+        assert!(again.is_ok(), "it is counted elsewhere now");
         drop(first);
         assert!(!carrier.is_over(began + AGE * 2, GRACE), "carries one");
         drop(second);

@@ -27,7 +27,7 @@ use super::refusal::Refused;
 use super::upgrade::{Accepted, UpgradeState, identify, judge_origin, judge_room, room, text};
 use super::{Carrier, ws};
 use crate::admission::{Attempt, ClientAddress};
-use crate::hub::Command;
+use crate::hub::{Command, TurnedAway};
 use crate::protocol::{Codec, Resume};
 use crate::security::{Identity, identity_of};
 use crate::settings::Settings;
@@ -73,9 +73,16 @@ async fn in_time(
     let answered = timeout(limit, next.run(request)).await;
     answered.unwrap_or_else(|_| {
         state.admission.met(Limit::HandshakeTime);
+        count(&state, TurnedAway::Late);
         let late = "who the client is was not found out in time, try again later";
         Status::unavailable(late).into_http()
     })
+}
+
+fn count(state: &UpgradeState, why: TurnedAway) {
+    if let Some((_, shard)) = state.hub.least_loaded() {
+        shard.stats().count_refused(why);
+    }
 }
 
 async fn open(State(state): State<UpgradeState>, request: Request) -> Response<Body> {
@@ -83,9 +90,7 @@ async fn open(State(state): State<UpgradeState>, request: Request) -> Response<B
         Ok(response) => return response,
         Err(refused) => refused,
     };
-    if let Some((_, shard)) = state.hub.least_loaded() {
-        shard.stats().count_refused(refused.status().as_u16());
-    }
+    count(&state, refused.why());
     refused.to_grpc().into_http()
 }
 

@@ -6,6 +6,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::admission::{Admission, Attempt, LockedOut, Turned};
+use crate::hub::TurnedAway;
 use crate::security::AddressRefusal;
 
 /// Why a client's request is refused.
@@ -38,6 +39,9 @@ pub(super) enum Refused {
     /// The user has as many sessions as are allowed.
     #[error("the user has as many sessions as are allowed")]
     TooManySessions,
+    /// There is nothing at that path.
+    #[error("there is nothing at this path")]
+    NotFound,
     /// The path has no such method.
     #[error("only {0} is answered here")]
     Method(&'static str),
@@ -69,6 +73,7 @@ impl Refused {
             Self::LockedOut(_) | Self::Crowded | Self::TooManySessions => {
                 StatusCode::TOO_MANY_REQUESTS
             }
+            Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Full | Self::Memory | Self::Draining | Self::NoKeys => {
@@ -77,24 +82,30 @@ impl Refused {
         }
     }
 
+    /// Why, without the particulars.
+    pub(super) const fn why(&self) -> TurnedAway {
+        match self {
+            Self::BadRequest(_) => TurnedAway::BadRequest,
+            Self::Version => TurnedAway::Version,
+            Self::Unauthenticated(_) => TurnedAway::Unauthenticated,
+            Self::NoKeys => TurnedAway::NoKeys,
+            Self::Origin => TurnedAway::Origin,
+            Self::Address(_) => TurnedAway::Address,
+            Self::LockedOut(_) => TurnedAway::LockedOut,
+            Self::Crowded => TurnedAway::Crowded,
+            Self::TooManySessions => TurnedAway::TooManySessions,
+            Self::NotFound => TurnedAway::NotFound,
+            Self::Method(_) => TurnedAway::Method,
+            Self::TooLarge(_) => TurnedAway::TooLarge,
+            Self::Full => TurnedAway::Full,
+            Self::Memory => TurnedAway::Memory,
+            Self::Draining => TurnedAway::Draining,
+        }
+    }
+
     /// The word for it.
     pub(super) const fn code(&self) -> &'static str {
-        match self {
-            Self::BadRequest(_) => "bad_request",
-            Self::Version => "websocket_version",
-            Self::Unauthenticated(_) => "unauthenticated",
-            Self::NoKeys => "no_keys",
-            Self::Origin => "origin",
-            Self::Address(_) => "address",
-            Self::LockedOut(_) => "locked_out",
-            Self::Crowded => "too_many_connections",
-            Self::TooManySessions => "too_many_sessions",
-            Self::Method(_) => "method_not_allowed",
-            Self::TooLarge(_) => "too_large",
-            Self::Full => "full",
-            Self::Memory => "memory",
-            Self::Draining => "draining",
-        }
+        self.why().as_str()
     }
 }
 
@@ -114,6 +125,7 @@ impl Refused {
             | Self::Unauthenticated(_)
             | Self::Origin
             | Self::Address(_)
+            | Self::NotFound
             | Self::Method(_)
             | Self::TooLarge(_) => None,
         }
@@ -124,6 +136,8 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let body = serde_json::json!({"error": {"code": self.code(), "message": self.to_string()}});
         let mut response = (self.status(), axum::Json(body)).into_response();
+        // Whoever answers counts it.
+        response.extensions_mut().insert(self.why());
         let headers = response.headers_mut();
         if let Some(after) = self.retry_after() {
             headers.insert(header::RETRY_AFTER, after);
@@ -144,6 +158,7 @@ impl IntoResponse for Refused {
             Self::BadRequest(_)
             | Self::Origin
             | Self::Address(_)
+            | Self::NotFound
             | Self::TooLarge(_)
             | Self::Full
             | Self::Memory

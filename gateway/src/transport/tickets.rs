@@ -125,6 +125,7 @@ fn said(
         json,
         at,
         ack,
+        trace: None,
     };
     let by = if identity.scopes.contains(Scopes::ADMIN) {
         Party::Admin(user)

@@ -84,8 +84,7 @@ pub fn upgrade_router(state: UpgradeState) -> Router {
 }
 
 async fn not_found() -> Response {
-    let body = serde_json::json!({"error": {"code": "not_found", "message": "there is nothing at this path"}});
-    (StatusCode::NOT_FOUND, axum::Json(body)).into_response()
+    Refused::NotFound.into_response()
 }
 
 async fn upgrade(

@@ -31,7 +31,7 @@ use super::tls_socket::TlsSocket;
 use super::upgrade::Accepted;
 use super::{Socket, open, post, reader, sse};
 use crate::admission::Place;
-use crate::hub::Shard;
+use crate::hub::{Shard, TurnedAway};
 use crate::protocol::Transport;
 use crate::telemetry::Limit;
 
@@ -193,13 +193,17 @@ async fn serve<S: Served>(
 
 /// Hyper could not read a request, and has said so.
 fn refused(shard: &Shard, status: StatusCode) {
-    shard.count(|stats| stats.count_refused(status.as_u16()));
-    let limit = match status {
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Limit::RequestHead,
-        StatusCode::URI_TOO_LONG => Limit::RequestUri,
-        _ => return,
+    let (why, limit) = match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            (TurnedAway::RequestHead, Some(Limit::RequestHead))
+        }
+        StatusCode::URI_TOO_LONG => (TurnedAway::RequestUri, Some(Limit::RequestUri)),
+        _ => (TurnedAway::BadRequest, None),
     };
-    shard.context().admission.met(limit);
+    shard.count(|stats| stats.count_refused(why));
+    if let Some(limit) = limit {
+        shard.context().admission.met(limit);
+    }
 }
 
 /// What a request was answered with that makes a connection of its socket.
@@ -240,7 +244,9 @@ async fn answer(
 ) -> (Response<Body>, Option<Agreed>) {
     request.extensions_mut().insert(ConnectInfo(peer));
     let Ok(mut response) = router.oneshot(request.map(Body::new)).await;
+    let mut unsaid = TurnedAway::Other;
     if let Some(posted) = response.extensions_mut().remove::<Posted>() {
+        unsaid = TurnedAway::Message;
         let client = client(posted.address, peer);
         post::answer(&shard, client, posted, &mut response).await;
     }
@@ -255,7 +261,11 @@ async fn answer(
             return (response, Some(Agreed { accepted, head }));
         }
         (_, status) if status.is_success() => {}
-        (_, status) => shard.count(|stats| stats.count_refused(status.as_u16())),
+        (..) => {
+            let said = response.extensions_mut().remove::<TurnedAway>();
+            let why = said.unwrap_or(unsaid);
+            shard.count(|stats| stats.count_refused(why));
+        }
     }
     // Whoever was refused comes back on a new connection: no idle HTTP connection stays.
     let close = HeaderValue::from_static("close");

@@ -46,7 +46,7 @@ impl MetricsSource for Source {
         stats.dropped_newest = 4;
         stats.by_user_type = vec![("customer".to_owned(), 9), ("agent".to_owned(), 1)];
         stats.by_transport = vec![("ws", 10)];
-        stats.refused = vec![(403, 2)];
+        stats.refused = vec![("origin", 2)];
         stats
     }
 
@@ -242,7 +242,7 @@ fn the_counts_of_the_source_are_shown() {
             &[("policy", "drop_newest")],
             4.0,
         ),
-        ("wsc_refused_total", &[("status", "403")], 2.0),
+        ("wsc_refused_total", &[("reason", "origin")], 2.0),
         ("wsc_errors_total", &[("code", "offline")], 0.0),
         ("wsc_disconnects_total", &[("reason", "slow_consumer")], 0.0),
         (

@@ -444,9 +444,9 @@ async fn a_replacement_outlives_a_redis_that_is_late() {
     redis.deadline = Duration::from_millis(100);
     let (cancel, mailbox) = (CancellationToken::new(), Arc::new(Mailbox::default()));
     let link = redis_node_with(&redis, "a", mailbox, &cancel).await;
-    let registry = RedisRegistry::new(link.clone(), LEASE);
+    let registry = RedisRegistry::new(&link, LEASE);
     let epoch = registry.claim(&info("a", 0), Claim::Take).await.unwrap();
-    let directory = RedisDirectory::new(link);
+    let directory = RedisDirectory::new(&link);
     let records: Vec<SessionRecord> = (0..5_000).map(|n| record(&format!("u{n}"))).collect();
     let node = NodeId::new("a");
     let stall = async {

@@ -47,7 +47,7 @@ impl Subject {
         )
         .await;
         Self {
-            store: Arc::new(RedisGroups::new(link)),
+            store: Arc::new(RedisGroups::new(&link)),
             server: Some(server),
         }
     }

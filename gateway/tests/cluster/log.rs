@@ -11,7 +11,7 @@ use wsc_gateway::log::{
     About, AckState, Append, Appended, Awaited, Gap, Log, MemoryLog, MessageName, RedisLog,
     Retention, SentQuery, Word,
 };
-use wsc_gateway::protocol::{GroupId, LogId, NodeId, Position, TicketId, UserId};
+use wsc_gateway::protocol::{GroupId, LogId, NodeId, Position, TicketId, TraceContext, UserId};
 
 use crate::support::redis::RedisServer;
 
@@ -46,7 +46,7 @@ async fn linked(redis: &RedisServer, retention: Retention) -> Linked {
         .await
         .unwrap();
     Linked {
-        log: RedisLog::new(link, retention, false),
+        log: RedisLog::new(&link, retention, false),
         _ends: cancel.drop_guard(),
     }
 }
@@ -89,6 +89,7 @@ fn message(id: &str, at: u64) -> Append {
         json: Bytes::from(format!("{{\"id\":\"{id}\"}}")),
         at,
         ack: false,
+        trace: None,
     }
 }
 
@@ -136,6 +137,18 @@ both! {
         assert!(page.more());
         let rest = log.read(&inbox(), Some(page.end), 2).await.unwrap();
         assert!(!rest.more());
+    }
+}
+
+both! {
+    async fn a_message_keeps_the_span_it_comes_from(log: &dyn Log) {
+        let trace = TraceContext::of_ids(&[0xab; 16], &[0x0c; 8]);
+        let batch = [message("a", 5), Append { trace, ..message("b", 5) }, message("c", 5)];
+        log.append(&inbox(), &batch).await.unwrap();
+        let page = log.read(&inbox(), None, 9).await.unwrap();
+        let read: Vec<_> = page.entries.iter().map(|entry| (entry.trace, entry.json.clone())).collect();
+        let written: Vec<_> = batch.iter().map(|one| (one.trace, one.json.clone())).collect();
+        assert_eq!(read, written);
     }
 }
 

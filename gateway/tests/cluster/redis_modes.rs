@@ -15,6 +15,7 @@ use wsc_gateway::cluster::{
 };
 use wsc_gateway::log::{Append, Log as _, RedisLog};
 use wsc_gateway::protocol::{LogId, UserId};
+use wsc_gateway::telemetry::RedisPart;
 
 const TIMEOUT: Duration = Duration::from_secs(6);
 
@@ -159,7 +160,7 @@ async fn the_documented_acl_user_suffices_and_is_as_narrow_as_it_says() {
     b.down(session);
     a.sees_online(&[]).await;
     let link = a.cluster.redis().unwrap();
-    let log = RedisLog::new(link.clone(), RETENTION, false);
+    let log = RedisLog::new(&link, RETENTION, false);
     let inbox = LogId::Inbox(UserId::new("bob").unwrap());
     let message = Append {
         id: "m1".to_owned(),
@@ -168,13 +169,15 @@ async fn the_documented_acl_user_suffices_and_is_as_narrow_as_it_says() {
         json: "{}".into(),
         at: 1,
         ack: true,
+        trace: None,
     };
     log.append(&inbox, &[message]).await.unwrap();
     assert_eq!(log.read(&inbox, None, 1).await.unwrap().entries.len(), 1);
     let ask = async |command: &str, key: &str| {
         let mut pipeline = Pipeline::new();
         pipeline.cmd(command).arg(key);
-        let answer: Result<redis::Value, _> = link.query("test", &pipeline).await;
+        let calls = link.calls(RedisPart::Logs);
+        let answer: Result<redis::Value, _> = calls.query("test", &pipeline).await;
         answer.is_ok()
     };
     assert!(ask("GET", "wsc:{test:x}:y").await);
@@ -338,7 +341,7 @@ async fn nodes_live_in_a_redis_cluster_and_outlive_the_move_of_their_slot() {
         "{channels:?}"
     );
     // What others keep lies all over the cluster, scripts and all.
-    let link = a.cluster.redis().unwrap();
+    let link = a.cluster.redis().unwrap().calls(RedisPart::Logs);
     let script = Script::new("return redis.call('INCRBY', KEYS[1], ARGV[1])");
     for n in 0..50 {
         let mut call = script.key(link.key(&format!("u:{n}"), "count"));
@@ -386,7 +389,7 @@ async fn a_node_holds_as_many_connections_as_the_pool_says_and_one_for_messages(
         .filter(|line| !line.contains("cmd=client"))
         .count();
     assert_eq!(own, 6, "{clients}");
-    let link = a.cluster.redis().unwrap();
+    let link = a.cluster.redis().unwrap().calls(RedisPart::Logs);
     for _ in 0..50 {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("GET").arg("wsc:{test}:x");

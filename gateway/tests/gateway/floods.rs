@@ -84,6 +84,60 @@ async fn a_flood_of_silent_sockets_from_one_address_leaves_room_for_others_and_e
     assert!(metrics.contains("limit=\"handshakes_per_address\""));
 }
 
+/// Connections to a port of the gateway from this address, and which of them are closed unasked.
+async fn callers(port: std::net::SocketAddr, from: &str, count: usize) -> (Vec<TcpStream>, usize) {
+    let mut kept = Vec::new();
+    let mut cut = 0;
+    for _ in 0..count {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        let mut stream = socket.connect(port).await.unwrap();
+        // Long enough for a close, and well within what both listeners give a caller who says nothing.
+        match timeout(Duration::from_millis(500), stream.read_u8()).await {
+            Ok(Err(_)) => cut += 1,
+            Ok(Ok(_)) | Err(_) => kept.push(stream),
+        }
+    }
+    (kept, cut)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_of_the_apis_are_limited_by_address_too_each_api_for_itself() {
+    let node = alone(&["wsc.security.maxConnectionsPerAddress=2"]).await;
+    let addresses = node.0.addresses();
+    for (port, limit) in [
+        (addresses.http, "http_connections_per_address"),
+        (addresses.grpc, "grpc_connections_per_address"),
+    ] {
+        let (kept, cut) = callers(port, "127.0.0.5", 4).await;
+        assert_eq!((kept.len(), cut), (2, 2), "{limit}");
+        assert_eq!(callers(port, "127.0.0.6", 1).await.1, 0, "{limit}");
+        let line = format!("wsc_limits_met_total{{limit=\"{limit}\"}} 2");
+        let metrics = node.admin("/metrics").await.1;
+        assert!(metrics.contains(&line), "{limit}: {metrics}");
+        drop(kept);
+        eventually("there is room again", || async {
+            callers(port, "127.0.0.5", 1).await.1 == 0
+        })
+        .await;
+    }
+    // Nobody who asks for its health is among them, and clients have places of their own.
+    assert_eq!(callers(addresses.admin, "127.0.0.5", 4).await.1, 0);
+    assert_eq!(knock(&node, "127.0.0.5").await, Some(101));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_brings_callers_of_many_addresses() {
+    let sets = [
+        "wsc.security.maxConnectionsPerAddress=2",
+        "wsc.security.trustedProxies=[127.0.0.7]",
+    ];
+    let node = alone(&sets).await;
+    let http = node.0.addresses().http;
+    assert_eq!(callers(http, "127.0.0.7", 4).await.1, 0);
+    assert_eq!(callers(http, "127.0.0.8", 4).await.1, 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_of_an_address_are_limited_and_those_of_others_are_not() {
     let node = alone(&["wsc.security.maxConnectionsPerAddress=2"]).await;

@@ -125,7 +125,7 @@ async fn store(redis: &RedisServer) -> RedisGroups {
             .keep(node, Arc::new(Deaf), CancellationToken::new()),
     );
     link.connected().await;
-    RedisGroups::new(link)
+    RedisGroups::new(&link)
 }
 
 fn id(group: &str, user: &str) -> (GroupId, UserId) {

@@ -106,7 +106,7 @@ async fn a_call_that_may_not_open_a_session_is_refused_with_the_reason() {
     }
     assert_eq!(node.0.hub().stats().connections, 0);
     let refused = node.0.hub().stats().refused;
-    assert!(refused.contains(&(401, 2)), "{refused:?}");
+    assert!(refused.contains(&("unauthenticated", 2)), "{refused:?}");
 }
 
 /// With what a user who is not let in is turned away.

@@ -130,6 +130,19 @@ async fn refusals_are_honest() {
         .await
         .starts_with("HTTP/1.1 101")
     );
+    let counted = node.0.hub().stats().refused;
+    for expected in [
+        ("bad_request", 3),
+        ("websocket_version", 1),
+        ("origin", 2),
+        ("unauthenticated", 3),
+        ("method_not_allowed", 0),
+        ("not_found", 1),
+        ("other", 1),
+        ("full", 0),
+    ] {
+        assert!(counted.contains(&expected), "{expected:?}: {counted:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

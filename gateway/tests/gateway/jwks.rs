@@ -42,6 +42,11 @@ async fn knock(node: &Node, token: &str) -> u16 {
     }
 }
 
+/// Whether the node says of itself that this is wrong.
+async fn troubled(node: &Node, why: &str) -> bool {
+    node.status().await["problems"].to_string().contains(why)
+}
+
 async fn metric(node: &Node, line: &str) -> bool {
     node.admin("/metrics").await.1.contains(line)
 }
@@ -120,11 +125,22 @@ async fn an_outage_keeps_the_last_keys() {
         })
         .await;
         assert_eq!(knock(&node, &signer.token("alice")).await, 101, "{status}");
+        eventually("the status says so", || {
+            troubled(&node, "cannot be fetched, the 1 that are known stay")
+        })
+        .await;
+        assert!(node.ready().await, "the keys that are known will do");
     }
     assert!(metric(&node, "wsc_token_key_fetches_total{outcome=\"failed\"}").await);
     server.publish(200, set(&[]));
     eventually("an empty set is believed", || async {
         knock(&node, &signer.token("alice")).await == 401
+    })
+    .await;
+    assert!(troubled(&node, "no key that fits").await);
+    server.publish(200, set(&[&signer]));
+    eventually("all is well again", || async {
+        node.status().await["problems"] == serde_json::json!([])
     })
     .await;
 }

@@ -21,8 +21,9 @@ use wsc_proto::opentelemetry::proto::common::v1::{KeyValue, any_value};
 use wsc_proto::opentelemetry::proto::trace::v1::Span;
 use wsc_proto::v1::SendRequest;
 
+use crate::event_stream::EventStream;
 use crate::redis::RedisServer;
-use crate::sandbox::{API_KEY, Node, alone, cluster, config, eventually, options};
+use crate::sandbox::{API_KEY, Node, alone, cluster, config, eventually, options, token};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
@@ -172,6 +173,62 @@ async fn a_message_is_one_trace_from_the_call_to_the_socket_on_another_node() {
         !spans.contains("hello") && !spans.contains("bob"),
         "{spans}"
     );
+}
+
+/// That a session was given a message of this trace by a span of this name, and its socket.
+async fn is_given(collector: &Collector, name: &str, trace: &str) -> (String, Span) {
+    let of = |(_, span): &(String, Span)| hex(&span.trace_id) == trace;
+    let given = collector.spans(name, 1).await;
+    let given = given.into_iter().find(of).expect(name);
+    let written = |(_, write): &(String, Span)| write.parent_span_id == given.1.span_id;
+    eventually("it is written", || async {
+        collector.taken.spans.lock().iter().any(written)
+    })
+    .await;
+    given
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_later_is_part_of_the_trace_that_it_was_published_in() {
+    let (redis, collector) = (RedisServer::start(), Collector::start());
+    let sets = [&*collector.endpoint(), "telemetry.otlp.sampleRatio=0"];
+    let [one, two] = cluster(redis.port, &sets).await;
+    send(&one, "bob", &sampled()).await;
+    send(&one, "bob", &format!("00-{TRACE}-{CALLER}-00")).await;
+    let calls = collector.spans("wsc.api.send", 1).await;
+    let mut bob = two.connect("bob").await;
+    assert_eq!([bob.hear().await, bob.hear().await], ["hello", "hello"]);
+    let (node, read) = is_given(&collector, "wsc.catch_up", TRACE).await;
+    assert_eq!(node, "node-1");
+    assert_eq!(read.parent_span_id, calls[0].1.span_id);
+    let names = collector.names();
+    let reads = names.iter().filter(|name| *name == "wsc.catch_up");
+    assert_eq!(reads.count(), 1, "the other is not traced");
+    assert!(!names.contains(&"wsc.deliver".to_owned()), "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_stream_is_in_the_trace_as_it_happens_and_when_it_comes_back() {
+    const LATER: &str = "0af7651916cd43dd8448eb211c80319c";
+    let collector = Collector::start();
+    let node = alone(&[&collector.endpoint(), "telemetry.otlp.sampleRatio=0"]).await;
+    let own = token("ann", Scopes::NONE);
+    let hello =
+        async |stream: &mut EventStream| while stream.next().await.data["content"] != "hello" {};
+    let mut ann = EventStream::connect(&node, &own).await;
+    send(&node, "ann", &sampled()).await;
+    hello(&mut ann).await;
+    is_given(&collector, "wsc.deliver", TRACE).await;
+    let last = ann.last_id.clone();
+    drop(ann);
+    eventually("she is gone", || async {
+        node.0.hub().stats().connections == 0
+    })
+    .await;
+    send(&node, "ann", &format!("00-{LATER}-{CALLER}-01")).await;
+    let mut ann = EventStream::resume(&node, &own, last.as_deref()).await;
+    hello(&mut ann).await;
+    is_given(&collector, "wsc.catch_up", LATER).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

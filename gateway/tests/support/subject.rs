@@ -86,14 +86,14 @@ impl Subject {
         )
         .await;
         Self {
-            registry: Arc::new(RedisRegistry::new(link.clone(), LEASE)),
-            hasty: Arc::new(RedisRegistry::new(link.clone(), SHORT)),
+            registry: Arc::new(RedisRegistry::new(&link, LEASE)),
+            hasty: Arc::new(RedisRegistry::new(&link, SHORT)),
             rivals: [7, 8].map(|process| -> Arc<dyn NodeRegistry> {
-                Arc::new(RedisRegistry::of_process(process, link.clone(), LEASE))
+                Arc::new(RedisRegistry::of_process(process, &link, LEASE))
             }),
-            directory: Arc::new(RedisDirectory::new(link.clone())),
-            broker: Arc::new(RedisBroker::new(link.clone())),
-            assignments: Arc::new(RedisAssignments::new(link)),
+            directory: Arc::new(RedisDirectory::new(&link)),
+            broker: Arc::new(RedisBroker::new(&link)),
+            assignments: Arc::new(RedisAssignments::new(&link)),
             kind: Kind::Redis(server, cancel),
             etcd: None,
         }
@@ -108,7 +108,7 @@ impl Subject {
         let shadows = redis_node(of_redis, "shadows", mailbox, cancel).await;
         let link = EtcdLink::new(&server.params(), "test");
         let registry = |process, lease| -> Arc<dyn NodeRegistry> {
-            let shadow = Some(Shadow::new(shadows.clone(), lease));
+            let shadow = Some(Shadow::new(&shadows, lease));
             Arc::new(EtcdRegistry::of_process(
                 process,
                 link.clone(),

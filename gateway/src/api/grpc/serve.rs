@@ -10,13 +10,13 @@ use axum::response::Response;
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
-use super::super::serve::{GRACE, MAX_AGE, MAX_CONNECTIONS, accept};
+use super::super::serve::{GRACE, MAX_AGE, let_in};
 use super::socket::Socket;
+use crate::admission::Door;
 use crate::tls::ListenerTls;
 use crate::transport::Carrier;
 
@@ -37,7 +37,7 @@ const PREFACE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Serves until cancelled, then lets running calls end, for a bounded time: a health watch never ends by itself.
 pub async fn serve_grpc(
-    listener: TcpListener,
+    (listener, door): (TcpListener, Door),
     routes: Routes,
     tls: Option<Arc<ListenerTls>>,
     cancel: CancellationToken,
@@ -53,7 +53,7 @@ pub async fn serve_grpc(
         // Told then; cut, if it carries no session, by its socket.
         .max_connection_age(MAX_AGE)
         .add_routes(Routes::from(routes))
-        .serve_with_incoming_shutdown(incoming(listener, tls), cancel.cancelled());
+        .serve_with_incoming_shutdown(incoming((listener, door), tls), cancel.cancelled());
     let too_long = async {
         cancel.cancelled().await;
         tokio::time::sleep(GRACE).await;
@@ -74,15 +74,13 @@ async fn note_peer(mut request: Request, next: Next) -> Response {
 }
 
 fn incoming(
-    listener: TcpListener,
+    listener: (TcpListener, Door),
     tls: Option<Arc<ListenerTls>>,
 ) -> impl Stream<Item = Result<Socket, Infallible>> {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    unfold((listener, permits, tls), |(listener, permits, tls)| async {
-        let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
-        let (socket, peer) = accept(&listener).await;
-        let carrier = Carrier::new(Some(peer), permit, MAX_AGE + GRACE);
+    unfold((listener, tls), |((listener, door), tls)| async {
+        let ((socket, peer), guest) = let_in(&listener, &door).await?;
+        let carrier = Carrier::new(Some(peer), guest, MAX_AGE + GRACE);
         let socket = Socket::new(socket, tls.as_ref(), carrier, PREFACE_DEADLINE);
-        Some((Ok(socket), (listener, permits, tls)))
+        Some((Ok(socket), ((listener, door), tls)))
     })
 }

@@ -130,19 +130,20 @@ impl Connected for Socket {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::admission::Door;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
-    use tokio::sync::Semaphore;
-
-    use super::*;
 
     /// Both ends of a connection whose preface must be here within 20 ms.
     async fn pair() -> (Socket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (accepted, peer) = tokio::join!(listener.accept(), TcpStream::connect(address));
-        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-        let carrier = Carrier::new(None, permit, Duration::from_secs(60));
+        let door = Door::new(1);
+        let room = door.room().await.unwrap();
+        let guest = door.enter(room, [127, 0, 0, 1].into()).unwrap();
+        let carrier = Carrier::new(None, guest, Duration::from_secs(60));
         let deadline = Duration::from_millis(20);
         let socket = Socket::new(accepted.unwrap().0, None, carrier, deadline);
         (socket, peer.unwrap())

@@ -27,6 +27,7 @@ use wsc_proto::etcd::etcdserverpb::{
 use super::EtcdFault;
 use super::faults::is_of_token;
 use crate::cluster::{ClusterError, EtcdParams, EtcdTls};
+use crate::telemetry::EtcdCall;
 
 /// How often a connection that is quiet is asked whether it lives; a watch has no other way to notice.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
@@ -98,7 +99,7 @@ impl EtcdLink {
                 Ok(answer.into_inner())
             })
         };
-        self.ask("read", &call).await
+        self.ask(EtcdCall::Read, &call).await
     }
 
     pub(super) async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, ClusterError> {
@@ -109,7 +110,7 @@ impl EtcdLink {
                 Ok(answer.into_inner())
             })
         };
-        self.ask("write", &call).await
+        self.ask(EtcdCall::Write, &call).await
     }
 
     /// A lease of at least this life. etcd counts in seconds and has a least of its own.
@@ -126,7 +127,7 @@ impl EtcdLink {
                 Ok(answer.into_inner().id)
             })
         };
-        self.ask("grant a lease", &call).await
+        self.ask(EtcdCall::Grant, &call).await
     }
 
     /// Whether the lease still lived; it has its whole life before it then.
@@ -144,7 +145,7 @@ impl EtcdLink {
                 }
             })
         };
-        self.ask("renew a lease", &call).await
+        self.ask(EtcdCall::Renew, &call).await
     }
 
     /// Every change under the keys from `key` to `end` from now on. The first answer says that watching has begun.
@@ -171,11 +172,12 @@ impl EtcdLink {
                 Ok(answer.into_inner())
             })
         };
-        self.ask("watch", &call).await
+        self.ask(EtcdCall::Watch, &call).await
     }
 
     /// Asks the member at hand, and the next where that one cannot be spoken to.
-    async fn ask<T>(&self, operation: &'static str, call: Call<'_, T>) -> Result<T, ClusterError> {
+    async fn ask<T>(&self, what: EtcdCall, call: Call<'_, T>) -> Result<T, ClusterError> {
+        let began = Instant::now();
         let mut outcome = Err(EtcdFault::Unreachable(
             "no endpoint is configured".to_owned(),
         ));
@@ -190,7 +192,9 @@ impl EtcdLink {
                 break;
             }
         }
+        self.params.times.etcd(what, began.elapsed());
         self.note(outcome.as_ref().err());
+        let operation = described(what);
         outcome.map_err(|source| ClusterError::Registry { operation, source })
     }
 
@@ -270,6 +274,16 @@ impl EtcdLink {
                 }
             }
         });
+    }
+}
+
+const fn described(call: EtcdCall) -> &'static str {
+    match call {
+        EtcdCall::Read => "read",
+        EtcdCall::Write => "write",
+        EtcdCall::Grant => "grant a lease",
+        EtcdCall::Renew => "renew a lease",
+        EtcdCall::Watch => "watch",
     }
 }
 

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::RedisLink;
 use super::keys::{holder, parse_holder};
 use super::scripts::ASSIGN;
+use super::{RedisCalls, RedisLink};
 use crate::cluster::ClusterError;
 use crate::cluster::assignments::{Assignments, Holder};
+use crate::telemetry::RedisPart;
 
 /// How long an assignment is remembered that nobody asks for.
 const MEMORY: Duration = Duration::from_hours(1);
@@ -17,12 +18,13 @@ const MEMORY: Duration = Duration::from_hours(1);
 /// See the module.
 #[derive(Debug)]
 pub struct RedisAssignments {
-    link: Arc<RedisLink>,
+    link: RedisCalls,
 }
 
 impl RedisAssignments {
     /// Over this link.
-    pub fn new(link: Arc<RedisLink>) -> Self {
+    pub fn new(link: &Arc<RedisLink>) -> Self {
+        let link = link.calls(RedisPart::Registry);
         Self { link }
     }
 }

@@ -7,9 +7,10 @@ use ::redis::Pipeline;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::RedisLink;
+use super::{RedisCalls, RedisLink};
 use crate::cluster::{Broker, ClusterError, Destination, Listener};
 use crate::security::Sealer;
+use crate::telemetry::RedisPart;
 
 /// What sealed envelopes belong to.
 const OWNER: &[&[u8]] = &[b"envelope"];
@@ -35,12 +36,13 @@ impl Listener for Opening {
 /// See the module.
 #[derive(Debug)]
 pub struct RedisBroker {
-    link: Arc<RedisLink>,
+    link: RedisCalls,
 }
 
 impl RedisBroker {
     /// Over this link.
-    pub fn new(link: Arc<RedisLink>) -> Self {
+    pub fn new(link: &Arc<RedisLink>) -> Self {
+        let link = link.calls(RedisPart::Messages);
         Self { link }
     }
 }

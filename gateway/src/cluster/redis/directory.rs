@@ -9,14 +9,15 @@ use ::redis::Pipeline;
 use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
-use super::RedisLink;
 use super::keys::{field_holder, holder, parse_holder, session_text};
 use super::scripts::{APPLY, PLACE, REAP};
+use super::{RedisCalls, RedisLink};
 use crate::cluster::backoff::backoff;
 use crate::cluster::canary::describe;
 use crate::cluster::presence::OFFLINE_DELAY;
 use crate::cluster::{ClusterError, Directory, Left, OnlinePage, SessionChange, SessionRecord};
 use crate::protocol::{Epoch, NodeId, SessionId, UserId};
+use crate::telemetry::RedisPart;
 
 /// Users per script when much is written: Redis is held for about a millisecond.
 const USERS: usize = 256;
@@ -34,16 +35,16 @@ type Holder = (NodeId, Epoch);
 /// See the module.
 #[derive(Debug)]
 pub struct RedisDirectory {
-    link: Arc<RedisLink>,
+    link: RedisCalls,
     /// How long a user may be nowhere before they are offline, in milliseconds.
     delay: u64,
 }
 
 impl RedisDirectory {
     /// Over this link.
-    pub fn new(link: Arc<RedisLink>) -> Self {
+    pub fn new(link: &Arc<RedisLink>) -> Self {
         Self {
-            link,
+            link: link.calls(RedisPart::Directory),
             delay: millis(OFFLINE_DELAY),
         }
     }

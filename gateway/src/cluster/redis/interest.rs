@@ -7,9 +7,10 @@ use std::time::Duration;
 use ::redis::{Pipeline, Script};
 use futures_util::future::BoxFuture;
 
-use super::RedisLink;
+use super::{RedisCalls, RedisLink};
 use crate::cluster::{ClusterError, Interest};
 use crate::protocol::{GroupId, NodeId};
+use crate::telemetry::RedisPart;
 
 /// Nodes say again what they hold far more often than this, so only what nobody holds runs out.
 const MEMORY: Duration = Duration::from_hours(24);
@@ -40,12 +41,13 @@ return 0
 /// See the module.
 #[derive(Debug)]
 pub struct RedisInterest {
-    link: Arc<RedisLink>,
+    link: RedisCalls,
 }
 
 impl RedisInterest {
     /// Over this link.
-    pub fn new(link: Arc<RedisLink>) -> Self {
+    pub fn new(link: &Arc<RedisLink>) -> Self {
+        let link = link.calls(RedisPart::Groups);
         Self { link }
     }
 

@@ -9,15 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use ::redis::{
-    ErrorKind, FromRedisValue, Pipeline, PushInfo, PushKind, RedisError, RedisResult, Script,
-    ScriptInvocation, Value,
-};
+use ::redis::{ErrorKind, PushInfo, PushKind, RedisError, RedisResult, Value};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::calls::RedisCalls;
 use super::dial::{Dialled, Ears, Line, OnPush, dial};
 use super::keys::Keys;
 use crate::cluster::backend::Listener;
@@ -26,6 +24,7 @@ use crate::cluster::wire::Wire;
 use crate::cluster::{ClusterError, RedisParams};
 use crate::protocol::NodeId;
 use crate::security::Sealer;
+use crate::telemetry::{RedisPart, StoreTimes};
 
 /// The pause before the first attempt to reconnect, doubled by each that fails.
 const BACKOFF: Duration = Duration::from_millis(50);
@@ -60,7 +59,7 @@ struct Connection {
 
 /// Which connection of the pool.
 #[derive(Clone, Copy, Debug)]
-enum Lane {
+pub(super) enum Lane {
     /// Each in turn.
     Any,
     /// Always the same.
@@ -217,68 +216,23 @@ impl RedisLink {
         self.keys.tagged(tag, name)
     }
 
-    /// Runs a pipeline under the deadline.
-    pub async fn query<T: FromRedisValue>(
-        &self,
-        operation: &'static str,
-        pipeline: &Pipeline,
-    ) -> Result<T, ClusterError> {
-        self.query_over(self.line(Lane::Any)?, operation, pipeline)
-            .await
+    /// The link as one part of the gateway uses it.
+    pub fn calls(self: &Arc<Self>, part: RedisPart) -> RedisCalls {
+        RedisCalls::new(Arc::clone(self), part)
     }
 
-    /// The same in the order of the calls, even if their answers are not waited for or come too late.
-    pub async fn query_in_order<T: FromRedisValue>(
-        &self,
-        operation: &'static str,
-        pipeline: &Pipeline,
-    ) -> Result<T, ClusterError> {
-        self.query_over(self.line(Lane::First)?, operation, pipeline)
-            .await
+    /// The deadline of each operation.
+    pub(super) fn deadline(&self) -> Duration {
+        self.redis.deadline
     }
 
-    async fn query_over<T: FromRedisValue>(
-        &self,
-        (generation, mut line): (u64, Line),
-        operation: &'static str,
-        pipeline: &Pipeline,
-    ) -> Result<T, ClusterError> {
-        let answer = timeout(self.redis.deadline, pipeline.query_async(&mut line)).await;
-        self.judge(operation, generation, answer)
+    /// What is measured.
+    pub(super) fn times(&self) -> &StoreTimes {
+        &self.redis.times
     }
 
-    /// Runs a script under the deadline. All keys it touches are passed in.
-    pub async fn run<T: FromRedisValue>(
-        &self,
-        operation: &'static str,
-        script: &ScriptInvocation<'_>,
-    ) -> Result<T, ClusterError> {
-        let (generation, mut line) = self.line(Lane::Any)?;
-        let answer = timeout(self.redis.deadline, script.invoke_async(&mut line)).await;
-        self.judge(operation, generation, answer)
-    }
-
-    /// Runs a script and waits until a replica has what it wrote. One pipeline, since `WAIT` is about the writes of its
-    /// own connection.
-    pub async fn run_replicated<T: FromRedisValue>(
-        &self,
-        operation: &'static str,
-        script: &Script,
-        call: &ScriptInvocation<'_>,
-    ) -> Result<T, ClusterError> {
-        let patience = self.redis.deadline / 2;
-        let millis = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        let mut pipeline = Pipeline::new();
-        pipeline.load_script(script).ignore().invoke_script(call);
-        pipeline.cmd("WAIT").arg(1).arg(millis);
-        let (value, replicas): (T, u64) = self.query(operation, &pipeline).await?;
-        if replicas == 0 {
-            return Err(ClusterError::NotReplicated { millis });
-        }
-        Ok(value)
-    }
-
-    fn line(&self, lane: Lane) -> Result<(u64, Line), ClusterError> {
+    /// A connection, and which dialling made it.
+    pub(super) fn line(&self, lane: Lane) -> Result<(u64, Line), ClusterError> {
         let current = self.current.load();
         let connection = current.as_ref().ok_or(ClusterError::Disconnected)?;
         let turn = match lane {
@@ -292,7 +246,8 @@ impl RedisLink {
         ))
     }
 
-    fn judge<T>(
+    /// What became of an operation. One that shows a connection to be of no more use ends that.
+    pub(super) fn judge<T>(
         &self,
         operation: &'static str,
         generation: u64,

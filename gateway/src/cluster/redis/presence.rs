@@ -8,12 +8,13 @@ use std::time::Duration;
 use ::redis::Pipeline;
 use futures_util::future::BoxFuture;
 
-use super::RedisLink;
 use super::directory::millis;
 use super::scripts::{DEPART, DUE, SETTLE};
+use super::{RedisCalls, RedisLink};
 use crate::cluster::ClusterError;
 use crate::cluster::presence::{OFFLINE_DELAY, Place, Presence, PresenceBook};
 use crate::protocol::UserId;
+use crate::telemetry::RedisPart;
 
 /// Users per script: Redis is held for about a millisecond.
 const USERS: usize = 256;
@@ -24,7 +25,7 @@ const MEMORY: Duration = Duration::from_hours(7 * 24);
 /// See the module.
 #[derive(Debug)]
 pub struct RedisPresence {
-    link: Arc<RedisLink>,
+    link: RedisCalls,
     delay: Duration,
 }
 
@@ -33,9 +34,9 @@ type Entry = (String, HashMap<String, String>);
 
 impl RedisPresence {
     /// Over this link.
-    pub fn new(link: Arc<RedisLink>) -> Self {
+    pub fn new(link: &Arc<RedisLink>) -> Self {
         Self {
-            link,
+            link: link.calls(RedisPart::Presence),
             delay: OFFLINE_DELAY,
         }
     }

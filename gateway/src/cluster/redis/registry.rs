@@ -7,10 +7,11 @@ use ::redis::Pipeline;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use super::RedisLink;
 use super::scripts::{CLAIM, FORGET, LEAVE, RENEW};
+use super::{RedisCalls, RedisLink};
 use crate::cluster::{Claim, ClusterError, NodeInfo, NodeRegistry};
 use crate::protocol::{Epoch, NodeId};
+use crate::telemetry::RedisPart;
 use crate::time::millis;
 
 /// How long the last epoch of a name is remembered.
@@ -19,7 +20,7 @@ pub(super) const MEMORY: Duration = Duration::from_hours(7 * 24);
 /// See the module.
 #[derive(Debug)]
 pub struct RedisRegistry {
-    link: Arc<RedisLink>,
+    link: RedisCalls,
     lease: Duration,
     process: u64,
 }
@@ -35,14 +36,14 @@ pub(super) struct Value<'a> {
 
 impl RedisRegistry {
     /// Over this link, with leases of this life, for a process that does not know leases by their process.
-    pub fn new(link: Arc<RedisLink>, lease: Duration) -> Self {
+    pub fn new(link: &Arc<RedisLink>, lease: Duration) -> Self {
         Self::of_process(0, link, lease)
     }
 
     /// The same for the process of this number, drawn at random and not zero.
-    pub fn of_process(process: u64, link: Arc<RedisLink>, lease: Duration) -> Self {
+    pub fn of_process(process: u64, link: &Arc<RedisLink>, lease: Duration) -> Self {
         Self {
-            link,
+            link: link.calls(RedisPart::Registry),
             lease,
             process,
         }
@@ -161,7 +162,7 @@ impl RedisRegistry {
     }
 }
 
-impl RedisLink {
+impl RedisCalls {
     /// The lease of each of these nodes, in order.
     pub(super) async fn leases(
         &self,

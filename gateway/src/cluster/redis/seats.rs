@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use ::redis::{Pipeline, Script};
 
-use super::RedisLink;
 use super::keys::{field_holder, holder, parse_holder, session_text};
+use super::{RedisCalls, RedisLink};
 use crate::cluster::{Cluster, ClusterError};
 use crate::protocol::{NodeId, SessionId, UserId};
+use crate::telemetry::RedisPart;
 
 /// How long a set is kept after it was last repeated.
 const KEPT: Duration = Duration::from_mins(10);
@@ -81,12 +82,13 @@ pub enum Yields {
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct RedisSeats {
-    link: Arc<RedisLink>,
+    link: RedisCalls,
 }
 
 impl RedisSeats {
     /// Over this link.
-    pub const fn new(link: Arc<RedisLink>) -> Self {
+    pub fn new(link: &Arc<RedisLink>) -> Self {
+        let link = link.calls(RedisPart::Limits);
         Self { link }
     }
 

@@ -6,23 +6,25 @@ use std::time::Duration;
 
 use ::redis::Pipeline;
 
-use super::RedisLink;
 use super::registry::{MEMORY, Value};
 use super::scripts::{LEAVE, SHADOW};
+use super::{RedisCalls, RedisLink};
 use crate::cluster::{ClusterError, NodeInfo};
 use crate::protocol::{Epoch, NodeId};
+use crate::telemetry::RedisPart;
 use crate::time::millis;
 
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Shadow {
-    link: Arc<RedisLink>,
+    link: RedisCalls,
     lease: Duration,
 }
 
 impl Shadow {
     /// Over this link, of leases of this life.
-    pub fn new(link: Arc<RedisLink>, lease: Duration) -> Self {
+    pub fn new(link: &Arc<RedisLink>, lease: Duration) -> Self {
+        let link = link.calls(RedisPart::Registry);
         Self { link, lease }
     }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::value::to_raw_value;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Shard;
 use crate::hub::Outgoing;
@@ -131,6 +131,7 @@ impl Reading {
             return Ok(true);
         };
         let delivery = &self.shard.context().delivery;
+        let asked = Instant::now();
         let (at, noted) = {
             let cursors = session.cursors.borrow();
             (cursors.at(&self.log), cursors.noted(&self.log))
@@ -161,7 +162,7 @@ impl Reading {
             if !self.has_room().await {
                 return Ok(true);
             }
-            self.deliver(entry, end.epoch);
+            self.deliver(entry, end.epoch, asked);
         }
         let mut cursors = session.cursors.borrow_mut();
         cursors.advance(&self.log, end);
@@ -196,7 +197,7 @@ impl Reading {
         }
     }
 
-    fn deliver(&self, entry: Entry, epoch: u64) {
+    fn deliver(&self, entry: Entry, epoch: u64, asked: Instant) {
         let position = Position {
             epoch,
             offset: entry.offset,
@@ -208,12 +209,13 @@ impl Reading {
             whole: false,
         };
         let message = Outgoing::new(Parcel {
-            trace: None,
+            trace: entry.trace,
             json: entry.json,
             mark: Some(mark),
         });
         let frame = message.waiting(self.connection.codec());
         self.shard.push(&self.connection, frame);
+        self.shard.caught_up(&message, asked);
         self.shard.await_ack(&self.connection, &message);
         if let Some(session) = self.connection.session() {
             session.cursors.borrow_mut().advance(&self.log, position);

@@ -134,6 +134,7 @@ impl Shard {
                 json,
                 at: message.create_at,
                 ack: body.require_ack,
+                trace: None,
             };
             let submission = Submission {
                 log,

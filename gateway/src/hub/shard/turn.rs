@@ -15,10 +15,30 @@ pub(super) const NOTED_MAX: usize = 64;
 /// A message in its outboxes, waiting for the end of the turn.
 #[derive(Debug)]
 pub(super) struct HandedOut {
+    how: How,
     born: Instant,
     at: Instant,
     sessions: usize,
     trace: Option<TraceContext>,
+}
+
+/// How a message got into outboxes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// As it came.
+    Live,
+    /// Read from its log, for one session that had missed it.
+    Read,
+}
+
+impl How {
+    /// The name of its span.
+    const fn span(self) -> &'static str {
+        match self {
+            Self::Live => "wsc.deliver",
+            Self::Read => "wsc.catch_up",
+        }
+    }
 }
 
 impl Shard {
@@ -30,14 +50,34 @@ impl Shard {
         if !wanted || sessions == 0 || self.dirty.borrow().is_empty() {
             return;
         }
-        let mut noted = self.handed_out.borrow_mut();
-        if noted.len() < NOTED_MAX {
-            noted.push(HandedOut {
-                born: message.born(),
+        self.note(HandedOut {
+            how: How::Live,
+            born: message.born(),
+            at: Instant::now(),
+            sessions,
+            trace,
+        });
+    }
+
+    /// A message that was asked of its log then is in the outbox of one session. It is noted only if it is traced: how long
+    /// it took is no matter of this node's.
+    pub(super) fn caught_up(&self, message: &Outgoing, asked: Instant) {
+        let trace = message.parcel().trace;
+        if trace.is_some() {
+            self.note(HandedOut {
+                how: How::Read,
+                born: asked,
                 at: Instant::now(),
-                sessions,
+                sessions: 1,
                 trace,
             });
+        }
+    }
+
+    fn note(&self, message: HandedOut) {
+        let mut noted = self.handed_out.borrow_mut();
+        if noted.len() < NOTED_MAX {
+            noted.push(message);
         }
     }
 
@@ -50,7 +90,9 @@ impl Shard {
         let now = Instant::now();
         for message in noted.drain(..) {
             let instruments = &self.context.instruments;
-            instruments.delivered(now.duration_since(message.born));
+            if message.how == How::Live {
+                instruments.delivered(now.duration_since(message.born));
+            }
             if message.trace.is_some() {
                 record(instruments, &message, now);
             }
@@ -61,7 +103,7 @@ impl Shard {
 /// Two spans: from when this node had the message until it was in every outbox, and from then until the sockets had it.
 fn record(instruments: &Instruments, message: &HandedOut, now: Instant) {
     let tracer = instruments.tracer();
-    let Some(mut deliver) = tracer.span("wsc.deliver", Kind::Consumer, message.trace) else {
+    let Some(mut deliver) = tracer.span(message.how.span(), Kind::Consumer, message.trace) else {
         return;
     };
     deliver.began_before(now.duration_since(message.born));

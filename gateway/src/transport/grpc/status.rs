@@ -36,6 +36,7 @@ impl Refused {
             Self::BadRequest(_) | Self::Version | Self::Method(_) => Code::InvalidArgument,
             Self::Unauthenticated(_) => Code::Unauthenticated,
             Self::Origin | Self::Address(_) => Code::PermissionDenied,
+            Self::NotFound => Code::NotFound,
             Self::LockedOut(_) | Self::Crowded | Self::TooManySessions | Self::TooLarge(_) => {
                 Code::ResourceExhausted
             }

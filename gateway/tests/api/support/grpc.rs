@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
-use wsc_gateway::api::{GrpcHealth, Reflection, grpc_routes, serve_grpc};
+use wsc_gateway::admission::Door;
+use wsc_gateway::api::{GrpcHealth, MAX_CONNECTIONS, Reflection, grpc_routes, serve_grpc};
 use wsc_gateway::telemetry::Instruments;
 use wsc_proto::v1::SendRequest;
 use wsc_proto::v1::wsc_service_client::WscServiceClient;
@@ -45,7 +46,12 @@ impl GrpcApi {
         let (routes, health) = grpc_routes(context, reflection).await.unwrap();
         let cancel = CancellationToken::new();
         let mut server = JoinSet::new();
-        server.spawn(serve_grpc(listener, routes, None, cancel.clone()));
+        server.spawn(serve_grpc(
+            (listener, Door::new(MAX_CONNECTIONS)),
+            routes,
+            None,
+            cancel.clone(),
+        ));
         Self {
             address,
             recorder,

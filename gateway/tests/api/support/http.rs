@@ -10,7 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use wsc_gateway::api::{http_router, serve_http};
+use wsc_gateway::admission::Door;
+use wsc_gateway::api::{MAX_CONNECTIONS, http_router, serve_http};
 use wsc_gateway::telemetry::Instruments;
 
 use super::service::{KEY, Recorder, context, rendered};
@@ -38,7 +39,7 @@ impl HttpApi {
         let cancel = CancellationToken::new();
         let mut server = JoinSet::new();
         server.spawn(serve_http(
-            listener,
+            (listener, Door::new(MAX_CONNECTIONS)),
             http_router(context),
             None,
             cancel.clone(),

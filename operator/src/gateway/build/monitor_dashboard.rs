@@ -71,8 +71,8 @@ const PANELS: &[Panel] = &[
                 "dropped: {{policy}}",
             ),
             (
-                "sum by (status) (rate(wsc_refused_total{@}[$__rate_interval]))",
-                "refused: {{status}}",
+                "sum by (reason) (rate(wsc_refused_total{@}[$__rate_interval]))",
+                "refused: {{reason}}",
             ),
             (
                 "sum by (code) (rate(wsc_errors_total{@}[$__rate_interval]))",
