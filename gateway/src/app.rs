@@ -27,7 +27,7 @@ use tonic::service::Routes;
 use wsc_config::GatewayConfig;
 
 use crate::admin::{Admin, Phase, ReloadStatus};
-use crate::admission::Admission;
+use crate::admission::{Admission, Door};
 use crate::api::{self, ApiContext, BodyLimit, GrpcHealth, ReflectionError};
 use crate::cluster::Cluster;
 use crate::hub::{Hub, ShardContext, ShardThread};
@@ -38,7 +38,7 @@ use crate::security::{ApiKeyGuard, FetchedKeys, Sealer};
 use crate::service::{Event, EventFilterError, HookDesk, Service, Statistics};
 use crate::settings::{Secrets, Settings, SettingsError};
 use crate::telemetry::traces::TraceError;
-use crate::telemetry::{BuildInfo, Instruments, Metrics};
+use crate::telemetry::{ApiKind, BuildInfo, Instruments, Metrics};
 use crate::ticket::Tickets;
 use crate::tls::TlsListeners;
 use crate::transport::{UpgradeState, accept_forever, upgrade_router};
@@ -139,7 +139,11 @@ impl Gateway {
         let (middleware, outbound) = (extensions.middleware(), extensions.outbound());
         let service = Service::start(extensions, &tasks, &running.child_token());
         service.emit_now(Event::INITIALIZE, &options.node);
-        let params = options.cluster_params(&config, addresses, &prepared.sealer);
+        let params = options.cluster_params(
+            &config,
+            addresses,
+            (&prepared.sealer, prepared.instruments.stores()),
+        );
         let shared = share(&config, params, (&hub, &service), &live, (&tasks, &running));
         let cluster = &shared.cluster;
         let ground = (hub.clone(), cluster.clone());
@@ -181,7 +185,7 @@ impl Gateway {
         };
         let shards = start_shards(inboxes, &context, &running)?;
         let calls = node_api(&context, &live, desk);
-        outbound.connect(calls.clone());
+        outbound.connect(&calls);
         let api = api_context(
             &config,
             (calls, (prepared.guard.clone(), admission.clone())),
@@ -262,14 +266,15 @@ impl Gateway {
                 self.accepting.clone(),
             ));
         }
+        let door = |kind| Door::new(api::MAX_CONNECTIONS).judged_by(&self.admission, kind);
         self.tasks.spawn(api::serve_http(
-            listeners.http,
+            (listeners.http, door(ApiKind::Http)),
             api::http_router(api),
             self.tls.http.clone(),
             self.serving.clone(),
         ));
         let serving = api::serve_grpc(
-            listeners.grpc,
+            (listeners.grpc, door(ApiKind::Grpc)),
             grpc,
             self.tls.grpc.clone(),
             self.serving.clone(),

@@ -28,8 +28,8 @@ pub struct Arguments {
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// A directory with the files jwt-key, api-key and encryption-key, each also with -previous and the like behind it,
-    /// redis-password, redis-ca, etcd-password, etcd-ca, etcd-cert, etcd-key and otlp-headers; missing ones are not
-    /// configured.
+    /// redis-password, redis-ca, etcd-password, etcd-ca, etcd-cert, etcd-key, otlp-headers, and hook-key-NAME and
+    /// hook-ca-NAME of hooks; missing ones are not configured.
     #[arg(long, global = true, value_name = "DIR")]
     secrets_dir: Option<PathBuf>,
     /// Sets one key over file and environment, as often as needed: --set wsc.nodePort=9000

@@ -63,6 +63,9 @@ pub const REDIS_PASSWORD: &str = "redis-password";
 /// What the files begin with that hold the keys of hooks.
 pub const HOOK_KEY: &str = "hook-key-";
 
+/// What the files begin with that hold the authorities of hooks.
+pub const HOOK_CA: &str = "hook-ca-";
+
 /// The authority that Redis' certificate is judged by, as the gateway looks for it.
 pub const REDIS_CA: &str = "redis-ca";
 

@@ -3,8 +3,9 @@
 //! A hook is asked about clients, messages and joins, and told of events. Where it goes is one of three: a Service of the
 //! gateway's own namespace, a URL, or a port of the gateway's own pod.
 
+mod target;
+
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,8 @@ use crate::closed::closed;
 use crate::problems::Problems;
 use crate::schema::{self, Rule, millis};
 use crate::{Millis, Seconds, SecretKeyRef};
+
+pub use target::{HookLocal, HookService, HookTarget};
 
 closed! {
     /// What a hook takes part in.
@@ -51,17 +54,18 @@ closed! {
     }
 }
 
-const TARGET_RULES: &[Rule] = &[Rule {
-    cel: "(has(self.service) ? 1 : 0) + (has(self.url) ? 1 : 0) + (has(self.local) ? 1 : 0) == 1",
-    message: "must name one of service, url and local",
-    path: ".url",
-}];
-
-const HOOK_RULES: &[Rule] = &[Rule {
-    cel: "size(self.on) + size(self.events) > 0",
-    message: "must name something to take part in, here or in events",
-    path: ".on",
-}];
+const HOOK_RULES: &[Rule] = &[
+    Rule {
+        cel: "size(self.on) + size(self.events) > 0",
+        message: "must name something to take part in, here or in events",
+        path: ".on",
+    },
+    Rule {
+        cel: "!has(self.tls) || !has(self.target.url) || self.target.url.startsWith('https:')",
+        message: "needs an https url",
+        path: ".tls",
+    },
+];
 
 const RETRY_RULES: &[Rule] = &[Rule {
     cel: concat!(millis!("self.maxDelay"), " >= ", millis!("self.baseDelay")),
@@ -103,6 +107,9 @@ pub struct HookConfig {
     pub transport: HookTransport,
     /// Where it is.
     pub target: HookTarget,
+    /// How its certificate is judged. Set, a `service` and a `local` target are spoken to by TLS; a `url` says `https` itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<HookTls>,
     /// How long a decision may take with all its repetitions, or one delivery of events.
     #[serde(default = "timeout")]
     #[schemars(transform = schema::between("10ms", "30s"))]
@@ -147,62 +154,17 @@ const fn concurrency() -> u32 {
     64
 }
 
-fn root_path() -> String {
-    "/".to_owned()
-}
-
-/// Where a hook is: one of these.
+/// How a hook's certificate is judged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(transform = schema::rules(TARGET_RULES))]
-pub struct HookTarget {
-    /// A Service of the gateway's own namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<HookService>,
-    /// An `http` or `https` URL outside of the cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 1024),
-        regex(pattern = r"^https?://[A-Za-z0-9.:\[\]_-]+(/[^\s#]*)?$")
-    )]
-    pub url: Option<String>,
-    /// A port of the gateway's own pod.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub local: Option<HookLocal>,
-}
-
-/// A Service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 #[schemars(transform = schema::kubernetes)]
-pub struct HookService {
-    /// Its name.
-    #[schemars(
-        length(min = 1, max = 63),
-        regex(pattern = r"^[a-z]([a-z0-9-]*[a-z0-9])?$")
-    )]
-    pub name: String,
-    /// Its port.
-    #[schemars(range(min = 1, max = 65_535))]
-    pub port: u16,
-    /// The path, for `http`.
-    #[serde(default = "root_path")]
-    #[schemars(length(min = 1, max = 256), regex(pattern = schema::PATH))]
-    pub path: String,
-}
-
-/// A port of the pod.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(transform = schema::kubernetes)]
-pub struct HookLocal {
-    /// The port.
-    #[schemars(range(min = 1, max = 65_535))]
-    pub port: u16,
-    /// The path, for `http`.
-    #[serde(default = "root_path")]
-    #[schemars(length(min = 1, max = 256), regex(pattern = schema::PATH))]
-    pub path: String,
+pub struct HookTls {
+    /// The Secret with the certificates that the hook's own is judged by. Absent: the public authorities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKeyRef>,
+    /// The name that the hook's certificate must carry. Empty: the target's own.
+    #[schemars(length(max = 253), regex(pattern = r"^[A-Za-z0-9_.:-]*$"))]
+    pub server_name: String,
 }
 
 /// How often and for how long something is tried again that could not be delivered.
@@ -283,60 +245,29 @@ impl Default for HookCircuit {
     }
 }
 
-impl HookTarget {
-    /// The URL it stands for.
+impl HookConfig {
+    /// The URL that its target stands for.
     pub fn to_url(&self) -> Option<String> {
-        match (&self.service, &self.url, &self.local) {
+        let HookTarget {
+            service,
+            url,
+            local,
+        } = &self.target;
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        match (service, url, local) {
             (Some(service), _, _) => {
                 let HookService { name, port, path } = service;
-                Some(format!("http://{name}:{port}{path}"))
+                Some(format!("{scheme}://{name}:{port}{path}"))
             }
             (None, Some(url), _) => Some(url.clone()),
             (None, None, Some(local)) => {
-                Some(format!("http://127.0.0.1:{}{}", local.port, local.path))
+                let HookLocal { port, path } = local;
+                Some(format!("{scheme}://127.0.0.1:{port}{path}"))
             }
             (None, None, None) => None,
         }
     }
 
-    fn rules(&self, at: &str, problems: &mut Problems) {
-        let named = [
-            self.service.is_some(),
-            self.url.is_some(),
-            self.local.is_some(),
-        ];
-        if named.iter().filter(|named| **named).count() != 1 {
-            problems.invalid(join(at, "url"), "must name one of service, url and local");
-        }
-        if let Some(why) = self.url.as_deref().and_then(inside) {
-            problems.invalid(join(at, "url"), why);
-        }
-    }
-}
-
-/// What a URL must not name: a way around the namespace, or the machine's own addresses.
-fn inside(url: &str) -> Option<String> {
-    let rest = url.split_once("://")?.1;
-    let authority = rest.split(['/', '?']).next()?;
-    let host = match authority.strip_prefix('[') {
-        Some(six) => six.split(']').next()?,
-        None => authority.split(':').next()?,
-    };
-    if let Ok(address) = host.parse::<IpAddr>() {
-        let link_local = match address {
-            IpAddr::V4(four) => four.is_link_local(),
-            IpAddr::V6(six) => six.is_unicast_link_local(),
-        };
-        return link_local.then(|| format!("must not be a link-local address, is {host}"));
-    }
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    let labels: Vec<&str> = host.split('.').collect();
-    let of_cluster = matches!(*labels, [_, .., "svc"] | [_, .., "cluster", "local"]);
-    of_cluster
-        .then(|| format!("must not name a Service, is {host}: use service, of its own namespace"))
-}
-
-impl HookConfig {
     /// Notes what the keys of all hooks do not mean together.
     pub(crate) fn rules(hooks: &[Self], problems: &mut Problems) {
         let mut names = BTreeSet::new();
@@ -351,6 +282,10 @@ impl HookConfig {
                 problems.invalid(join(&at, "on"), why);
             }
             hook.target.rules(&join(&at, "target"), problems);
+            let is_plain = |url: &String| !url.starts_with("https:");
+            if hook.tls.is_some() && hook.target.url.as_ref().is_some_and(is_plain) {
+                problems.invalid(join(&at, "tls"), "needs an https url");
+            }
             let (base, max) = (hook.retry.base_delay, hook.retry.max_delay);
             if max < base {
                 let why = format!("must be at least baseDelay ({base}), is {max}");
@@ -390,25 +325,41 @@ mod tests {
     }
 
     #[test]
-    fn a_url_cannot_lead_into_another_namespace() {
+    fn tls_is_for_targets_that_speak_it() {
+        let with = |target: &str| {
+            let tls = "tls: {caSecretRef: {name: ca, key: ca.crt}, serverName: a.example}";
+            format!("[{{name: a, on: [sent], target: {{{target}}}, {tls}}}]")
+        };
+        for (target, fine) in [
+            ("url: 'https://a.example/x'", true),
+            ("url: 'http://a.example/x'", false),
+            ("service: {name: rules, port: 443}", true),
+            ("local: {port: 8443}", true),
+        ] {
+            let said = problems(&with(target));
+            assert_eq!(said.is_empty(), fine, "{target}: {said}");
+            assert!(fine || said.contains("hooks[0].tls"), "{said}");
+        }
+        let set = format!(
+            "hooks={}",
+            with("service: {name: rules, port: 443, path: /x}")
+        );
+        let config = GatewayConfig::load(None, [], &[set]).unwrap();
+        let url = config.hooks[0].to_url();
+        assert_eq!(url.as_deref(), Some("https://rules:443/x"));
+    }
+
+    #[test]
+    fn a_url_has_the_form_of_one_and_stays_out_of_the_cluster() {
         for (url, fine) in [
             ("https://hooks.example.com/a?b=c", true),
-            ("http://10.0.0.7:8080", true),
             ("http://chat.other.svc/", false),
-            ("http://chat.other.svc.cluster.local:80", false),
-            ("http://chat.other.SVC./x", false),
-            ("http://169.254.169.254/latest", false),
-            ("http://[fe80::1]/", false),
             ("ftp://a.example", false),
             ("http://user@a.example", false),
         ] {
             let hook = format!("[{{name: a, on: [sent], target: {{url: '{url}'}}}}]");
-            assert_eq!(
-                problems(&hook).is_empty(),
-                fine,
-                "{url}: {}",
-                problems(&hook)
-            );
+            let said = problems(&hook);
+            assert_eq!(said.is_empty(), fine, "{url}: {said}");
         }
     }
 }

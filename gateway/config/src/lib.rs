@@ -55,7 +55,7 @@ pub use gateway::{GatewayConfig, GatewayMeta};
 pub use group::GroupConfig;
 pub use hook::{
     FailurePolicy, HookBatch, HookCircuit, HookConfig, HookLocal, HookPoint, HookRetry,
-    HookService, HookTarget, HookTransport,
+    HookService, HookTarget, HookTls, HookTransport,
 };
 pub use jwks::JwksConfig;
 pub use jwt::{JwtAlgorithm, JwtConfig};

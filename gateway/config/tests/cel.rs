@@ -246,6 +246,10 @@ fn wrong_hooks() -> Vec<(Value, &'static str)> {
         (hook(json!({"on": []})), "hooks[0].on"),
         (hook(json!({"target": {}})), "hooks[0].target.url"),
         (
+            hook(json!({"target": {"url": "http://a.example"}, "tls": {}})),
+            "hooks[0].tls",
+        ),
+        (
             hook(json!({"target": {"local": {"port": 1}, "url": "http://a.example"}})),
             "hooks[0].target.url",
         ),

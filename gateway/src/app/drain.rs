@@ -17,6 +17,9 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// What tasks and threads get to end, even when the deadline is over.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// How long what waits for hooks is waited for, before it gets one attempt more and is left to other nodes.
+const HOOKS: Duration = Duration::from_secs(1);
+
 impl Gateway {
     /// Leaves: within `drain.deadline` every session has been told, the registry is left, and all ports are closed.
     /// A second call returns when the first is done.
@@ -103,6 +106,8 @@ impl Gateway {
     async fn stop(&self, deadline: Instant) {
         let deadline = deadline.max(Instant::now() + LAST_WORDS);
         self.service.emit_now(Event::STOPPED, &self.options.node);
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.hooks.settle(HOOKS.min(left / 2)).await;
         self.running.cancel();
         if timeout_at(deadline, self.tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");

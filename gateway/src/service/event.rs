@@ -1,6 +1,6 @@
 //! `Event`: something that happened, by name. Handlers and hooks choose names or whole families of them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -8,7 +8,7 @@ use super::Client;
 use crate::hub::unix_millis;
 
 /// One event. Whoever hears of it twice knows it by its id.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Event {
     /// Unique; the same when an event is delivered again.
     pub id: String,
@@ -17,7 +17,7 @@ pub struct Event {
     /// When, Unix milliseconds.
     pub time: u64,
     /// To whom or what: a user, a group, a ticket.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// The particulars.
     pub data: Value,

@@ -5,6 +5,7 @@
 use futures_util::future::BoxFuture;
 
 use super::{Attributes, Client, Rejection};
+use crate::protocol::GroupId;
 use crate::security::Scopes;
 
 /// With what a client is admitted.
@@ -16,6 +17,8 @@ pub struct Admission {
     pub user_type: Option<String>,
     /// Scopes beside those of the token.
     pub scopes: Scopes,
+    /// Groups that it becomes a member of, within the limits of groups; the token need not say so.
+    pub groups: Vec<GroupId>,
 }
 
 impl Admission {
@@ -24,6 +27,11 @@ impl Admission {
         self.attributes.extend(later.attributes);
         self.user_type = later.user_type.or(self.user_type.take());
         self.scopes = self.scopes.with(later.scopes);
+        for group in later.groups {
+            if !self.groups.contains(&group) {
+                self.groups.push(group);
+            }
+        }
     }
 }
 

@@ -6,10 +6,14 @@
 
 mod ask;
 mod circuit;
+mod clients;
 mod cloud_event;
 mod grpc;
+mod heir;
 mod http;
+mod journal;
 mod plan;
+mod scribe;
 mod signer;
 mod stats;
 mod teller;
@@ -20,8 +24,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use wsc_config::{FailurePolicy, HookPoint};
@@ -37,18 +41,23 @@ use crate::protocol::GroupId;
 
 use ask::{Ask, Reply};
 use circuit::Circuit;
+use heir::Heir;
+use journal::Journal;
+use scribe::{Pen, Scribe, Waiting};
 use teller::Teller;
 use wire::{HookError, Wire};
 
+pub(super) use clients::HookClients;
 pub use plan::{HookPlan, HookPlanError};
 pub use stats::HookStats;
-pub(super) use wire::HookClients;
 
 /// See the module.
 pub struct Hook {
     core: Arc<Core>,
     /// Events of this node. When the hook is dropped the queue ends, and what waits in it is still delivered.
-    queue: mpsc::Sender<Event>,
+    queue: mpsc::Sender<Waiting>,
+    /// So many may wait.
+    places: Arc<Semaphore>,
     _retire: DropGuard,
 }
 
@@ -92,7 +101,10 @@ impl Hook {
         ground: &HookGround,
     ) -> Result<Arc<Self>, HookPlanError> {
         let config = plan.config();
-        let (sender, queue) = mpsc::channel(config.batch.queue as usize);
+        let most = config.batch.queue as usize;
+        // Whatever has a place finds room in both.
+        let (sender, told) = mpsc::channel(most);
+        let (onward, queue) = mpsc::channel(most);
         let core = Arc::new(Core {
             wire: Wire::new(&plan, clients)?,
             circuit: Circuit::new(&config.circuit),
@@ -102,24 +114,13 @@ impl Hook {
             tasks: ground.tasks.clone(),
             plan,
         });
-        let teller = Teller {
-            core: core.clone(),
-            cancel: ground.cancel.clone(),
-        };
-        let _worker = ground.tasks.spawn_on(teller.run(queue), &ground.runtime);
         let retire = ground.cancel.child_token();
-        if core.plan.hears_presence() {
-            let teller = Teller {
-                core: core.clone(),
-                cancel: retire.clone(),
-            };
-            let reader = format!("hook {}", core.plan.name());
-            let feed = Feed::new(ground.cluster.clone(), &reader);
-            let _worker = ground.tasks.spawn_on(teller.pass_on(feed), &ground.runtime);
-        }
+        core.work(ground, (told, onward, queue));
+        core.work_for_others(ground, &retire);
         Ok(Arc::new(Self {
             core,
             queue: sender,
+            places: Arc::new(Semaphore::new(most)),
             _retire: retire.drop_guard(),
         }))
     }
@@ -141,24 +142,31 @@ impl Hook {
 
     /// Tells it of something, if there is room.
     pub(super) fn tell(&self, event: Event) {
-        self.core.stats.queued.fetch_add(1, Relaxed);
-        if self.queue.try_send(event).is_err() {
-            self.core.stats.queued.fetch_sub(1, Relaxed);
-            self.core.stats.dropped.fetch_add(1, Relaxed);
-        }
+        let place = self.places.clone().try_acquire_owned().ok();
+        self.have_wait(event, place);
     }
 
     /// The same, but waits for room for a while.
     pub(super) async fn tell_patiently(&self, event: Event) {
-        self.core.stats.queued.fetch_add(1, Relaxed);
-        if self
-            .queue
-            .send_timeout(event, super::lane::ROOM)
-            .await
-            .is_err()
-        {
-            self.core.stats.queued.fetch_sub(1, Relaxed);
-            self.core.stats.dropped.fetch_add(1, Relaxed);
+        let place = timeout(super::lane::ROOM, self.places.clone().acquire_owned());
+        let place = place.await.ok().and_then(Result::ok);
+        self.have_wait(event, place);
+    }
+
+    fn have_wait(&self, event: Event, place: Option<OwnedSemaphorePermit>) {
+        let stats = &self.core.stats;
+        stats.queued.fetch_add(1, Relaxed);
+        let waits = place.is_some_and(|place| {
+            let waiting = Waiting {
+                event,
+                place,
+                written: None,
+            };
+            self.queue.try_send(waiting).is_ok()
+        });
+        if !waits {
+            stats.queued.fetch_sub(1, Relaxed);
+            stats.dropped.fetch_add(1, Relaxed);
         }
     }
 
@@ -195,7 +203,61 @@ impl Hook {
     }
 }
 
+/// The two queues between whoever tells of something and the teller.
+type Queues = (
+    mpsc::Receiver<Waiting>,
+    mpsc::Sender<Waiting>,
+    mpsc::Receiver<Waiting>,
+);
+
 impl Core {
+    /// Starts the workers for this node's own events: one writes them down, one delivers them.
+    fn work(self: &Arc<Self>, ground: &HookGround, (told, onward, queue): Queues) {
+        let journal = self.journal(ground);
+        let scribe = Scribe {
+            core: self.clone(),
+            pen: journal
+                .clone()
+                .map(|journal| Pen::new(journal, ground.cluster.clone())),
+            cancel: ground.cancel.clone(),
+        };
+        let _worker = ground
+            .tasks
+            .spawn_on(scribe.run(told, onward), &ground.runtime);
+        let teller = self.teller(&ground.cancel);
+        let _worker = ground
+            .tasks
+            .spawn_on(teller.run(queue, journal), &ground.runtime);
+    }
+
+    /// Starts the workers for what one node of the cluster does for all, until the hook is gone.
+    fn work_for_others(self: &Arc<Self>, ground: &HookGround, retire: &CancellationToken) {
+        let (cluster, teller) = (&ground.cluster, self.teller(retire));
+        if self.plan.hears_presence() {
+            let reader = format!("hook {}", self.plan.name());
+            let feed = Feed::new(cluster.clone(), &reader);
+            let passing_on = teller.clone().pass_on(feed);
+            let _worker = ground.tasks.spawn_on(passing_on, &ground.runtime);
+        }
+        if let Some(journal) = self.journal(ground) {
+            let heir = Heir::new(teller, journal, cluster.clone());
+            let _worker = ground.tasks.spawn_on(heir.run(), &ground.runtime);
+        }
+    }
+
+    fn teller(self: &Arc<Self>, cancel: &CancellationToken) -> Teller {
+        Teller {
+            core: self.clone(),
+            cancel: cancel.clone(),
+        }
+    }
+
+    /// Where events are written down: where nodes share a Redis, and the hook is told of any.
+    fn journal(&self, ground: &HookGround) -> Option<Journal> {
+        let link = ground.cluster.redis().filter(|_| self.plan.hears_any())?;
+        Some(Journal::new(&link, self.plan.name()))
+    }
+
     /// Asks until there is an answer, the deadline is over, or it makes no sense any more.
     async fn decide(&self, ask: &Ask) -> Result<Reply, HookError> {
         let deadline = Instant::now() + self.plan.config().timeout.get();

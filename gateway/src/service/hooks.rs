@@ -2,11 +2,17 @@
 //! lets those that are gone deliver what waits.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::{sleep, timeout};
 
 use super::hook::HookClients;
 use super::{Hook, HookGround, HookPlan, HookPlanError, Service};
+
+/// The pause between two looks at what waits.
+const BREATH: Duration = Duration::from_millis(20);
 
 /// See the module.
 pub struct HookDesk {
@@ -25,6 +31,19 @@ impl HookDesk {
             clients: HookClients::default(),
             hooks: Mutex::default(),
         }
+    }
+
+    /// Waits until nothing waits for any hook any more, but not for longer than this: what is delivered while the process
+    /// still has its connections is not delivered again by another node.
+    pub async fn settle(&self, most: Duration) {
+        let hooks = self.hooks.lock().clone();
+        let waits = |hook: &Arc<Hook>| hook.stats().queued.load(Relaxed) > 0;
+        let quiet = async {
+            while hooks.iter().any(waits) {
+                sleep(BREATH).await;
+            }
+        };
+        let _late = timeout(most, quiet).await;
     }
 
     /// Has just these hooks from now on. On an error nothing has changed.

@@ -42,6 +42,8 @@ pub struct Secrets {
     /// `hook-key-NAME`: what requests to that hook are signed with; `hook-key-NAME.second`: what they are signed with as
     /// well, while a key is being replaced.
     pub hook_keys: BTreeMap<String, String>,
+    /// `hook-ca-NAME`: what that hook's certificate is judged by.
+    pub hook_cas: BTreeMap<String, String>,
     /// `redis-password`: for Redis.
     pub redis_password: Option<String>,
     /// Certificates (`tls.crt`) and keys (`tls.key`) of listeners by file name, each also with `ws-`, `http-` or `grpc-`
@@ -84,7 +86,7 @@ impl Secrets {
         };
         let (jwt_keys, api_keys) = (named("jwt-key-"), named("api-key-"));
         let encryption_keys = named("encryption-key-");
-        let hook_keys = named("hook-key-");
+        let (hook_keys, hook_cas) = (named("hook-key-"), named("hook-ca-"));
         let tls = files.extract_if(.., |name, _| is_tls(name)).collect();
         Ok(Self {
             tls,
@@ -97,6 +99,7 @@ impl Secrets {
             encryption_key: files.remove("encryption-key"),
             encryption_keys,
             hook_keys,
+            hook_cas,
             redis_password: files.remove("redis-password"),
             redis_ca: files.remove("redis-ca"),
             etcd_password: files.remove("etcd-password"),
@@ -162,6 +165,7 @@ fn names(dir: &Path) -> io::Result<Vec<String>> {
             "api-key",
             "encryption-key",
             "hook-key-",
+            "hook-ca-",
         ];
         let single = [
             "redis-password",
@@ -231,6 +235,7 @@ mod tests {
             ("..data", "no secret"),
             ("jwt-jwks", "{}"),
             ("redis-ca", "f"),
+            ("hook-ca-app", "j"),
             ("tls.crt", "g"),
             ("ws-tls.key", "h"),
             ("ca.crt", "another's"),
@@ -252,6 +257,7 @@ mod tests {
             encryption_key: Some("e".to_owned()),
             jwt_jwks: Some("{}".to_owned()),
             redis_ca: Some("f".to_owned()),
+            hook_cas: named(&[("app", "j")]),
             tls: named(&[("tls.crt", "g"), ("ws-tls.key", "h")]),
             etcd_password: Some("g".to_owned()),
             etcd_key: Some("h".to_owned()),

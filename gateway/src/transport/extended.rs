@@ -9,7 +9,8 @@ use super::held;
 use crate::hub::{Later, Outgoing, Recipients, Shard, unix_millis};
 use crate::protocol::json::{self, Refusal};
 use crate::protocol::{
-    Control, Disconnect, ErrorCode, Message, MessageBody, Priority, Sender, SessionId, Target,
+    Control, Disconnect, ErrorCode, GroupId, Message, MessageBody, Priority, Sender, SessionId,
+    Target,
 };
 use crate::security::{Grant, Identity};
 use crate::service::{
@@ -17,14 +18,23 @@ use crate::service::{
 };
 use crate::transport::Connection;
 
+/// As what a client is let in.
+pub(super) struct Admitted {
+    pub(super) client: Client,
+    pub(super) identity: Identity,
+    /// The groups that it is to be in.
+    pub(super) groups: Vec<GroupId>,
+}
+
 /// Asks whether this identity may have a session here, and as what. `None`: it may not, and has been told.
 pub(super) async fn admit(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
     mut identity: Identity,
     session: SessionId,
-) -> Option<(Client, Identity)> {
+) -> Option<Admitted> {
     let service = &shard.context().service;
+    let mut groups = Vec::new();
     let mut client = describe(shard, connection, &identity, session);
     if service.decides_clients() {
         match service.connect(&client).await {
@@ -43,6 +53,7 @@ pub(super) async fn admit(
                     }
                     identity.user_type = user_type.into();
                 }
+                groups = admission.groups;
                 client = Client::new(ClientInfo {
                     attributes: admission.attributes,
                     user_type: identity.user_type.clone(),
@@ -56,7 +67,11 @@ pub(super) async fn admit(
         }
     }
     // A drain, or the client itself, may have ended it meanwhile.
-    (!connection.is_closing()).then_some((client, identity))
+    (!connection.is_closing()).then_some(Admitted {
+        client,
+        identity,
+        groups,
+    })
 }
 
 /// The session as extensions see it. One that began before anybody wanted to is described now.

@@ -1,6 +1,8 @@
 //! What clients say about groups: the commands `group.*`, each answered by a `result` or an `error`, and messages to a group,
 //! which the store lets through or not. Who may do what is in `group::rules`.
 
+mod denied;
+
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -8,14 +10,15 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::{extended, reader};
 use crate::group::rules::{self, Asker, Forbidden, Verdict};
-use crate::group::{Entry, Generation, GroupError, GroupPatterns, Groups, Membership};
+use crate::group::{Entry, Generation, GroupPatterns, Groups, Membership};
 use crate::hub::{Later, Shard};
-use crate::protocol::json::{Call, Refusal};
-use crate::protocol::{Control, ErrorCode, GroupId, MessageBody, Position, Target, UserId};
+use crate::protocol::json::Call;
+use crate::protocol::{Control, GroupId, MessageBody, Position, Target, UserId};
 use crate::security::Identity;
-use crate::service::Rejection;
 use crate::session::decide::Decision;
 use crate::transport::Connection;
+
+use denied::{Denied, deny, tell};
 
 /// What the types of these commands begin with.
 pub(super) const PREFIX: &str = "group.";
@@ -23,49 +26,6 @@ pub(super) const PREFIX: &str = "group.";
 const PAGE: usize = 100;
 /// The most.
 const PAGE_MAX: usize = 1000;
-
-/// Why a command or a message was not taken.
-#[derive(Debug, thiserror::Error)]
-enum Denied {
-    #[error("{0}")]
-    Bad(String),
-    #[error("{0}")]
-    Off(String),
-    #[error(transparent)]
-    Forbidden(#[from] Forbidden),
-    #[error(transparent)]
-    Group(#[from] GroupError),
-    #[error(transparent)]
-    Rejected(#[from] Rejection),
-}
-
-impl Denied {
-    const fn code(&self) -> ErrorCode {
-        match self {
-            Self::Bad(_) => ErrorCode::BadFrame,
-            Self::Off(_) => ErrorCode::NotSupported,
-            Self::Forbidden(_) => ErrorCode::Forbidden,
-            Self::Group(error) => error.code(),
-            Self::Rejected(rejection) => rejection.code,
-        }
-    }
-
-    /// Whether the client should not have asked.
-    const fn is_mistake(&self) -> bool {
-        match self {
-            Self::Bad(_) | Self::Off(_) | Self::Forbidden(_) => true,
-            Self::Group(error) => matches!(error, GroupError::NotMember { .. }),
-            Self::Rejected(_) => false,
-        }
-    }
-
-    const fn retry_after_ms(&self) -> Option<u64> {
-        match self {
-            Self::Group(error) => error.retry_after_ms(),
-            Self::Bad(_) | Self::Off(_) | Self::Forbidden(_) | Self::Rejected(_) => None,
-        }
-    }
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -150,6 +110,34 @@ pub(super) async fn call(shard: &Rc<Shard>, connection: &Rc<Connection>, call: C
     }
 }
 
+/// Puts a session that has just begun into groups that the application gave it, each as if the client had asked and were
+/// let in. One that it cannot be in is told to the client; the session goes on.
+pub(super) async fn enter_given(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    groups: &[GroupId],
+) {
+    let Some(session) = connection.session() else {
+        return;
+    };
+    let identity = session.identity();
+    let asking = Asking {
+        groups: &shard.context().groups,
+        identity: &identity,
+        shard,
+        connection,
+    };
+    for group in groups {
+        let entered = asking.enter_given(group).await;
+        if connection.is_closing() {
+            return;
+        }
+        if let Err(denied) = entered {
+            tell(shard, connection, &denied, None);
+        }
+    }
+}
+
 /// Sends a message to a group, if its sender may.
 pub(super) async fn publish(
     shard: &Rc<Shard>,
@@ -179,30 +167,6 @@ pub(super) async fn publish(
         }
         Err(denied) => deny(shard, connection, &denied, body.id),
     }
-}
-
-fn deny(shard: &Rc<Shard>, connection: &Rc<Connection>, denied: &Denied, id: Option<&str>) {
-    let refusal = Refusal {
-        code: denied.code(),
-        message: denied.to_string(),
-        ref_id: id.map(str::to_owned),
-    };
-    if denied.is_mistake() {
-        return reader::refuse(shard, connection, &refusal);
-    }
-    // Nothing that the client could have known: no abuse.
-    connection.good_frame();
-    shard.refused(connection, &refusal);
-    shard.say(
-        connection,
-        &match denied.retry_after_ms() {
-            Some(retry_after_ms) => Control::Limited {
-                refusal: &refusal,
-                retry_after_ms,
-            },
-            None => Control::Error(&refusal),
-        },
-    );
 }
 
 /// Who asks for something.
@@ -258,6 +222,12 @@ impl Asking<'_> {
         self.asked(|asker| rules::may_join(asker, &group, verdict))?;
         let entry = rules::entry(&self.groups.settings().rules);
         self.enter(group, entry).await
+    }
+
+    async fn enter_given(&self, group: &GroupId) -> Result<Entered, Denied> {
+        self.on()?;
+        let entry = rules::entry(&self.groups.settings().rules);
+        self.enter(group.clone(), entry).await
     }
 
     async fn enter(&self, group: GroupId, entry: Entry) -> Result<Entered, Denied> {

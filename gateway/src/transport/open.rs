@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{extended, seated, tickets};
+use super::{extended, groups, seated, tickets};
 use crate::hub::Shard;
 use crate::protocol::{Disconnect, LogId, Position, Resume, SessionId, UserId};
 use crate::security::Identity;
@@ -56,12 +56,13 @@ pub async fn open(shard: &Rc<Shard>, connection: &Rc<Connection>, opening: Openi
     }
     let session = SessionId::generate();
     let service = &shard.context().service;
-    let (mut client, mut identity) = (None, identity);
+    let (mut client, mut identity, mut given) = (None, identity, Vec::new());
     if service.concerns_clients() {
         match extended::admit(shard, connection, identity, session).await {
-            Some((admitted, granted)) => {
-                connection.set_client(admitted.clone());
-                (client, identity) = (Some(admitted), granted);
+            Some(admitted) => {
+                connection.set_client(admitted.client.clone());
+                (client, identity) = (Some(admitted.client), admitted.identity);
+                given = admitted.groups;
             }
             None => return,
         }
@@ -79,6 +80,10 @@ pub async fn open(shard: &Rc<Shard>, connection: &Rc<Connection>, opening: Openi
     // At once: what arrives live must meet a session that knows where its client was.
     follow(shard, connection, LogId::Inbox(user.clone()), places);
     seated::then(shard, (&user, session)).await;
+    if !given.is_empty() {
+        // Rare, and larger than all the rest: nobody else is to have room for it.
+        Box::pin(groups::enter_given(shard, connection, &given)).await;
+    }
 }
 
 /// The places that the client named in logs it may read, and whether all were looked at in time: others it is not resumed in.

@@ -93,11 +93,12 @@ impl Asked<'_> {
         let session = SessionId::generate();
         if shard.context().service.concerns_clients() {
             let admitted = extended::admit(shard, connection, identity, session).await;
-            let Some((client, granted)) = admitted else {
+            let Some(admitted) = admitted else {
                 return;
             };
-            connection.set_client(client);
-            identity = granted;
+            // It is in its groups by its stream: what is posted joins none.
+            connection.set_client(admitted.client);
+            identity = admitted.identity;
         }
         let policy = shard.settings().overflow(&identity.user_type);
         connection.set_session(session, identity, policy, unix_millis());

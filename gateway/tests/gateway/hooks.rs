@@ -1,6 +1,10 @@
 //! Hooks of a whole gateway, out of process: who gets in, what becomes of messages, who is told of what, and what happens
 //! when a hook is slow, wrong or gone.
 
+mod given_groups;
+mod journal;
+mod tls;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -337,7 +341,7 @@ async fn so_many_decisions_are_asked_for_at_once_and_no_more() {
     assert_eq!(target.at_once.1.load(Relaxed), 2);
 }
 
-fn kinds(target: &Target) -> Vec<String> {
+pub fn kinds(target: &Target) -> Vec<String> {
     let events = target.events();
     let name = |event: &Value| {
         event["type"]
@@ -661,6 +665,10 @@ mod grpc {
                     reason: "we have met".to_owned(),
                     ..HookAdmission::default()
                 },
+                "grouped" => HookAdmission {
+                    groups: vec!["blue".to_owned()],
+                    ..HookAdmission::default()
+                },
                 _ => HookAdmission {
                     attributes: [("team".to_owned(), "blue".to_owned())].into(),
                     ..HookAdmission::default()
@@ -743,9 +751,12 @@ mod grpc {
             (&json!("team"), &json!("blue"))
         );
         assert_eq!(say("fail").await["code"], "unavailable");
+        let off = node.connect("grouped").await.next().await;
+        let said = (&off["code"], off["message"].as_str().unwrap());
+        assert_eq!(said.0, "not_supported", "it was put into a group: {off}");
         drop(alice);
-        eventually("the end is told", || async {
-            *application.told.lock() == ["dev.wsc.client.disconnected"]
+        eventually("both ends are told", || async {
+            *application.told.lock() == ["dev.wsc.client.disconnected"; 2]
         })
         .await;
         let (timestamp, given, id) = application.signed.lock()[0].clone();

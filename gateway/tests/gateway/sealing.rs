@@ -56,7 +56,12 @@ async fn what_redis_sees(sets: &[&str]) -> String {
             writes.lock().push_str(&line);
         }
     });
-    let [one, two] = pair(redis.port, sets).await;
+    // Nobody is there: what it is to be told waits.
+    let closed = crate::redis::free_port();
+    let hook = format!("hooks=[{{name: ears, on: [sent], target: {{local: {{port: {closed}}}}}}}]");
+    let mut sets = sets.to_vec();
+    sets.push(&hook);
+    let [one, two] = pair(redis.port, &sets).await;
     let mut alice = one.connect_with("alice", Scopes::BROADCAST).await;
     let mut bob = two.connect("bob").await;
     eventually("both are known", || async {
@@ -99,7 +104,8 @@ async fn what_redis_sees(sets: &[&str]) -> String {
         "{ticket}"
     );
     eventually("the monitor saw it all", || async {
-        seen.lock().matches("\"PUBLISH\"").count() > 3
+        let seen = seen.lock();
+        seen.matches("\"PUBLISH\"").count() > 3 && seen.contains(":hook:ears}:journal:")
     })
     .await;
     for key in redis.cli(&["KEYS", "*"]).lines() {

@@ -99,9 +99,11 @@ pub fn secret_names(gateway: &WebSocketGateway) -> BTreeSet<String> {
     let listeners = gateway.spec.listeners.tls();
     found.extend(listeners.map(|(_, _, tls)| tls.secret_name.clone()));
     for hook in &gateway.spec.hooks {
+        let tls = hook.tls.as_ref();
         let keys = [
-            &hook.signing_key_secret_ref,
-            &hook.second_signing_key_secret_ref,
+            hook.signing_key_secret_ref.as_ref(),
+            hook.second_signing_key_secret_ref.as_ref(),
+            tls.and_then(|tls| tls.ca_secret_ref.as_ref()),
         ];
         found.extend(keys.into_iter().flatten().map(|key| key.name.clone()));
     }

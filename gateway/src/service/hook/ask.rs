@@ -12,8 +12,9 @@ use crate::protocol::{GroupId, MessageBody, Priority, Target};
 use crate::security::Scopes;
 use crate::service::{Admission, Answer, Attributes, Client, Incoming, Rejection, Verdict};
 
-/// Notes about a client that one hook may make, and the bytes of a name and a note.
+/// Notes about a client that one hook may make, and groups it may put it into.
 const NOTES: usize = 64;
+/// The bytes of a name and a note.
 const NOTE_BYTES: usize = 1024;
 
 /// A question.
@@ -135,6 +136,8 @@ pub(super) struct Reply {
     pub(super) user_type: Option<String>,
     /// Scopes beside those of the token.
     pub(super) scopes: Vec<String>,
+    /// Groups that the client becomes a member of.
+    pub(super) groups: Vec<String>,
     /// The new content.
     pub(super) content: Option<Box<RawValue>>,
     /// The new data.
@@ -166,6 +169,7 @@ impl Reply {
             attributes,
             user_type,
             scopes,
+            groups,
             ..
         } = self;
         let is_long = |text: &String| text.len() > NOTE_BYTES;
@@ -177,10 +181,17 @@ impl Reply {
         if let Some(unknown) = scopes.iter().find(known) {
             return Err(unusable(format!("scope `{unknown}`")));
         }
+        if groups.len() > NOTES {
+            return Err(unusable(format!("more than {NOTES} groups")));
+        }
+        let group = |id: &String| {
+            GroupId::new(id).map_err(|error| unusable(format!("group `{id}`: {error}")))
+        };
         Ok(Ok(Admission {
             attributes,
             user_type,
             scopes: Scopes::parse(&scopes.join(" ")),
+            groups: groups.iter().map(group).collect::<Result<_, _>>()?,
         }))
     }
 
@@ -298,14 +309,20 @@ mod tests {
                 .unwrap()
                 .into_admission()
         };
-        let given = read(r#"{"attributes":{"a":"b"},"user_type":"agent","scopes":["broadcast"]}"#);
+        let given = read(
+            r#"{"attributes":{"a":"b"},"user_type":"agent","scopes":["broadcast"],"groups":["g"]}"#,
+        );
         let given = given.unwrap().unwrap();
+        assert_eq!(given.groups, [GroupId::new("g").unwrap()]);
         assert_eq!(given.attributes["a"], "b");
         assert_eq!(given.user_type.as_deref(), Some("agent"));
         assert!(given.scopes.contains(Scopes::BROADCAST));
         let no = read(r#"{"action":"deny","reason":"closed"}"#).unwrap();
         assert_eq!(no.unwrap_err(), "closed".into());
         assert!(read(r#"{"scopes":["root"]}"#).is_err());
+        assert!(read(r#"{"groups":[""]}"#).is_err());
+        let many: Vec<String> = (0..=NOTES).map(|n| format!("g{n}")).collect();
+        assert!(read(&serde_json::json!({ "groups": many }).to_string()).is_err());
         assert!(read(r#"{"action":"pass"}"#).is_err());
     }
 }

@@ -1,9 +1,11 @@
 //! A hook over gRPC: `wsc.v1.HookService`. The channel connects when it is first used and again when it breaks.
 
+use hyper::Uri;
 use serde_json::value::RawValue;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
+use tower::{ServiceExt as _, service_fn};
 use wsc_proto::v1::hook_service_client::HookServiceClient;
 use wsc_proto::v1::{
     HookAdmission, HookAnswer, HookClient, HookConnectRequest, HookEvent, HookJoinGroupRequest,
@@ -11,10 +13,11 @@ use wsc_proto::v1::{
 };
 
 use super::ask::{Ask, Asked, Reply};
+use super::clients::HookClients;
 use super::cloud_event;
 use super::plan::{HookPlan, HookPlanError};
 use super::signer::{SIGNATURE, Signer, TIMESTAMP};
-use super::wire::{HookClients, HookError, MAX_ANSWER};
+use super::wire::{HookError, MAX_ANSWER};
 use crate::service::{Answer, Client, Event};
 
 /// See the module.
@@ -27,10 +30,15 @@ pub(super) struct GrpcWire {
 
 impl GrpcWire {
     pub(super) fn new(plan: &HookPlan) -> Result<Self, HookPlanError> {
-        let endpoint = Endpoint::from_shared(plan.url().to_owned());
-        let endpoint = endpoint.map_err(|error| plan.no_target(&error))?;
-        let endpoint = endpoint.connect_timeout(plan.config().timeout.get());
-        let connector = HookClients::grpc().map_err(|error| plan.no_target(&error))?;
+        let target: Uri = plan.url().parse().map_err(|error| plan.no_target(&error))?;
+        // TLS is the connector's: tonic would want to put its own around it.
+        let plain = plan.url().replacen("https://", "http://", 1);
+        let endpoint = Endpoint::from_shared(plain).map_err(|error| plan.no_target(&error))?;
+        let endpoint = endpoint
+            .origin(target.clone())
+            .connect_timeout(plan.config().timeout.get());
+        let connector = HookClients::grpc(plan)?;
+        let connector = service_fn(move |_: Uri| connector.clone().oneshot(target.clone()));
         let channel = endpoint.connect_with_connector_lazy(connector);
         Ok(Self {
             client: HookServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER),
@@ -160,6 +168,7 @@ fn read_admission(admission: HookAdmission) -> Reply {
         attributes,
         user_type,
         scopes,
+        groups,
     } = admission;
     Reply {
         action: given(action),
@@ -167,6 +176,7 @@ fn read_admission(admission: HookAdmission) -> Reply {
         attributes: attributes.into_iter().collect(),
         user_type: given(user_type),
         scopes,
+        groups,
         ..Reply::default()
     }
 }

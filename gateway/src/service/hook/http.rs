@@ -6,10 +6,11 @@ use hyper::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Uri};
 
 use super::ask::{Ask, Reply};
+use super::clients::{HookClients, HttpClient};
 use super::cloud_event;
 use super::plan::{HookPlan, HookPlanError};
 use super::signer::{SIGNATURE, Signer, TIMESTAMP};
-use super::wire::{HookClients, HookError, HttpClient, MAX_ANSWER};
+use super::wire::{HookError, MAX_ANSWER};
 use crate::service::Event;
 
 /// The header that names the hook.
@@ -33,7 +34,7 @@ impl HttpWire {
         let url = plan.url().parse::<Uri>();
         let url = url.map_err(|error| plan.no_target(&error))?;
         Ok(Self {
-            client: clients.http().map_err(|error| plan.no_target(&error))?,
+            client: clients.http(plan)?,
             url,
             signer: Signer::new(plan.keys()),
             name: plan.name().to_owned(),

@@ -18,6 +18,7 @@ pub struct HookPlan {
     filters: Vec<EventFilter>,
     url: String,
     keys: Vec<String>,
+    ca: Option<String>,
     source: String,
 }
 
@@ -50,6 +51,22 @@ pub enum HookPlanError {
         file: String,
         /// Its length.
         len: usize,
+    },
+    /// What its certificate is judged by is not there.
+    #[error("hook {hook}: no {file} in the secrets directory")]
+    NoAuthority {
+        /// The hook.
+        hook: String,
+        /// The file.
+        file: String,
+    },
+    /// Its certificate cannot be judged as configured.
+    #[error("hook {hook}: tls: {why}")]
+    Tls {
+        /// The hook.
+        hook: String,
+        /// What is wrong.
+        why: String,
     },
     /// Its target is no address.
     #[error("hook {hook}: target {url} is no address: {why}")]
@@ -93,8 +110,9 @@ impl HookPlan {
         }
         Ok(Self {
             filters,
-            url: config.target.to_url().unwrap_or_default(),
+            url: config.to_url().unwrap_or_default(),
             keys: keys(config, secrets)?,
+            ca: ca(config, secrets)?,
             source: source.to_owned(),
             config: config.clone(),
         })
@@ -105,6 +123,14 @@ impl HookPlan {
         HookPlanError::Target {
             hook: self.name().to_owned(),
             url: self.url.clone(),
+            why: why.to_string(),
+        }
+    }
+
+    /// That its certificate cannot be judged.
+    pub(super) fn no_tls(&self, why: &dyn std::fmt::Display) -> HookPlanError {
+        HookPlanError::Tls {
+            hook: self.name().to_owned(),
             why: why.to_string(),
         }
     }
@@ -129,6 +155,17 @@ impl HookPlan {
         &self.keys
     }
 
+    /// The certificates (PEM) that its own is judged by; `None`: those of the machine's authorities.
+    pub(super) fn ca(&self) -> Option<&str> {
+        self.ca.as_deref()
+    }
+
+    /// The name that its certificate must carry; `None`: the target's own.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        let name = self.config.tls.as_ref().map(|tls| tls.server_name.as_str());
+        name.filter(|name| !name.is_empty())
+    }
+
     /// What its events are said to come from.
     pub(super) fn source(&self) -> &str {
         &self.source
@@ -140,6 +177,11 @@ impl HookPlan {
             EventFilter::All => name != Event::SENT,
             EventFilter::Family(_) | EventFilter::Name(_) => filter.wants(name),
         })
+    }
+
+    /// Whether it is told of anything.
+    pub(super) fn hears_any(&self) -> bool {
+        !self.filters.is_empty()
     }
 
     /// Whether it is told who comes and goes.
@@ -158,6 +200,18 @@ impl HookPlan {
             .min(retry.max_delay.get())
             .mul_f64(rand::random_range(0.5..1.0))
     }
+}
+
+/// What the hook's certificate is judged by. A file that the configuration names must be there, and another is passed over.
+fn ca(config: &HookConfig, secrets: &Secrets) -> Result<Option<String>, HookPlanError> {
+    let tls = config.tls.as_ref();
+    if tls.and_then(|tls| tls.ca_secret_ref.as_ref()).is_none() {
+        return Ok(None);
+    }
+    let (hook, file) = (config.name.clone(), format!("hook-ca-{}", config.name));
+    let ca = secrets.hook_cas.get(&config.name).cloned();
+    ca.map(Some)
+        .ok_or(HookPlanError::NoAuthority { hook, file })
 }
 
 /// The keys whose files are there. One that the configuration names must be.

@@ -15,6 +15,12 @@ pub struct HookStats {
     pub told: AtomicU64,
     /// Events dropped: no room, or no success within the bounds.
     pub dropped: AtomicU64,
+    /// Events that wait in this process alone: they could not be written down for the case of its death.
+    pub unsaved: AtomicU64,
+    /// Events that waited when this process ended, for another node to deliver.
+    pub left: AtomicU64,
+    /// Events that a dead node had left, to be delivered by this one.
+    pub inherited: AtomicU64,
     /// Events that wait.
     pub queued: AtomicU64,
 }
@@ -27,12 +33,15 @@ impl HookStats {
     }
 
     /// What became of events, and attempts after the first, those for decisions included.
-    pub fn events(&self) -> [(&'static str, u64); 3] {
+    pub fn events(&self) -> [(&'static str, u64); 6] {
         let of = |counter: &AtomicU64| counter.load(Relaxed);
         [
             ("told", of(&self.told)),
             ("dropped", of(&self.dropped)),
             ("retried", of(&self.retried)),
+            ("unsaved", of(&self.unsaved)),
+            ("left", of(&self.left)),
+            ("inherited", of(&self.inherited)),
         ]
     }
 }

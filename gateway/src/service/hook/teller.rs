@@ -1,6 +1,7 @@
 //! `Teller`: a hook's worker for events. It gathers what comes, delivers one batch at a time, in order, and tries again
-//! within the configured bounds; then the batch is dropped and counted.
+//! within the configured bounds; then the batch is dropped and counted. What is over is cut off the journal.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -9,11 +10,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Core;
+use super::journal::{Journal, Stream, ends};
+use super::scribe::{Waiting, Written};
 use super::wire::HookError;
 use crate::presence::Feed;
 use crate::service::Event;
 
 /// See the module.
+#[derive(Clone)]
 pub(super) struct Teller {
     pub(super) core: Arc<Core>,
     /// Cancelled, what waits gets one attempt more.
@@ -21,57 +25,97 @@ pub(super) struct Teller {
 }
 
 /// What became of a batch.
-enum Delivery {
+pub(super) enum Delivery {
     Told,
     Dropped,
     /// The process ends.
     Ending,
 }
 
-impl Teller {
-    /// Delivers this node's events until the queue ends or the process does.
-    pub(super) async fn run(self, mut queue: mpsc::Receiver<Event>) {
-        loop {
-            let first = match self.cancel.run_until_cancelled(queue.recv()).await {
-                Some(Some(first)) => first,
-                Some(None) => return,
-                None => break,
-            };
-            let batch = self.gather(first, &mut queue).await;
-            self.deliver_and_count(&batch).await;
+/// The events of one delivery, and where they are written.
+#[derive(Default)]
+struct Batch {
+    events: Vec<Event>,
+    written: Vec<Written>,
+}
+
+impl Batch {
+    fn add(&mut self, waiting: Waiting) {
+        let Waiting {
+            event,
+            place,
+            written,
+        } = waiting;
+        // It does not wait any more.
+        drop(place);
+        self.events.push(event);
+        self.written.extend(written);
+    }
+}
+
+/// What is written and over, and not cut off yet.
+struct Scissors {
+    journal: Option<Journal>,
+    over: BTreeMap<Arc<Stream>, u64>,
+}
+
+impl Scissors {
+    /// Cuts off what is over. What fails is done with the next; only a node that takes over meanwhile delivers it again.
+    async fn cut(&mut self, written: &[Written]) {
+        let Some(journal) = &self.journal else { return };
+        self.over.extend(ends(written.iter().map(|one| &one.entry)));
+        if self.over.is_empty() {
+            return;
         }
-        queue.close();
-        let most = self.core.plan.config().batch.max_events as usize;
-        let mut rest = Vec::new();
-        while queue.recv_many(&mut rest, most).await > 0 {
-            self.deliver_and_count(&rest).await;
-            rest.clear();
+        match journal.cut(&self.over).await {
+            Ok(()) => self.over.clear(),
+            Err(error) => tracing::debug!(%error, "what was told to a hook is not cut off yet"),
+        }
+    }
+}
+
+impl Teller {
+    /// Delivers this node's events until the queue ends.
+    pub(super) async fn run(self, mut queue: mpsc::Receiver<Waiting>, journal: Option<Journal>) {
+        let mut scissors = Scissors {
+            journal,
+            over: BTreeMap::new(),
+        };
+        while let Some(first) = queue.recv().await {
+            let batch = self.gather(first, &mut queue).await;
+            let count = batch.events.len() as u64;
+            if matches!(self.deliver(&batch.events).await, Delivery::Ending) {
+                let left = batch.written.len() as u64;
+                self.core.stats.left.fetch_add(left, Relaxed);
+                let dropped = count.saturating_sub(left);
+                self.core.stats.dropped.fetch_add(dropped, Relaxed);
+            } else {
+                scissors.cut(&batch.written).await;
+            }
+            self.core.stats.queued.fetch_sub(count, Relaxed);
         }
     }
 
-    async fn gather(&self, first: Event, queue: &mut mpsc::Receiver<Event>) -> Vec<Event> {
-        let batch = &self.core.plan.config().batch;
-        let (most, until) = (
-            batch.max_events as usize,
-            Instant::now() + batch.max_age.get(),
-        );
-        let mut events = vec![first];
-        while events.len() < most {
-            let next = self.cancel.run_until_cancelled(queue.recv());
+    async fn gather(&self, first: Waiting, queue: &mut mpsc::Receiver<Waiting>) -> Batch {
+        let config = &self.core.plan.config().batch;
+        let most = config.max_events as usize;
+        let until = Instant::now() + config.max_age.get();
+        let mut batch = Batch::default();
+        batch.add(first);
+        while batch.events.len() < most {
+            // When the process ends, only what is there already is waited for.
+            let next = async {
+                match self.cancel.run_until_cancelled(queue.recv()).await {
+                    Some(next) => next,
+                    None => queue.try_recv().ok(),
+                }
+            };
             match timeout_at(until, next).await {
-                Ok(Some(Some(event))) => events.push(event),
-                Ok(_) | Err(_) => break,
+                Ok(Some(waiting)) => batch.add(waiting),
+                Ok(None) | Err(_) => break,
             }
         }
-        events
-    }
-
-    async fn deliver_and_count(&self, batch: &[Event]) {
-        let count = batch.len() as u64;
-        if matches!(self.deliver(batch).await, Delivery::Ending) {
-            self.core.stats.dropped.fetch_add(count, Relaxed);
-        }
-        self.core.stats.queued.fetch_sub(count, Relaxed);
+        batch
     }
 
     /// Delivers who comes and goes, for the whole cluster, as long as this node is the one to do it. What is not delivered
@@ -89,7 +133,8 @@ impl Teller {
         }
     }
 
-    async fn deliver(&self, batch: &[Event]) -> Delivery {
+    /// Delivers a batch, or gives it up.
+    pub(super) async fn deliver(&self, batch: &[Event]) -> Delivery {
         let (plan, stats, count) = (&self.core.plan, &self.core.stats, batch.len() as u64);
         let retry = &plan.config().retry;
         let give_up = Instant::now() + retry.give_up_after.get();

@@ -1,16 +1,9 @@
 //! `Wire`: how a hook is spoken to, and everything that can go wrong with it. Deadlines and repetitions are the caller's.
 
-use std::sync::{Arc, OnceLock};
-
-use http_body_util::Full;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use rustls::{ClientConfig, RootCertStore};
 use wsc_config::HookTransport;
 
 use super::ask::{Ask, Reply};
+use super::clients::HookClients;
 use super::grpc::GrpcWire;
 use super::http::HttpWire;
 use super::plan::{HookPlan, HookPlanError};
@@ -65,44 +58,6 @@ impl HookError {
             Self::Unreachable(_) | Self::Status(_) | Self::Unreadable(_) => self.is_passing(),
         }
     }
-}
-
-pub(super) type Connector = HttpsConnector<HttpConnector>;
-pub(super) type HttpClient = Client<Connector, Full<bytes::Bytes>>;
-
-/// What hooks of a process share: connections, and the authorities that certificates are judged by.
-#[derive(Clone, Debug, Default)]
-pub(in crate::service) struct HookClients(Arc<OnceLock<HttpClient>>);
-
-impl HookClients {
-    /// The client for HTTP/1.1. It follows no redirects and goes through no proxy.
-    pub(super) fn http(&self) -> Result<HttpClient, rustls::Error> {
-        if let Some(client) = self.0.get() {
-            return Ok(client.clone());
-        }
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls()?);
-        let connector = connector.https_or_http().enable_http1().build();
-        let make = || Client::builder(TokioExecutor::new()).build(connector);
-        Ok(self.0.get_or_init(make).clone())
-    }
-
-    /// What gRPC connects by.
-    pub(super) fn grpc() -> Result<Connector, rustls::Error> {
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls()?);
-        Ok(connector.https_or_http().enable_http2().build())
-    }
-}
-
-/// Certificates are judged by the machine's authorities.
-fn tls() -> Result<ClientConfig, rustls::Error> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider);
-    Ok(config
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
 }
 
 /// See the module.

@@ -2,6 +2,7 @@
 //! cannot take over.
 
 mod further;
+mod hooks;
 
 use std::collections::BTreeMap;
 
@@ -11,8 +12,8 @@ use super::fit::{Fit, Unfit};
 use super::{RedisMode, Rejection};
 use crate::gateway::dereference::Dereferenced;
 use crate::names::{
-    API_KEY, ENCRYPTION_KEY, HOOK_KEY, JWT_JWKS, JWT_JWKS_CA, JWT_KEY, REDIS_AUTH, REDIS_CA,
-    REDIS_PASSWORD, ROTATION,
+    API_KEY, ENCRYPTION_KEY, JWT_JWKS, JWT_JWKS_CA, JWT_KEY, REDIS_AUTH, REDIS_CA, REDIS_PASSWORD,
+    ROTATION,
 };
 use crate::secrets::{KeyFact, SecretFacts, fact, redis_line};
 
@@ -20,9 +21,6 @@ use crate::secrets::{KeyFact, SecretFacts, fact, redis_line};
 const MIN_ENCRYPTION_KEY: usize = 43;
 /// What the gateway takes as an API key, at least.
 const MIN_API_KEY: usize = 16;
-
-/// What the gateway signs requests to a hook with, at least.
-const MIN_HOOK_KEY: usize = 16;
 
 /// One key of one Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -285,35 +283,6 @@ impl<'a> Planner<'a> {
                     }
                     Err(rejection) => return Err(rejection),
                 }
-            }
-        }
-        Ok(())
-    }
-
-    /// What requests to hooks are signed with: a running gateway takes over another key.
-    fn hooks(&mut self) -> Result<(), Rejection> {
-        let input = self.input;
-        for hook in &input.gateway.spec.hooks {
-            let keys = [
-                (
-                    "spec.hooks[].signingKeySecretRef",
-                    &hook.signing_key_secret_ref,
-                    "",
-                ),
-                (
-                    "spec.hooks[].secondSigningKeySecretRef",
-                    &hook.second_signing_key_secret_ref,
-                    ".second",
-                ),
-            ];
-            for (path, reference, suffix) in keys {
-                let Some(reference) = reference else { continue };
-                let key = self.key(&Wanted {
-                    path,
-                    source: named(reference),
-                    fit: Fit::Shared(MIN_HOOK_KEY),
-                })?;
-                self.mount(key, &format!("{HOOK_KEY}{}{suffix}", hook.name), false);
             }
         }
         Ok(())
