@@ -51,6 +51,26 @@ pub struct Connection {
         default_value = "ws://localhost:8081/ws"
     )]
     ws_url: String,
+    /// Where clients of Server-Sent Events connect, for `tail`.
+    #[arg(
+        long,
+        global = true,
+        env = "WSC_SSE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "http://localhost:8081/sse"
+    )]
+    sse_url: String,
+    /// Where clients of gRPC connect, for `tail`.
+    #[arg(
+        long,
+        global = true,
+        env = "WSC_GRPC_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "http://localhost:9090"
+    )]
+    grpc_url: String,
     /// The certificates (PEM) that the gateway's own is judged by; without it, those of this machine.
     #[arg(
         long,
@@ -118,6 +138,16 @@ impl Connection {
     /// Where clients connect.
     pub(crate) fn web_socket(&self) -> Result<Endpoint, Failure> {
         Endpoint::parse(&self.ws_url, Scheme::WebSocket, self.ca_file.as_deref())
+    }
+
+    /// Where clients of Server-Sent Events connect.
+    pub(crate) fn event_stream(&self) -> Result<Endpoint, Failure> {
+        Endpoint::parse(&self.sse_url, Scheme::Http, self.ca_file.as_deref())
+    }
+
+    /// Where clients of gRPC connect.
+    pub(crate) fn grpc(&self) -> Result<Endpoint, Failure> {
+        Endpoint::parse(&self.grpc_url, Scheme::Grpc, self.ca_file.as_deref())
     }
 
     /// What the API is shown. Whether it wants one is the gateway's to say.

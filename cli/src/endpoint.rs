@@ -31,6 +31,8 @@ pub(crate) struct Endpoint {
     port: u16,
     /// Without a slash at its end.
     path: String,
+    /// What is spoken, as TLS names it (RFC 7301).
+    protocol: &'static str,
     ca_file: Option<PathBuf>,
 }
 
@@ -41,6 +43,8 @@ pub(crate) enum Scheme {
     Http,
     /// `ws` or `wss`.
     WebSocket,
+    /// `http` or `https`, over HTTP/2.
+    Grpc,
 }
 
 impl Endpoint {
@@ -50,9 +54,10 @@ impl Endpoint {
         scheme: Scheme,
         ca_file: Option<&Path>,
     ) -> Result<Self, Failure> {
-        let (plain, sealed) = match scheme {
-            Scheme::Http => ("http", "https"),
-            Scheme::WebSocket => ("ws", "wss"),
+        let (plain, sealed, protocol) = match scheme {
+            Scheme::Http => ("http", "https", "http/1.1"),
+            Scheme::WebSocket => ("ws", "wss", "http/1.1"),
+            Scheme::Grpc => ("http", "https", "h2"),
         };
         let wrong = || {
             let text = crate::output::printable(text);
@@ -79,6 +84,7 @@ impl Endpoint {
             port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }),
             path: uri.path().trim_end_matches('/').to_owned(),
             ca_file: ca_file.map(Path::to_owned),
+            protocol,
         })
     }
 
@@ -135,7 +141,7 @@ impl Endpoint {
         let mut config = builder
             .with_root_certificates(self.roots()?)
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![self.protocol.as_bytes().to_vec()];
         Ok(config)
     }
 

@@ -74,6 +74,11 @@ impl Ground {
             .env("WSC_URL", format!("http://{}", addresses.http))
             .env("WSC_ADMIN_URL", format!("http://{}", addresses.admin))
             .env("WSC_WS_URL", format!("ws://{}/ws", addresses.ws.unwrap()))
+            .env(
+                "WSC_SSE_URL",
+                format!("http://{}/sse", addresses.ws.unwrap()),
+            )
+            .env("WSC_GRPC_URL", format!("http://{}", addresses.grpc))
             .env("WSC_API_KEY_FILE", self.file("api-key"));
         command
     }
@@ -236,6 +241,40 @@ fn frames_are_printed_as_they_came_when_asked_for() {
         (&frame["from"], &frame["content"]),
         (&"shop".into(), &"hi".into())
     );
+}
+
+#[test]
+fn a_tail_prints_the_same_and_heeds_the_same_whatever_it_is_over() {
+    let ground = Ground::new("transports", &[]);
+    for transport in ["ws", "sse", "grpc"] {
+        let transport = ["--transport", transport];
+        let mut tail = ground.tail("alice", &[&transport[..], &["--json"]].concat());
+        let welcome: Value = serde_json::from_str(&tail.line()).unwrap();
+        assert_eq!(welcome["data"]["node"], "node-a", "{transport:?}");
+        ground.json(&[
+            "send", "--to", "alice", "--from", "shop", "--id", "m1", "one\ntwo",
+        ]);
+        let frame: Value = serde_json::from_str(&tail.line()).unwrap();
+        assert_eq!(
+            (
+                &frame["from"],
+                &frame["to"],
+                &frame["content"],
+                &frame["id"]
+            ),
+            (
+                &"shop".into(),
+                &"alice".into(),
+                &"one\ntwo".into(),
+                &"m1".into()
+            )
+        );
+        ground.json(&["kick", "alice"]);
+        assert_eq!(tail.exit_code(), Some(4), "{transport:?}: 4003 is the end");
+        let mut later = ground.wscctl(&[&["tail", "--once"], &transport[..]].concat());
+        let refused = failed(later.env("WSC_TOKEN", "no token").output().unwrap(), 4);
+        assert!(refused.contains("refused with"), "{refused}");
+    }
 }
 
 #[test]

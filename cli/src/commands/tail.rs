@@ -12,9 +12,13 @@ use crate::Failure;
 use crate::connection::{Connection, Secret};
 use crate::output::{self, Format, cell, printable};
 
+mod event_stream;
+mod grpc;
 mod session;
+mod web_socket;
+mod wire;
 
-use session::{Ended, Session};
+use session::{Ended, Opening, Session, Transport};
 
 /// The longest pause between attempts (docs/protocol.md asks for a bound that doubles).
 const LONGEST: Duration = Duration::from_secs(30);
@@ -41,6 +45,9 @@ pub struct TailCommand {
     /// no client of the user has received.
     #[arg(long, value_name = "POSITION", value_parser = position)]
     from: Option<Position>,
+    /// What to connect by.
+    #[arg(long, value_enum, default_value_t, value_name = "TRANSPORT")]
+    transport: Transport,
     /// End with the connection instead of connecting again.
     #[arg(long)]
     once: bool,
@@ -51,7 +58,11 @@ pub(crate) async fn run(
     connection: &Connection,
     format: Format,
 ) -> Result<(), Failure> {
-    let endpoint = connection.web_socket()?;
+    let endpoint = match command.transport {
+        Transport::Ws => connection.web_socket()?,
+        Transport::Sse => connection.event_stream()?,
+        Transport::Grpc => connection.grpc()?,
+    };
     let mut tail = Tail {
         json: command.json || format == Format::Json,
         left: command.count,
@@ -60,7 +71,12 @@ pub(crate) async fn run(
     let mut failures = 0;
     loop {
         let token = Secret::find("--token-file", command.token_file.as_deref(), "WSC_TOKEN")?;
-        let met = match Session::open(&endpoint, token.as_ref(), tail.at).await {
+        let opening = Opening {
+            endpoint: &endpoint,
+            token: token.as_ref(),
+            after: tail.at,
+        };
+        let met = match Session::open(command.transport, &opening).await {
             Ok(mut session) => {
                 failures = 0;
                 session.read(|frame| tail.print(frame)).await?

@@ -1,21 +1,20 @@
-//! `Session`: one connection of `tail`, from the handshake to the reason it ended.
+//! `Session`: one connection of `tail`, from the handshake to the reason it ended, whatever it is over.
 
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use clap::ValueEnum;
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::http::{Request, Response};
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, client_async};
 use wsc_gateway::protocol::{Disconnect, Position};
 
+use super::event_stream::EventStream;
+use super::grpc::Grpc;
+use super::web_socket::WebSocket;
+use super::wire::{Heard, Wire};
 use crate::Failure;
 use crate::api::encode;
 use crate::connection::Secret;
-use crate::endpoint::{Endpoint, Stream};
+use crate::endpoint::Endpoint;
 use crate::output::printable;
 
 /// How long a handshake may take.
@@ -23,9 +22,53 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long nothing at all may come before the welcome frame says better.
 const SILENCE: Duration = Duration::from_secs(90);
 
+/// What a session is over.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum Transport {
+    /// WebSocket, at `--ws-url`.
+    #[default]
+    Ws,
+    /// Server-Sent Events, at `--sse-url`.
+    Sse,
+    /// A stream of gRPC, at `--grpc-url`.
+    Grpc,
+}
+
+/// Where to connect, as whom, and from where on.
+pub(super) struct Opening<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) token: Option<&'a Secret>,
+    pub(super) after: Option<Position>,
+}
+
+impl Opening<'_> {
+    /// What the header `Authorization` says.
+    pub(super) fn bearer(&self) -> Option<String> {
+        self.token.map(|token| format!("Bearer {}", token.expose()))
+    }
+
+    /// Where the client was, as JSON.
+    pub(super) fn resume(&self) -> Option<String> {
+        let after = self.after?;
+        Some(json!({"inbox": after.to_string()}).to_string())
+    }
+
+    /// The path with where the client was.
+    pub(super) fn path(&self) -> String {
+        let path = match self.endpoint.path() {
+            "" => "/",
+            path => path,
+        };
+        match self.resume() {
+            Some(resume) => format!("{path}?resume={}", encode(&resume)),
+            None => path.to_owned(),
+        }
+    }
+}
+
 /// A connection that was let in.
 pub(super) struct Session {
-    socket: WebSocketStream<Box<dyn Stream>>,
+    wire: Box<dyn Wire>,
     silence: Duration,
     /// What a `reconnect` frame asked for.
     after: Duration,
@@ -47,53 +90,36 @@ pub(super) enum Ended {
 }
 
 impl Ended {
-    fn come_back(why: impl std::fmt::Display) -> Self {
-        Self::ComeBack {
-            why: printable(&why.to_string()),
-            after: Duration::ZERO,
-        }
+    pub(super) fn come_back(why: impl std::fmt::Display) -> Self {
+        Self::come_back_after(printable(&why.to_string()), None)
+    }
+
+    /// `seconds`: what a header `Retry-After` says.
+    pub(super) fn come_back_after(why: String, seconds: Option<&str>) -> Self {
+        let seconds = seconds.and_then(|seconds| seconds.parse().ok());
+        let after = Duration::from_secs(seconds.unwrap_or_default());
+        Self::ComeBack { why, after }
     }
 }
 
 impl Session {
     /// Connects and is let in, or hears why not.
-    pub(super) async fn open(
-        endpoint: &Endpoint,
-        token: Option<&Secret>,
-        after: Option<Position>,
-    ) -> Result<Self, Ended> {
-        let socket = endpoint.connect().await.map_err(Ended::from)?;
-        let scheme = if endpoint.is_tls() { "wss" } else { "ws" };
-        let mut uri = format!("{scheme}://{}{}", endpoint.authority(), endpoint.path());
-        if let Some(after) = after {
-            let resume = json!({"inbox": after.to_string()}).to_string();
-            let mark = if uri.contains('?') { '&' } else { '?' };
-            uri = format!("{uri}{mark}resume={}", encode(&resume));
-        }
-        let mut request = Request::builder()
-            .uri(uri)
-            .header("Host", endpoint.authority())
-            .header("Connection", "Upgrade")
-            .header("Upgrade", "websocket")
-            .header("Sec-WebSocket-Version", "13")
-            .header("Sec-WebSocket-Key", generate_key())
-            .header("Sec-WebSocket-Protocol", "wsc.v1.json");
-        if let Some(token) = token {
-            request = request.header("Authorization", format!("Bearer {}", token.expose()));
-        }
-        let request = request
-            .body(())
-            .map_err(|error| Ended::Stay(Failure::Usage(error.to_string())))?;
-        match timeout(HANDSHAKE, client_async(request, socket)).await {
-            Ok(Ok((socket, _))) => Ok(Self {
-                socket,
-                silence: SILENCE,
-                after: Duration::ZERO,
-            }),
-            Ok(Err(Error::Http(refusal))) => Err(refused(&refusal)),
-            Ok(Err(error)) => Err(Ended::come_back(endpoint.unreachable(error))),
-            Err(_) => Err(Ended::come_back(endpoint.unreachable("no answer in time"))),
-        }
+    pub(super) async fn open(transport: Transport, opening: &Opening<'_>) -> Result<Self, Ended> {
+        let opened = async {
+            let wire: Box<dyn Wire> = match transport {
+                Transport::Ws => Box::new(WebSocket::open(opening).await?),
+                Transport::Sse => Box::new(EventStream::open(opening).await?),
+                Transport::Grpc => Box::new(Grpc::open(opening).await?),
+            };
+            Ok::<_, Ended>(wire)
+        };
+        let late = || Ended::come_back(opening.endpoint.unreachable("no answer in time"));
+        let wire = timeout(HANDSHAKE, opened).await.map_err(|_| late())??;
+        Ok(Self {
+            wire,
+            silence: SILENCE,
+            after: Duration::ZERO,
+        })
     }
 
     /// Hands over every frame until `take` says that it was the last, or the connection ends.
@@ -103,27 +129,20 @@ impl Session {
     ) -> Result<Ended, Failure> {
         loop {
             let next = tokio::select! {
-                next = timeout(self.silence, self.socket.next()) => next,
+                next = timeout(self.silence, self.wire.hear()) => next,
                 _ = tokio::signal::ctrl_c() => return Ok(self.farewell().await),
             };
-            let message = match next {
-                Ok(Some(Ok(message))) => message,
-                Ok(Some(Err(error))) => {
-                    return Ok(self.back(&format!("the connection broke: {error}")));
-                }
-                Ok(None) => return Ok(self.back("the connection ended without a close frame")),
-                Err(_) => return Ok(self.back("nothing came for too long")),
-            };
-            match message {
-                Message::Text(text) => {
+            match next {
+                Ok(Heard::Frame(text)) => {
                     self.heed(&text);
                     if !take(&text)? {
                         return Ok(self.farewell().await);
                     }
                 }
-                Message::Close(frame) => return Ok(self.closed(frame.as_ref())),
-                // The library answers pings; the gateway sends no binary frames in this subprotocol.
-                Message::Ping(_) | Message::Pong(_) | Message::Binary(_) | Message::Frame(_) => {}
+                Ok(Heard::Life) => {}
+                Ok(Heard::Closed(code, reason)) => return Ok(self.closed(code, &reason)),
+                Ok(Heard::Broken(why)) => return Ok(self.back(&why)),
+                Err(_) => return Ok(self.back("nothing came for too long")),
             }
         }
     }
@@ -151,8 +170,7 @@ impl Session {
     }
 
     async fn farewell(&mut self) -> Ended {
-        // Politeness only: the gateway notices a socket that is gone.
-        let _ = timeout(Duration::from_secs(1), self.socket.close(None)).await;
+        self.wire.farewell().await;
         Ended::Enough
     }
 
@@ -163,12 +181,8 @@ impl Session {
         }
     }
 
-    fn closed(&self, frame: Option<&CloseFrame>) -> Ended {
-        let Some(frame) = frame else {
-            return self.back("closed without a code");
-        };
-        let code = u16::from(frame.code);
-        let why = printable(&format!("closed with {code}: {}", frame.reason));
+    fn closed(&self, code: u16, reason: &str) -> Ended {
+        let why = printable(&format!("closed with {code}: {reason}"));
         if reconnects(code) {
             return self.back(&why);
         }
@@ -188,34 +202,6 @@ fn reconnects(code: u16) -> bool {
     known.map_or(matches!(code, 1001 | 1005 | 1006 | 1011..=1014), |told| {
         told.reconnect
     })
-}
-
-/// A refusal of the handshake: 429 and 5xx pass, the others do not.
-fn refused(refusal: &Response<Option<Vec<u8>>>) -> Ended {
-    let status = refusal.status();
-    let body = refusal.body().as_deref().unwrap_or_default();
-    let told: Value = serde_json::from_slice(body).unwrap_or_default();
-    let message = told
-        .get("error")
-        .and_then(|error| error.get("message"))
-        .and_then(Value::as_str);
-    let why = printable(&format!(
-        "refused with {status}: {}",
-        message.unwrap_or("no reason given")
-    ));
-    let retry = refusal
-        .headers()
-        .get("Retry-After")
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    match status.as_u16() {
-        429 | 500.. => Ended::ComeBack {
-            why,
-            after: Duration::from_secs(retry.unwrap_or_default()),
-        },
-        401 | 403 => Ended::Stay(Failure::Refused(why)),
-        404 => Ended::Stay(Failure::NotFound(why)),
-        _ => Ended::Stay(Failure::Failed(why)),
-    }
 }
 
 impl From<Failure> for Ended {
