@@ -10,18 +10,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "wsc/v1/frame.proto",
         "wsc/v1/session.proto",
         "wsc/v1/hook.proto",
-        "wsc/cluster/v1/cluster.proto",
     ];
     for file in files {
         println!("cargo:rerun-if-changed={file}");
     }
     let descriptors = protox::compile(files, ["."])?;
+    between_nodes()?;
     foreign()?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}
+
+/// What only gateways say to each other: not part of what reflection shows either.
+fn between_nodes() -> Result<(), Box<dyn std::error::Error>> {
+    let files = ["wsc/cluster/v1/cluster.proto"];
+    println!("cargo:rerun-if-changed={}", files[0]);
     tonic_prost_build::configure()
         .bytes(".wsc.cluster.v1")
-        .compile_fds(descriptors)?;
+        .compile_fds(protox::compile(files, ["."])?)?;
     Ok(())
 }
 

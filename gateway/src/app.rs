@@ -45,7 +45,7 @@ use crate::transport::{UpgradeState, accept_forever, upgrade_router};
 
 use assembly::{
     Prepared, Shared, admission, api_context, hook_desk, node_api, reflection, share, start_shards,
-    with_sessions,
+    with_peers, with_sessions,
 };
 use listeners::Listeners;
 pub use listeners::{Addresses, BindError};
@@ -139,11 +139,7 @@ impl Gateway {
         let (middleware, outbound) = (extensions.middleware(), extensions.outbound());
         let service = Service::start(extensions, &tasks, &running.child_token());
         service.emit_now(Event::INITIALIZE, &options.node);
-        let params = options.cluster_params(
-            &config,
-            addresses,
-            (&prepared.sealer, prepared.instruments.stores()),
-        );
+        let params = options.cluster_params(&config, addresses, prepared.between());
         let shared = share(&config, params, (&hub, &service), &live, (&tasks, &running));
         let cluster = &shared.cluster;
         let ground = (hub.clone(), cluster.clone());
@@ -193,6 +189,8 @@ impl Gateway {
         );
         let (grpc, health) = api::grpc_routes(api.clone(), reflection(&config)).await?;
         let grpc = with_sessions(grpc, &config, (upgrades, &middleware));
+        let serving = CancellationToken::new();
+        let grpc = with_peers(grpc, cluster.peer_service(serving.clone()));
         let gateway = Arc::new(Self {
             addresses,
             config: ArcSwap::from_pointee(config.clone()),
@@ -217,7 +215,7 @@ impl Gateway {
             health,
             tasks,
             accepting: CancellationToken::new(),
-            serving: CancellationToken::new(),
+            serving,
             running,
             shards: Mutex::new(shards),
             admin: Mutex::new(None),

@@ -19,6 +19,7 @@ pub mod memory;
 mod node;
 mod offices;
 mod params;
+mod peers;
 mod presence;
 mod reaper;
 pub mod redis;
@@ -37,6 +38,7 @@ pub use params::{
     Address, Backend, ClusterParams, EtcdParams, EtcdTls, Password, RedisParams, RedisTls,
     Sentinels, Topology,
 };
+pub use peers::{Door, Doorway, Keep, Kept, PeerService};
 pub use presence::{Place, PlaceError, Presence, PresenceBook};
 pub use shared::View;
 pub use status::{ClusterStats, ClusterStatus, Link};
@@ -162,6 +164,9 @@ pub struct NodeInfo {
     /// Whether it sends its sessions away, to go.
     #[serde(default)]
     pub leaving: bool,
+    /// Where it takes streams from its peers; absent: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub door: Option<Door>,
 }
 
 /// Nodes of a release that does not say so are taken to be synced.

@@ -4,10 +4,12 @@
 //! holds for connections that begin from then on; those that are there go on with what they began with. Called by the
 //! composition root, by `transport` for WebSocket and by `api` for HTTP and gRPC.
 
+mod fingerprint;
 mod listener;
 mod pair;
 mod stream;
 
+pub use fingerprint::Fingerprint;
 pub use listener::{ListenerTls, TlsListeners};
 pub use pair::{TlsError, TlsPairs};
 pub use stream::MaybeTls;

@@ -63,6 +63,7 @@ impl Bench {
         let params = ClusterParams {
             node: NodeId::new("bench"),
             address: String::new(),
+            door: None,
             cluster_name: "bench".to_owned(),
             backend: Backend::Memory(Arc::default()),
             node_timeout: Duration::from_secs(60),

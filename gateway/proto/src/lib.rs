@@ -54,5 +54,5 @@ pub mod opentelemetry {
     }
 }
 
-/// The compiled descriptors of every file, for gRPC reflection.
+/// The compiled descriptors of the public API, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -380,6 +380,7 @@ impl NodeApi {
             synced: false,
             beat: 0,
             leaving: false,
+            door: None,
             node: cluster.node.clone(),
             epoch: cluster.epoch,
             address: self.cluster.address().to_owned(),

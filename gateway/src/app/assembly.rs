@@ -5,16 +5,22 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::server::NamedService as _;
 use tonic::service::Routes;
 use wsc_config::GatewayConfig;
+use wsc_proto::cluster::peers_server::PeersServer;
 
 use super::local::Local;
 use super::{API_DEADLINE, Options, StartError};
 use crate::admission::{Admission, Rules};
 use crate::api::{ApiContext, BodyLimit, NodeApi, Reflection};
-use crate::cluster::{Cluster, ClusterParams};
+use crate::cluster::{Cluster, ClusterParams, Keep, PeerService};
 use crate::delivery::Delivery;
 use crate::group::Groups;
 use crate::hub::{self, Hub, ShardContext, ShardInbox, ShardThread};
@@ -25,10 +31,10 @@ use crate::revocation::RevocationDesk;
 use crate::security::{ApiKeyGuard, Sealer};
 use crate::service::{HookDesk, HookGround, HookPlan, MiddlewareStack, Service};
 use crate::settings::{Settings, SettingsError};
-use crate::telemetry::Instruments;
+use crate::telemetry::{Instruments, StoreTimes};
 use crate::ticket::{Means, Tickets};
-use crate::tls::TlsListeners;
-use crate::transport::{UpgradeState, grpc};
+use crate::tls::{ListenerTls, TlsListeners};
+use crate::transport::{Carrier, UpgradeState, grpc};
 
 /// What the configuration and its secrets come to. Nothing of it runs, so that what is wrong with either is said before
 /// anything has begun.
@@ -57,6 +63,12 @@ impl Prepared {
             instruments,
             jwks,
         })
+    }
+
+    /// What seals, times and secures what goes between nodes.
+    pub(super) fn between(&self) -> ((&Arc<Sealer>, &StoreTimes), Option<Arc<ListenerTls>>) {
+        let means = (&self.sealer, self.instruments.stores());
+        (means, self.tls.grpc.clone())
     }
 }
 
@@ -186,6 +198,27 @@ pub(super) fn with_sessions(
         grpc::no_sessions()
     };
     Routes::from(api.into_axum_router().merge(sessions))
+}
+
+/// Adds what other nodes bring their streams to. A connection that carries one is kept as one that carries a session is.
+pub(super) fn with_peers(api: Routes, service: Option<PeersServer<PeerService>>) -> Routes {
+    let Some(service) = service else {
+        return api;
+    };
+    let path = format!("/{}/{{*method}}", PeersServer::<PeerService>::NAME);
+    let peers = Router::new()
+        .route_service(&path, service)
+        .layer(from_fn(carry_peer));
+    Routes::from(api.into_axum_router().merge(peers))
+}
+
+async fn carry_peer(mut request: Request, next: Next) -> Response {
+    let carrier = request.extensions().get::<Arc<Carrier>>().cloned();
+    if let Some(carrier) = carrier {
+        let keep = Keep(Arc::new(move || Box::new(carrier.carry())));
+        request.extensions_mut().insert(keep);
+    }
+    next.run(request).await
 }
 
 pub(super) fn reflection(config: &GatewayConfig) -> Reflection {

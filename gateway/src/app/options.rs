@@ -13,7 +13,7 @@ use crate::admission::MemoryGauge;
 use crate::cluster::memory::MemoryStore;
 use crate::cluster::routing::{Balance, Policy};
 use crate::cluster::{
-    Address, Backend, ClusterParams, EtcdParams, EtcdTls, Password, RedisParams, RedisTls,
+    Address, Backend, ClusterParams, Doorway, EtcdParams, EtcdTls, Password, RedisParams, RedisTls,
     Sentinels, Topology,
 };
 use crate::hub::MAX_SHARDS;
@@ -24,7 +24,7 @@ use crate::service::{Extensions, HookPlan};
 use crate::settings::{Secrets, Settings, SettingsError};
 use crate::telemetry::traces::{TraceError, TraceSettings, Tracer};
 use crate::telemetry::{Instruments, StoreTimes};
-use crate::tls::{TlsListeners, TlsPairs};
+use crate::tls::{ListenerTls, TlsListeners, TlsPairs};
 
 /// The particulars of one process.
 #[derive(Default)]
@@ -129,12 +129,13 @@ impl Options {
         &self,
         config: &GatewayConfig,
         addresses: Addresses,
-        means: (&Arc<Sealer>, &StoreTimes),
+        (means, tls): ((&Arc<Sealer>, &StoreTimes), Option<Arc<ListenerTls>>),
     ) -> ClusterParams {
         let distributed = &config.wsc.distributed;
         ClusterParams {
             node: NodeId::new(&self.node),
             address: self.address(addresses.ws.unwrap_or(addresses.http)),
+            door: Some(Doorway::at(self.address(addresses.grpc), tls)),
             cluster_name: distributed.cluster().to_owned(),
             backend: self.backend(config, means),
             node_timeout: distributed.node_timeout.into(),
@@ -262,7 +263,7 @@ mod tests {
             admin: any,
         };
         let means = (&Sealer::off(), &StoreTimes::default());
-        Options::default().cluster_params(&config, addresses, means)
+        Options::default().cluster_params(&config, addresses, (means, None))
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::memory::{
     MemoryAssignments, MemoryBroker, MemoryDirectory, MemoryInterest, MemoryPresence,
     MemoryRegistry, MemoryStore,
 };
+use super::peers::{Heard, Incoming, PeerBroker};
 use super::redis::{
     Opening, RedisAssignments, RedisBroker, RedisDirectory, RedisInterest, RedisLink,
     RedisPresence, RedisRegistry, Shadow,
@@ -40,6 +41,8 @@ pub(super) struct Backing {
     pub(super) redis: Option<Arc<RedisLink>>,
     /// Where nodes are registered, if not there.
     pub(super) etcd: Option<Arc<EtcdLink>>,
+    /// What peers bring their streams to, where this node has a door.
+    pub(super) incoming: Option<Arc<Incoming>>,
 }
 
 /// What a backend runs on.
@@ -51,7 +54,7 @@ pub(super) struct Ground<'a> {
 impl Backing {
     pub(super) fn make(
         params: &ClusterParams,
-        shared: &Arc<Shared>,
+        (shared, heard): (&Arc<Shared>, &Arc<Heard>),
         listener: Arc<dyn Listener>,
         ground: &Ground<'_>,
     ) -> Self {
@@ -59,24 +62,53 @@ impl Backing {
         match &params.backend {
             Backend::Memory(store) => Self::memory(store, (params, process), listener, ground),
             Backend::Redis(redis) => {
-                let link = dial(redis, (params, shared), listener, ground);
+                let listener = opening(redis, listener);
+                let link = dial(redis, (params, shared), listener.clone(), ground);
                 let registry = RedisRegistry::of_process(process, &link, params.lease());
-                Self::redis(link, params, Arc::new(registry))
+                let backing = Self::redis(link, params, Arc::new(registry));
+                backing.with_streams((shared, heard), listener, ground)
             }
             Backend::Etcd(redis, etcd) => {
-                let link = dial(redis, (params, shared), listener, ground);
+                let listener = opening(redis, listener);
+                let link = dial(redis, (params, shared), listener.clone(), ground);
                 let etcd = EtcdLink::new(etcd, &params.cluster_name);
                 let shadow = Shadow::new(&link, params.lease());
                 let registry =
                     EtcdRegistry::of_process(process, etcd.clone(), Some(shadow), params.lease());
                 let watching = watch(etcd.clone(), shared.clone(), ground.cancel.clone());
                 ground.tasks.spawn(watching);
-                Self {
+                let backing = Self {
                     etcd: Some(etcd),
                     ..Self::redis(link, params, Arc::new(registry))
-                }
+                };
+                backing.with_streams((shared, heard), listener, ground)
             }
         }
+    }
+
+    /// The same with streams to peers beside pub/sub, if this node has a door for theirs.
+    fn with_streams(
+        mut self,
+        (shared, heard): (&Arc<Shared>, &Arc<Heard>),
+        listener: Arc<dyn Listener>,
+        ground: &Ground<'_>,
+    ) -> Self {
+        let (Some(door), Some(link)) = (shared.identity.door.clone(), &self.redis) else {
+            return self;
+        };
+        self.broker = PeerBroker::start(
+            shared.clone(),
+            (self.broker.clone(), link.sealer().clone()),
+            heard.clone(),
+            (ground.tasks, ground.cancel),
+        );
+        self.incoming = Some(Arc::new(Incoming {
+            door,
+            shared: shared.clone(),
+            heard: heard.clone(),
+            listener,
+        }));
+        self
     }
 
     fn redis(
@@ -94,6 +126,7 @@ impl Backing {
             interest: Arc::new(RedisInterest::new(&link)),
             redis: Some(link),
             etcd: None,
+            incoming: None,
         }
     }
 
@@ -126,8 +159,17 @@ impl Backing {
             interest: Arc::new(MemoryInterest::new(store.clone())),
             redis: None,
             etcd: None,
+            incoming: None,
         }
     }
+}
+
+/// Opens what was sealed before the listener gets it.
+fn opening(redis: &RedisParams, listener: Arc<dyn Listener>) -> Arc<dyn Listener> {
+    Arc::new(Opening {
+        sealer: redis.sealer.clone(),
+        listener,
+    })
 }
 
 /// A link to Redis that keeps itself connected.
@@ -137,10 +179,6 @@ fn dial(
     listener: Arc<dyn Listener>,
     ground: &Ground<'_>,
 ) -> Arc<RedisLink> {
-    let listener = Arc::new(Opening {
-        sealer: redis.sealer.clone(),
-        listener,
-    });
     let link = RedisLink::new(redis, &params.cluster_name, shared.wire.clone());
     let link = Arc::new(link);
     let kept = link.clone();

@@ -9,6 +9,8 @@ use wsc_proto::cluster::{
     self, Deliver, Envelope, GroupChange, Kick, Membership, Moved, group_change,
 };
 
+pub(super) use wsc_proto::cluster::Turn;
+
 use super::shared::Identity;
 use crate::group::{Change, Generation, What};
 use crate::protocol::{
@@ -64,6 +66,8 @@ pub(super) struct Opened {
     pub(super) node: NodeId,
     pub(super) epoch: Epoch,
     pub(super) content: Content,
+    /// Where it stands among what its sender says by pub/sub.
+    pub(super) turn: Option<Turn>,
 }
 
 /// Nothing if it is no envelope or says nothing this node understands.
@@ -73,6 +77,7 @@ pub(super) fn open(bytes: Bytes) -> Option<Opened> {
         node: NodeId::new(&envelope.node),
         epoch: Epoch(envelope.epoch),
         content: content(envelope.body?)?,
+        turn: envelope.turn,
     })
 }
 
@@ -202,8 +207,19 @@ fn seal(from: &Identity, body: Body) -> Bytes {
         node: from.node.as_str().to_owned(),
         epoch: from.epoch().0,
         body: Some(body),
+        turn: None,
     };
     envelope.encode_to_vec().into()
+}
+
+/// The envelope with its turn. Parts of a message that are written one after the other are one message (Protocol Buffers,
+/// "Last One Wins"), so that it is not encoded anew.
+pub(super) fn tagged(envelope: &Bytes, turn: Turn) -> Bytes {
+    let turn = Envelope {
+        turn: Some(turn),
+        ..Envelope::default()
+    };
+    [envelope.as_ref(), &turn.encode_to_vec()].concat().into()
 }
 
 /// A message to these users' sessions; to every session if there are none. It comes back from where they are not found.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::LocalNode;
 use super::backend::Listener;
 use super::envelope::{self, Content, Opened, Task, Trip};
+use super::peers::{Heard, Word};
 use super::returns::{Return, ReturnDesk};
 use super::shared::Shared;
 use super::status::bump;
@@ -35,6 +36,7 @@ pub(super) struct Inbound {
     bytes: Arc<AtomicUsize>,
     desk: ReturnDesk,
     local: Arc<dyn LocalNode>,
+    heard: Arc<Heard>,
 }
 
 pub(super) struct Arrived {
@@ -55,7 +57,7 @@ pub(super) struct Hand {
 pub(super) fn inbound(
     shared: Arc<Shared>,
     local: Arc<dyn LocalNode>,
-    desk: ReturnDesk,
+    (desk, heard): (ReturnDesk, Arc<Heard>),
 ) -> (Inbound, Hand) {
     let (sender, receiver) = mpsc::channel(QUEUE + KICKS);
     let bytes = Arc::new(AtomicUsize::new(0));
@@ -73,6 +75,7 @@ pub(super) fn inbound(
             bytes,
             desk,
             local,
+            heard,
         },
         hand,
     )
@@ -107,6 +110,14 @@ impl Inbound {
     }
 
     fn foreign(&self, opened: Opened, size: usize) {
+        if let Some(turn) = &opened.turn {
+            let nodes = (&self.shared.identity.node, &opened.node);
+            match self.heard.by_pub_sub(nodes, turn) {
+                Word::New => {}
+                Word::Streamed => return,
+                Word::Double => return bump(&self.shared.stats.doubles),
+            }
+        }
         let view = self.shared.view();
         let known = view
             .peers
@@ -253,11 +264,12 @@ mod tests {
             synced: true,
             beat: 1,
             leaving: false,
+            door: None,
         }]);
         let shared = Arc::new(shared);
         // Its queue is closed, so whatever goes back is dropped and counted.
         let (desk, _) = returns(shared.clone());
-        inbound(shared, Arc::new(Deaf), desk)
+        inbound(shared, Arc::new(Deaf), (desk, Arc::default()))
     }
 
     fn hello(from: &Identity) -> Bytes {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::backoff;
 use super::canary::describe;
 use super::offices::Offices;
+use super::peers::Doorway;
 use super::reaper;
 use super::shared::Shared;
 use super::status::bump;
@@ -242,6 +243,7 @@ impl Keeper {
             synced: self.is_current(),
             beat: self.shared.next_beat(),
             leaving: self.shared.is_leaving(),
+            door: identity.door.as_ref().map(Doorway::now),
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wsc_proto::cluster::peers_server::PeersServer;
 
 use super::backend::{Backing, Ground};
 use super::canary::Canary;
@@ -19,6 +20,7 @@ use super::envelope;
 use super::inbound::inbound;
 use super::keeper::{Keeper, Pauses, Progress};
 use super::offices::Offices;
+use super::peers::{Heard, PeerService};
 use super::reaper::Reaper;
 use super::redis::RedisLink;
 use super::returns::returns;
@@ -76,12 +78,13 @@ impl Cluster {
     ) -> Self {
         let shared = Arc::new(shared(&params));
         let (desk, coming_back) = returns(shared.clone());
-        let (listener, hand) = inbound(shared.clone(), local.clone(), desk);
+        let heard = Arc::new(Heard::default());
+        let (listener, hand) = inbound(shared.clone(), local.clone(), (desk, heard.clone()));
         let ground = Ground {
             tasks,
             cancel: &cancel,
         };
-        let backing = Backing::make(&params, &shared, Arc::new(listener), &ground);
+        let backing = Backing::make(&params, (&shared, &heard), Arc::new(listener), &ground);
         let offices = Offices {
             shared: shared.clone(),
             routing: Arc::new(Routing::new(params.routing, params.balance)),
@@ -287,6 +290,13 @@ impl Cluster {
         self.0.backing.redis.clone()
     }
 
+    /// What peers bring their streams to, until cancelled; `None`: this node has no door, or nothing is between nodes. A
+    /// call may have [`Keep`](super::Keep) in its extensions.
+    pub fn peer_service(&self, cancel: CancellationToken) -> Option<PeersServer<PeerService>> {
+        let incoming = self.0.backing.incoming.clone()?;
+        Some(PeerService::new(incoming, cancel))
+    }
+
     /// Has every peer read the list of revoked tokens now.
     pub async fn tell_revocation(&self) -> Result<(), ClusterError> {
         let envelope = envelope::revoked(&self.0.shared.identity);
@@ -397,6 +407,7 @@ fn traced(tracer: &Tracer, mut work: Forward) -> Forward {
 
 fn shared(params: &ClusterParams) -> Shared {
     let identity = Identity::new(params.node.clone(), params.address.clone(), Epoch(0));
+    let identity = identity.behind(params.door.clone());
     match &params.backend {
         Backend::Memory(_) => Shared::new(identity, Arc::new(Wire::always_up()), Reach::Process),
         Backend::Redis(_) | Backend::Etcd(..) => {

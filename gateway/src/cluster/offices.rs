@@ -63,6 +63,7 @@ impl Offices {
                 synced: false,
                 beat: 0,
                 leaving: false,
+                door: None,
             });
         }
         nodes

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::memory::MemoryStore;
+use super::peers::Doorway;
 use super::routing::{Balance, Policy};
 use crate::protocol::NodeId;
 use crate::security::Sealer;
@@ -18,6 +19,8 @@ pub struct ClusterParams {
     pub node: NodeId,
     /// The address it tells its peers.
     pub address: String,
+    /// Where it takes streams from its peers; `None`: nowhere, then it has none to them either.
+    pub door: Option<Doorway>,
     /// What separates clusters that share a Redis.
     pub cluster_name: String,
     /// Where the cluster's state lives.
@@ -313,6 +316,7 @@ mod tests {
         let params = ClusterParams {
             node: NodeId::new("a"),
             address: String::new(),
+            door: None,
             cluster_name: "c".to_owned(),
             backend: Backend::Redis(RedisParams::at("localhost", 6379)),
             node_timeout: Duration::from_mins(1),

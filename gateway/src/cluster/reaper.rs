@@ -93,6 +93,7 @@ mod tests {
             synced: true,
             beat: 1,
             leaving: false,
+            door: None,
         }
     }
 

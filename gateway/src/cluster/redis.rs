@@ -21,8 +21,8 @@ mod sentinel;
 mod shadow;
 
 pub use assignments::RedisAssignments;
-pub(super) use broker::Opening;
 pub use broker::RedisBroker;
+pub(super) use broker::{ENVELOPES, Opening};
 pub use calls::RedisCalls;
 pub use directory::RedisDirectory;
 pub use interest::RedisInterest;

@@ -165,6 +165,7 @@ mod tests {
             synced: true,
             beat: 1,
             leaving: false,
+            door: None,
         };
         loads.iter().map(info).collect()
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{Notify, watch};
 
 use super::cache::NodeCache;
+use super::peers::Doorway;
 use super::wire::Wire;
 use super::{ClusterError, ClusterStats, ClusterStatus, Link, NodeInfo};
 use crate::protocol::{Epoch, NodeId};
@@ -17,6 +18,8 @@ use crate::protocol::{Epoch, NodeId};
 pub(super) struct Identity {
     pub(super) node: NodeId,
     pub(super) address: String,
+    /// Where peers may bring streams.
+    pub(super) door: Option<Doorway>,
     epoch: AtomicU64,
 }
 
@@ -25,8 +28,14 @@ impl Identity {
         Self {
             node,
             address,
+            door: None,
             epoch: AtomicU64::new(epoch.0),
         }
+    }
+
+    /// The same with a door for streams.
+    pub(super) fn behind(self, door: Option<Doorway>) -> Self {
+        Self { door, ..self }
     }
 
     /// Zero until the node has registered.

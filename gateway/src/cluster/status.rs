@@ -68,6 +68,18 @@ pub struct ClusterStats {
     pub resent: AtomicU64,
     /// Messages that could not go back or out again, since too many were waiting to.
     pub returns_dropped: AtomicU64,
+    /// Streams to peers that are open.
+    pub streams: AtomicU64,
+    /// Envelopes that went to peers over streams and were acknowledged.
+    pub streamed_out: AtomicU64,
+    /// Envelopes that a stream did not take and that went again by pub/sub.
+    pub stream_repeats: AtomicU64,
+    /// Envelopes that came over streams.
+    pub streamed_in: AtomicU64,
+    /// Envelopes that came again by pub/sub although a stream had brought them.
+    pub doubles: AtomicU64,
+    /// Times a stream waited in vain for what its sender had said before by pub/sub.
+    pub order_given_up: AtomicU64,
     /// Round trip of the last canary in milliseconds.
     pub canary_ms: AtomicU64,
     /// When the last one came around, in milliseconds since `began`.

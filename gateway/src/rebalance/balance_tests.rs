@@ -25,6 +25,7 @@ fn info(name: usize, connections: u64, beat: u64) -> NodeInfo {
         synced: true,
         beat,
         leaving: false,
+        door: None,
     }
 }
 

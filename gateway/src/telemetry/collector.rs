@@ -231,6 +231,7 @@ impl Writer<'_> {
 
     fn cluster(&mut self, cluster: &ClusterStats) -> fmt::Result {
         self.link(cluster)?;
+        self.streams(cluster)?;
         self.directory(cluster)?;
         let failures = cluster.failures_by_cause();
         let help = "Work for other nodes that failed";
@@ -333,6 +334,23 @@ impl Writer<'_> {
         let help = "Time since the last canary came around; since the start until the first does";
         let age = ConstGauge::new(cluster.canary_age().as_secs_f64());
         age.encode(self.describe(name::CANARY_AGE, help, MetricType::Gauge)?)
+    }
+
+    fn streams(&mut self, cluster: &ClusterStats) -> fmt::Result {
+        let open = cluster.streams.load(Relaxed);
+        self.gauge(name::CLUSTER_STREAMS, "Open streams to other nodes", open)?;
+        let envelopes = [
+            ("sent", cluster.streamed_out.load(Relaxed)),
+            ("taken", cluster.streamed_in.load(Relaxed)),
+            ("repeated", cluster.stream_repeats.load(Relaxed)),
+            ("double", cluster.doubles.load(Relaxed)),
+        ];
+        let help = "Envelopes over streams between nodes";
+        let envelopes = envelopes.into_iter();
+        self.counters(name::STREAM_ENVELOPES, help, "outcome", envelopes)?;
+        let lost = cluster.order_given_up.load(Relaxed);
+        let help = "Times a stream waited in vain for what was said before by pub/sub";
+        self.counter(name::STREAM_WAITS_LOST, help, lost)
     }
 
     fn directory(&mut self, cluster: &ClusterStats) -> fmt::Result {

@@ -5,27 +5,32 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter;
-use rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 
-use super::TlsPairs;
+use super::pair::Shown;
+use super::{Fingerprint, TlsPairs};
 use crate::telemetry::{Instruments, Listener};
 
 /// What one listener shows.
 pub struct ListenerTls {
-    shown: ArcSwap<ServerConfig>,
+    shown: ArcSwap<Shown>,
     failed: Counter,
 }
 
 impl ListenerTls {
-    fn new(shown: Arc<ServerConfig>, failed: Counter) -> Arc<Self> {
-        let shown = ArcSwap::from(shown);
+    fn new(shown: Shown, failed: Counter) -> Arc<Self> {
+        let shown = ArcSwap::from_pointee(shown);
         Arc::new(Self { shown, failed })
     }
 
     /// Does the handshake of one connection.
     pub fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.shown.load_full())
+        TlsAcceptor::from(Arc::clone(&self.shown.load().config))
+    }
+
+    /// By what the certificate that it shows now is known.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.shown.load().fingerprint
     }
 
     /// Counts a handshake that came to nothing.
@@ -55,7 +60,7 @@ impl TlsListeners {
     /// Shows these from the beginning.
     pub fn new(pairs: TlsPairs, instruments: &Instruments) -> Self {
         let TlsPairs { ws, http, grpc } = pairs;
-        let show = |shown: Option<Arc<ServerConfig>>, listener| {
+        let show = |shown: Option<Shown>, listener| {
             shown.map(|shown| ListenerTls::new(shown, instruments.tls_failures(listener)))
         };
         Self {
@@ -70,7 +75,7 @@ impl TlsListeners {
         let TlsPairs { ws, http, grpc } = pairs;
         for (listener, shown) in [(&self.ws, ws), (&self.http, http), (&self.grpc, grpc)] {
             if let (Some(listener), Some(shown)) = (listener, shown) {
-                listener.shown.store(shown);
+                listener.shown.store(Arc::new(shown));
             }
         }
     }

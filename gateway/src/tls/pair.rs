@@ -8,6 +8,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use wsc_config::TlsConfig;
 
+use super::Fingerprint;
+
 /// Why a listener cannot speak TLS. Names files, never shows what is in them.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -46,12 +48,19 @@ pub enum TlsError {
     },
 }
 
+/// What a listener shows.
+#[derive(Clone)]
+pub(super) struct Shown {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) fingerprint: Fingerprint,
+}
+
 /// What each listener shows; `None`: it speaks no TLS.
 #[derive(Clone, Default)]
 pub struct TlsPairs {
-    pub(super) ws: Option<Arc<ServerConfig>>,
-    pub(super) http: Option<Arc<ServerConfig>>,
-    pub(super) grpc: Option<Arc<ServerConfig>>,
+    pub(super) ws: Option<Shown>,
+    pub(super) http: Option<Shown>,
+    pub(super) grpc: Option<Shown>,
 }
 
 impl TlsPairs {
@@ -74,13 +83,14 @@ fn server(
     listener: &'static str,
     protocol: &[u8],
     files: &BTreeMap<String, String>,
-) -> Result<Arc<ServerConfig>, TlsError> {
+) -> Result<Shown, TlsError> {
     let (name, text) = find(listener, "tls.crt", files)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     let chain = chain.unwrap_or_default();
-    if chain.is_empty() {
+    let Some(leaf) = chain.first() else {
         return Err(TlsError::Certificate { listener, name });
-    }
+    };
+    let fingerprint = Fingerprint::of(leaf);
     let (name, text) = find(listener, "tls.key", files)?;
     let key = PrivateKeyDer::from_pem_slice(text.as_bytes());
     let key = key.map_err(|_| TlsError::Key { listener, name })?;
@@ -90,7 +100,10 @@ fn server(
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(|source| TlsError::Pair { listener, source })?;
     config.alpn_protocols = vec![protocol.to_vec()];
-    Ok(Arc::new(config))
+    Ok(Shown {
+        config: Arc::new(config),
+        fingerprint,
+    })
 }
 
 /// The listener's own file, else the one for all.

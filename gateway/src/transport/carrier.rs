@@ -49,8 +49,8 @@ impl Carrier {
         self.peer
     }
 
-    /// Counts a session until what this returns is dropped.
-    pub(super) fn carry(self: &Arc<Self>) -> Carried {
+    /// Counts a session, or another stream that is to stay, until what this returns is dropped.
+    pub(crate) fn carry(self: &Arc<Self>) -> Carried {
         let mut state = self.state.lock();
         state.sessions += 1;
         state.place = None;
@@ -70,7 +70,7 @@ impl Carrier {
 
 /// A session on a connection.
 #[derive(Debug)]
-pub(super) struct Carried(Arc<Carrier>);
+pub(crate) struct Carried(Arc<Carrier>);
 
 impl Drop for Carried {
     fn drop(&mut self) {

@@ -26,4 +26,5 @@ mod messages;
 mod outage;
 mod presence;
 mod redis_modes;
+mod streams;
 mod tickets;

@@ -7,7 +7,7 @@ use crate::support::nodes::{Node, params, reporter, user, within};
 use bytes::Bytes;
 use wsc_gateway::cluster::{Backend, ClusterError, Forward, Link};
 
-over_both!(
+over_ways!(
     Ground:
     a_direct_message_reaches_only_the_nodes_that_hold_the_user,
     a_message_to_many_users_is_one_envelope_per_node,

@@ -1,6 +1,7 @@
 //! N gateways in one process: alone on memory, or a cluster on a Redis of their own.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -62,6 +63,16 @@ pub async fn alone(sets: &[&str]) -> Node {
 
 /// Gateways that share a Redis and see each other.
 pub async fn cluster<const N: usize>(redis: u16, sets: &[&str]) -> [Node; N] {
+    let named = |index| options(&format!("node-{index}"));
+    cluster_of(redis, sets, std::array::from_fn(named)).await
+}
+
+/// The same with options of their own.
+pub async fn cluster_of<const N: usize>(
+    redis: u16,
+    sets: &[&str],
+    options: [Options; N],
+) -> [Node; N] {
     let port = format!("wsc.redis.port={redis}");
     let mut all = vec![
         "wsc.distributed.enabled=true",
@@ -73,16 +84,16 @@ pub async fn cluster<const N: usize>(redis: u16, sets: &[&str]) -> [Node; N] {
     ];
     all.extend(sets);
     let mut nodes = Vec::new();
-    for index in 0..N {
-        let gateway = Gateway::start(config(&all), options(&format!("node-{index}")))
-            .await
-            .unwrap();
+    for options in options {
+        let gateway = Gateway::start(config(&all), options).await.unwrap();
         nodes.push(Node(gateway));
     }
     for node in &nodes {
         eventually("nodes see each other with all their sessions", || async {
+            let streams = node.0.cluster().stats().streams.load(Relaxed);
             let status = node.0.cluster().status();
-            status.peers.len() == N - 1 && status.peers.iter().all(|peer| peer.synced)
+            let is_whole = status.peers.len() == N - 1 && streams == N as u64 - 1;
+            is_whole && status.peers.iter().all(|peer| peer.synced)
         })
         .await;
     }

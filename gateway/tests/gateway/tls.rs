@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper_util::rt::TokioIo;
@@ -22,10 +23,12 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use wsc_gateway::app::{Gateway, Options};
 use wsc_gateway::security::Scopes;
 use wsc_gateway::settings::Secrets;
+use wsc_gateway::tls::Fingerprint;
 use wsc_proto::v1::GetStatsRequest;
 use wsc_proto::v1::wsc_service_client::WscServiceClient;
 
-use crate::sandbox::{API_KEY, DEADLINE, Node, config, eventually, options, token};
+use crate::redis::RedisServer;
+use crate::sandbox::{API_KEY, DEADLINE, Node, cluster_of, config, eventually, options, token};
 
 const ALL: [&str; 3] = ["tls.ws=true", "tls.http=true", "tls.grpc=true"];
 
@@ -401,4 +404,53 @@ async fn an_event_stream_and_its_requests_go_over_tls() {
     let ended = timeout(DEADLINE, stream.read_to_end(&mut rest)).await;
     ended.unwrap().unwrap();
     drained.await.unwrap();
+}
+
+/// Each node has a certificate of its own, which nobody signed: the registry says which it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_between_nodes_go_over_tls_through_a_change_of_certificate() {
+    let redis = RedisServer::start();
+    let pairs = [Pair::new(), Pair::new()];
+    let named = |index: usize| Options {
+        secrets: pairs[index].secrets(),
+        ..options(&format!("node-{index}"))
+    };
+    let [one, two] = cluster_of(redis.port, &["tls.grpc=true"], [named(0), named(1)]).await;
+    let (mut alice, mut bob) = (one.connect("alice").await, two.connect("bob").await);
+    let taken = || two.0.cluster().stats().streamed_in.load(Relaxed);
+    alice.say("bob", "one").await;
+    assert_eq!(bob.hear().await, "one");
+    assert_eq!(taken(), 1);
+
+    let door = || one.0.cluster().status().peers[0].door.clone();
+    let before = door();
+    let renewed = Arc::new(Pair::new().secrets());
+    let config = (*two.0.config()).clone();
+    two.0.reload_all(config, renewed).await.unwrap();
+    eventually("the new certificate is told", || async { door() != before }).await;
+    let began = Instant::now();
+    let before = taken();
+    while taken() == before {
+        assert!(began.elapsed() < DEADLINE, "no stream any more");
+        alice.say("bob", "again").await;
+        assert_eq!(bob.hear().await, "again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_known_by_a_fingerprint_is_nobody_else() {
+    let (known, other) = (Pair::new(), Pair::new());
+    let certificate = CertificateDer::from_pem_slice(known.certificate.as_bytes()).unwrap();
+    let client = Fingerprint::of(&certificate).client(b"h2").unwrap();
+    let connector = TlsConnector::from(Arc::new(client));
+    for (pair, is_known) in [(&known, true), (&other, false)] {
+        let node = node(pair, &[]).await;
+        let socket = TcpStream::connect(("127.0.0.1", ports(&node).2))
+            .await
+            .unwrap();
+        let anybody = ServerName::try_from("nobody.example").unwrap();
+        let connecting = connector.connect(anybody, socket);
+        let connected = timeout(DEADLINE, connecting).await.unwrap();
+        assert_eq!(connected.is_ok(), is_known, "{connected:?}");
+    }
 }

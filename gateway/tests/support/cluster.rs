@@ -26,6 +26,19 @@ macro_rules! over_all {
     };
 }
 
+/// Each function becomes three tests: over memory, over Redis, and over Redis with streams between the nodes.
+macro_rules! over_ways {
+    ($subject:ident: $($rule:ident),* $(,)?) => {
+        over_both!($subject: $($rule),*);
+        mod streams {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                super::$rule(super::$subject::streams().await).await;
+            })*
+        }
+    };
+}
+
 /// Each function becomes two tests: over memory and over Redis.
 macro_rules! over_both {
     ($subject:ident: $($rule:ident),* $(,)?) => {

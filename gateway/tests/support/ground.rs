@@ -1,12 +1,13 @@
 //! `Ground`: a backend for several nodes of one test, and what must live as long as it is used.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use wsc_gateway::cluster::memory::MemoryStore;
 use wsc_gateway::cluster::{Backend, RedisParams};
 
 use super::etcd::EtcdServer;
-use super::nodes::{Node, params, within};
+use super::nodes::{Door, Node, params, within};
 use super::redis::RedisServer;
 
 /// Small, so that a test can wait for the end of a lease.
@@ -22,6 +23,8 @@ pub struct Ground {
     pub etcd: Option<EtcdServer>,
     /// Within what time the dead are gone.
     pub timeout: Duration,
+    /// Whether nodes hold streams to each other.
+    pub streams: bool,
 }
 
 impl Ground {
@@ -31,6 +34,7 @@ impl Ground {
             server: None,
             etcd: None,
             timeout: TIMEOUT,
+            streams: false,
         }
     }
 
@@ -42,6 +46,14 @@ impl Ground {
             server: Some(server),
             etcd: None,
             timeout: TIMEOUT,
+            streams: false,
+        }
+    }
+
+    pub async fn streams() -> Self {
+        Self {
+            streams: true,
+            ..Self::redis().await
         }
     }
 
@@ -55,11 +67,16 @@ impl Ground {
             etcd: Some(etcd),
             timeout: ETCD_TIMEOUT,
             server: redis.server,
+            streams: false,
         }
     }
 
     pub fn node(&self, name: &str) -> Node {
-        Node::start(params(name, &self.backend, self.timeout))
+        let params = params(name, &self.backend, self.timeout);
+        if self.streams {
+            return Door::bind().node(params);
+        }
+        Node::start(params)
     }
 
     pub async fn nodes<const N: usize>(&self, names: [&str; N]) -> [Node; N] {
@@ -69,6 +86,10 @@ impl Ground {
             node.knows(N - 1).await;
             let settled = async || node.cluster.is_settled();
             within(10, "every directory is written", settled).await;
+            if self.streams {
+                let streams = async || node.cluster.stats().streams.load(Relaxed) == N as u64 - 1;
+                within(10, "streams to all peers are open", streams).await;
+            }
         }
         nodes
     }

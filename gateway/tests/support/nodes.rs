@@ -8,14 +8,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use wsc_gateway::cluster::routing::{Balance, Policy};
 use wsc_gateway::cluster::{
-    Backend, Cluster, ClusterError, ClusterParams, Forward, Link, LocalNode, SessionChange,
-    SessionRecord,
+    Backend, Cluster, ClusterError, ClusterParams, Doorway, Forward, Link, LocalNode,
+    SessionChange, SessionRecord,
 };
 use wsc_gateway::group::Change;
 use wsc_gateway::protocol::{Epoch, GroupId, NodeId, Parcel, SessionId, UserId};
@@ -42,6 +45,8 @@ pub(crate) fn record(id: &str) -> SessionRecord {
 pub(crate) struct Recorder {
     /// What each user was sent here; broadcasts under `*`.
     pub delivered: Mutex<HashMap<String, Vec<String>>>,
+    /// All of it, in the order it came.
+    pub heard: Mutex<Vec<String>>,
     pub kicked: Mutex<Vec<String>>,
     /// Who is not here when asked for so many times, whatever the directory says.
     pub absent: Mutex<HashMap<String, usize>>,
@@ -59,6 +64,7 @@ impl Recorder {
 
     fn put(&self, user: &str, json: &[u8]) {
         let text = String::from_utf8(json.to_vec()).unwrap();
+        self.heard.lock().push(text.clone());
         self.delivered
             .lock()
             .entry(user.to_owned())
@@ -146,6 +152,7 @@ pub(crate) fn params(name: &str, backend: &Backend, node_timeout: Duration) -> C
     ClusterParams {
         node: NodeId::new(name),
         address: format!("{name}.test"),
+        door: None,
         cluster_name: "test".to_owned(),
         backend: backend.clone(),
         node_timeout,
@@ -154,6 +161,41 @@ pub(crate) fn params(name: &str, backend: &Backend, node_timeout: Duration) -> C
         routing: Policy::Hash,
         balance: Balance::ByLoad,
         offline_delay: Duration::from_millis(200),
+    }
+}
+
+/// Where a node takes streams from its peers.
+pub(crate) struct Door {
+    listener: std::net::TcpListener,
+    pub port: u16,
+}
+
+impl Door {
+    pub(crate) fn bind() -> Self {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        Self { listener, port }
+    }
+
+    pub(crate) fn node(self, params: ClusterParams) -> Node {
+        let port = self.port;
+        self.node_at(port, params)
+    }
+
+    /// A node whose peers come by another port.
+    pub(crate) fn node_at(self, port: u16, mut params: ClusterParams) -> Node {
+        params.door = Some(Doorway::at(format!("127.0.0.1:{port}"), None));
+        let node = Node::start(params);
+        let service = node.cluster.peer_service(node.cancel.clone()).unwrap();
+        let incoming = TcpIncoming::from(TcpListener::from_std(self.listener).unwrap());
+        let ended = node.cancel.clone().cancelled_owned();
+        let serving = Server::builder().add_service(service);
+        node.tasks.spawn(async move {
+            let served = serving.serve_with_incoming_shutdown(incoming, ended);
+            served.await.unwrap();
+        });
+        node
     }
 }
 

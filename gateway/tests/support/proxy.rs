@@ -17,6 +17,8 @@ pub struct Proxy {
     accepted: Arc<watch::Sender<usize>>,
     /// As long as it is true nothing passes.
     cut: Arc<watch::Sender<bool>>,
+    /// As long as it is true nothing passes to the client.
+    mute: Arc<watch::Sender<bool>>,
     _accepting: AbortOnDropHandle<()>,
 }
 
@@ -29,7 +31,9 @@ impl Proxy {
             Arc::new(watch::Sender::new(0)),
         );
         let cut = Arc::new(watch::Sender::new(false));
-        let (limit, count, partition) = (wedged.clone(), accepted.clone(), cut.clone());
+        let mute = Arc::new(watch::Sender::new(false));
+        let (limit, count) = (wedged.clone(), accepted.clone());
+        let (partition, silence) = (cut.clone(), mute.clone());
         let tasks = TaskTracker::new();
         let accepting = tasks.clone().spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -43,6 +47,7 @@ impl Proxy {
                 let subscribed = watch::Sender::new(false);
                 let is_subscribed = subscribed.subscribe();
                 let (up, down) = (partition.clone(), partition.clone());
+                let silence = silence.clone();
                 let is_mute = move || *is_subscribed.borrow() && number <= *limit.borrow();
                 tasks.spawn(copy(from_client, to_server, move |bytes| {
                     if bytes.windows(9).any(|word| word == b"SUBSCRIBE") {
@@ -51,7 +56,7 @@ impl Proxy {
                     !*up.borrow()
                 }));
                 tasks.spawn(copy(from_server, to_client, move |_| {
-                    !is_mute() && !*down.borrow()
+                    !is_mute() && !*down.borrow() && !*silence.borrow()
                 }));
             }
         });
@@ -60,6 +65,7 @@ impl Proxy {
             wedged,
             accepted,
             cut,
+            mute,
             _accepting: AbortOnDropHandle::new(accepting),
         }
     }
@@ -72,6 +78,16 @@ impl Proxy {
     /// The partition is over. What was said into it is lost, and connections that said something are dead.
     pub fn mend(&self) {
         self.cut.send_replace(false);
+    }
+
+    /// From now on what the client says comes through, and it hears nothing.
+    pub fn mute(&self) {
+        self.mute.send_replace(true);
+    }
+
+    /// From now on new connections hear again; those that were mute have lost something.
+    pub fn unmute(&self) {
+        self.mute.send_replace(false);
     }
 
     /// From now on nothing reaches whoever is subscribed; new connections are not concerned.

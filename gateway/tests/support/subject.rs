@@ -204,6 +204,7 @@ pub fn info(node: &str, epoch: u64) -> NodeInfo {
         synced: true,
         beat: 1,
         leaving: false,
+        door: None,
     }
 }
 

@@ -227,6 +227,7 @@ fn node(
         synced: _,
         beat: _,
         leaving: _,
+        door: _,
     }: NodeInfo,
 ) -> v1::Node {
     v1::Node {

@@ -268,6 +268,7 @@ impl From<NodeInfo> for NodeAnswer {
             synced: _,
             beat: _,
             leaving: _,
+            door: _,
         }: NodeInfo,
     ) -> Self {
         Self {

@@ -88,6 +88,7 @@ mod tests {
                 synced: true,
                 beat: 1,
                 leaving: false,
+                door: None,
             },
             process,
         }

@@ -13,7 +13,7 @@ use crate::security::Sealer;
 use crate::telemetry::RedisPart;
 
 /// What sealed envelopes belong to.
-const OWNER: &[&[u8]] = &[b"envelope"];
+pub(in crate::cluster) const ENVELOPES: &[&[u8]] = &[b"envelope"];
 
 /// Opens envelopes for whoever listens. One that cannot be opened goes on as it is and is counted there as malformed.
 pub(in crate::cluster) struct Opening {
@@ -23,7 +23,7 @@ pub(in crate::cluster) struct Opening {
 
 impl Listener for Opening {
     fn offer(&self, envelope: Bytes) {
-        match self.sealer.open(OWNER, &envelope) {
+        match self.sealer.open(ENVELOPES, &envelope) {
             Ok(opened) => self.listener.offer(opened),
             Err(error) => {
                 tracing::debug!(%error, "an envelope from another node");
@@ -66,7 +66,7 @@ impl Broker for RedisBroker {
                 pipeline
                     .cmd(self.link.publish())
                     .arg(channel)
-                    .arg(sealer.seal(OWNER, envelope).as_ref());
+                    .arg(sealer.seal(ENVELOPES, envelope).as_ref());
             }
             self.link.query_in_order("publish", &pipeline).await
         })

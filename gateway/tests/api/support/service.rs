@@ -335,6 +335,7 @@ impl MessageService for Recorder {
                     synced: true,
                     beat: 1,
                     leaving: false,
+                    door: None,
                     node: NodeId::new("chat-1"),
                     epoch: Epoch(3),
                     address,

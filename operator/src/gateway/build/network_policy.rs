@@ -39,11 +39,13 @@ pub(super) fn gateway(input: &Validated) -> Option<NetworkPolicy> {
         apis.clone()
     };
     ingress.push(from(apis, &["http", "grpc"]));
+    // Streams between the pods of one gateway.
+    ingress.push(from(gateways(input).into(), &["grpc"]));
     let mut watchers = vec![namespace(&input.operator_namespace)];
     watchers.extend(metrics.iter().cloned());
     ingress.push(from(watchers, &["admin"]));
     let egress = egress.as_ref().map(|rules| {
-        let mut all = vec![names()];
+        let mut all = vec![names(), to_gateways(input)];
         if input.redis.is_some() {
             all.push(to_redis(input));
         }
@@ -58,14 +60,7 @@ pub(super) fn redis(input: &Validated) -> Option<NetworkPolicy> {
     if !input.network_policy.enabled || input.redis.is_none() {
         return None;
     }
-    // Of both modes: after a change of it those of the other are there until they are empty, or made anew.
-    let gateways = [Mode::Standalone, Mode::Sidecar].map(|mode| {
-        pods(LabelSelector {
-            match_labels: Some(validate::pods(mode, &input.names)),
-            match_expressions: None,
-        })
-    });
-    let ingress = vec![from(gateways.into(), &["redis"])];
+    let ingress = vec![from(gateways(input).into(), &["redis"])];
     Some(policy(input, Component::Redis, (ingress, Some(Vec::new()))))
 }
 
@@ -116,6 +111,25 @@ fn names() -> NetworkPolicyEgressRule {
                 .map(|protocol| port(IntOrString::Int(DNS), protocol))
                 .into(),
         ),
+    }
+}
+
+/// The pods of this gateway, of both modes: after a change of it those of the other are there until they are empty, or
+/// made anew.
+fn gateways(input: &Validated) -> [NetworkPolicyPeer; 2] {
+    [Mode::Standalone, Mode::Sidecar].map(|mode| {
+        pods(LabelSelector {
+            match_labels: Some(validate::pods(mode, &input.names)),
+            match_expressions: None,
+        })
+    })
+}
+
+fn to_gateways(input: &Validated) -> NetworkPolicyEgressRule {
+    let grpc = IntOrString::String("grpc".to_owned());
+    NetworkPolicyEgressRule {
+        to: Some(gateways(input).into()),
+        ports: Some(vec![port(grpc, "TCP")]),
     }
 }
 
