@@ -272,7 +272,7 @@ fn a_tail_prints_the_same_and_heeds_the_same_whatever_it_is_over() {
         ground.json(&["kick", "alice"]);
         assert_eq!(tail.exit_code(), Some(4), "{transport:?}: 4003 is the end");
         let mut later = ground.wscctl(&[&["tail", "--once"], &transport[..]].concat());
-        let refused = failed(later.env("WSC_TOKEN", "no token").output().unwrap(), 4);
+        let refused = failed(later.env("WSC_TOKEN", "guessed").output().unwrap(), 4);
         assert!(refused.contains("refused with"), "{refused}");
     }
 }

@@ -93,7 +93,8 @@ async fn a_client_that_never_answers_does_not_hold_up_the_drain() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_admin_port_can_ask_for_it_and_a_second_drain_waits_for_the_first() {
-    let node = alone(&["drain.window=1s"]).await;
+    // Long enough for the question about its end to come before that.
+    let node = alone(&["drain.window=1s", "drain.unreadyDelay=2s"]).await;
     let url = format!("http://{}/drain", node.0.addresses().admin);
     let answer = reqwest::Client::new().post(url).send().await.unwrap();
     assert_eq!(answer.status(), 202);
