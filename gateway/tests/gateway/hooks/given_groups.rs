@@ -96,7 +96,7 @@ async fn a_group_that_there_is_not_is_made_only_where_joining_makes_groups() {
 struct Usher;
 
 impl Gatekeeper for Usher {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "usher"
     }
 
