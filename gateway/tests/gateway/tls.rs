@@ -20,6 +20,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tonic::transport::{Channel, Endpoint};
 use wsc_gateway::app::{Gateway, Options};
 use wsc_gateway::security::Scopes;
 use wsc_gateway::settings::Secrets;
@@ -27,6 +28,7 @@ use wsc_gateway::tls::Fingerprint;
 use wsc_proto::v1::GetStatsRequest;
 use wsc_proto::v1::wsc_service_client::WscServiceClient;
 
+use crate::grpc_stream::{GrpcStream, code};
 use crate::redis::RedisServer;
 use crate::sandbox::{API_KEY, DEADLINE, Node, cluster_of, config, eventually, options, token};
 
@@ -73,6 +75,17 @@ impl Pair {
         let name = ServerName::try_from("localhost").unwrap();
         let connecting = TlsConnector::from(Arc::new(config)).connect(name, socket);
         timeout(DEADLINE, connecting).await.unwrap()
+    }
+
+    /// For calls of gRPC.
+    async fn channel(self: &Arc<Self>, port: u16) -> Channel {
+        let pair = Arc::clone(self);
+        let connector = tower::service_fn(move |_: axum::http::Uri| {
+            let pair = pair.clone();
+            async move { pair.dial(port, &[b"h2"]).await.map(TokioIo::new) }
+        });
+        let endpoint = Endpoint::from_static("http://localhost");
+        endpoint.connect_with_connector(connector).await.unwrap()
     }
 
     async fn session(&self, node: &Node, user: &str) -> std::io::Result<Session> {
@@ -306,13 +319,7 @@ async fn the_apis_speak_tls_and_agree_on_their_protocol() {
         "{answer}"
     );
 
-    let pair = Arc::new(pair);
-    let connector = tower::service_fn(move |_: axum::http::Uri| {
-        let pair = pair.clone();
-        async move { pair.dial(grpc, &[b"h2"]).await.map(TokioIo::new) }
-    });
-    let endpoint = tonic::transport::Endpoint::from_static("http://localhost");
-    let channel = endpoint.connect_with_connector(connector).await.unwrap();
+    let channel = Arc::new(pair).channel(grpc).await;
     let mut request = tonic::Request::new(GetStatsRequest {});
     let bearer = format!("Bearer {API_KEY}").parse().unwrap();
     request.metadata_mut().insert("authorization", bearer);
@@ -321,6 +328,25 @@ async fn the_apis_speak_tls_and_agree_on_their_protocol() {
         .await
         .unwrap();
     assert_eq!(stats.into_inner().node, "alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_grpc_goes_over_tls_up_to_its_last_word() {
+    let pair = Arc::new(Pair::new());
+    let node = node(&pair, &[]).await;
+    let bearer = format!("Bearer {}", token("alice", Scopes::NONE));
+    let metadata = [("authorization", bearer.as_str())];
+    let channel = pair.channel(ports(&node).2).await;
+    let mut alice = GrpcStream::over(channel, &metadata).await.unwrap();
+    assert_eq!(alice.next().await["type"], "welcome");
+    let mut bob = pair.session(&node, "bob").await.unwrap();
+    bob.send(json!({"type": "text", "to": "alice", "content": "hello"}))
+        .await;
+    assert_eq!(alice.next().await["content"], "hello");
+    alice.say("bob", "hello yourself").await;
+    assert_eq!(bob.hear().await, "hello yourself");
+    let (_, ended) = tokio::join!(node.0.drain(), alice.ended());
+    assert_eq!(code(&ended.1), 1012, "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
