@@ -118,14 +118,24 @@ impl Broker for PeerBroker {
             let streams = ways.streams.into_iter();
             let streams = join_all(streams.map(|streamed| self.over_stream(streamed)));
             let (published, streamed) = join(self.by_pub_sub(ways.pub_sub), streams).await;
+            let mut failed = None;
             for counts in std::iter::once(published).chain(streamed) {
-                for (place, count) in counts? {
-                    if let Some(received) = received.get_mut(place) {
-                        *received = count;
+                match counts {
+                    Ok(counts) => {
+                        for (place, count) in counts {
+                            if let Some(received) = received.get_mut(place) {
+                                *received = count;
+                            }
+                        }
                     }
+                    Err(error) => failed = Some(error),
                 }
             }
-            Ok(received)
+            // What went another way has arrived: of the rest it is said that nobody took it.
+            match failed {
+                Some(error) if received.iter().all(|count| *count == 0) => Err(error),
+                Some(_) | None => Ok(received),
+            }
         })
     }
 }

@@ -345,7 +345,7 @@ async fn a_session_of_grpc_goes_over_tls_up_to_its_last_word() {
     assert_eq!(alice.next().await["content"], "hello");
     alice.say("bob", "hello yourself").await;
     assert_eq!(bob.hear().await, "hello yourself");
-    let (_, ended) = tokio::join!(node.0.drain(), alice.ended());
+    let ((), ended) = tokio::join!(node.0.drain(), alice.ended());
     assert_eq!(code(&ended.1), 1012, "{ended:?}");
 }
 

@@ -34,8 +34,9 @@ use crate::protocol::NodeId;
 
 /// Connecting, and the answer that the stream is open.
 const OPENING: Duration = Duration::from_secs(3);
-/// A stream on which nothing is acknowledged for so long is given up. Longer than a peer holds it for what was said before.
-const ACKNOWLEDGING: Duration = Duration::from_secs(2);
+/// A stream on which nothing is acknowledged for so long is given up: longer than a peer holds it for what was said before,
+/// shorter than whoever hands in work waits for room, since the courier waits here for its slowest peer.
+const ACKNOWLEDGING: Duration = Duration::from_millis(800);
 /// How often a quiet connection is asked whether it is there, and how long it has to answer.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);

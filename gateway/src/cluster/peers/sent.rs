@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use wsc_proto::cluster::Push;
 
-use super::heard::Said;
+use super::heard::{MANY, Said};
 use super::outgoing::OpenStream;
 use crate::cluster::Destination;
 use crate::cluster::envelope::{self, Turn};
@@ -94,12 +94,23 @@ impl Sent {
     pub(super) fn send(&self, batch: Vec<(Destination, Bytes)>) -> Ways {
         let mut ways = Ways::default();
         let mut table = self.table.lock();
+        // One way for each node in a batch: what is too large for a stream, and what comes after it, must not overtake what
+        // stands before it.
+        let is_small = batch.iter().all(|(_, envelope)| envelope.len() <= LARGE);
+        let streams = if is_small {
+            table.streams()
+        } else {
+            HashMap::new()
+        };
         for (place, (to, envelope)) in batch.into_iter().enumerate() {
             match to {
                 Destination::Node(node) => {
-                    self.send_to_one(&mut table, &mut ways, node, (place, envelope));
+                    let stream = streams.get(&node).cloned();
+                    self.send_to_one((&mut table, &mut ways), (node, stream), place, envelope);
                 }
-                Destination::All => self.send_to_all(&mut table, &mut ways, (place, envelope)),
+                Destination::All => {
+                    self.send_to_all((&mut table, &mut ways), &streams, place, &envelope);
+                }
             }
         }
         for streamed in &ways.streams {
@@ -113,13 +124,12 @@ impl Sent {
 
     fn send_to_one(
         &self,
-        table: &mut Table,
-        ways: &mut Ways,
-        node: NodeId,
-        (place, envelope): (usize, Bytes),
+        (table, ways): (&mut Table, &mut Ways),
+        (node, stream): (NodeId, Option<Arc<OpenStream>>),
+        place: usize,
+        envelope: Bytes,
     ) {
-        let stream = table.stream(&node);
-        if let Some(stream) = stream.filter(|_| envelope.len() <= LARGE) {
+        if let Some(stream) = stream {
             return ways.over((node, &stream), Some(place), envelope);
         }
         let tagged = match self.to_one(table, &node) {
@@ -130,16 +140,17 @@ impl Sent {
         ways.pub_sub.push((place, to, tagged));
     }
 
-    fn send_to_all(&self, table: &mut Table, ways: &mut Ways, (place, envelope): (usize, Bytes)) {
-        let streams = if envelope.len() <= LARGE {
-            table.streams()
-        } else {
-            Vec::new()
-        };
-        let tagged = envelope::tagged(&envelope, self.to_all(table, &streams));
+    fn send_to_all(
+        &self,
+        (table, ways): (&mut Table, &mut Ways),
+        streams: &HashMap<NodeId, Arc<OpenStream>>,
+        place: usize,
+        envelope: &Bytes,
+    ) {
+        let tagged = envelope::tagged(envelope, self.to_all(table, streams));
         ways.pub_sub.push((place, Destination::All, tagged));
         for (node, stream) in streams {
-            ways.over((node, &stream), None, envelope.clone());
+            ways.over((node.clone(), stream), None, envelope.clone());
         }
     }
 
@@ -185,9 +196,11 @@ impl Sent {
     /// Forgets who is no peer any more.
     pub(super) fn keep(&self, is_peer: impl Fn(&NodeId) -> bool) {
         let mut table = self.table.lock();
-        table
-            .peers
-            .retain(|node, peer| peer.stream.is_some() || is_peer(node));
+        // Peers that are away for a while come back, and then go by the counts that they know.
+        if table.peers.len() > MANY {
+            let peers = &mut table.peers;
+            peers.retain(|node, peer| peer.stream.is_some() || is_peer(node));
+        }
     }
 
     /// The envelopes in pushes of a bounded size.
@@ -231,32 +244,29 @@ impl Sent {
     }
 
     /// The turn of a word to all that goes over these streams as well.
-    fn to_all(&self, table: &mut Table, streams: &[(NodeId, Arc<OpenStream>)]) -> Turn {
+    fn to_all(&self, table: &mut Table, streams: &HashMap<NodeId, Arc<OpenStream>>) -> Turn {
         table.all += 1;
         let all = table.all;
         for (node, peer) in &mut table.peers {
-            if !streams.iter().any(|(streamed, _)| streamed == node) {
+            if !streams.contains_key(node) {
                 peer.missed = all;
             }
         }
         Turn {
             process: self.process,
             all,
-            streamed: streams.iter().map(|(node, _)| node.to_string()).collect(),
+            streamed: streams.keys().map(ToString::to_string).collect(),
             ..Turn::default()
         }
     }
 }
 
 impl Table {
-    fn stream(&self, node: &NodeId) -> Option<Arc<OpenStream>> {
-        let stream = self.peers.get(node)?.stream.as_ref()?;
-        (!stream.is_broken()).then(|| Arc::clone(stream))
-    }
-
-    fn streams(&self) -> Vec<(NodeId, Arc<OpenStream>)> {
-        let peers = self.peers.keys();
-        let open = peers.filter_map(|node| Some((node.clone(), self.stream(node)?)));
+    fn streams(&self) -> HashMap<NodeId, Arc<OpenStream>> {
+        let open = self.peers.iter().filter_map(|(node, peer)| {
+            let stream = peer.stream.as_ref().filter(|stream| !stream.is_broken())?;
+            Some((node.clone(), Arc::clone(stream)))
+        });
         open.collect()
     }
 
@@ -373,8 +383,9 @@ mod tests {
         let (stream, mut pushed) = OpenStream::new();
         sent.open(&NodeId::new("a"), stream, &canary());
         let of = |bytes| (to("a"), Bytes::from(vec![0; bytes]));
-        let ways = sent.send(vec![of(LARGE + 1), of(LARGE), of(1), of(2)]);
-        assert_eq!(ways.pub_sub.len(), 1);
+        let ways = sent.send(vec![of(1), of(LARGE + 1), of(2)]);
+        assert_eq!(ways.pub_sub.len(), 3, "or the large one would overtake");
+        sent.send(vec![of(LARGE), of(1), of(2)]);
         let lasts = [(1, 1), (2, 3)].map(|_| {
             let push = pushed.try_recv().unwrap();
             (push.envelopes.len(), push.last)

@@ -81,6 +81,8 @@ impl Teller {
             journal,
             over: BTreeMap::new(),
         };
+        // What is cut off a journal is all up to a place: nothing is, once something before it is left to whoever inherits it.
+        let mut is_left = false;
         while let Some(first) = queue.recv().await {
             let batch = self.gather(first, &mut queue).await;
             let count = batch.events.len() as u64;
@@ -89,7 +91,8 @@ impl Teller {
                 self.core.stats.left.fetch_add(left, Relaxed);
                 let dropped = count.saturating_sub(left);
                 self.core.stats.dropped.fetch_add(dropped, Relaxed);
-            } else {
+                is_left = true;
+            } else if !is_left {
                 scissors.cut(&batch.written).await;
             }
             self.core.stats.queued.fetch_sub(count, Relaxed);
