@@ -7,6 +7,7 @@
 
 mod material;
 mod renewal;
+mod telling;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ use crate::backoff::jittered;
 use crate::error::Error;
 use crate::kube_call::within;
 
+pub use self::telling::{Registration, keep_told};
+
 /// From one look at the Secret to the next: so soon a replica shows what another one renewed.
 const LOOK: Duration = Duration::from_secs(30);
 
@@ -46,6 +49,17 @@ pub struct Wanted {
     pub secret: String,
     /// The names by which callers know the listener.
     pub names: Vec<String>,
+}
+
+impl Wanted {
+    /// That of a listener behind this Service: the Secret is called the same, and callers know it as the API server does.
+    pub fn of_service(namespace: &str, service: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            secret: service.to_owned(),
+            names: vec![format!("{service}.{namespace}.svc")],
+        }
+    }
 }
 
 /// What a listener shows, and what its callers are to believe.

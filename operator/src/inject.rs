@@ -21,13 +21,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Check;
-use crate::certificate::{Keeper, Wanted};
+use crate::certificate::{Keeper, Wanted, keep_told};
 use crate::metrics::Metrics;
+
+use self::registration::Registration;
 
 pub use lookup::Failure;
 pub use patch::patch;
 pub use refusal::Refusal;
-pub use registration::Registration;
 pub use review::{Reviewer, router};
 
 /// How the webhook is reached.
@@ -64,17 +65,14 @@ impl Injector {
             place,
             metrics,
         } = self;
-        let wanted = Wanted {
-            namespace: place.namespace.clone(),
-            secret: place.service.clone(),
-            names: vec![format!("{}.{}.svc", place.service, place.namespace)],
-        };
+        let wanted = Wanted::of_service(&place.namespace, &place.service);
         let (keeper, shown) = Keeper::new(client.clone(), wanted);
-        let registration = Registration::new(client.clone(), place, shown.clone());
+        let registration = Registration::new(client.clone(), place);
+        let told = keep_told(registration, shown.clone(), token.clone());
         let check_shown = shown.clone();
         let tls = listener::tls(shown)?;
         tracker.spawn(keeper.run(token.clone()));
-        tracker.spawn(registration.run(token.clone()));
+        tracker.spawn(told);
         let router = router(Reviewer::new(client, metrics));
         tracker.spawn(listener::serve(listener, tls, router, token.clone()));
         Ok(Arc::new(move || {

@@ -28,7 +28,7 @@ use self::authorizer::Authorizer;
 use self::registration::Registration;
 use self::server::Server;
 use crate::admin::Check;
-use crate::certificate::{Keeper, Wanted};
+use crate::certificate::{Keeper, Wanted, keep_told};
 use crate::counting::Counting;
 use crate::metrics::Metrics;
 
@@ -82,14 +82,11 @@ impl MetricsApi {
             counting,
             metrics,
         } = self;
-        let wanted = Wanted {
-            namespace: place.namespace.clone(),
-            secret: place.service.clone(),
-            names: vec![format!("{}.{}.svc", place.service, place.namespace)],
-        };
+        let wanted = Wanted::of_service(&place.namespace, &place.service);
         let (keeper, shown) = Keeper::new(client.clone(), wanted);
         let (front_proxy, believed) = front_proxy::Keeper::new(client.clone());
-        let registration = Registration::new(client.clone(), place, shown.clone());
+        let registration = Registration::new(client.clone(), place);
+        let told = keep_told(registration, shown.clone(), token.clone());
         let check = missing(shown.clone(), believed.clone(), counting.clone());
         let server = Server {
             front_proxy: believed,
@@ -100,7 +97,7 @@ impl MetricsApi {
         let tls = listener::tls(shown)?;
         tracker.spawn(keeper.run(token.clone()));
         tracker.spawn(front_proxy.run(token.clone()));
-        tracker.spawn(registration.run(token.clone()));
+        tracker.spawn(told);
         let serving = listener::serve(listener, tls, Arc::new(server), token.clone());
         tracker.spawn(serving);
         Ok(check)

@@ -9,11 +9,11 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+use crate::tls::client_config;
 
 /// The longest document that is read.
 const MAX_BYTES: usize = 256 * 1024;
@@ -125,25 +125,6 @@ impl Source {
 }
 
 fn connector(ca: Option<&str>) -> Result<TlsConnector, FetchError> {
-    let wrong = |why: &dyn std::fmt::Display| FetchError::Authority(why.to_string());
-    let mut roots = RootCertStore::empty();
-    match ca {
-        None => _ = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
-        Some(pem) => {
-            for certificate in rustls::pki_types::CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                let certificate = certificate.map_err(|error| wrong(&error))?;
-                roots.add(certificate).map_err(|error| wrong(&error))?;
-            }
-            if roots.is_empty() {
-                return Err(wrong(&"holds no certificate"));
-            }
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(&error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = client_config(ca).map_err(|why| FetchError::Authority(why.to_string()))?;
     Ok(TlsConnector::from(Arc::new(config)))
 }

@@ -35,6 +35,13 @@ pub(super) fn text(sender: &str, id: &str) -> String {
     format!("{}:{sender}{id}", sender.len())
 }
 
+/// Somebody hears of several messages of one id once.
+pub(super) fn each_once(mut senders: Vec<String>) -> Vec<String> {
+    senders.sort_unstable();
+    senders.dedup();
+    senders
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

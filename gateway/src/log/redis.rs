@@ -252,7 +252,10 @@ impl RedisLog {
             .arg(sender.unwrap_or_default())
             .arg(word)
             .arg(at);
-        self.link.run("acknowledge", &call).await.map(each_once)
+        self.link
+            .run("acknowledge", &call)
+            .await
+            .map(name::each_once)
     }
 
     async fn acknowledge_one(
@@ -269,7 +272,10 @@ impl RedisLog {
             .arg(user.as_str())
             .arg(word.as_str())
             .arg(at);
-        self.link.run("acknowledge", &call).await.map(each_once)
+        self.link
+            .run("acknowledge", &call)
+            .await
+            .map(name::each_once)
     }
 
     async fn read_records(
@@ -296,13 +302,6 @@ impl RedisLog {
         };
         Ok(fields.chunks(4).zip(names).map(read).collect())
     }
-}
-
-/// Somebody hears of several messages of one id once.
-pub(super) fn each_once(mut senders: Vec<String>) -> Vec<String> {
-    senders.sort_unstable();
-    senders.dedup();
-    senders
 }
 
 fn record(sender: &str, fields: &[Option<String>]) -> Option<Record> {

@@ -68,6 +68,24 @@ impl ErrorCode {
         }
     }
 
+    /// Whether the trouble is the gateway's own and may pass, whatever was asked for.
+    pub const fn is_trouble(self) -> bool {
+        match self {
+            Self::Unavailable | Self::Busy => true,
+            Self::BadFrame
+            | Self::BadTarget
+            | Self::Unauthenticated
+            | Self::Forbidden
+            | Self::Offline
+            | Self::NotSupported
+            | Self::Rejected
+            | Self::NotFound
+            | Self::Exists
+            | Self::LimitReached
+            | Self::RateLimited => false,
+        }
+    }
+
     /// What it means, for the reference.
     pub const fn meaning(self) -> &'static str {
         match self {

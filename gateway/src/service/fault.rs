@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::Client;
-use crate::protocol::ErrorCode;
 use crate::protocol::json::Refusal;
 
 /// How bad it is.
@@ -48,19 +47,10 @@ pub struct Fault {
 impl Fault {
     /// A client was told that something was not done.
     pub fn refused(refusal: &Refusal, client: Option<Client>) -> Self {
-        let severity = match refusal.code {
-            ErrorCode::Unavailable | ErrorCode::Busy => Severity::Error,
-            ErrorCode::BadFrame
-            | ErrorCode::BadTarget
-            | ErrorCode::Unauthenticated
-            | ErrorCode::Forbidden
-            | ErrorCode::Offline
-            | ErrorCode::NotSupported
-            | ErrorCode::Rejected
-            | ErrorCode::NotFound
-            | ErrorCode::Exists
-            | ErrorCode::LimitReached
-            | ErrorCode::RateLimited => Severity::Warning,
+        let severity = if refusal.code.is_trouble() {
+            Severity::Error
+        } else {
+            Severity::Warning
         };
         Self {
             severity,

@@ -9,8 +9,7 @@ use super::held;
 use crate::hub::{Later, Outgoing, Recipients, Shard, unix_millis};
 use crate::protocol::json::{self, Refusal};
 use crate::protocol::{
-    Control, Disconnect, ErrorCode, GroupId, Message, MessageBody, Priority, Sender, SessionId,
-    Target,
+    Control, Disconnect, GroupId, Message, MessageBody, Priority, Sender, SessionId, Target,
 };
 use crate::security::{Grant, Identity};
 use crate::service::{
@@ -109,19 +108,10 @@ fn describe(
 }
 
 fn turn_away(shard: &Shard, connection: &Rc<Connection>, rejection: Rejection) {
-    let why = match rejection.code {
-        ErrorCode::Unavailable | ErrorCode::Busy => Disconnect::Unavailable,
-        ErrorCode::BadFrame
-        | ErrorCode::BadTarget
-        | ErrorCode::Unauthenticated
-        | ErrorCode::Forbidden
-        | ErrorCode::Offline
-        | ErrorCode::NotSupported
-        | ErrorCode::Rejected
-        | ErrorCode::NotFound
-        | ErrorCode::Exists
-        | ErrorCode::LimitReached
-        | ErrorCode::RateLimited => Disconnect::Rejected,
+    let why = if rejection.code.is_trouble() {
+        Disconnect::Unavailable
+    } else {
+        Disconnect::Rejected
     };
     let refusal = Refusal {
         code: rejection.code,

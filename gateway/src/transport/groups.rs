@@ -87,12 +87,7 @@ pub(super) async fn call(shard: &Rc<Shard>, connection: &Rc<Connection>, call: C
         return;
     };
     let identity = session.identity();
-    let asking = Asking {
-        groups: &shard.context().groups,
-        identity: &identity,
-        shard,
-        connection,
-    };
+    let asking = Asking::of(shard, connection, &identity);
     let outcome = asking.run(call.kind, call.data.map(RawValue::get)).await;
     if connection.is_closing() {
         return;
@@ -121,12 +116,7 @@ pub(super) async fn enter_given(
         return;
     };
     let identity = session.identity();
-    let asking = Asking {
-        groups: &shard.context().groups,
-        identity: &identity,
-        shard,
-        connection,
-    };
+    let asking = Asking::of(shard, connection, &identity);
     for group in groups {
         let entered = asking.enter_given(group).await;
         if connection.is_closing() {
@@ -150,12 +140,7 @@ pub(super) async fn publish(
         return;
     };
     let identity = session.identity();
-    let asking = Asking {
-        groups: &shard.context().groups,
-        identity: &identity,
-        shard,
-        connection,
-    };
+    let asking = Asking::of(shard, connection, &identity);
     let admitted = asking.admit(&group).await;
     if connection.is_closing() {
         return;
@@ -177,7 +162,16 @@ struct Asking<'a> {
     connection: &'a Rc<Connection>,
 }
 
-impl Asking<'_> {
+impl<'a> Asking<'a> {
+    fn of(shard: &'a Rc<Shard>, connection: &'a Rc<Connection>, identity: &'a Identity) -> Self {
+        Self {
+            groups: &shard.context().groups,
+            identity,
+            shard,
+            connection,
+        }
+    }
+
     async fn run(&self, kind: &str, data: Option<&str>) -> Result<Box<RawValue>, Denied> {
         self.on()?;
         match kind.strip_prefix(PREFIX).unwrap_or_default() {

@@ -2,79 +2,42 @@
 //!
 //! The configuration itself is the chart's. Of its webhooks only those are written that lead to this operator's Service.
 
-use std::time::Duration;
-
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Place;
-use crate::backoff::jittered;
-use crate::certificate::Current;
+use crate::certificate;
 use crate::error::Error;
 use crate::kube_call::within;
 use crate::names::MANAGER;
 
-/// From one look to the next; a new authority is told at once.
-const LOOK: Duration = Duration::from_secs(60);
-
-/// The same after a look that failed, and until there is a certificate.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
-
-/// Keeps the bundle.
-pub struct Registration {
+/// The configuration.
+pub(super) struct Registration {
     api: Api<MutatingWebhookConfiguration>,
     place: Place,
-    shown: Current,
-    /// Whether it was said that there is no configuration.
+    /// Whether it was said that there is none.
     missed: bool,
 }
 
 impl Registration {
-    /// Keeps the bundle of who is reached there.
-    pub fn new(client: Client, place: Place, shown: Current) -> Self {
+    /// The one that leads there.
+    pub(super) fn new(client: Client, place: Place) -> Self {
         Self {
             api: Api::all(client),
             place,
-            shown,
             missed: false,
         }
     }
+}
 
-    /// Looks again and again until the token says stop.
-    pub async fn run(mut self, token: CancellationToken) {
-        let mut renewed = self.shown.clone();
-        loop {
-            let wait = match self.look().await {
-                Ok(()) => LOOK,
-                // Another replica was faster, with what is most likely the same.
-                Err(Error::Conflict { .. }) => LOOK_AGAIN,
-                Err(error) => {
-                    warn!(
-                        error = error.chain(),
-                        "the caBundle of the webhook is not kept"
-                    );
-                    LOOK_AGAIN
-                }
-            };
-            tokio::select! {
-                () = token.cancelled() => return,
-                Ok(()) = renewed.changed() => {}
-                () = tokio::time::sleep(jittered(wait)) => {}
-            }
-        }
-    }
+impl certificate::Registration for Registration {
+    const WHOSE: &'static str = "webhook";
 
-    /// One look: writes what differs.
-    pub async fn look(&mut self) -> Result<(), Error> {
-        let shown = self.shown.borrow().clone();
-        let Some(shown) = shown else {
-            return Ok(());
-        };
+    async fn tell(&mut self, bundle: &str) -> Result<(), Error> {
         let name = &self.place.configuration;
         let action = format!("reading MutatingWebhookConfiguration {name}");
         let Some(found) = within(action, self.api.get_opt(name)).await? else {
@@ -88,7 +51,7 @@ impl Registration {
             return Ok(());
         };
         self.missed = false;
-        let bundle = ByteString(shown.authorities().as_bytes().to_vec());
+        let bundle = ByteString(bundle.as_bytes().to_vec());
         let untold = untold(&found, &self.place, &bundle);
         if untold.is_empty() {
             return Ok(());

@@ -3,27 +3,17 @@
 //! The `APIService` itself is the chart's. One that names another Service is somebody else's, such as KEDA's, and is left
 //! alone: the cluster has the API then, but not from here.
 
-use std::time::Duration;
-
 use k8s_openapi::ByteString;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{API_SERVICE, Place};
-use crate::backoff::jittered;
-use crate::certificate::Current;
+use crate::certificate;
 use crate::error::Error;
 use crate::kube_call::within;
-
-/// From one look to the next; a new authority is told at once.
-const LOOK: Duration = Duration::from_secs(60);
-
-/// The same after a look that failed.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,64 +31,25 @@ enum Step {
     Missing,
 }
 
-/// Keeps the bundle.
+/// The `APIService`.
 pub(super) struct Registration {
     api: Api<APIService>,
     place: Place,
-    shown: Current,
     /// What was done last, so that the same is not said twice.
     last: Option<Step>,
 }
 
-impl Registration {
-    /// Keeps the bundle of who is reached there.
-    pub(super) fn new(client: Client, place: Place, shown: Current) -> Self {
-        Self {
-            api: Api::all(client),
-            place,
-            shown,
-            last: None,
-        }
-    }
+impl certificate::Registration for Registration {
+    const WHOSE: &'static str = "metrics API";
 
-    /// Looks again and again until the token says stop.
-    pub(super) async fn run(mut self, token: CancellationToken) {
-        let mut renewed = self.shown.clone();
-        loop {
-            let wait = match self.look().await {
-                Ok(()) => LOOK,
-                Err(error) => {
-                    warn!(
-                        error = error.chain(),
-                        "the caBundle of the metrics API is not kept"
-                    );
-                    LOOK_AGAIN
-                }
-            };
-            tokio::select! {
-                () = token.cancelled() => return,
-                Ok(()) = renewed.changed() => {}
-                () = tokio::time::sleep(jittered(wait)) => {}
-            }
-        }
-    }
-
-    async fn look(&mut self) -> Result<(), Error> {
-        let bundle = self
-            .shown
-            .borrow()
-            .as_ref()
-            .map(|shown| shown.authorities().to_owned());
-        let Some(bundle) = bundle else {
-            return Ok(());
-        };
+    async fn tell(&mut self, bundle: &str) -> Result<(), Error> {
         let action = format!("reading APIService {API_SERVICE}");
         let found = within(action, self.api.get_opt(API_SERVICE)).await?;
-        let step = step(found.as_ref(), &self.place, &bundle);
+        let step = step(found.as_ref(), &self.place, bundle);
         if step == Step::Tell {
             let patch = Patch::Merge(json!({
                 "metadata": {"resourceVersion": found.and_then(|found| found.metadata.resource_version)},
-                "spec": {"caBundle": ByteString(bundle.into_bytes())},
+                "spec": {"caBundle": ByteString(bundle.as_bytes().to_vec())},
             }));
             let params = PatchParams::default();
             let patched = self.api.patch(API_SERVICE, &params, &patch);
@@ -107,6 +58,17 @@ impl Registration {
         }
         self.say(step);
         Ok(())
+    }
+}
+
+impl Registration {
+    /// The one that may lead there.
+    pub(super) fn new(client: Client, place: Place) -> Self {
+        Self {
+            api: Api::all(client),
+            place,
+            last: None,
+        }
     }
 
     fn say(&mut self, step: Step) {

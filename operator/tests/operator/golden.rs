@@ -13,21 +13,9 @@ use crate::pipeline::desired;
 
 #[test]
 fn every_fixture_gives_the_objects_in_its_golden_file() {
-    let mut stale = Vec::new();
-    for input in inputs() {
-        let output = PathBuf::from(input.to_string_lossy().replace(".in.yaml", ".out.yaml"));
-        let wanted = render(&std::fs::read_to_string(&input).unwrap());
-        if std::env::var_os("WSC_UPDATE").is_some() {
-            std::fs::write(&output, &wanted).unwrap();
-        }
-        if std::fs::read_to_string(&output).unwrap_or_default() != wanted {
-            stale.push(output);
-        }
-    }
-    assert!(
-        stale.is_empty(),
-        "not what is built now: {stale:?}; look at the difference after: WSC_UPDATE=1 cargo test -p wsc-operator --test operator golden"
-    );
+    compare(inputs(), "built", |input| {
+        render(&std::fs::read_to_string(input).unwrap())
+    });
 }
 
 #[test]
@@ -39,15 +27,41 @@ fn building_twice_gives_the_same_bytes() {
 }
 
 fn inputs() -> Vec<PathBuf> {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let mut found: Vec<PathBuf> = std::fs::read_dir(fixtures)
+    fixtures("fixtures", 8)
+}
+
+/// Every `NAME.in.yaml` of a folder of the tests, of which there are at least so many.
+pub(crate) fn fixtures(folder: &str, least: usize) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(folder);
+    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.to_string_lossy().ends_with(".in.yaml"))
         .collect();
     found.sort();
-    assert!(found.len() >= 8, "only {} fixtures", found.len());
+    assert!(found.len() >= least, "only {} fixtures", found.len());
     found
+}
+
+/// Holds what is made of each fixture against its `NAME.out.yaml`, or writes that anew with `WSC_UPDATE=1`.
+pub(crate) fn compare(inputs: Vec<PathBuf>, what: &str, make: impl Fn(&Path) -> String) {
+    let mut stale = Vec::new();
+    for input in inputs {
+        let wanted = make(&input);
+        let output = PathBuf::from(input.to_string_lossy().replace(".in.yaml", ".out.yaml"));
+        if std::env::var_os("WSC_UPDATE").is_some() {
+            std::fs::write(&output, &wanted).unwrap();
+        }
+        if std::fs::read_to_string(&output).unwrap_or_default() != wanted {
+            stale.push(output);
+        }
+    }
+    assert!(
+        stale.is_empty(),
+        "not what is {what} now: {stale:?}; look at the difference after: WSC_UPDATE=1 cargo test -p wsc-operator --test operator"
+    );
 }
 
 fn render(input: &str) -> String {

@@ -17,21 +17,14 @@ use wsc_operator::owned::Kind;
 
 use crate::cel::admit;
 use crate::fake::Fake;
+use crate::golden::{compare, fixtures};
 use crate::pipeline::desired;
 use crate::reconcile::CHAT;
 
 const TEMPLATE: &str = "/api/v1/namespaces/default/podtemplates/chat";
 
 fn inputs() -> Vec<PathBuf> {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/inject");
-    let mut found: Vec<PathBuf> = std::fs::read_dir(fixtures)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.to_string_lossy().ends_with(".in.yaml"))
-        .collect();
-    found.sort();
-    assert!(found.len() >= 7, "only {} fixtures", found.len());
-    found
+    fixtures("fixtures/inject", 7)
 }
 
 /// The pod of a fixture, and what the operator makes of its resource.
@@ -55,25 +48,13 @@ fn patched(pod: &Value, template: &PodTemplate) -> Result<Patch, Refusal> {
 
 #[test]
 fn every_pod_gets_the_patch_in_its_golden_file() {
-    let mut stale = Vec::new();
-    for input in inputs() {
-        let (pod, template) = parts(&input);
-        let wanted = match patched(&pod, &template) {
+    compare(inputs(), "injected", |input| {
+        let (pod, template) = parts(input);
+        match patched(&pod, &template) {
             Ok(patch) => serde_saphyr::to_string(&patch).unwrap(),
             Err(refusal) => format!("# {refusal}\n"),
-        };
-        let output = PathBuf::from(input.to_string_lossy().replace(".in.yaml", ".out.yaml"));
-        if std::env::var_os("WSC_UPDATE").is_some() {
-            std::fs::write(&output, &wanted).unwrap();
         }
-        if std::fs::read_to_string(&output).unwrap_or_default() != wanted {
-            stale.push(output);
-        }
-    }
-    assert!(
-        stale.is_empty(),
-        "not what is injected now: {stale:?}; look at the difference after: WSC_UPDATE=1 cargo test -p wsc-operator --test operator"
-    );
+    });
 }
 
 #[test]

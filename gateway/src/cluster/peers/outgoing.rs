@@ -50,8 +50,8 @@ const ANY_NAME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const GOOD: Duration = Duration::from_secs(5);
 
 /// Bytes in and out, with or without TLS around them.
-trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for S {}
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
 /// A stream that is open, for those who write to it.
 #[derive(Debug)]
@@ -271,7 +271,10 @@ impl Line {
     }
 }
 
-async fn dial(address: Arc<str>, tls: Option<TlsConnector>) -> io::Result<TokioIo<Box<dyn Wire>>> {
+async fn dial(
+    address: Arc<str>,
+    tls: Option<TlsConnector>,
+) -> io::Result<TokioIo<Box<dyn Duplex>>> {
     let socket = TcpStream::connect(&*address).await?;
     socket.set_nodelay(true)?;
     let Some(tls) = tls else {

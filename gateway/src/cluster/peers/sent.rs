@@ -94,22 +94,23 @@ impl Sent {
     pub(super) fn send(&self, batch: Vec<(Destination, Bytes)>) -> Ways {
         let mut ways = Ways::default();
         let mut table = self.table.lock();
-        // One way for each node in a batch: what is too large for a stream, and what comes after it, must not overtake what
-        // stands before it.
-        let is_small = batch.iter().all(|(_, envelope)| envelope.len() <= LARGE);
-        let streams = if is_small {
-            table.streams()
-        } else {
-            HashMap::new()
-        };
+        // One way for each node in a batch, also when a stream breaks meanwhile: nothing must overtake what stands before
+        // it. So what is too large for a stream takes the whole batch along.
+        table.forget_broken();
+        let streams_take_it = batch.iter().all(|(_, envelope)| envelope.len() <= LARGE);
         for (place, (to, envelope)) in batch.into_iter().enumerate() {
             match to {
                 Destination::Node(node) => {
-                    let stream = streams.get(&node).cloned();
+                    let stream = table.stream(&node).filter(|_| streams_take_it);
                     self.send_to_one((&mut table, &mut ways), (node, stream), place, envelope);
                 }
                 Destination::All => {
-                    self.send_to_all((&mut table, &mut ways), &streams, place, &envelope);
+                    let streams = if streams_take_it {
+                        table.streams()
+                    } else {
+                        Vec::new()
+                    };
+                    self.send_to_all((&mut table, &mut ways), streams, place, &envelope);
                 }
             }
         }
@@ -143,14 +144,14 @@ impl Sent {
     fn send_to_all(
         &self,
         (table, ways): (&mut Table, &mut Ways),
-        streams: &HashMap<NodeId, Arc<OpenStream>>,
+        streams: Vec<(NodeId, Arc<OpenStream>)>,
         place: usize,
         envelope: &Bytes,
     ) {
-        let tagged = envelope::tagged(envelope, self.to_all(table, streams));
+        let tagged = envelope::tagged(envelope, self.to_all(table, &streams));
         ways.pub_sub.push((place, Destination::All, tagged));
         for (node, stream) in streams {
-            ways.over((node.clone(), stream), None, envelope.clone());
+            ways.over((node, &stream), None, envelope.clone());
         }
     }
 
@@ -244,29 +245,37 @@ impl Sent {
     }
 
     /// The turn of a word to all that goes over these streams as well.
-    fn to_all(&self, table: &mut Table, streams: &HashMap<NodeId, Arc<OpenStream>>) -> Turn {
+    fn to_all(&self, table: &mut Table, streams: &[(NodeId, Arc<OpenStream>)]) -> Turn {
         table.all += 1;
         let all = table.all;
         for (node, peer) in &mut table.peers {
-            if !streams.contains_key(node) {
+            if !streams.iter().any(|(streamed, _)| streamed == node) {
                 peer.missed = all;
             }
         }
         Turn {
             process: self.process,
             all,
-            streamed: streams.keys().map(ToString::to_string).collect(),
+            streamed: streams.iter().map(|(node, _)| node.to_string()).collect(),
             ..Turn::default()
         }
     }
 }
 
 impl Table {
-    fn streams(&self) -> HashMap<NodeId, Arc<OpenStream>> {
-        let open = self.peers.iter().filter_map(|(node, peer)| {
-            let stream = peer.stream.as_ref().filter(|stream| !stream.is_broken())?;
-            Some((node.clone(), Arc::clone(stream)))
-        });
+    fn forget_broken(&mut self) {
+        for peer in self.peers.values_mut() {
+            peer.stream.take_if(|stream| stream.is_broken());
+        }
+    }
+
+    fn stream(&self, node: &NodeId) -> Option<Arc<OpenStream>> {
+        self.peers.get(node)?.stream.clone()
+    }
+
+    fn streams(&self) -> Vec<(NodeId, Arc<OpenStream>)> {
+        let open = self.peers.iter();
+        let open = open.filter_map(|(node, peer)| Some((node.clone(), peer.stream.clone()?)));
         open.collect()
     }
 

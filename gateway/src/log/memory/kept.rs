@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::redis::each_once;
+use super::super::name::each_once;
 use super::super::{About, AckState, MessageName, Record, Word};
 use crate::protocol::UserId;
 

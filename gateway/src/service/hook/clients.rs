@@ -9,11 +9,11 @@ use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilde
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 
 use super::plan::{HookPlan, HookPlanError};
+use crate::tls::{AuthorityError, client_config};
 
 pub(super) type Connector = HttpsConnector<HttpConnector>;
 pub(super) type HttpClient = Client<Connector, Full<Bytes>>;
@@ -70,24 +70,8 @@ fn connector(plan: &HookPlan, protocol: Protocol) -> Result<Connector, HookPlanE
 }
 
 fn tls(ca: Option<&str>) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    match ca {
-        None => _ = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
-        Some(pem) => {
-            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                let certificate = certificate.map_err(|error| error.to_string())?;
-                roots.add(certificate).map_err(|error| error.to_string())?;
-            }
-            if roots.is_empty() {
-                return Err("caSecretRef: there is no certificate in PEM form".to_owned());
-            }
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider);
-    let config = config.with_safe_default_protocol_versions();
-    Ok(config
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+    client_config(ca).map_err(|why| match why {
+        AuthorityError::Empty => "caSecretRef: there is no certificate in PEM form".to_owned(),
+        AuthorityError::Pem(_) | AuthorityError::Tls(_) => why.to_string(),
+    })
 }
