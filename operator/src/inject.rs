@@ -2,13 +2,14 @@
 //! is made with the label `wsc.dev/gateway`.
 //!
 //! `review` answers; `lookup` finds what is to be injected, which a reconcile has applied as a `PodTemplate`; `patch` says,
-//! purely, what the pod lacks of it. Every replica answers, whether it leads or not: nothing but the API server is asked.
+//! purely, what the pod lacks of it; `pod` is as much of a pod as that takes. Every replica answers, whether it leads or not: nothing but the API server is asked.
 //! Writes the certificate's Secret and the `caBundle` of its own configuration, nothing else. Started by `run` where the
 //! chart asks for it.
 
 mod listener;
 mod lookup;
 mod patch;
+mod pod;
 mod refusal;
 mod registration;
 mod review;
@@ -22,12 +23,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::Check;
 use crate::certificate::{Keeper, Wanted, keep_told};
+use crate::listener::serve;
 use crate::metrics::Metrics;
 
 use self::registration::Registration;
 
 pub use lookup::Failure;
 pub use patch::patch;
+pub use pod::Pod;
 pub use refusal::Refusal;
 pub use review::{Reviewer, router};
 
@@ -73,8 +76,12 @@ impl Injector {
         let tls = listener::tls(shown)?;
         tracker.spawn(keeper.run(token.clone()));
         tracker.spawn(told);
-        let router = router(Reviewer::new(client, metrics));
-        tracker.spawn(listener::serve(listener, tls, router, token.clone()));
+        let host = Arc::new(listener::Webhook {
+            router: router(Reviewer::new(client, Arc::clone(&metrics))),
+            metrics,
+        });
+        let limits = listener::LIMITS;
+        tracker.spawn(serve(listener, tls, limits, host, token.clone()));
         Ok(Arc::new(move || {
             check_shown
                 .borrow()

@@ -3,7 +3,7 @@
 //! Life of a change: `watch` hears of it and keeps `stores` current; `controller` picks the gateways it concerns;
 //! `gateway` runs `dereference → validate → build → apply → status` for each. `lease` sees to it that only one replica
 //! does that. Every one asks gateways for their connections (`counting`, `census`), and where that is wanted, with a
-//! `certificate` of the operator's own, answers autoscalers (`metrics_api`) and puts gateways into pods of applications
+//! `certificate` of the operator's own at a `listener`, answers autoscalers (`metrics_api`) and puts gateways into pods of applications
 //! (`inject`); `admin` tells how it goes.
 
 pub mod access;
@@ -23,6 +23,7 @@ pub mod gateway;
 pub mod inject;
 pub mod kube_call;
 pub mod lease;
+mod listener;
 pub mod metrics;
 pub mod metrics_api;
 pub mod names;

@@ -68,6 +68,7 @@ pub struct Metrics {
     api_requests: Family<Outcome, Counter>,
     api_turned_away: Counter,
     reviews: Family<Outcome, Counter>,
+    injector_turned_away: Counter,
     leader: Gauge<i64, AtomicI64>,
     last_reconcile: Gauge<f64, AtomicU64>,
 }
@@ -85,6 +86,7 @@ impl Default for Metrics {
             api_requests: Family::default(),
             api_turned_away: Counter::default(),
             reviews: Family::default(),
+            injector_turned_away: Counter::default(),
             leader: Gauge::default(),
             last_reconcile: Gauge::default(),
             registry: Registry::default(),
@@ -131,8 +133,13 @@ impl Default for Metrics {
         );
         registry.register(
             "pod_reviews",
-            "Pods that asked for a gateway, by outcome: injected, refused, or failed where that was not known",
+            "Pods that asked for a gateway, by outcome: injected, refused, failed where that was not known; and turned_away, reviews that were too many, too long or too slow to be read",
             metrics.reviews.clone(),
+        );
+        registry.register(
+            "injector_connections_turned_away",
+            "Connections to the webhook that were closed because there were too many",
+            metrics.injector_turned_away.clone(),
         );
         registry.register(
             "leader",
@@ -196,8 +203,14 @@ impl Metrics {
             Reviewed::Injected => "injected",
             Reviewed::Refused => "refused",
             Reviewed::Failed => "failed",
+            Reviewed::TurnedAway => "turned_away",
         };
         self.reviews.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A connection to the webhook was closed because there were too many.
+    pub fn injector_turned_away(&self) {
+        self.injector_turned_away.inc();
     }
 
     /// Whether this replica leads.
@@ -225,6 +238,8 @@ pub enum Reviewed {
     Refused,
     /// Whether it can is not known.
     Failed,
+    /// It was not read: too many at a time, too long, or too slow.
+    TurnedAway,
 }
 
 /// Whether a replica leads.

@@ -30,6 +30,7 @@ use self::server::Server;
 use crate::admin::Check;
 use crate::certificate::{Keeper, Wanted, keep_told};
 use crate::counting::Counting;
+use crate::listener::serve;
 use crate::metrics::Metrics;
 
 /// The API group.
@@ -98,8 +99,8 @@ impl MetricsApi {
         tracker.spawn(keeper.run(token.clone()));
         tracker.spawn(front_proxy.run(token.clone()));
         tracker.spawn(told);
-        let serving = listener::serve(listener, tls, Arc::new(server), token.clone());
-        tracker.spawn(serving);
+        let (limits, host) = (listener::LIMITS, Arc::new(server));
+        tracker.spawn(serve(listener, tls, limits, host, token.clone()));
         Ok(check)
     }
 }

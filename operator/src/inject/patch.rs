@@ -7,13 +7,13 @@
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation};
 use k8s_openapi::api::core::v1::{
-    Container, HTTPGetAction, LifecycleHandler, LocalObjectReference, Pod, PodSpec, PodTemplate,
-    Volume,
+    Container, HTTPGetAction, LifecycleHandler, LocalObjectReference, PodTemplate, Volume,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::pod::{self, Pod, Spec};
 use super::refusal::Refusal;
 use crate::api::ADMIN_PORT;
 use crate::names::{CONFIG_HASH, HOLDS_APPLICATION, INJECTED_LABEL, SIDECAR};
@@ -24,8 +24,7 @@ const GRACE_DEFAULT: i64 = 30;
 /// What is to be done to `pod` so that it has the gateway of `template`; nothing if it has.
 pub fn patch(pod: &Pod, template: &PodTemplate) -> Result<Patch, Refusal> {
     let gateway = Gateway::of(template)?;
-    let nothing = PodSpec::default();
-    let spec = pod.spec.as_ref().unwrap_or(&nothing);
+    let spec = &pod.spec;
     let first = spec.init_containers.as_deref().unwrap_or_default();
     let is_there = first.iter().any(|container| container.name == SIDECAR);
     gateway.fits(spec, is_there)?;
@@ -40,15 +39,15 @@ pub fn patch(pod: &Pod, template: &PodTemplate) -> Result<Patch, Refusal> {
     }
     let volumes = spec.volumes.as_deref().unwrap_or_default();
     let lacking = gateway.volumes.iter().filter(|wanted| {
-        let named = |volume: &Volume| volume.name == wanted.name;
+        let named = |volume: &pod::Named| volume.name == wanted.name;
         !volumes.iter().any(named)
     });
     patch.append(&["spec", "volumes"], spec.volumes.as_ref(), lacking)?;
     let secrets = spec.image_pull_secrets.as_deref().unwrap_or_default();
-    let lacking = gateway
-        .pull_secrets
-        .iter()
-        .filter(|wanted| !secrets.contains(wanted));
+    let lacking = gateway.pull_secrets.iter().filter(|wanted| {
+        let named = |secret: &pod::Named| secret.name == wanted.name;
+        !secrets.iter().any(named)
+    });
     patch.append(
         &["spec", "imagePullSecrets"],
         spec.image_pull_secrets.as_ref(),
@@ -109,7 +108,7 @@ impl<'a> Gateway<'a> {
     }
 
     /// Whether there is room for it beside what is in the pod.
-    fn fits(&self, spec: &PodSpec, is_there: bool) -> Result<(), Refusal> {
+    fn fits(&self, spec: &Spec, is_there: bool) -> Result<(), Refusal> {
         if spec
             .containers
             .iter()
@@ -117,20 +116,21 @@ impl<'a> Gateway<'a> {
         {
             return Err(Refusal::NameTaken(format!("container {SIDECAR}")));
         }
-        let taken = spec.volumes.iter().flatten().find(|volume| {
+        let volumes = spec.volumes.as_deref().unwrap_or_default();
+        let taken = volumes.iter().find(|volume| {
             let named = |ours: &Volume| ours.name == volume.name;
             !is_there && self.volumes.iter().any(named)
         });
         if let Some(volume) = taken {
             return Err(Refusal::NameTaken(format!("volume {}", volume.name)));
         }
-        let beside =
-            spec.init_containers.iter().flatten().filter(|container| {
-                container.name != SIDECAR && container.restart_policy.is_some()
-            });
+        let first = spec.init_containers.as_deref().unwrap_or_default();
+        let beside = first
+            .iter()
+            .filter(|container| container.name != SIDECAR && container.restart_policy.is_some());
         for container in spec.containers.iter().chain(beside) {
-            let ports = container.ports.iter().flatten();
-            let mut numbers = ports.map(|port| port.container_port);
+            let ports = container.ports.as_deref().unwrap_or_default();
+            let mut numbers = ports.iter().map(|port| port.container_port);
             if let Some(port) = numbers.find(|port| self.ports().any(|ours| ours == *port)) {
                 let container = container.name.clone();
                 return Err(Refusal::PortTaken { container, port });
@@ -216,7 +216,7 @@ impl Operations {
     fn hold(
         &mut self,
         index: usize,
-        container: &Container,
+        container: &pod::Container,
         until_drained: &LifecycleHandler,
     ) -> Result<(), Refusal> {
         let index = index.to_string();

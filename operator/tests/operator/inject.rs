@@ -1,17 +1,22 @@
 //! What is put into a pod that asks for a gateway: `fixtures/inject/NAME.in.yaml` holds the resource and the pod,
 //! `NAME.out.yaml` the JSON patch, or why the pod is refused. And the webhook's answers, over HTTP.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
-use http::{Request, StatusCode};
+use futures_util::{StreamExt, stream};
+use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use json_patch::Patch;
-use k8s_openapi::api::core::v1::{Pod, PodTemplate};
+use k8s_openapi::api::core::v1::PodTemplate;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tower::ServiceExt;
-use wsc_operator::inject::{Refusal, Reviewer, patch, router};
+use wsc_operator::inject::{Pod, Refusal, Reviewer, patch, router};
 use wsc_operator::metrics::Metrics;
 use wsc_operator::owned::Kind;
 
@@ -126,6 +131,21 @@ fn the_gateway_is_a_sidecar_within_restricted_that_sees_no_token_of_the_applicat
     assert_eq!(held(2)["exec"]["command"], json!(["say-goodbye"]));
 }
 
+fn webhook(fake: &Fake) -> Router {
+    router(Reviewer::new(fake.client(), Arc::new(Metrics::default())))
+}
+
+async fn sent(webhook: &Router, body: Body) -> Response<Body> {
+    let request = Request::post("/inject").header("content-type", "application/json");
+    let request = request.body(body).unwrap();
+    webhook.clone().oneshot(request).await.unwrap()
+}
+
+async fn text(response: Response<Body>) -> String {
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
 /// What the API server is told about a pod.
 async fn answered(fake: &Fake, pod: Value) -> Value {
     let review = json!({
@@ -137,10 +157,7 @@ async fn answered(fake: &Fake, pod: Value) -> Value {
             "object": pod, "oldObject": null, "dryRun": false,
         },
     });
-    let reviewer = Reviewer::new(fake.client(), Arc::new(Metrics::default()));
-    let request = Request::post("/inject").header("content-type", "application/json");
-    let request = request.body(Body::from(review.to_string())).unwrap();
-    let response = router(reviewer).oneshot(request).await.unwrap();
+    let response = sent(&webhook(fake), Body::from(review.to_string())).await;
     assert_eq!(response.status(), StatusCode::OK);
     let body = response.into_body().collect().await.unwrap().to_bytes();
     let answer: Value = serde_json::from_slice(&body).unwrap();
@@ -269,4 +286,59 @@ async fn an_api_server_that_does_not_answer_refuses_who_asks() {
     fake.fail("GET podtemplates/chat", 500);
     let failed = refused(&fake, asking("chat")).await;
     assert!(failed.contains("PodTemplate default/chat"), "{failed}");
+}
+
+/// A body that begins and goes on when it likes.
+fn never_ending() -> Body {
+    let begin = stream::iter([Ok::<_, Infallible>("{")]);
+    Body::from_stream(begin.chain(stream::pending()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_reviews_have_seconds_and_keep_one_who_comes_after_them_waiting_no_longer() {
+    let fake = Fake::default();
+    let webhook = webhook(&fake);
+    let began = Instant::now();
+    let slow = (0..4).map(|_| sent(&webhook, never_ending()));
+    let slow = futures_util::future::join_all(slow);
+    let late = async {
+        // When all four have their turns.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let answer = sent(&webhook, Body::from("{}")).await;
+        (answer, began.elapsed())
+    };
+    let (slow, (late, waited)) = tokio::join!(slow, late);
+    assert_eq!(late.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(late.headers()["retry-after"], "1");
+    assert!(
+        text(late)
+            .await
+            .contains("too many pods are being reviewed")
+    );
+    assert!(waited < Duration::from_secs(3), "{waited:?}");
+    for answer in slow {
+        assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
+        assert!(text(answer).await.contains("within 5 seconds"));
+    }
+    assert!(began.elapsed() < Duration::from_secs(6));
+    // Their places are free again.
+    let next = sent(&webhook, Body::from("{}")).await;
+    assert_eq!(next.status(), StatusCode::BAD_REQUEST);
+    assert!(text(next).await.contains("request"));
+}
+
+#[tokio::test]
+async fn a_review_that_would_fill_the_memory_is_refused_before_it_does() {
+    let fake = Fake::default();
+    let webhook = webhook(&fake);
+    let huge = sent(&webhook, Body::from(vec![b' '; 4 * 1024 * 1024 + 1])).await;
+    assert_eq!(huge.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    // As whole containers, each of these would be more than a kilobyte.
+    let containers = vec![json!({"name": ""}); 300_000];
+    let review = json!({"request": {"uid": "1", "object": {"spec": {"containers": containers}}}});
+    let many = sent(&webhook, Body::from(review.to_string())).await;
+    assert_eq!(many.status(), StatusCode::BAD_REQUEST);
+    let said = text(many).await;
+    assert!(said.contains("at most 4096"), "{said}");
+    assert!(fake.take_seen().is_empty());
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, timeout};
 use wsc_operator::census::Readings;
 
 use sandbox::{AUTOSCALER, Authority, NOT_JUDGED, Sandbox, read, readings, request};
@@ -164,5 +165,28 @@ async fn the_api_server_asks_again_and_again_on_one_connection_of_http_2() {
         assert_eq!(list["items"][0]["value"], "12");
     }
     drop(sender);
+    sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn who_takes_all_places_of_one_address_leaves_those_of_others() {
+    let sandbox = Sandbox::new().await;
+    let mut silent = Vec::new();
+    for _ in 0..32 {
+        silent.push(sandbox.socket("127.0.0.1").await);
+    }
+    let mut one_more = sandbox.socket("127.0.0.1").await;
+    let closed = timeout(Duration::from_secs(5), one_more.read_u8()).await;
+    assert!(closed.unwrap().is_err(), "there was a place too many");
+    let metrics = sandbox.metrics.text().unwrap();
+    let counted = "wsc_operator_metrics_api_connections_turned_away_total 1";
+    assert!(metrics.contains(counted), "{metrics}");
+    // As the API server, which is another machine.
+    let socket = sandbox.socket("127.0.0.2").await;
+    let shown = sandbox.front_proxy();
+    let stream = sandbox.greet(socket, Some(&shown), b"http/1.1").await;
+    let (code, _) = sandbox.ask(stream, Some(AUTOSCALER), METRIC).await;
+    assert_eq!(code, 200);
+    drop(silent);
     sandbox.stop().await;
 }

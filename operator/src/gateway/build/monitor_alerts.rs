@@ -1,7 +1,6 @@
 //! The alerts: a few, each something a person has to do something about.
 //!
-//! That every metric exists is compared with the gateway's own names in `tests/operator/monitoring.rs`; when each fires and
-//! when it does not is in `tests/alerts.yaml`, which `scripts/alerts-check` has promtool judge.
+//! That every metric exists is compared with the gateway's own names in `tests/operator/monitoring.rs`.
 
 use serde_json::{Value, json};
 
@@ -68,8 +67,7 @@ fn of_every_gateway(input: &Validated, series: &str) -> Vec<Alert> {
     vec![
         Alert {
             name: "WscGatewaysNotReady",
-            // A pod that does not answer has no `wsc_ready`, only an `up` of 0: it counts as not ready.
-            expression: format!("max(wsc_ready{{{series}}} or up{{{series}}}) == 0"),
+            expression: format!("max(wsc_ready{{{series}}}) == 0"),
             lasting: "2m",
             severity: Severity::Critical,
             summary: "No gateway is ready: new clients are not let in.",
@@ -106,7 +104,7 @@ fn of_every_gateway(input: &Validated, series: &str) -> Vec<Alert> {
             ),
             lasting: "10m",
             severity: Severity::Warning,
-            summary: "Messages to slow readers are dropped ({{ $labels.policy }}), {{ $value | printf \"%.3g\" }} a second.",
+            summary: "Messages to slow readers are dropped ({{ $labels.policy }}), {{ $value | humanize }} a second.",
             what_to_do: "Clients read more slowly than they are sent to: look at wsc.messageBufferSize and wsc.slowConsumerPolicy.",
         },
         Alert {

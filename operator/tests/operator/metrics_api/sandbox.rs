@@ -24,7 +24,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -175,6 +175,7 @@ pub struct Sandbox {
     pub server: ApiServer,
     pub authority: Authority,
     pub counting: Counting,
+    pub metrics: Arc<Metrics>,
     token: CancellationToken,
     pub tracker: TaskTracker,
 }
@@ -186,6 +187,7 @@ impl Sandbox {
         let counting = Counting::new(Scope::All);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let metrics = Arc::new(Metrics::default());
         let api = MetricsApi {
             client: server.client(),
             place: Place {
@@ -193,7 +195,7 @@ impl Sandbox {
                 service: SERVICE.to_owned(),
             },
             counting: vec![counting.clone()],
-            metrics: Arc::new(Metrics::default()),
+            metrics: Arc::clone(&metrics),
         };
         let (tracker, token) = (TaskTracker::new(), CancellationToken::new());
         let missing = api.start(listener, &tracker, &token).unwrap();
@@ -203,6 +205,7 @@ impl Sandbox {
             server,
             authority,
             counting,
+            metrics,
             token,
             tracker,
         };
@@ -225,7 +228,27 @@ impl Sandbox {
         self.authority.client("front-proxy")
     }
 
+    /// A socket from an address of this machine's own.
+    pub async fn socket(&self, from: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket
+            .bind(SocketAddr::new(from.parse().unwrap(), 0))
+            .unwrap();
+        socket.connect(self.address).await.unwrap()
+    }
+
     pub async fn dial(&self, shown: Option<&Pair>, protocol: &[u8]) -> TlsStream<TcpStream> {
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        self.greet(socket, shown, protocol).await
+    }
+
+    /// The handshake.
+    pub async fn greet(
+        &self,
+        socket: TcpStream,
+        shown: Option<&Pair>,
+        protocol: &[u8],
+    ) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         let bundle = self.server.bundle().unwrap();
         for authority in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
@@ -247,7 +270,6 @@ impl Sandbox {
             }
         };
         config.alpn_protocols = vec![protocol.to_vec()];
-        let socket = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from(format!("{SERVICE}.wsc-system.svc")).unwrap();
         let connecting = TlsConnector::from(Arc::new(config)).connect(name, socket);
         timeout(DEADLINE, connecting).await.unwrap().unwrap()
@@ -256,6 +278,16 @@ impl Sandbox {
     /// Asks on a connection of its own.
     pub async fn get(&self, shown: Option<&Pair>, user: Option<&str>, path: &str) -> (u16, Value) {
         let stream = self.dial(shown, b"http/1.1").await;
+        self.ask(stream, user, path).await
+    }
+
+    /// Asks on this connection.
+    pub async fn ask(
+        &self,
+        stream: TlsStream<TcpStream>,
+        user: Option<&str>,
+        path: &str,
+    ) -> (u16, Value) {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         self.tracker.spawn(connection);
         let response = sender.send_request(request(user, path)).await.unwrap();
