@@ -1,4 +1,5 @@
-# The Debian packages and the Go programs a node is made of, and the CRDs that tests install. Sourced by `up`.
+# The Debian packages and the Go programs a node is made of, the CRDs that tests install, and the programs that judge what is
+# rendered. Sourced by `up`.
 # A program is built again when its version here, or go.mod, or the compiler changes: a stamp beside it
 # tells what it was built from.
 
@@ -9,6 +10,7 @@ gateway_api_version=v1.6.3
 prometheus_operator_version=v0.85.0
 cert_manager_version=v1.21.2
 keda_version=v2.21.0
+prometheus_version=v0.316.0 # of the module; Prometheus itself is 3.16.0
 go_minimum=1.26
 
 packages() {
@@ -47,6 +49,11 @@ crds() { # what the operator makes objects of where it is there; not installed, 
   mkdir -p "$bin"
   tool crds "$gateway_api_version $prometheus_operator_version $cert_manager_version $keda_version" \
     "fetching the CRDs of extensions" fetch_crds
+}
+checkers() { # what judges rendered objects; no node needs it, only the tests
+  mkdir -p "$bin"
+  export CGO_ENABLED=0
+  tool promtool "$prometheus_version" "building promtool of Prometheus $prometheus_version (about 2 minutes)" build_promtool
 }
 tool() { # tool NAME VERSION WHAT BUILD
   local stamp=$bin/.$1.stamp
@@ -92,3 +99,5 @@ module() { # where Go keeps a module; it is downloaded and its hash checked
   sed -n 's/^\t"Dir": "\(.*\)",\{0,1\}$/\1/p' <<<"$said"
 }
 build_helm() { go_install helm.sh/helm/v4/cmd/helm@$helm_version; }
+# Without the discoveries of every cloud, which rules have no use for and which take most of the time.
+build_promtool() { go_install -tags remove_all_sd github.com/prometheus/prometheus/cmd/promtool@$prometheus_version; }

@@ -1,6 +1,7 @@
 //! The alerts: a few, each something a person has to do something about.
 //!
-//! That every metric exists is compared with the gateway's own names in `tests/operator/monitoring.rs`.
+//! That every metric exists is compared with the gateway's own names in `tests/operator/monitoring.rs`; when each fires and
+//! when it does not is in `tests/alerts.yaml`, which `scripts/alerts-check` has promtool judge.
 
 use serde_json::{Value, json};
 
@@ -67,7 +68,8 @@ fn of_every_gateway(input: &Validated, series: &str) -> Vec<Alert> {
     vec![
         Alert {
             name: "WscGatewaysNotReady",
-            expression: format!("max(wsc_ready{{{series}}}) == 0"),
+            // A pod that does not answer has no `wsc_ready`, only an `up` of 0: it counts as not ready.
+            expression: format!("max(wsc_ready{{{series}}} or up{{{series}}}) == 0"),
             lasting: "2m",
             severity: Severity::Critical,
             summary: "No gateway is ready: new clients are not let in.",
@@ -104,7 +106,7 @@ fn of_every_gateway(input: &Validated, series: &str) -> Vec<Alert> {
             ),
             lasting: "10m",
             severity: Severity::Warning,
-            summary: "Messages to slow readers are dropped ({{ $labels.policy }}), {{ $value | humanize }} a second.",
+            summary: "Messages to slow readers are dropped ({{ $labels.policy }}), {{ $value | printf \"%.3g\" }} a second.",
             what_to_do: "Clients read more slowly than they are sent to: look at wsc.messageBufferSize and wsc.slowConsumerPolicy.",
         },
         Alert {
