@@ -11,6 +11,10 @@ prometheus_operator_version=v0.85.0
 cert_manager_version=v1.21.2
 keda_version=v2.21.0
 prometheus_version=v0.316.0 # of the module; Prometheus itself is 3.16.0
+kubeconform_version=v0.8.0
+# The range that objects are judged by: the first is the minor of the chart's kubeVersion.
+kubernetes_oldest=v1.33.13
+kubernetes_newest=v1.37.2
 go_minimum=1.26
 
 packages() {
@@ -53,6 +57,9 @@ crds() { # what the operator makes objects of where it is there; not installed, 
 checkers() { # what judges rendered objects; no node needs it, only the tests
   mkdir -p "$bin"
   export CGO_ENABLED=0
+  local made; made=$(sha256sum <"$here/lib/schemas.sh" | cut -c1-16)
+  tool kubeconform "$kubeconform_version" "building kubeconform $kubeconform_version (half a minute)" build_kubeconform
+  tool schemas "$kubernetes_oldest $kubernetes_newest $made" "fetching the schemas of Kubernetes' objects" build_schemas
   tool promtool "$prometheus_version" "building promtool of Prometheus $prometheus_version (about 2 minutes)" build_promtool
 }
 tool() { # tool NAME VERSION WHAT BUILD
@@ -101,3 +108,9 @@ module() { # where Go keeps a module; it is downloaded and its hash checked
 build_helm() { go_install helm.sh/helm/v4/cmd/helm@$helm_version; }
 # Without the discoveries of every cloud, which rules have no use for and which take most of the time.
 build_promtool() { go_install -tags remove_all_sd github.com/prometheus/prometheus/cmd/promtool@$prometheus_version; }
+build_kubeconform() { go_install github.com/yannh/kubeconform/cmd/kubeconform@$kubeconform_version; }
+build_schemas() {
+  local version
+  rm -rf "$cache/schemas"
+  for version in $kubernetes_oldest $kubernetes_newest; do schemas_of_kubernetes "$version" "$cache/schemas/$version"; done
+}

@@ -88,7 +88,8 @@ pub struct HookConfig {
     #[serde(default)]
     #[schemars(range(min = -1000, max = 1000))]
     pub order: i32,
-    /// What it takes part in: `connect`, `message`, `groupJoin`, `sent`, `disconnect`.
+    /// What it takes part in: `connect`, `message`, `groupJoin`, `sent`, `disconnect`. In quotes, `"on":`, since `kubectl` and
+    /// Helm read a bare `on` as true.
     #[serde(default)]
     #[schemars(length(max = 5))]
     pub on: Vec<HookPoint>,
