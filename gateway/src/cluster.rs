@@ -24,6 +24,7 @@ mod presence;
 mod reaper;
 pub mod redis;
 mod returns;
+mod rounds;
 pub mod routing;
 mod shared;
 mod status;
@@ -40,6 +41,7 @@ pub use params::{
 };
 pub use peers::{Door, Doorway, Keep, Kept, PeerService};
 pub use presence::{Place, PlaceError, Presence, PresenceBook};
+pub use rounds::Rounds;
 pub use shared::View;
 pub use status::{ClusterStats, ClusterStatus, Link};
 

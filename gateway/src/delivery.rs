@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wsc_config::{Acceptance, WscConfig};
 
-use crate::cluster::{Cluster, ClusterError, ForwardReport};
+use crate::cluster::{Cluster, ClusterError, ForwardReport, Rounds};
 use crate::hub::{Hub, unix_millis};
 use crate::log::{About, AckState, Append, Log, MemoryLog, RedisLog, Retention, Word};
 use crate::protocol::{GroupId, LogId, Parcel, Position, TraceContext, UserId};
@@ -143,11 +143,10 @@ impl Delivery {
         tasks.spawn(flusher.run(cancel.clone()));
         // On memory nothing is lost on the way.
         if log.outlives_process() && config.delivery.acceptance != Acceptance::None {
+            let pause = config.distributed.health_check_interval.into();
             let audit = Audit {
-                hub: delivery.0.hub.clone(),
-                cluster: delivery.0.cluster.clone(),
-                log,
-                pause: config.distributed.health_check_interval.into(),
+                delivery: delivery.clone(),
+                rounds: Rounds::new(delivery.0.cluster.clone(), pause),
             };
             tasks.spawn(audit.run(cancel.clone()));
         }
@@ -160,6 +159,11 @@ impl Delivery {
         self.0.log.keep(retention(config));
         let acks = AckRules::new(&config.ack);
         self.0.acks.store(acks.map(Arc::new));
+    }
+
+    /// The sessions here.
+    pub fn hub(&self) -> &Hub {
+        &self.0.hub
     }
 
     /// The logs.

@@ -29,7 +29,7 @@ pub use error_code::ErrorCode;
 pub use id::{Epoch, GroupId, IdError, NodeId, SessionId, TicketId, UserId};
 pub use message::{Message, MessageBody, Priority, RawJson, Sender, Target};
 pub use parcel::Parcel;
-pub use position::{LogId, Mark, Position, PositionError};
+pub use position::{LogId, Mark, Position, PositionError, Start};
 pub use resume::Resume;
 pub use trace::{Parent, TraceContext};
 pub use transport::Transport;

@@ -17,7 +17,7 @@ use wsc_config::{
 use crate::delivery::AckRules;
 use crate::group::GroupSettings;
 use crate::jwks::FetchError;
-use crate::protocol::Target;
+use crate::protocol::{Start, Target};
 use crate::security::{
     ApiKeyError, FetchedKeys, JwtSettings, KeyError, Keys, OriginPolicy, QueryToken, SealKeyError,
     TokenVerifier,
@@ -159,6 +159,8 @@ pub struct Settings {
     pub acks: Option<AckRules>,
     /// Whether there are tickets.
     pub tickets: bool,
+    /// Whether messages in tickets are kept for who is away, or misses one.
+    pub tickets_kept: bool,
     /// How messages in tickets are repeated until they are acknowledged; `None`: they are not.
     pub ticket_acks: Option<AckRules>,
     /// How hard messages are compressed for clients that offer permessage-deflate; `None`: not at all.
@@ -223,6 +225,7 @@ impl Settings {
             groups: GroupSettings::new(&wsc.group),
             acks: AckRules::new(&wsc.ack),
             tickets: wsc.ticket.enabled,
+            tickets_kept: wsc.ticket.enable_offline_message,
             ticket_acks: ticket_acks(&wsc.ticket),
             compression: compression(&wsc.performance),
             read_buffer: wsc.performance.read_buffer_size.len(),
@@ -264,6 +267,15 @@ impl Settings {
             }
         };
         may && asked.unwrap_or(usual)
+    }
+
+    /// Where a session begins that meets a ticket's log for the first time; `told`: what the message says.
+    pub const fn start_of_tickets(&self, told: Start) -> Start {
+        if self.tickets_kept {
+            Start::Beginning
+        } else {
+            told
+        }
     }
 
     /// What a full outbox means for this user type.

@@ -6,6 +6,7 @@
 //! and no two nodes can give a ticket to two agents.
 
 mod agent;
+mod audit;
 mod bell;
 mod call;
 mod clerk;

@@ -114,7 +114,7 @@ pub struct WscConfig {
     #[schemars(transform = schema::between("1KiB", "1GiB"))]
     pub outbox_bytes: ByteSize,
     /// What happens when the outbox is full, by user type: `disconnect` (also for types not named), `dropOldest`,
-    /// `dropNewest` or `spill`.
+    /// `dropNewest` or `spill`. Messages that are stored are never dropped: their session reads them from the log later.
     #[schemars(extend("maxProperties" = 16))]
     pub slow_consumer_policy: BTreeMap<String, SlowConsumerPolicy>,
     /// The origins that browsers may come from, exact or `*.example.com`. Empty: the same origin, or none.

@@ -14,7 +14,7 @@ pub(super) use wsc_proto::cluster::Turn;
 use super::shared::Identity;
 use crate::group::{Change, Generation, What};
 use crate::protocol::{
-    Epoch, GroupId, Mark, NodeId, Parcel, Position, SessionId, TraceContext, UserId,
+    Epoch, GroupId, Mark, NodeId, Parcel, Position, SessionId, Start, TraceContext, UserId,
 };
 
 /// What a peer wants of this node, ready to be done in order.
@@ -184,7 +184,7 @@ fn read_mark(mark: &cluster::Mark) -> Option<Mark> {
             offset: mark.offset,
         },
         ack: (!mark.ack.is_empty()).then(|| mark.ack.as_str().into()),
-        whole: mark.whole,
+        start: read_start(mark.start),
     })
 }
 
@@ -194,7 +194,21 @@ fn write_mark(mark: &Mark) -> cluster::Mark {
         epoch: mark.position.epoch,
         offset: mark.position.offset,
         ack: mark.ack.as_deref().unwrap_or_default().to_owned(),
-        whole: mark.whole,
+        start: match mark.start {
+            Start::Here => cluster::Start::Here,
+            Start::Beginning => cluster::Start::Beginning,
+            Start::Nowhere => cluster::Start::Nowhere,
+        }
+        .into(),
+    }
+}
+
+/// What a newer node says and this one does not know means most sessions nothing.
+fn read_start(start: i32) -> Start {
+    match cluster::Start::try_from(start) {
+        Ok(cluster::Start::Here) => Start::Here,
+        Ok(cluster::Start::Beginning) => Start::Beginning,
+        Ok(cluster::Start::Nowhere) | Err(_) => Start::Nowhere,
     }
 }
 

@@ -89,6 +89,8 @@ pub(super) struct Shared {
     reach: Reach,
     /// The connection over which this node is registered and its directory written; zero: none.
     established: AtomicU64,
+    /// How often it was so.
+    links: AtomicU64,
     /// How often the lease was renewed, or should have been.
     beats: AtomicU64,
     /// Sessions are sent away.
@@ -111,6 +113,7 @@ impl Shared {
             view: watch::Sender::default(),
             reach,
             established: AtomicU64::new(0),
+            links: AtomicU64::new(0),
             beats: AtomicU64::new(0),
             leaving: AtomicBool::new(false),
         }
@@ -161,7 +164,9 @@ impl Shared {
 
     /// Registered and written over this connection.
     pub(super) fn establish(&self, generation: u64) {
-        self.established.store(generation, Ordering::Release);
+        if self.established.swap(generation, Ordering::AcqRel) != generation {
+            self.links.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// The connection may be there, but this node is not part of the cluster over it.
@@ -224,6 +229,7 @@ impl Shared {
         };
         ClusterStatus {
             link,
+            links: self.links.load(Ordering::Acquire),
             peers: view.peers.clone(),
             epoch: self.identity.epoch(),
             node: self.identity.node.clone(),

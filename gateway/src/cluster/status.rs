@@ -32,6 +32,8 @@ pub enum Link {
 pub struct ClusterStatus {
     /// The link.
     pub link: Link,
+    /// How often it was made: whoever sees the same number twice has missed no moment without it.
+    pub links: u64,
     /// Every other live node this node knows of, ordered by name.
     pub peers: Vec<NodeInfo>,
     /// This node's incarnation; provisional until it has registered for the first time.

@@ -16,7 +16,7 @@ use super::{Accepted, Delivery, Route, Submission};
 use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport};
 use crate::hub::{Hub, Outgoing, unix_millis};
 use crate::log::{Append, Appended, Awaited, MessageName};
-use crate::protocol::{LogId, Mark, Parcel, TraceContext};
+use crate::protocol::{LogId, Mark, Parcel, Start, TraceContext};
 use crate::telemetry::traces::Span;
 use crate::time::millis;
 
@@ -163,20 +163,24 @@ impl Clerk {
                 here(&self.delivery.0.hub, &route)
             },
         }));
-        if repeated {
-            return;
-        }
+        // Stored by a call whose answer was lost, or by another node that then ended, it may not have been handed on.
+        let start = if repeated {
+            Start::Nowhere
+        } else {
+            Start::Here
+        };
         let mark = Mark {
             log,
             position: appended.position(),
             ack: append.ack.then(|| append.id.as_str().into()),
-            whole: false,
+            start,
         };
         let parcel = Parcel {
             json: append.json,
             mark: Some(mark),
             trace,
         };
+        let forwarded = forwarded.filter(|_| !repeated);
         self.delivery.hand_over(&route, parcel, forwarded).await;
     }
 }

@@ -25,7 +25,8 @@ const REMIND: Duration = Duration::from_secs(30);
 /// See the module.
 pub(super) struct Steward {
     groups: Groups,
-    was_up: bool,
+    /// How often the link had been made at the last look.
+    links: u64,
     reminded: Instant,
 }
 
@@ -33,7 +34,7 @@ impl Steward {
     pub(super) fn new(groups: Groups) -> Self {
         Self {
             groups,
-            was_up: true,
+            links: 0,
             reminded: Instant::now(),
         }
     }
@@ -64,8 +65,9 @@ impl Steward {
 
     async fn look(&mut self) {
         let hub = self.groups.hub();
-        let is_up = !matches!(self.groups.cluster().status().link, Link::Down { .. });
-        let is_back = is_up && !std::mem::replace(&mut self.was_up, is_up);
+        let status = self.groups.cluster().status();
+        let is_up = !matches!(status.link, Link::Down { .. });
+        let is_back = is_up && std::mem::replace(&mut self.links, status.links) != status.links;
         if is_back || hub.groups().has_missed() {
             hub.groups().roster().doubt();
         }

@@ -72,7 +72,7 @@ impl Outgoing {
 /// How it waits in outboxes.
 fn rank(parcel: &Parcel) -> Rank {
     let log = parcel.mark.as_ref().map(|mark| &mark.log);
-    json::priority_of(&parcel.json).map_or(Rank::FIXED, |priority| Rank::of(priority, log))
+    Rank::of(json::priority_of(&parcel.json), log)
 }
 
 /// The same within one shard, whose sessions share each form without atomics.

@@ -48,7 +48,7 @@ fn with_position(json: &[u8], position: Position) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::LogId;
+    use crate::protocol::{LogId, Start};
 
     #[test]
     fn a_logged_message_shows_its_position() {
@@ -63,7 +63,7 @@ mod tests {
             log: LogId::Broadcast,
             position,
             ack: None,
-            whole: false,
+            start: Start::Here,
         });
         assert_eq!(
             parcel.visible(),

@@ -109,8 +109,20 @@ pub struct Mark {
     pub position: Position,
     /// The message's id, if its recipient is to acknowledge it.
     pub ack: Option<Arc<str>>,
-    /// Whether a session that does not know the log yet is to read it from its beginning.
-    pub whole: bool,
+    /// What it is to a session that does not follow the log yet.
+    pub start: Start,
+}
+
+/// Where a session begins that meets a log for the first time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// With the message that it meets.
+    #[default]
+    Here,
+    /// With the first of the log.
+    Beginning,
+    /// It does not: the message is for those who follow the log already and may have missed it.
+    Nowhere,
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ fn line(name: &str, value: &[u8], out: &mut Vec<u8>) {
 mod tests {
     use super::event as event_of;
     use super::*;
-    use crate::protocol::{Disconnect, GroupId, Resume, UserId};
+    use crate::protocol::{Disconnect, GroupId, Resume, Start, UserId};
 
     fn text(bytes: &Bytes) -> &str {
         std::str::from_utf8(bytes).unwrap()
@@ -133,7 +133,7 @@ mod tests {
             log: LogId::Inbox(bob.clone()),
             position: position(3, 4),
             ack: None,
-            whole: false,
+            start: Start::Here,
         };
         let event = event_of(b"{}", Some(&mark));
         assert_eq!(text(&event), "id: {\"inbox\":\"3.4\"}\ndata: {}\n\n");

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::protocol::{LogId, Position};
+use crate::protocol::{LogId, Position, Start};
 
 /// What to do with a message that arrived live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,12 @@ struct Cursor {
 }
 
 impl Cursor {
+    /// Whether the session has this message.
+    fn is_at_least(&self, position: Position) -> bool {
+        self.at
+            .is_some_and(|at| at.epoch == position.epoch && position.offset <= at.offset)
+    }
+
     fn meet(&mut self, position: Position) -> Meet {
         if self.reading || self.held {
             self.noted = self.noted.max(Some(position));
@@ -40,7 +46,7 @@ impl Cursor {
         // At the beginning of a log it has no epoch yet.
         let same = |at: Position| at.epoch == position.epoch || at.offset == 0;
         match self.at {
-            Some(at) if same(at) && position.offset <= at.offset => Meet::Seen,
+            _ if self.is_at_least(position) => Meet::Seen,
             Some(at) if same(at) && position.offset == at.offset + 1 => {
                 self.at = Some(position);
                 Meet::Next
@@ -76,34 +82,40 @@ pub struct Cursors {
 }
 
 impl Cursors {
-    /// A message with this place in this log has arrived. A log that is met for the first time is followed from there.
-    pub fn meet(&mut self, log: &LogId, position: Position) -> Meet {
-        match log {
-            LogId::Inbox(_) => self.inbox.meet(position),
-            LogId::Group(_) | LogId::Ticket(_) | LogId::Broadcast => {
-                let others = self.others.get_or_insert_default();
-                if let Some(cursor) = others.get_mut(log) {
-                    return cursor.meet(position);
-                }
-                if let (LogId::Ticket(_), Some(held)) = (log, &mut self.held) {
-                    held.push(log.clone());
-                    let first = Cursor {
-                        at: Some(before(position)),
-                        noted: Some(position),
-                        held: true,
-                        ..Cursor::default()
-                    };
-                    others.insert(log.clone(), first);
-                    return Meet::Behind;
-                }
-                let first = Cursor {
-                    at: Some(position),
-                    ..Cursor::default()
-                };
-                others.insert(log.clone(), first);
-                Meet::Next
-            }
+    /// A message with this place in this log has arrived. A log that is met for the first time is followed from where that
+    /// is to start.
+    pub fn meet(&mut self, log: &LogId, position: Position, start: Start) -> Meet {
+        self.met(log, position, start)
+            .map_or(Meet::Seen, |cursor| cursor.meet(position))
+    }
+
+    /// The cursor of a log in which there is a message here; `None`: the session does not follow it, and is not to.
+    fn met(&mut self, log: &LogId, position: Position, start: Start) -> Option<&mut Cursor> {
+        if self.is_met(log) {
+            return Some(self.cursor(log));
         }
+        let at = match start {
+            Start::Here => before(position),
+            Start::Beginning => Position::default(),
+            Start::Nowhere => return None,
+        };
+        let is_held = self.holds(log);
+        if let (true, Some(held)) = (is_held, &mut self.held) {
+            held.push(log.clone());
+        }
+        let cursor = self.cursor(log);
+        (cursor.at, cursor.held) = (Some(at), is_held);
+        Some(cursor)
+    }
+
+    fn is_met(&self, log: &LogId) -> bool {
+        let others = self.others.as_ref();
+        matches!(log, LogId::Inbox(_)) || others.is_some_and(|others| others.contains_key(log))
+    }
+
+    /// Whether a log that is met now waits until it is known where to begin.
+    fn holds(&self, log: &LogId) -> bool {
+        matches!(log, LogId::Ticket(_)) && self.held.is_some()
     }
 
     /// From now on tickets that are met for the first time wait for [`Cursors::release_tickets`]: what was said before may
@@ -118,10 +130,14 @@ impl Cursors {
         self.held.take().map(|held| *held).unwrap_or_default()
     }
 
-    /// The log is known to reach this far; `true`: the session is behind and has to begin to read it.
-    pub fn reaches(&mut self, log: &LogId, head: Position) -> bool {
+    /// The log is known to reach this far; `true`: the session is behind and has to begin to read it. One that does not
+    /// follow it yet begins where that is to start, but there is no message to begin with.
+    pub fn reaches(&mut self, log: &LogId, head: Position, start: Start) -> bool {
+        if !self.is_met(log) && (self.holds(log) || start != Start::Beginning) {
+            return false;
+        }
         let cursor = self.cursor(log);
-        if cursor.reading {
+        if cursor.reading || cursor.held {
             cursor.noted = cursor.noted.max(Some(head));
             return false;
         }
@@ -135,14 +151,15 @@ impl Cursors {
     }
 
     /// A message for which there is no room now stays in its log; `true`: the session has to begin to read that.
-    pub fn spill(&mut self, log: &LogId, position: Position) -> bool {
-        let cursor = self.cursor(log);
-        cursor.noted = cursor.noted.max(Some(position));
-        // A log that is met for the first time is followed from here.
-        if !matches!(log, LogId::Inbox(_)) {
-            cursor.at.get_or_insert(before(position));
+    pub fn spill(&mut self, log: &LogId, position: Position, start: Start) -> bool {
+        let Some(cursor) = self.met(log, position, start) else {
+            return false;
+        };
+        if cursor.is_at_least(position) {
+            return false;
         }
-        !std::mem::replace(&mut cursor.reading, true)
+        cursor.noted = cursor.noted.max(Some(position));
+        !cursor.held && !std::mem::replace(&mut cursor.reading, true)
     }
 
     /// Follows a log from this place, unless the session has a place in it.
@@ -156,11 +173,6 @@ impl Cursors {
         cursor.held = false;
         cursor.at = after.or(cursor.at);
         !std::mem::replace(&mut cursor.reading, true)
-    }
-
-    /// Follows a log from its beginning, unless the session has a place in it.
-    pub fn enter(&mut self, log: &LogId) {
-        self.cursor(log).at.get_or_insert_default();
     }
 
     /// Where the session is.
@@ -262,9 +274,9 @@ mod tests {
         let mut cursors = Cursors::default();
         assert!(cursors.begin(&inbox(), Some(at(1, 4))));
         assert!(cursors.caught_up(&inbox()));
-        assert_eq!(cursors.meet(&inbox(), at(1, 5)), Meet::Next);
-        assert_eq!(cursors.meet(&inbox(), at(1, 5)), Meet::Seen);
-        assert_eq!(cursors.meet(&inbox(), at(1, 6)), Meet::Next);
+        assert_eq!(cursors.meet(&inbox(), at(1, 5), Start::Here), Meet::Next);
+        assert_eq!(cursors.meet(&inbox(), at(1, 5), Start::Here), Meet::Seen);
+        assert_eq!(cursors.meet(&inbox(), at(1, 6), Start::Here), Meet::Next);
     }
 
     #[test]
@@ -272,18 +284,51 @@ mod tests {
         let ticket = LogId::Ticket(crate::protocol::TicketId::new("t1").unwrap());
         let mut cursors = Cursors::default();
         cursors.hold_tickets();
-        assert_eq!(cursors.meet(&ticket, at(1, 7)), Meet::Behind);
-        assert_eq!(cursors.meet(&ticket, at(1, 8)), Meet::Behind);
+        assert_eq!(cursors.meet(&ticket, at(1, 7), Start::Here), Meet::Behind);
+        assert_eq!(cursors.meet(&ticket, at(1, 8), Start::Here), Meet::Behind);
         assert_eq!(cursors.at(&ticket), Some(at(1, 6)));
         assert_eq!(cursors.release_tickets(), std::slice::from_ref(&ticket));
-        assert_eq!(cursors.meet(&ticket, at(1, 9)), Meet::Behind);
+        assert_eq!(cursors.meet(&ticket, at(1, 9), Start::Here), Meet::Behind);
         assert!(cursors.begin(&ticket, Some(at(1, 2))));
         cursors.advance(&ticket, at(1, 7));
         assert!(!cursors.caught_up(&ticket));
         cursors.advance(&ticket, at(1, 9));
         assert!(cursors.caught_up(&ticket));
         let later = LogId::Ticket(crate::protocol::TicketId::new("t2").unwrap());
-        assert_eq!(cursors.meet(&later, at(1, 3)), Meet::Next);
+        assert_eq!(cursors.meet(&later, at(1, 3), Start::Here), Meet::Next);
+    }
+
+    #[test]
+    fn a_log_that_is_to_be_read_from_its_beginning_has_nothing_missed_before_it_is_met() {
+        let ticket = LogId::Ticket(crate::protocol::TicketId::new("t1").unwrap());
+        let mut cursors = Cursors::default();
+        let met = cursors.meet(&ticket, at(1, 2), Start::Beginning);
+        assert_eq!(met, Meet::FellBehind);
+        assert_eq!(cursors.at(&ticket), Some(Position::default()));
+        let mut fresh = Cursors::default();
+        assert_eq!(fresh.meet(&ticket, at(1, 1), Start::Beginning), Meet::Next);
+        let mut deaf = Cursors::default();
+        assert!(deaf.reaches(&ticket, at(1, 1), Start::Beginning));
+        assert!(!Cursors::default().reaches(&ticket, at(1, 1), Start::Nowhere));
+        let mut waits = Cursors::default();
+        waits.hold_tickets();
+        assert!(!waits.reaches(&ticket, at(1, 1), Start::Beginning));
+        assert!(!waits.spill(&ticket, at(1, 2), Start::Beginning), "held");
+        assert_eq!(waits.release_tickets(), [ticket.clone()]);
+        assert!(waits.begin(&ticket, None));
+        assert_eq!(waits.at(&ticket), Some(Position::default()));
+    }
+
+    #[test]
+    fn what_is_handed_on_again_concerns_only_who_follows_the_log() {
+        let group = LogId::Group(GroupId::new("g").unwrap());
+        let mut cursors = Cursors::default();
+        assert_eq!(cursors.meet(&group, at(1, 5), Start::Nowhere), Meet::Seen);
+        assert!(!cursors.spill(&group, at(1, 5), Start::Nowhere));
+        assert!(!cursors.follows_others());
+        cursors.start(&group, at(1, 4));
+        assert_eq!(cursors.meet(&group, at(1, 5), Start::Nowhere), Meet::Next);
+        assert!(!cursors.spill(&group, at(1, 5), Start::Here), "it has it");
     }
 
     #[test]
@@ -291,13 +336,16 @@ mod tests {
         let mut cursors = Cursors::default();
         cursors.begin(&inbox(), Some(at(1, 4)));
         cursors.caught_up(&inbox());
-        assert_eq!(cursors.meet(&inbox(), at(1, 6)), Meet::FellBehind);
-        assert_eq!(cursors.meet(&inbox(), at(1, 7)), Meet::Behind);
+        assert_eq!(
+            cursors.meet(&inbox(), at(1, 6), Start::Here),
+            Meet::FellBehind
+        );
+        assert_eq!(cursors.meet(&inbox(), at(1, 7), Start::Here), Meet::Behind);
         cursors.advance(&inbox(), at(1, 6));
         assert!(!cursors.caught_up(&inbox()), "7 has arrived meanwhile");
         cursors.advance(&inbox(), at(1, 7));
         assert!(cursors.caught_up(&inbox()));
-        assert_eq!(cursors.meet(&inbox(), at(1, 8)), Meet::Next);
+        assert_eq!(cursors.meet(&inbox(), at(1, 8), Start::Here), Meet::Next);
     }
 
     #[test]
@@ -305,7 +353,7 @@ mod tests {
         let mut cursors = Cursors::default();
         cursors.begin(&inbox(), Some(Position::default()));
         cursors.caught_up(&inbox());
-        assert_eq!(cursors.meet(&inbox(), at(9, 1)), Meet::Next);
+        assert_eq!(cursors.meet(&inbox(), at(9, 1), Start::Here), Meet::Next);
     }
 
     #[test]
@@ -313,14 +361,14 @@ mod tests {
         let mut cursors = Cursors::default();
         cursors.begin(&inbox(), Some(at(1, 4)));
         cursors.caught_up(&inbox());
-        assert!(cursors.reaches(&inbox(), Position::default()));
+        assert!(cursors.reaches(&inbox(), Position::default(), Start::Beginning));
         cursors.advance(&inbox(), at(9, 0));
         assert!(cursors.caught_up(&inbox()));
-        assert!(!cursors.reaches(&inbox(), at(9, 0)));
+        assert!(!cursors.reaches(&inbox(), at(9, 0), Start::Beginning));
         let mut fresh = Cursors::default();
         fresh.begin(&inbox(), Some(Position::default()));
         fresh.caught_up(&inbox());
-        assert!(!fresh.reaches(&inbox(), Position::default()));
+        assert!(!fresh.reaches(&inbox(), Position::default(), Start::Beginning));
     }
 
     #[test]
@@ -328,16 +376,25 @@ mod tests {
         let mut cursors = Cursors::default();
         cursors.begin(&inbox(), Some(at(1, 4)));
         cursors.caught_up(&inbox());
-        assert_eq!(cursors.meet(&inbox(), at(2, 5)), Meet::FellBehind);
+        assert_eq!(
+            cursors.meet(&inbox(), at(2, 5), Start::Here),
+            Meet::FellBehind
+        );
     }
 
     #[test]
     fn an_inbox_of_which_nothing_is_known_is_read_and_a_group_is_followed_from_where_it_is() {
         let mut cursors = Cursors::default();
-        assert_eq!(cursors.meet(&inbox(), at(1, 5)), Meet::FellBehind);
+        assert_eq!(
+            cursors.meet(&inbox(), at(1, 5), Start::Here),
+            Meet::FellBehind
+        );
         let group = LogId::Group(GroupId::new("g").unwrap());
-        assert_eq!(cursors.meet(&group, at(1, 5)), Meet::Next);
-        assert_eq!(cursors.meet(&group, at(1, 7)), Meet::FellBehind);
+        assert_eq!(cursors.meet(&group, at(1, 5), Start::Here), Meet::Next);
+        assert_eq!(
+            cursors.meet(&group, at(1, 7), Start::Here),
+            Meet::FellBehind
+        );
     }
 
     #[test]
@@ -345,8 +402,11 @@ mod tests {
         let mut cursors = Cursors::default();
         cursors.begin(&inbox(), Some(at(1, 4)));
         cursors.caught_up(&inbox());
-        assert!(cursors.spill(&inbox(), at(1, 5)));
-        assert!(!cursors.spill(&inbox(), at(1, 6)), "it is being read");
+        assert!(cursors.spill(&inbox(), at(1, 5), Start::Here));
+        assert!(
+            !cursors.spill(&inbox(), at(1, 6), Start::Here),
+            "it is being read"
+        );
         cursors.advance(&inbox(), at(1, 5));
         assert!(!cursors.caught_up(&inbox()));
         cursors.advance(&inbox(), at(1, 6));
@@ -359,7 +419,7 @@ mod tests {
         cursors.begin(&inbox(), Some(at(1, 4)));
         cursors.caught_up(&inbox());
         cursors.pinged();
-        cursors.meet(&inbox(), at(1, 5));
+        cursors.meet(&inbox(), at(1, 5), Start::Here);
         assert_eq!(cursors.ponged(), Some(at(1, 4)));
         assert_eq!(cursors.ponged(), None);
     }

@@ -67,11 +67,11 @@ pub enum OverflowPolicy {
     /// The session ends.
     #[default]
     Disconnect,
-    /// Frames that waited longest make room.
+    /// Frames that waited longest make room, but for stored messages; those that come now are read from their log later.
     DropOldest,
-    /// The new frame is dropped.
+    /// The new frame is dropped; what is stored is read from its log when there is room again.
     DropNewest,
-    /// What is stored is read from its log when there is room again; what is not is dropped.
+    /// The same.
     Spill,
 }
 
@@ -238,23 +238,26 @@ impl Outbox {
             || (self.queue.len() < limits.messages && self.bytes + len <= limits.bytes)
     }
 
-    /// Whether the frame would fit with everything dropped but a half-written head, which must be finished.
+    /// Whether the frame would fit with everything dropped but what stays, and a half-written head, which must be finished.
     fn can_make_room(&self, len: usize, limits: Limits) -> bool {
-        let head = self.queue.front().filter(|_| self.head_written > 0);
-        head.is_none_or(|head| {
-            limits.messages > 1 && head.size() - self.head_written + len <= limits.bytes
-        })
+        let started = usize::from(self.head_written > 0);
+        let waiting = self.queue.iter().enumerate();
+        let stays =
+            waiting.filter(|(at, waiting)| *at < started || waiting.rank().worth().is_none());
+        let (count, bytes) = stays.fold((0, 0), |(count, bytes), (_, waiting)| {
+            (count + 1, bytes + waiting.size())
+        });
+        count == 0 || (count < limits.messages && bytes - self.head_written + len <= limits.bytes)
     }
 
     fn drop_oldest(&mut self) {
         let started = usize::from(self.head_written > 0);
-        let worth = |(_, waiting): &(usize, &Waiting)| waiting.rank().worth();
         let unstarted = self.queue.iter().enumerate().skip(started);
+        let worth = unstarted.filter_map(|(index, waiting)| Some((waiting.rank().worth()?, index)));
         // Nearly always the first: most messages are of the lowest priority.
-        let lowest = unstarted.clone().find(|waiting| worth(waiting) == 0);
-        let lowest = lowest.or_else(|| unstarted.min_by_key(worth));
-        let lowest = lowest.map(|(index, _)| index);
-        if let Some(frame) = lowest.and_then(|index| self.queue.remove(index)) {
+        let lowest = worth.clone().find(|(worth, _)| *worth == 0);
+        let lowest = lowest.or_else(|| worth.min_by_key(|(worth, _)| *worth));
+        if let Some(frame) = lowest.and_then(|(_, index)| self.queue.remove(index)) {
             self.bytes -= frame.size();
         }
     }

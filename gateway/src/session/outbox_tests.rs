@@ -241,7 +241,7 @@ fn what_a_socket_took_but_did_not_send_is_waited_for() {
 
 /// A message of ten bytes.
 fn message(byte: u8, priority: Priority, log: Option<&LogId>) -> Waiting {
-    Waiting::new(frame(byte, 10), Rank::of(priority, log))
+    Waiting::new(frame(byte, 10), Rank::of(Some(priority), log))
 }
 
 fn group(name: &str) -> LogId {
@@ -366,4 +366,41 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_a_session_counts_as_had_is_not_dropped_for_what_is_nowhere_else() {
+    use Priority::{Critical, Normal};
+    let limits = Limits {
+        messages: 3,
+        bytes: 1000,
+    };
+    let room = group("room");
+    let event = Waiting::new(frame(3, 10), Rank::of(None, Some(&room)));
+    let mut outbox = Outbox::default();
+    let mut push = |frame| outbox.push(frame, limits, OverflowPolicy::DropOldest, &mut Vec::new());
+    push(message(1, Normal, Some(&room)));
+    push(message(2, Normal, None));
+    assert_eq!(push(event), Pushed::Queued);
+    assert_eq!(push(message(4, Normal, None)), Pushed::DroppedOldest(1));
+    assert_eq!(push(message(5, Critical, None)), Pushed::DroppedOldest(1));
+    let io = socket(usize::MAX);
+    outbox
+        .flush(&io, &mut Gather::new(64 * 1024), &mut Vec::new())
+        .unwrap();
+    assert_eq!(order(&io.written.into_inner()), [1, 3, 5]);
+    let stored = (0..3).map(|byte| message(byte, Normal, Some(&room)));
+    for frame in stored {
+        assert_eq!(
+            outbox.push(frame, limits, OverflowPolicy::DropOldest, &mut Vec::new()),
+            Pushed::Queued
+        );
+    }
+    let pushed = outbox.push(
+        message(9, Critical, None),
+        limits,
+        OverflowPolicy::DropOldest,
+        &mut Vec::new(),
+    );
+    assert_eq!(pushed, Pushed::DroppedNewest);
 }

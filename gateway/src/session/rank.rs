@@ -30,12 +30,13 @@ impl Rank {
         log: 0,
     };
 
-    /// Of a message, in this log if it is in one.
-    pub fn of(priority: Priority, log: Option<&LogId>) -> Self {
+    /// Of a message, in this log if it is in one; without a priority its place is fixed.
+    pub fn of(priority: Option<Priority>, log: Option<&LogId>) -> Self {
         let level = match priority {
-            Priority::Low | Priority::Normal => 0,
-            Priority::High => 1,
-            Priority::Critical => 2,
+            Some(Priority::Low | Priority::Normal) => 0,
+            Some(Priority::High) => 1,
+            Some(Priority::Critical) => 2,
+            None => FIXED,
         };
         let number = |log: &LogId| {
             let mut hasher = DefaultHasher::new();
@@ -54,9 +55,13 @@ impl Rank {
         self.level > 0 && self.level != FIXED
     }
 
-    /// What goes first when something has to: the lowest.
-    pub const fn worth(self) -> u8 {
-        self.level
+    /// What goes first when something has to: the lowest. `None`: it stays, as its session counts as having it.
+    pub const fn worth(self) -> Option<u8> {
+        if self.log == 0 {
+            Some(self.level)
+        } else {
+            None
+        }
     }
 }
 
@@ -129,11 +134,12 @@ mod tests {
         ];
         for before in all {
             for after in all {
-                let yields = waiting(Rank::of(before, None)).yields_to(Rank::of(after, None));
+                let yields =
+                    waiting(Rank::of(Some(before), None)).yields_to(Rank::of(Some(after), None));
                 let levels = [before, after].map(|priority| priority.max(Priority::Normal));
                 assert_eq!(yields, levels[0] < levels[1], "{before:?} {after:?}");
             }
-            let rank = Rank::of(before, None);
+            let rank = Rank::of(Some(before), None);
             assert!(!waiting(Rank::FIXED).yields_to(rank));
             assert!(!waiting(rank).yields_to(Rank::FIXED) || !Rank::FIXED.is_urgent());
         }
@@ -143,16 +149,16 @@ mod tests {
     fn messages_of_one_log_keep_their_order() {
         let inbox = LogId::Inbox(UserId::new("bob").unwrap());
         let group = LogId::Group(GroupId::new("bob").unwrap());
-        let normal = waiting(Rank::of(Priority::Normal, Some(&inbox)));
-        assert!(!normal.yields_to(Rank::of(Priority::Critical, Some(&inbox))));
-        assert!(normal.yields_to(Rank::of(Priority::Critical, Some(&group))));
-        assert!(normal.yields_to(Rank::of(Priority::Critical, None)));
+        let normal = waiting(Rank::of(Some(Priority::Normal), Some(&inbox)));
+        assert!(!normal.yields_to(Rank::of(Some(Priority::Critical), Some(&inbox))));
+        assert!(normal.yields_to(Rank::of(Some(Priority::Critical), Some(&group))));
+        assert!(normal.yields_to(Rank::of(Some(Priority::Critical), None)));
     }
 
     #[test]
     fn who_was_overtaken_often_enough_keeps_its_place() {
-        let mut normal = waiting(Rank::of(Priority::Normal, None));
-        let urgent = Rank::of(Priority::High, None);
+        let mut normal = waiting(Rank::of(Some(Priority::Normal), None));
+        let urgent = Rank::of(Some(Priority::High), None);
         for _ in 0..OVERTAKEN_MAX {
             assert!(normal.yields_to(urgent));
             normal.overtake();

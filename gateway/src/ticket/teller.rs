@@ -19,7 +19,8 @@ use super::{
 use crate::delivery::{Accepted, Delivery, Route};
 use crate::log::Append;
 use crate::protocol::{
-    LogId, Mark, Message, MessageBody, Parcel, Priority, Sender, Target, TicketId, UserId, json,
+    LogId, Mark, Message, MessageBody, Parcel, Priority, Sender, Start, Target, TicketId, UserId,
+    json,
 };
 use crate::service::{Event as Told, Service};
 
@@ -155,7 +156,7 @@ impl Teller {
                 log,
                 position: accepted.position,
                 ack: None,
-                whole: true,
+                start: Start::Beginning,
             };
             let parcel = Parcel {
                 json,

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wsc_config::WscConfig;
 
+use super::audit::Audit;
 use super::doorman::{Door, Doorman};
 use super::store::{DeskStore, MemoryDesk, RedisDesk};
 use super::teller::Teller;
@@ -20,9 +21,9 @@ use super::{
     Bell, Command, DeskError, Manual, Millis, Party, Policy, Record, Refusal, Reply, Ticket,
     TicketStats, clerk,
 };
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, Rounds};
 use crate::delivery::{Accepted, Delivery, Route};
-use crate::hub::unix_millis;
+use crate::hub::{Hub, unix_millis};
 use crate::log::{About, AckState, Append, Page, Word};
 use crate::protocol::{LogId, Parcel, Position, TicketId, UserId};
 use crate::security::Identity;
@@ -137,6 +138,12 @@ impl Tickets {
             bell: bell.clone(),
             arrivals,
         };
+        let pause = config.distributed.health_check_interval.into();
+        let audit = Audit::new(tickets.clone(), Rounds::new(means.cluster.clone(), pause));
+        // On memory nothing is lost on the way.
+        if means.cluster.redis().is_some() {
+            tasks.spawn(audit.run(inner.ending.clone()));
+        }
         let timekeeper = Timekeeper::new(tickets.clone(), means.cluster);
         inner.desk.spawn(clerk.run(inner.ending.clone()));
         inner.desk.spawn(teller.run(news, running.clone()));
@@ -161,6 +168,16 @@ impl Tickets {
     /// What it goes by.
     pub fn policy(&self) -> Policy {
         **self.0.policy.load()
+    }
+
+    /// The sessions here.
+    pub(super) fn hub(&self) -> &Hub {
+        self.0.delivery.hub()
+    }
+
+    /// Stores messages and delivers them.
+    pub(super) fn delivery(&self) -> &Delivery {
+        &self.0.delivery
     }
 
     /// The counters.

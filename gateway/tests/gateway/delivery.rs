@@ -181,23 +181,33 @@ async fn nobody_acknowledges_for_someone_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_reader_with_spill_gets_everything_in_order() {
+async fn a_slow_reader_gets_everything_that_is_stored_in_order_unless_it_is_disconnected() {
+    for policy in ["spill", "dropOldest", "dropNewest"] {
+        // Larger than half of the outbox, and more of them than half.
+        for (filler, messages) in [(64, 200), (600, 20)] {
+            slow_reader_gets_all(policy, filler * 1024, messages).await;
+        }
+    }
+}
+
+async fn slow_reader_gets_all(policy: &str, filler: usize, messages: usize) {
+    let policy = format!("wsc.slowConsumerPolicy.customer={policy}");
     let sets = [
-        "wsc.slowConsumerPolicy.customer=spill",
+        policy.as_str(),
         "wsc.messageBufferSize=4",
         "wsc.security.enableRateLimit=false",
     ];
     let node = alone(&sets).await;
     let (mut alice, mut bob) = (node.connect("alice").await, node.connect("bob").await);
-    let filler = "x".repeat(64 * 1024);
-    for number in 0..200 {
+    let filler = "x".repeat(filler);
+    for number in 0..messages {
         alice
             .feed(json!({"type": "n", "to": "bob", "content": number, "data": {"filler": filler}}))
             .await;
     }
     alice.flush().await;
-    for number in 0..200 {
-        assert_eq!(bob.next().await["content"], number);
+    for number in 0..messages {
+        assert_eq!(bob.next().await["content"], number, "{policy}");
     }
     let (_, metrics) = node.admin("/metrics").await;
     assert!(!metrics.contains("wsc_messages_spilled_total 0\n"));

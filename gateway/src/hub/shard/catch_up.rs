@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep};
 use super::Shard;
 use crate::hub::Outgoing;
 use crate::log::{Entry, Gap, Page};
-use crate::protocol::{Control, LogId, Mark, Parcel, Position};
+use crate::protocol::{Control, LogId, Mark, Parcel, Position, Start};
+use crate::session::{Limits, Waiting};
 use crate::transport::Connection;
 
 /// Messages read at once.
@@ -159,28 +160,31 @@ impl Reading {
         let more = page.more();
         let end = page.end;
         for entry in page.entries.into_iter().filter(|entry| entry.at >= since) {
-            if !self.has_room().await {
+            let message = self.message(entry, end.epoch);
+            let frame = message.waiting(self.connection.codec());
+            if !self.has_room(frame.size()).await {
                 return Ok(true);
             }
-            self.deliver(entry, end.epoch, asked);
+            self.deliver(&message, frame, asked);
         }
         let mut cursors = session.cursors.borrow_mut();
         cursors.advance(&self.log, end);
         Ok(!more && cursors.caught_up(&self.log))
     }
 
-    /// Waits until the outbox takes one more; `false`: the session is over.
-    async fn has_room(&self) -> bool {
+    /// Waits until the outbox takes one more of so many bytes; `false`: the session is over.
+    async fn has_room(&self, len: usize) -> bool {
         loop {
             if !self.is_wanted() {
                 return false;
             }
             let limits = self.shard.limits(&self.connection);
-            let waits = self.connection.outbox().borrow().len();
-            // Half of the room stays for what comes live meanwhile.
-            if waits <= limits.messages / 2
-                && self.connection.outbox().borrow().bytes() <= limits.bytes / 2
-            {
+            // Half of the room stays for what comes live meanwhile. What is larger goes when nothing else waits.
+            let half = Limits {
+                messages: limits.messages / 2 + 1,
+                bytes: limits.bytes / 2,
+            };
+            if self.connection.outbox().borrow().fits(len, half) {
                 return true;
             }
             if self.connection.blocked() {
@@ -197,7 +201,7 @@ impl Reading {
         }
     }
 
-    fn deliver(&self, entry: Entry, epoch: u64, asked: Instant) {
+    fn message(&self, entry: Entry, epoch: u64) -> Outgoing {
         let position = Position {
             epoch,
             offset: entry.offset,
@@ -206,19 +210,22 @@ impl Reading {
             log: self.log.clone(),
             position,
             ack: entry.ack.then(|| entry.id.as_str().into()),
-            whole: false,
+            start: Start::Here,
         };
-        let message = Outgoing::new(Parcel {
+        Outgoing::new(Parcel {
             trace: entry.trace,
             json: entry.json,
             mark: Some(mark),
-        });
-        let frame = message.waiting(self.connection.codec());
+        })
+    }
+
+    fn deliver(&self, message: &Outgoing, frame: Waiting, asked: Instant) {
         self.shard.push(&self.connection, frame);
-        self.shard.caught_up(&message, asked);
-        self.shard.await_ack(&self.connection, &message);
-        if let Some(session) = self.connection.session() {
-            session.cursors.borrow_mut().advance(&self.log, position);
+        self.shard.caught_up(message, asked);
+        self.shard.await_ack(&self.connection, message);
+        if let (Some(session), Some(mark)) = (self.connection.session(), message.mark()) {
+            let mut cursors = session.cursors.borrow_mut();
+            cursors.advance(&self.log, mark.position);
         }
         self.shard.tell_places(&self.connection);
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{SessionKey, Shard};
 use crate::hub::outgoing::Local;
 use crate::hub::{Outgoing, Recipients};
-use crate::protocol::{Control, Disconnect, LogId, Position, Told, Transport, UserId, sse};
+use crate::protocol::{Control, Disconnect, LogId, Position, Start, Told, Transport, UserId, sse};
 use crate::session::{Flushed, Frame, Meet, OverflowPolicy, Pushed, Waiting};
 use crate::transport::Connection;
 
@@ -37,18 +37,20 @@ impl Shard {
             return;
         };
         let mut cursors = session.cursors.borrow_mut();
-        if session.overflow == OverflowPolicy::Spill && !self.has_room(connection, message) {
+        let start = match mark.log {
+            LogId::Ticket(_) => self.settings().start_of_tickets(mark.start),
+            _ => mark.start,
+        };
+        // The policies that drop are about what is nowhere else.
+        if session.overflow != OverflowPolicy::Disconnect && !self.has_room(connection, message) {
             // It stays in its log; the session reads it from there when the client has made room.
-            self.count(|stats| _ = stats.spilled.fetch_add(1, Relaxed));
-            if cursors.spill(&mark.log, mark.position) {
+            if cursors.spill(&mark.log, mark.position, start) {
                 self.catch_up(connection, mark.log.clone());
             }
+            self.count(|stats| _ = stats.spilled.fetch_add(1, Relaxed));
             return;
         }
-        if mark.whole {
-            cursors.enter(&mark.log);
-        }
-        let met = cursors.meet(&mark.log, mark.position);
+        let met = cursors.meet(&mark.log, mark.position, start);
         drop(cursors);
         match met {
             Meet::Next => {
@@ -93,15 +95,19 @@ impl Shard {
         fits() || (!connection.blocked() && self.write_out(connection).is_some() && fits())
     }
 
-    /// A log of one of this shard's users reaches this far; whoever is behind reads it.
-    pub fn reaches(self: &Rc<Self>, user: &UserId, head: Position) {
+    /// A log that one of this shard's users reads reaches this far; whoever is behind reads it.
+    pub fn reaches(self: &Rc<Self>, user: &UserId, log: &LogId, head: Position) {
+        let start = match log {
+            LogId::Ticket(_) => self.settings().start_of_tickets(Start::Nowhere),
+            _ => Start::Beginning,
+        };
         for connection in self.of_user(user) {
             let Some(session) = connection.session() else {
                 continue;
             };
-            let log = LogId::Inbox(user.clone());
-            if session.cursors.borrow_mut().reaches(&log, head) {
-                self.catch_up(&connection, log);
+            let is_behind = session.cursors.borrow_mut().reaches(log, head, start);
+            if is_behind {
+                self.catch_up(&connection, log.clone());
             }
         }
     }

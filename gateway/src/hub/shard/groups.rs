@@ -6,8 +6,8 @@ use std::rc::Rc;
 use super::Shard;
 use crate::hub::Hub;
 use crate::hub::outgoing::Local;
-use crate::protocol::{GroupId, LogId, Position, UserId};
-use crate::transport::Connection;
+use crate::protocol::{GroupId, LogId, Position, Start, UserId};
+use crate::transport::{Connection, Session};
 
 impl Shard {
     /// A session that begins enters the groups of its user, each from where its log ends now.
@@ -62,7 +62,7 @@ impl Shard {
         let log = LogId::Group(group.clone());
         let mut cursors = session.cursors.borrow_mut();
         cursors.start(&log, from.unwrap_or(tail));
-        if cursors.reaches(&log, tail) {
+        if cursors.reaches(&log, tail, Start::Beginning) {
             drop(cursors);
             self.catch_up(connection, log);
         }
@@ -133,7 +133,11 @@ impl Shard {
                 continue;
             };
             let session = connection.session();
-            if session.is_some_and(|session| session.cursors.borrow_mut().reaches(&log, head)) {
+            let reaches = |session: &Session| {
+                let mut cursors = session.cursors.borrow_mut();
+                cursors.reaches(&log, head, Start::Beginning)
+            };
+            if session.is_some_and(reaches) {
                 self.catch_up(&connection, log.clone());
             }
         }

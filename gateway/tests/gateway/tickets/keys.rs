@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::Instant;
-use wsc_config::{GatewayConfig, live_keys};
+use wsc_config::live_keys;
 use wsc_gateway::cluster::RedisParams;
 use wsc_gateway::cluster::redis::RedisLink;
 use wsc_gateway::hub::unix_millis;
@@ -14,7 +14,7 @@ use wsc_gateway::protocol::{LogId, TicketId};
 
 use super::{done, heard, next, refused, say, served};
 use crate::redis::RedisServer;
-use crate::sandbox::{alone, cluster, config, eventually};
+use crate::sandbox::{Node, alone, cluster, config, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_enabled_there_are_no_tickets() {
@@ -113,7 +113,7 @@ async fn back_after(expire: &str) -> [String; 2] {
     let expire = format!("wsc.ticket.offlineMessageExpire={expire}");
     let sets = [expire.as_str(), "wsc.ticket.enableAck=false"];
     let [node] = cluster(redis.port, &sets).await;
-    append_old(&node.0.config(), &redis, "t1").await;
+    append_silently(&node, &redis, ("t1", "old"), 120_000).await;
     let mut ann = node.agent("ann", &[]).await;
     let mut alice = node.connect("alice").await;
     served(&mut alice, &mut ann, "t1").await;
@@ -124,8 +124,14 @@ async fn back_after(expire: &str) -> [String; 2] {
     heard(&mut alice).await
 }
 
-/// Something said in a ticket two minutes ago, as a node of then wrote it.
-async fn append_old(config: &GatewayConfig, redis: &RedisServer, ticket: &str) {
+/// Something said in a ticket some milliseconds ago, as a node wrote it that told nobody.
+pub async fn append_silently(
+    node: &Node,
+    redis: &RedisServer,
+    (ticket, content): (&str, &str),
+    ago: u64,
+) {
+    let config = node.0.config();
     let mut params = RedisParams::at("127.0.0.1", redis.port);
     params.key_prefix.clone_from(&config.wsc.redis.key_prefix);
     let link = RedisLink::standalone(&params, config.wsc.distributed.cluster());
@@ -143,11 +149,13 @@ async fn append_old(config: &GatewayConfig, redis: &RedisServer, ticket: &str) {
     };
     let log = RedisLog::new(&link, retention, false);
     let old = Append {
-        id: "old".to_owned(),
+        id: content.to_owned(),
         sender: "ann".to_owned(),
         own_id: false,
-        json: r#"{"type":"text","id":"old","from":"ann","ticket_id":"t1","content":"old"}"#.into(),
-        at: unix_millis() - 120_000,
+        json: json!({"type": "text", "id": content, "from": "ann", "ticket_id": ticket, "content": content})
+            .to_string()
+            .into(),
+        at: unix_millis() - ago,
         ack: false,
         trace: None,
     };
@@ -175,7 +183,7 @@ async fn timers_run_on_a_node_by_themselves_and_a_reload_reaches_what_is_open() 
     for key in ["wsc.ticket.queueTimeout", "wsc.ticket.maxTicketsPerAgent"] {
         assert!(live_keys().contains(&key), "{key}");
     }
-    let new: GatewayConfig = config(&sets);
+    let new = config(&sets);
     assert_eq!(
         node.0.reload(new).await.unwrap().restart,
         Vec::<String>::new()

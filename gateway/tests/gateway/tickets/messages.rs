@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use wsc_gateway::security::Scopes;
 
+use super::keys::append_silently;
 use super::{done, heard, next, say, served};
 use crate::client::Client;
 use crate::redis::RedisServer;
@@ -177,4 +178,23 @@ async fn a_sender_that_repeats_its_id_in_a_ticket_gets_the_first_result() {
     );
     say(&mut alice, "t1", "two").await;
     assert_eq!(heard(&mut ann).await, ["one", "two"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_participants_were_not_told_is_brought_from_the_log() {
+    let redis = RedisServer::start();
+    let [node] = cluster(redis.port, &["wsc.ticket.enableAck=false"]).await;
+    let mut ann = node.agent("ann", &[]).await;
+    let mut alice = node.connect("alice").await;
+    append_silently(&node, &redis, ("t1", "the first"), 0).await;
+    // Where the ticket begins for her is the second place of its log.
+    done(&mut alice, "ticket.open", json!({"ticket_id": "t1"})).await;
+    assert_eq!(heard(&mut alice).await, ["the first"]);
+    next(&mut ann, "ticket.assigned").await;
+    done(&mut ann, "ticket.accept", json!({"ticket_id": "t1"})).await;
+    assert_eq!(heard(&mut ann).await, ["the first"]);
+    append_silently(&node, &redis, ("t1", "the last"), 0).await;
+    for client in [&mut alice, &mut ann] {
+        assert_eq!(heard(client).await, ["the last"]);
+    }
 }
