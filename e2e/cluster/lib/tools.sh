@@ -12,6 +12,7 @@ cert_manager_version=v1.21.2
 keda_version=v2.21.0
 prometheus_version=v0.316.0 # of the module; Prometheus itself is 3.16.0
 kubeconform_version=v0.8.0
+cyclonedx_version=0.5.9
 # The range that objects are judged by: the first is the minor of the chart's kubeVersion.
 kubernetes_oldest=v1.33.13
 kubernetes_newest=v1.37.2
@@ -61,6 +62,7 @@ checkers() { # what judges rendered objects; no node needs it, only the tests
   tool kubeconform "$kubeconform_version" "building kubeconform $kubeconform_version (half a minute)" build_kubeconform
   tool schemas "$kubernetes_oldest $kubernetes_newest $made" "fetching the schemas of Kubernetes' objects" build_schemas
   tool promtool "$prometheus_version" "building promtool of Prometheus $prometheus_version (about 2 minutes)" build_promtool
+  tool cyclonedx "$cyclonedx_version" "building cargo-cyclonedx $cyclonedx_version (about a minute)" build_cyclonedx
 }
 tool() { # tool NAME VERSION WHAT BUILD
   local stamp=$bin/.$1.stamp
@@ -113,4 +115,8 @@ build_schemas() {
   local version
   rm -rf "$cache/schemas"
   for version in $kubernetes_oldest $kubernetes_newest; do schemas_of_kubernetes "$version" "$cache/schemas/$version"; done
+}
+build_cyclonedx() { # not optimised: it runs for a second
+  cargo install -q --locked --debug --root "$cache" --target-dir "$cache/cyclonedx" "cargo-cyclonedx@$cyclonedx_version" >&2
+  rm -rf "$cache/cyclonedx"
 }
