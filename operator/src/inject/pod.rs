@@ -128,7 +128,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OneByOne<T> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Few<T>, A::Error> {
         let mut found = Vec::new();
         while let Some(element) = seq.next_element()? {
-            if found.len() == MOST * 1000 {
+            if found.len() == MOST {
                 return Err(A::Error::invalid_length(MOST + 1, &self));
             }
             found.push(element);

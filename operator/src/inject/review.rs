@@ -40,8 +40,8 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
 
 /// Reviews that are read and answered at a time, and how many of them from one address. One takes milliseconds, and up to
 /// twice [`LONGEST`] of memory.
-const AT_A_TIME: usize = 800;
-const OF_ONE_ADDRESS: usize = 400;
+const AT_A_TIME: usize = 8;
+const OF_ONE_ADDRESS: usize = 4;
 
 /// How long a further one waits for its turn.
 const TURN_WITHIN: Duration = Duration::from_secs(2);

@@ -29,7 +29,7 @@ use crate::listener::{self, Host, Limits, Visitor};
 /// An API server has a handful of connections, and is a stranger until its handshake is done.
 pub(super) const LIMITS: Limits = Limits {
     strangers: 64,
-    of_one_address: 64,
+    of_one_address: 32,
     known: 64,
     visit: Duration::from_secs(10),
 };
