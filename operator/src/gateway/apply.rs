@@ -252,7 +252,7 @@ impl Run<'_> {
         let (params, verb) = match &existing {
             None => (PatchParams::apply(MANAGER), Verb::Created),
             Some(live) => {
-                let live_body = serde_json::to_value(live.as_ref())?;
+                let live_body = body_of(object.kind, live)?;
                 let place = self.settled_place(object);
                 if covers::covers(&body, &live_body)
                     || self.context.settled.knows(&place, &body, &live_body)
@@ -279,7 +279,7 @@ impl Run<'_> {
             answer => answer?,
         };
         answer.metadata.managed_fields = None;
-        let answered = serde_json::to_value(&answer)?;
+        let answered = body_of(object.kind, &answer)?;
         if !covers::covers(&object.body, &answered) {
             let place = self.settled_place(object);
             self.context.settled.learn(place, &object.body, &answered);
@@ -389,4 +389,16 @@ impl Run<'_> {
         self.context.metrics.wrote(kind, verb);
         self.changes.push(Change { verb, object });
     }
+}
+
+/// A live object as one would apply it. In a list, with which every watch begins, the API server leaves out what kind each
+/// object is.
+fn body_of(kind: Kind, live: &DynamicObject) -> Result<Value, Error> {
+    let mut body = serde_json::to_value(live)?;
+    let resource = kind.api_resource();
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("apiVersion".to_owned(), json!(resource.api_version));
+        fields.insert("kind".to_owned(), json!(resource.kind));
+    }
+    Ok(body)
 }

@@ -94,7 +94,7 @@ impl Fake {
         assert!(self.0.lock().objects.remove(path).is_some(), "{path}");
     }
 
-    /// Every object in a collection.
+    /// Every object in a collection, which says of each no more of its kind than the API server does in a list.
     pub fn list(&self, collection: &str) -> Vec<Value> {
         let state = self.0.lock();
         let prefix = format!("{collection}/");
@@ -102,7 +102,13 @@ impl Fake {
             .objects
             .iter()
             .filter(|(path, _)| path.starts_with(&prefix));
-        found.map(|(_, object)| object.clone()).collect()
+        let mut found: Vec<Value> = found.map(|(_, object)| object.clone()).collect();
+        for object in &mut found {
+            let fields = object.as_object_mut().unwrap();
+            fields.remove("apiVersion");
+            fields.remove("kind");
+        }
+        found
     }
 
     /// The next request with this line is answered with this code.
