@@ -273,7 +273,7 @@ pub trait Log: Send + Sync + 'static {
         by_about: (&'a UserId, About<'a>),
         word_at: (Word, u64),
     ) -> BoxFuture<'a, Result<Vec<String>, ClusterError>>;
-    /// Remembers that these messages are due then, before they are stored. What is remembered already stays as it is.
+    /// Remembers that these messages are due then, before they are stored. What is remembered already is put off until then.
     fn remind<'a>(
         &'a self,
         awaited: &'a [Awaited],

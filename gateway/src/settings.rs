@@ -17,7 +17,7 @@ use wsc_config::{
 use crate::delivery::AckRules;
 use crate::group::GroupSettings;
 use crate::jwks::FetchError;
-use crate::protocol::{Start, Target};
+use crate::protocol::{Start, Target, Transport};
 use crate::security::{
     ApiKeyError, FetchedKeys, JwtSettings, KeyError, Keys, OriginPolicy, QueryToken, SealKeyError,
     TokenVerifier,
@@ -233,6 +233,14 @@ impl Settings {
             rebalance: config.rebalance.clone(),
             echo: false,
         })
+    }
+
+    /// When a connection of this kind is pinged and given up.
+    pub const fn patience(&self, transport: Transport) -> Patience {
+        match transport {
+            Transport::Sse => self.sse.patience,
+            Transport::WebSocket | Transport::Grpc | Transport::Http => self.patience,
+        }
     }
 
     /// What a session may ask for.

@@ -23,6 +23,16 @@ pub struct SessionKey {
     pub generation: u32,
 }
 
+impl SessionKey {
+    /// The slot of all connections that last as long as one request; their generation tells them apart.
+    pub(super) const OF_REQUESTS: u32 = u32::MAX;
+
+    /// Whether it is a connection that lasts as long as one request.
+    pub const fn is_of_request(self) -> bool {
+        self.slot == Self::OF_REQUESTS
+    }
+}
+
 /// Who gets a frame.
 #[derive(Clone, Debug)]
 pub enum Recipients {

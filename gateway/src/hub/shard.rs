@@ -165,13 +165,26 @@ impl Shard {
         self.write_scratch
             .replace(Gather::new(settings.write_buffer));
         self.limits.set((settings.outbox, settings.sse.outbox));
-        self.settings.replace(settings);
+        let before = self.settings.replace(Arc::clone(&settings));
+        let patience = |settings: &Settings| (settings.patience, settings.sse.patience);
+        let is_other = patience(&before) != patience(&settings);
         let rules = self.context.admission.rules();
         for connection in self.all() {
             if rules.addresses.judge(connection.peer().ip()).is_err() {
                 self.close(&connection, Disconnect::AddressRefused);
+            } else if is_other && !connection.is_closing() {
+                self.look_anew(&connection, &settings);
             }
         }
+    }
+
+    /// Looks after a connection by another patience than before. Who was quiet for longer than one may be now is pinged
+    /// first.
+    fn look_anew(&self, connection: &Connection, settings: &Settings) {
+        let heartbeat = settings.patience(connection.transport()).heartbeat;
+        let earliest = self.now().saturating_sub(heartbeat);
+        connection.heard(connection.signs().heard.max(earliest));
+        self.schedule(connection, self.now());
     }
 
     /// The one buffer that sockets of this shard are read into. Never borrowed across an await.
@@ -257,10 +270,7 @@ impl Shard {
         }
         let now = self.now();
         let settings = self.settings();
-        let patience = match connection.transport() {
-            Transport::Sse => settings.sse.patience,
-            Transport::WebSocket | Transport::Grpc | Transport::Http => settings.patience,
-        };
+        let patience = settings.patience(connection.transport());
         match liveness::look(connection.signs(), patience, now) {
             liveness::Due::Wait(next) => self.schedule(connection, next),
             liveness::Due::Ping(next) => {

@@ -20,7 +20,7 @@ pub fn ticks(duration: Duration) -> Tick {
 }
 
 /// The patience of this gateway, in ticks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// A connection quiet for so long is pinged.
     pub heartbeat: Tick,

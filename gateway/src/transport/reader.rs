@@ -268,10 +268,8 @@ pub(super) fn act(
     later: &mut Later,
 ) {
     match decision {
-        Decision::Pong(id) => {
-            connection.good_frame();
-            shard.say(connection, &Control::Pong(id));
-        }
+        // What costs nothing makes up for nothing.
+        Decision::Pong(id) => shard.say(connection, &Control::Pong(id)),
         Decision::Publish(Target::Application, body)
             if !shard.context().service.decides_messages() =>
         {
@@ -289,10 +287,7 @@ pub(super) fn act(
         }
         Decision::Refuse(refusal) => refuse(shard, connection, &refusal),
         Decision::NotAuthenticated => shard.close(connection, Disconnect::Unauthenticated),
-        Decision::Remember(position) => {
-            connection.good_frame();
-            shard.saw(connection, position);
-        }
+        Decision::Remember(position) => shard.saw(connection, position),
         // These are waited for, in `held`.
         Decision::Authenticate(_) | Decision::Call(_) | Decision::Acknowledge(..) => {}
     }

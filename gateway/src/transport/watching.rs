@@ -27,6 +27,11 @@ pub(super) async fn call(
     call: &Call<'_>,
 ) -> Result<Box<RawJson>, (ErrorCode, String)> {
     let users = users(call)?;
+    if connection.key().is_of_request() {
+        let message =
+            "presence: changes would come when the request is over: subscribe by WebSocket or gRPC";
+        return Err((ErrorCode::NotSupported, message.to_owned()));
+    }
     let (desk, watcher) = (&shard.context().presence, (shard.id(), connection.key()));
     let answer = match call.kind {
         "presence.subscribe" => {

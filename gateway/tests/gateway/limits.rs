@@ -103,6 +103,18 @@ async fn nonsense_without_end_is_abuse() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pings_do_not_make_up_for_nonsense() {
+    let node = alone(&[]).await;
+    let mut fool = node.connect("fool").await;
+    for _ in 0..150 {
+        fool.feed(json!("nonsense")).await;
+        fool.feed(json!({"type": "ping"})).await;
+    }
+    fool.flush().await;
+    assert_eq!(fool.closed().await.1, 4006);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn words_about_tickets_that_there_are_not_do_not_make_up_for_nonsense() {
     let node = alone(&[]).await;
     let mut mallory = node.connect("mallory").await;

@@ -185,6 +185,24 @@ async fn every_live_key_is_changed_under_a_thousand_clients_and_none_is_disconne
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shorter_patience_holds_for_who_is_connected() {
+    let node = alone(&["wsc.heartbeatInterval=30m", "wsc.clientTimeout=1h"]).await;
+    // It reads nothing, and so answers no ping.
+    let _mute = node.connect("mute").await;
+    let mut alive = node.connect("alive").await;
+    let new = config(&["wsc.heartbeatInterval=1s", "wsc.clientTimeout=2s"]);
+    node.0.reload(new).await.unwrap();
+    let gone = || async { node.0.hub().stats().disconnects.contains(&("timeout", 1)) };
+    let waits = async { alive.next().await };
+    tokio::select! {
+        () = eventually("who answers nothing is given up", gone) => {}
+        frame = waits => panic!("{frame}"),
+    }
+    alive.say("alive", "still here").await;
+    assert_eq!(alive.hear().await, "still here");
+}
+
 /// Sends so many messages to oneself: for each, zero if it came, or in how many ms the next may be sent.
 async fn sent(node: &Node, user: &str, count: usize) -> Vec<u64> {
     let mut client = node.connect(user).await;

@@ -106,6 +106,19 @@ async fn pages_of_allowed_origins_may_read_and_send() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_request_would_watch_is_refused_and_nothing_of_it_stays() {
+    let node = alone(&[]).await;
+    let watcher = token("watcher", Scopes::PRESENCE);
+    let frame = json!({"type": "presence.subscribe", "id": "s", "data": {"users": ["bob"]}});
+    let (status, answer) = post(&node, &watcher, frame.to_string()).await;
+    assert_eq!(
+        (status, &answer["code"]),
+        (501, &json!("not_supported")),
+        "{answer}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_stream_gets_a_comment_every_heartbeat_and_stays() {
     let node = alone(&["wsc.sse.heartbeat=1s", "wsc.sse.timeout=2s"]).await;
     let mut stream = EventStream::connect(&node, &own("alice")).await;

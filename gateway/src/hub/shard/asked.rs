@@ -11,9 +11,6 @@ use crate::hub::{Command, Hub, ShardId};
 use crate::protocol::{Codec, Disconnect};
 use crate::transport::{Connection, Socket};
 
-/// The slot of all of them; their generation tells them apart.
-const SLOT: u32 = u32::MAX;
-
 /// Held by everything that may still have something to say about a frame. When the last one lets go, the shard hears of
 /// it, after whatever was said.
 #[derive(Debug)]
@@ -36,7 +33,7 @@ impl Shard {
         let generation = self.generation.get().wrapping_add(1);
         self.generation.set(generation);
         let key = SessionKey {
-            slot: SLOT,
+            slot: SessionKey::OF_REQUESTS,
             generation,
         };
         let connection = Rc::new(Connection::new(
@@ -60,7 +57,7 @@ impl Shard {
         let asked = self.asked.borrow();
         asked
             .get(&key.generation)
-            .filter(|_| key.slot == SLOT)
+            .filter(|_| key.is_of_request())
             .cloned()
     }
 
