@@ -6,6 +6,7 @@
 
 mod acks;
 mod audit;
+mod broadcasts;
 mod clerk;
 mod expiry;
 mod receipt;
@@ -32,6 +33,7 @@ use crate::protocol::{GroupId, LogId, Parcel, Position, TraceContext, UserId};
 use crate::telemetry::traces::{self, Kind};
 
 use audit::Audit;
+use broadcasts::Broadcasts;
 use clerk::{Clerk, Job};
 use expiry::Expiry;
 use seen::Seen;
@@ -141,12 +143,21 @@ impl Delivery {
         tasks.spawn(expiry.run(cancel.clone()));
         tasks.spawn(clerk.run(jobs));
         tasks.spawn(flusher.run(cancel.clone()));
+        if config.delivery.acceptance == Acceptance::None {
+            return delivery;
+        }
+        let pause = config.distributed.health_check_interval.into();
+        let rounds = || Rounds::new(delivery.0.cluster.clone(), pause);
+        let broadcasts = Broadcasts {
+            delivery: delivery.clone(),
+            rounds: rounds(),
+        };
+        tasks.spawn(broadcasts.run(cancel.clone()));
         // On memory nothing is lost on the way.
-        if log.outlives_process() && config.delivery.acceptance != Acceptance::None {
-            let pause = config.distributed.health_check_interval.into();
+        if log.outlives_process() {
             let audit = Audit {
                 delivery: delivery.clone(),
-                rounds: Rounds::new(delivery.0.cluster.clone(), pause),
+                rounds: rounds(),
             };
             tasks.spawn(audit.run(cancel.clone()));
         }

@@ -3,6 +3,7 @@
 //! [`Hub`] is the handle that any thread may hold: it knows which shards a user is on and posts one command to each shard
 //! concerned. What a shard does with it happens on the shard's own thread, in [`shard`], without locks.
 
+mod announced;
 mod command;
 mod drain;
 mod group_index;
@@ -30,6 +31,7 @@ use crate::cluster::SessionRecord;
 use crate::protocol::UserId;
 use crate::settings::Settings;
 
+use announced::Announced;
 pub use command::{Command, KickWhom, Movable, Recipients, SessionKey};
 pub use drain::DrainPlan;
 pub use group_index::GroupIndex;
@@ -88,6 +90,7 @@ pub struct Hub {
     shards: Box<[ShardHandle]>,
     users: UserIndex,
     groups: HubGroups,
+    announced: Announced,
     user_types: Mutex<BTreeMap<Arc<str>, u64>>,
     /// What backends send; nobody's shard.
     api: ShardStats,
@@ -125,6 +128,7 @@ impl Hub {
                 shards,
                 users: UserIndex::new(),
                 groups: HubGroups::default(),
+                announced: Announced::default(),
                 user_types: Mutex::default(),
                 api: ShardStats::default(),
             }),
@@ -221,7 +225,7 @@ impl Hub {
     }
 
     /// Puts a message into the outbox of every session; how many there were.
-    pub async fn broadcast(&self, message: &Outgoing) -> usize {
+    async fn give_to_all(&self, message: &Outgoing) -> usize {
         for shard in self.numbers() {
             self.post(
                 shard,

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::cluster::ClusterError;
-use crate::protocol::{LogId, Position, TraceContext, UserId};
+use crate::protocol::{LogId, Mark, Parcel, Position, Start, TraceContext, UserId};
 use crate::time::millis;
 
 /// The bounds of every log, and what is kept beside the messages.
@@ -94,6 +94,26 @@ pub struct Entry {
     pub trace: Option<TraceContext>,
     /// The message as the JSON codec wrote it.
     pub json: Bytes,
+}
+
+impl Entry {
+    /// The message as it goes to those who read this log, of this epoch.
+    pub fn into_parcel(self, log: LogId, epoch: u64) -> Parcel {
+        let mark = Mark {
+            log,
+            position: Position {
+                epoch,
+                offset: self.offset,
+            },
+            ack: self.ack.then(|| self.id.into()),
+            start: Start::Here,
+        };
+        Parcel {
+            trace: self.trace,
+            json: self.json,
+            mark: Some(mark),
+        }
+    }
 }
 
 /// Why a reader does not get everything since the place it named.

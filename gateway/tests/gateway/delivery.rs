@@ -1,11 +1,13 @@
 //! Durable messages: stored before `accepted`, there for whoever comes back, on whatever node.
 
 use serde_json::{Value, json};
+use wsc_gateway::protocol::LogId;
 use wsc_gateway::security::Scopes;
 
 use crate::client::Client;
 use crate::redis::RedisServer;
 use crate::sandbox::{Node, alone, cluster, eventually, token};
+use crate::silently::append;
 
 /// What is asked for of a node that stores.
 async fn accepted(client: &mut Client, id: &str, to: &str) -> Value {
@@ -212,6 +214,37 @@ async fn slow_reader_gets_all(policy: &str, filler: usize, messages: usize) {
     let (_, metrics) = node.admin("/metrics").await;
     assert!(!metrics.contains("wsc_messages_spilled_total 0\n"));
     assert!(metrics.contains("wsc_messages_spilled_total "), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_was_told_for_everyone_is_read_from_the_log() {
+    let redis = RedisServer::start();
+    let [one, two] = cluster(redis.port, &[]).await;
+    let mut sender = one.connect_with("sender", Scopes::BROADCAST).await;
+    let (mut alice, mut bob) = (one.connect("alice").await, two.connect("bob").await);
+    let silently = async |id: &str| {
+        let message =
+            json!({"type": "text", "id": id, "from": "ann", "broadcast": true, "content": id});
+        append(&two, &redis, (&LogId::Broadcast, message), 0).await;
+    };
+    let mut say = async |content: &str| {
+        sender
+            .send(json!({"type": "text", "broadcast": true, "durable": true, "content": content}))
+            .await;
+    };
+    let mut heard = async || [alice.hear().await, bob.hear().await];
+    say("first").await;
+    assert_eq!(heard().await, ["first"; 2]);
+    silently("second").await;
+    assert_eq!(heard().await, ["second"; 2], "by a look");
+    silently("third").await;
+    say("fourth").await;
+    assert_eq!(
+        heard().await,
+        ["third"; 2],
+        "before what shows that there is one"
+    );
+    assert_eq!(heard().await, ["fourth"; 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

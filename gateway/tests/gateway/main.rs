@@ -65,6 +65,7 @@ mod revocation;
 mod sealing;
 mod seats;
 mod service;
+mod silently;
 mod sse;
 mod store_times;
 mod tickets;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Error;
 use wsc_config::{GatewayConfig, live_keys};
 use wsc_gateway::security::Scopes;
+use wsc_gateway::session::liveness::TICK;
 use wsc_gateway::settings::Secrets;
 
 use crate::client::Client;
@@ -191,6 +193,12 @@ async fn a_shorter_patience_holds_for_who_is_connected() {
     // It reads nothing, and so answers no ping.
     let _mute = node.connect("mute").await;
     let mut alive = node.connect("alive").await;
+    // The shards have looked at both, and would look again in half an hour.
+    let began = Instant::now();
+    while began.elapsed() < 2 * TICK {
+        alive.say("alive", "here").await;
+        assert_eq!(alive.hear().await, "here");
+    }
     let new = config(&["wsc.heartbeatInterval=1s", "wsc.clientTimeout=2s"]);
     node.0.reload(new).await.unwrap();
     let gone = || async { node.0.hub().stats().disconnects.contains(&("timeout", 1)) };

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use super::Shard;
 use crate::hub::Outgoing;
-use crate::log::{Entry, Gap, Page};
-use crate::protocol::{Control, LogId, Mark, Parcel, Position, Start};
+use crate::log::{Gap, Page};
+use crate::protocol::{Control, LogId, Position};
 use crate::session::{Limits, Waiting};
 use crate::transport::Connection;
 
@@ -160,7 +160,7 @@ impl Reading {
         let more = page.more();
         let end = page.end;
         for entry in page.entries.into_iter().filter(|entry| entry.at >= since) {
-            let message = self.message(entry, end.epoch);
+            let message = Outgoing::new(entry.into_parcel(self.log.clone(), end.epoch));
             let frame = message.waiting(self.connection.codec());
             if !self.has_room(frame.size()).await {
                 return Ok(true);
@@ -199,24 +199,6 @@ impl Reading {
                 tokio::task::yield_now().await;
             }
         }
-    }
-
-    fn message(&self, entry: Entry, epoch: u64) -> Outgoing {
-        let position = Position {
-            epoch,
-            offset: entry.offset,
-        };
-        let mark = Mark {
-            log: self.log.clone(),
-            position,
-            ack: entry.ack.then(|| entry.id.as_str().into()),
-            start: Start::Here,
-        };
-        Outgoing::new(Parcel {
-            trace: entry.trace,
-            json: entry.json,
-            mark: Some(mark),
-        })
     }
 
     fn deliver(&self, message: &Outgoing, frame: Waiting, asked: Instant) {

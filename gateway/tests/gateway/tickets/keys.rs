@@ -1,20 +1,15 @@
 //! What each key of `wsc.ticket` means beyond the desk; the keys of the desk itself have their tests beside it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::Instant;
 use wsc_config::live_keys;
-use wsc_gateway::cluster::RedisParams;
-use wsc_gateway::cluster::redis::RedisLink;
-use wsc_gateway::hub::unix_millis;
-use wsc_gateway::log::{Append, Log as _, RedisLog, Retention};
-use wsc_gateway::protocol::{LogId, TicketId};
 
 use super::{done, heard, next, refused, say, served};
 use crate::redis::RedisServer;
-use crate::sandbox::{Node, alone, cluster, config, eventually};
+use crate::sandbox::{alone, cluster, config, eventually};
+use crate::silently::append_to_ticket;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_enabled_there_are_no_tickets() {
@@ -113,7 +108,7 @@ async fn back_after(expire: &str) -> [String; 2] {
     let expire = format!("wsc.ticket.offlineMessageExpire={expire}");
     let sets = [expire.as_str(), "wsc.ticket.enableAck=false"];
     let [node] = cluster(redis.port, &sets).await;
-    append_silently(&node, &redis, ("t1", "old"), 120_000).await;
+    append_to_ticket(&node, &redis, ("t1", "old"), 120_000).await;
     let mut ann = node.agent("ann", &[]).await;
     let mut alice = node.connect("alice").await;
     served(&mut alice, &mut ann, "t1").await;
@@ -122,52 +117,6 @@ async fn back_after(expire: &str) -> [String; 2] {
     let mut alice = node.connect("alice").await;
     say(&mut ann, "t1", "last").await;
     heard(&mut alice).await
-}
-
-/// Something said in a ticket some milliseconds ago, as a node wrote it that told nobody.
-pub async fn append_silently(
-    node: &Node,
-    redis: &RedisServer,
-    (ticket, content): (&str, &str),
-    ago: u64,
-) {
-    let config = node.0.config();
-    let mut params = RedisParams::at("127.0.0.1", redis.port);
-    params.key_prefix.clone_from(&config.wsc.redis.key_prefix);
-    let link = RedisLink::standalone(&params, config.wsc.distributed.cluster());
-    let cancel = tokio_util::sync::CancellationToken::new();
-    let node = wsc_gateway::protocol::NodeId::new("writer");
-    tokio::spawn(link.clone().keep(node, Arc::new(Deaf), cancel.clone()));
-    link.connected().await;
-    let hour = Duration::from_secs(3600);
-    let retention = Retention {
-        age: hour * 24,
-        messages: 1000,
-        tickets: hour * 24,
-        dedupe: hour,
-        records: None,
-    };
-    let log = RedisLog::new(&link, retention, false);
-    let old = Append {
-        id: content.to_owned(),
-        sender: "ann".to_owned(),
-        own_id: false,
-        json: json!({"type": "text", "id": content, "from": "ann", "ticket_id": ticket, "content": content})
-            .to_string()
-            .into(),
-        at: unix_millis() - ago,
-        ack: false,
-        trace: None,
-    };
-    let ticket = LogId::Ticket(TicketId::new(ticket).unwrap());
-    log.append(&ticket, &[old]).await.unwrap();
-    cancel.cancel();
-}
-
-struct Deaf;
-
-impl wsc_gateway::cluster::Listener for Deaf {
-    fn offer(&self, _envelope: bytes::Bytes) {}
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use wsc_gateway::security::Scopes;
 
-use super::keys::append_silently;
 use super::{done, heard, next, say, served};
 use crate::client::Client;
 use crate::redis::RedisServer;
 use crate::sandbox::{Node, alone, cluster, token};
+use crate::silently::append_to_ticket;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_reaches_everyone_in_the_ticket_on_whatever_node_and_nobody_else() {
@@ -186,14 +186,14 @@ async fn what_participants_were_not_told_is_brought_from_the_log() {
     let [node] = cluster(redis.port, &["wsc.ticket.enableAck=false"]).await;
     let mut ann = node.agent("ann", &[]).await;
     let mut alice = node.connect("alice").await;
-    append_silently(&node, &redis, ("t1", "the first"), 0).await;
+    append_to_ticket(&node, &redis, ("t1", "the first"), 0).await;
     // Where the ticket begins for her is the second place of its log.
     done(&mut alice, "ticket.open", json!({"ticket_id": "t1"})).await;
     assert_eq!(heard(&mut alice).await, ["the first"]);
     next(&mut ann, "ticket.assigned").await;
     done(&mut ann, "ticket.accept", json!({"ticket_id": "t1"})).await;
     assert_eq!(heard(&mut ann).await, ["the first"]);
-    append_silently(&node, &redis, ("t1", "the last"), 0).await;
+    append_to_ticket(&node, &redis, ("t1", "the last"), 0).await;
     for client in [&mut alice, &mut ann] {
         assert_eq!(heard(client).await, ["the last"]);
     }
