@@ -95,6 +95,16 @@ pub enum ClusterError {
         /// The deadline.
         millis: u64,
     },
+    /// Nothing was stored: as many messages wait for a replica as may at once.
+    #[error(
+        "none of the {most} connections of redis that wait for a replica was free within {millis} ms"
+    )]
+    ReplicaBacklog {
+        /// How many may wait at once.
+        most: usize,
+        /// How long it was waited for one of them.
+        millis: u64,
+    },
     /// The queue towards other nodes stayed full for too long.
     #[error("the queue to other nodes is full")]
     Busy,
@@ -113,7 +123,7 @@ pub enum ClusterError {
 
 impl ClusterError {
     /// The causes in the order of [`ClusterError::cause`].
-    pub const CAUSES: [&'static str; 9] = [
+    pub const CAUSES: [&'static str; 10] = [
         "disconnected",
         "deadline",
         "refused",
@@ -123,6 +133,7 @@ impl ClusterError {
         "unreadable",
         "not_replicated",
         "etcd",
+        "replica_backlog",
     ];
 
     /// The position of this error's label in [`ClusterError::CAUSES`].
@@ -137,6 +148,7 @@ impl ClusterError {
             Self::Unreadable { .. } => 6,
             Self::NotReplicated { .. } => 7,
             Self::Registry { .. } => 8,
+            Self::ReplicaBacklog { .. } => 9,
         }
     }
 

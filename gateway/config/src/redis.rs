@@ -56,7 +56,8 @@ pub struct RedisConfig {
     /// The number of the database. Redis Cluster has only 0.
     #[schemars(range(min = 0, max = 1023))]
     pub db: u32,
-    /// Connections for commands that a node holds open, beside one for messages.
+    /// Connections for commands that a node holds open, beside one for messages. With `delivery.acceptance: replicated` as many
+    /// more are made when they are needed, and so many messages or batches wait for a replica at once.
     #[schemars(range(min = 1, max = 1000))]
     pub pool_size: u32,
     /// The ACL user. Empty: Redis' default user.

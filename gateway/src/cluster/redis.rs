@@ -13,12 +13,15 @@ mod directory;
 mod interest;
 mod keys;
 mod link;
+mod pool;
 mod presence;
 mod registry;
 mod scripts;
 mod seats;
 mod sentinel;
 mod shadow;
+mod verdict;
+mod waits;
 
 pub use assignments::RedisAssignments;
 pub use broker::RedisBroker;

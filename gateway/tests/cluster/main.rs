@@ -20,6 +20,7 @@ mod support;
 mod conformance;
 mod etcd;
 mod group;
+mod lines;
 mod log;
 mod membership;
 mod messages;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use wsc_gateway::cluster::{
     Address, Backend, Link, Password, RedisParams, RedisTls, Sentinels, Topology,
 };
-use wsc_gateway::log::{Append, Log as _, RedisLog};
+use wsc_gateway::log::{Append, Log, RedisLog};
 use wsc_gateway::protocol::{LogId, UserId};
 use wsc_gateway::telemetry::RedisPart;
 
@@ -42,6 +42,22 @@ fn why_down(node: &Node) -> String {
 fn address(port: u16) -> Address {
     let host = "127.0.0.1".to_owned();
     Address { host, port }
+}
+
+fn of_alice(id: &str) -> Append {
+    Append {
+        id: id.to_owned(),
+        sender: "alice".to_owned(),
+        own_id: true,
+        json: "{}".into(),
+        at: 1,
+        ack: true,
+        trace: None,
+    }
+}
+
+async fn stored_in(log: &dyn Log, inbox: &LogId) -> usize {
+    log.read(inbox, None, 100).await.unwrap().entries.len()
 }
 
 /// Sends until it arrives: right after a failover a node may not know yet that its link is gone.
@@ -162,17 +178,9 @@ async fn the_documented_acl_user_suffices_and_is_as_narrow_as_it_says() {
     let link = a.cluster.redis().unwrap();
     let log = RedisLog::new(&link, RETENTION, false);
     let inbox = LogId::Inbox(UserId::new("bob").unwrap());
-    let message = Append {
-        id: "m1".to_owned(),
-        sender: "alice".to_owned(),
-        own_id: true,
-        json: "{}".into(),
-        at: 1,
-        ack: true,
-        trace: None,
-    };
-    log.append(&inbox, &[message]).await.unwrap();
-    assert_eq!(log.read(&inbox, None, 1).await.unwrap().entries.len(), 1);
+    let log: &dyn Log = &log;
+    log.append(&inbox, &[of_alice("m1")]).await.unwrap();
+    assert_eq!(stored_in(log, &inbox).await, 1);
     let ask = async |command: &str, key: &str| {
         let mut pipeline = Pipeline::new();
         pipeline.cmd(command).arg(key);
@@ -347,6 +355,16 @@ async fn nodes_live_in_a_redis_cluster_and_outlive_the_move_of_their_slot() {
         let mut call = script.key(link.key(&format!("u:{n}"), "count"));
         let count: u64 = link.run("test", call.arg(n + 1)).await.unwrap();
         assert_eq!(count, n + 1);
+    }
+    // Without replicas what waits for one does so where its log lies, and says so.
+    let replicated = RedisLog::new(&a.cluster.redis().unwrap(), RETENTION, true);
+    for n in 0..3 {
+        let inbox = LogId::Inbox(UserId::new(&format!("r{n}")).unwrap());
+        let log: &dyn Log = &replicated;
+        let waited = log.append(&inbox, &[of_alice("m1")]).await;
+        let error = waited.unwrap_err();
+        assert_eq!(error.label(), "not_replicated", "{error}");
+        assert_eq!(stored_in(log, &inbox).await, 1);
     }
     let sizes = members
         .each_ref()

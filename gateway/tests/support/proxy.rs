@@ -1,8 +1,10 @@
-//! `Proxy`: stands between a node and Redis or etcd and can wedge what is subscribed, or cut everything: the socket lives
-//! and nothing comes through.
+//! `Proxy`: stands between a node and Redis or etcd and can wedge what is subscribed, hang one connection, or cut everything:
+//! the socket lives and nothing comes through.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,7 +21,27 @@ pub struct Proxy {
     cut: Arc<watch::Sender<bool>>,
     /// As long as it is true nothing passes to the client.
     mute: Arc<watch::Sender<bool>>,
+    passing: Arc<Mutex<Vec<Arc<Passing>>>>,
     _accepting: AbortOnDropHandle<()>,
+}
+
+/// One connection through the proxy.
+#[derive(Default)]
+struct Passing {
+    /// It has subscribed.
+    hears: AtomicBool,
+    /// It has published.
+    says: AtomicBool,
+    /// Nothing passes any more, in neither direction.
+    hung: AtomicBool,
+}
+
+impl Passing {
+    fn note(&self, bytes: &[u8]) {
+        let has = |word: &[u8]| bytes.windows(word.len()).any(|part| part == word);
+        self.hears.fetch_or(has(b"SUBSCRIBE"), Relaxed);
+        self.says.fetch_or(has(b"PUBLISH"), Relaxed);
+    }
 }
 
 impl Proxy {
@@ -34,6 +56,8 @@ impl Proxy {
         let mute = Arc::new(watch::Sender::new(false));
         let (limit, count) = (wedged.clone(), accepted.clone());
         let (partition, silence) = (cut.clone(), mute.clone());
+        let passing = Arc::new(Mutex::new(Vec::new()));
+        let all = passing.clone();
         let tasks = TaskTracker::new();
         let accepting = tasks.clone().spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -44,19 +68,18 @@ impl Proxy {
                 };
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                let subscribed = watch::Sender::new(false);
-                let is_subscribed = subscribed.subscribe();
-                let (up, down) = (partition.clone(), partition.clone());
-                let silence = silence.clone();
-                let is_mute = move || *is_subscribed.borrow() && number <= *limit.borrow();
+                let (there, back) = (Arc::new(Passing::default()), partition.clone());
+                all.lock().push(there.clone());
+                let (here, up, silence) = (there.clone(), partition.clone(), silence.clone());
+                let is_mute = move || here.hears.load(Relaxed) && number <= *limit.borrow();
+                let (going, coming) = (there.clone(), there);
                 tasks.spawn(copy(from_client, to_server, move |bytes| {
-                    if bytes.windows(9).any(|word| word == b"SUBSCRIBE") {
-                        subscribed.send_replace(true);
-                    }
-                    !*up.borrow()
+                    going.note(bytes);
+                    !*up.borrow() && !going.hung.load(Relaxed)
                 }));
                 tasks.spawn(copy(from_server, to_client, move |_| {
-                    !is_mute() && !*down.borrow() && !*silence.borrow()
+                    let silent = *back.borrow() || *silence.borrow() || coming.hung.load(Relaxed);
+                    !is_mute() && !silent
                 }));
             }
         });
@@ -66,6 +89,7 @@ impl Proxy {
             accepted,
             cut,
             mute,
+            passing,
             _accepting: AbortOnDropHandle::new(accepting),
         }
     }
@@ -78,6 +102,22 @@ impl Proxy {
     /// The partition is over. What was said into it is lost, and connections that said something are dead.
     pub fn mend(&self) {
         self.cut.send_replace(false);
+    }
+
+    /// From now on nothing passes on one of the connections that neither hear nor say anything to other nodes, while it stays
+    /// open. False: it is not known yet which has published.
+    pub fn hang_one(&self) -> bool {
+        let passing = self.passing.lock();
+        let says = passing.iter().any(|one| one.says.load(Relaxed));
+        let hears = passing.iter().any(|one| one.hears.load(Relaxed));
+        let other = |one: &&Arc<Passing>| !one.says.load(Relaxed) && !one.hears.load(Relaxed);
+        match passing.iter().find(other) {
+            Some(other) if says && hears => {
+                other.hung.store(true, Relaxed);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// From now on what the client says comes through, and it hears nothing.

@@ -6,11 +6,11 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use ::redis::{FromRedisValue, Pipeline, RedisResult, Script, ScriptInvocation};
-use tokio::time::{Instant, timeout};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 
 use super::RedisLink;
-use super::dial::Line;
-use super::link::Lane;
+use super::pool::Lane;
 use crate::cluster::ClusterError;
 use crate::telemetry::RedisPart;
 
@@ -40,8 +40,7 @@ impl RedisCalls {
         operation: &'static str,
         pipeline: &Pipeline,
     ) -> Result<T, ClusterError> {
-        self.query_over(self.line(Lane::Any)?, operation, pipeline)
-            .await
+        self.query_over(Lane::Any, operation, pipeline).await
     }
 
     /// The same in the order of the calls, even if their answers are not waited for or come too late.
@@ -50,18 +49,19 @@ impl RedisCalls {
         operation: &'static str,
         pipeline: &Pipeline,
     ) -> Result<T, ClusterError> {
-        self.query_over(self.line(Lane::First)?, operation, pipeline)
-            .await
+        self.query_over(Lane::First, operation, pipeline).await
     }
 
     async fn query_over<T: FromRedisValue>(
         &self,
-        (generation, mut line): (u64, Line),
+        lane: Lane,
         operation: &'static str,
         pipeline: &Pipeline,
     ) -> Result<T, ClusterError> {
-        let asking = pipeline.query_async(&mut line);
-        self.answer((operation, generation), asking).await
+        let (connection, mut turn) = self.turn(lane)?;
+        let asking = pipeline.query_async(&mut turn.line);
+        let answer = self.answer(Instant::now() + self.deadline(), asking).await;
+        self.judge(operation, (&connection, &turn), answer)
     }
 
     /// Runs a script. All keys it touches are passed in.
@@ -70,25 +70,34 @@ impl RedisCalls {
         operation: &'static str,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, ClusterError> {
-        let (generation, mut line) = self.line(Lane::Any)?;
-        let asking = script.invoke_async(&mut line);
-        self.answer((operation, generation), asking).await
+        let (connection, mut turn) = self.turn(Lane::Any)?;
+        let asking = script.invoke_async(&mut turn.line);
+        let answer = self.answer(Instant::now() + self.deadline(), asking).await;
+        self.judge(operation, (&connection, &turn), answer)
     }
 
     /// Runs a script and waits until a replica has what it wrote. One pipeline, since `WAIT` is about the writes of its
-    /// own connection.
+    /// own connection; on a connection of its own, since nothing else comes through meanwhile. Half of the deadline is for
+    /// the replica, a quarter to get a connection, the rest for the script.
     pub async fn run_replicated<T: FromRedisValue>(
         &self,
         operation: &'static str,
         script: &Script,
         call: &ScriptInvocation<'_>,
     ) -> Result<T, ClusterError> {
+        let until = Instant::now() + self.deadline();
         let patience = self.deadline() / 2;
         let millis = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        let connection = self.connection()?;
+        let lent = self.waiting_line(operation, &connection, patience / 2);
+        let mut waiting = lent.await?;
         let mut pipeline = Pipeline::new();
         pipeline.load_script(script).ignore().invoke_script(call);
         pipeline.cmd("WAIT").arg(1).arg(millis);
-        let (value, replicas): (T, u64) = self.query(operation, &pipeline).await?;
+        let asking = pipeline.query_async(&mut waiting.line);
+        let answer = self.answer(until, asking).await;
+        let (value, replicas): (T, u64) =
+            self.judge_waiting(operation, (&connection, waiting), answer)?;
         if replicas == 0 {
             return Err(ClusterError::NotReplicated { millis });
         }
@@ -97,12 +106,12 @@ impl RedisCalls {
 
     async fn answer<T>(
         &self,
-        (operation, generation): (&'static str, u64),
+        until: Instant,
         asking: impl Future<Output = RedisResult<T>>,
-    ) -> Result<T, ClusterError> {
+    ) -> Result<RedisResult<T>, Elapsed> {
         let began = Instant::now();
-        let answer = timeout(self.deadline(), asking).await;
+        let answer = timeout_at(until, asking).await;
         self.times().redis(self.part, began.elapsed());
-        self.judge(operation, generation, answer)
+        answer
     }
 }

@@ -2,6 +2,7 @@
 //! the clear or by TLS. Knows nothing of what they are used for; whoever keeps them decides when to dial anew.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::cluster::ClusterClientBuilder;
@@ -14,10 +15,21 @@ use ::redis::{
     RedisFuture, RedisResult, TlsCertificates, TlsMode, Value,
 };
 use futures_util::future::{try_join, try_join_all};
+use socket2::TcpKeepalive;
 
 use super::sentinel;
 use crate::cluster::RedisParams;
 use crate::cluster::params::{Address, RedisTls, Topology};
+
+/// A connection is asked for a sign of life when it has been quiet for so long.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// The pause between two such questions.
+const ASK_AGAIN: Duration = Duration::from_secs(3);
+
+/// What the other end has not confirmed within this time shows that it is gone. Longer than the deadline of an operation, by
+/// which a connection that hangs is noticed first if anybody uses it.
+const UNCONFIRMED: Duration = Duration::from_secs(10);
 
 /// What a connection calls with what Redis says unasked.
 pub(super) type OnPush = Arc<dyn Fn(PushInfo) + Send + Sync>;
@@ -86,15 +98,18 @@ impl ConnectionLike for Line {
 /// What one dialling came to.
 #[derive(Debug)]
 pub(super) struct Dialled {
-    /// For commands; as many as the pool has.
+    /// For commands, in the order of their ears.
     pub(super) commands: Vec<Line>,
     /// For messages from other nodes.
     pub(super) messages: Line,
+    /// Which server it led to, and leads to from now on; nothing: those of a Redis Cluster.
+    pub(super) at: Option<Address>,
 }
 
 /// Who is told what Redis says unasked.
 pub(super) struct Ears {
-    pub(super) commands: OnPush,
+    /// One for each connection for commands.
+    pub(super) commands: Vec<OnPush>,
     pub(super) messages: OnPush,
 }
 
@@ -108,17 +123,26 @@ pub(super) async fn dial(redis: &RedisParams, ears: &Ears) -> RedisResult<Dialle
         Topology::Sentinel(sentinels) => Some(sentinel::primary(redis, sentinels).await?),
         Topology::Cluster(_) => None,
     };
-    let commands = (0..redis.pool.max(1)).map(|_| line(redis, at.as_ref(), &ears.commands));
-    let messages = line(redis, at.as_ref(), &ears.messages);
+    let commands = ears.commands.iter().cloned();
+    let commands = commands.map(|ear| line(redis, at.as_ref(), ear));
+    let messages = line(redis, at.as_ref(), ears.messages.clone());
     let (mut commands, messages) = try_join(try_join_all(commands), messages).await?;
     if let (Topology::Sentinel(_), Some(first)) = (&redis.topology, commands.first_mut()) {
         sentinel::confirm(first).await?;
     }
-    Ok(Dialled { commands, messages })
+    Ok(Dialled {
+        commands,
+        messages,
+        at,
+    })
 }
 
-async fn line(redis: &RedisParams, at: Option<&Address>, ear: &OnPush) -> RedisResult<Line> {
-    let ear = ear.clone();
+/// One connection more, to where the others lead.
+pub(super) async fn line(
+    redis: &RedisParams,
+    at: Option<&Address>,
+    ear: OnPush,
+) -> RedisResult<Line> {
     let hear = move |push: PushInfo| -> Result<(), std::convert::Infallible> {
         ear(push);
         Ok(())
@@ -206,8 +230,16 @@ fn info(redis: &RedisParams, address: &Address, login: Login) -> RedisResult<Con
     Ok(info.set_redis_settings(settings).set_tcp_settings(tcp()))
 }
 
+/// A peer that is gone without a word is noticed: what was sent is given up when nobody has confirmed it for so long, and a
+/// quiet connection is asked whether it is still there.
 fn tcp() -> TcpSettings {
-    TcpSettings::default().set_nodelay(true)
+    let keepalive = TcpKeepalive::new()
+        .with_time(QUIET)
+        .with_interval(ASK_AGAIN);
+    TcpSettings::default()
+        .set_nodelay(true)
+        .set_keepalive(keepalive)
+        .set_user_timeout(UNCONFIRMED)
 }
 
 /// What Redis' certificate is judged by: the given authorities, or else those of the system.

@@ -1,25 +1,33 @@
 //! `RedisLink`: the connections to Redis, some for commands and one for pub/sub, kept alive by one task.
 //!
-//! All live and die together: a node that hears nothing must not believe that it is part of the cluster. Every
-//! operation has a deadline. What breaks is made anew with backoff and jitter, for ever; nothing waits for it: without a
-//! connection an operation fails at once. Commands take turns on the pool, so only what waits for the answer before it
-//! goes on is in order; what must be in order without waiting, as messages are, keeps to the pool's first connection.
+//! The link lives and dies with the one for pub/sub and the first for commands: a node that hears nothing must not believe
+//! that it is part of the cluster. Any other that breaks or hangs is replaced while the link stays. Every operation has a
+//! deadline. What breaks is made anew with backoff and jitter, for ever; nothing waits for it: without a connection an
+//! operation fails at once. Commands take turns on the pool, so only what waits for the answer before it goes on is in
+//! order; what must be in order without waiting, as messages are, keeps to the pool's first connection. What waits for a
+//! replica has connections of its own.
 
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use ::redis::{ErrorKind, PushInfo, PushKind, RedisError, RedisResult, Value};
+use ::redis::{PushInfo, PushKind, RedisResult, Value};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::Notify;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::calls::RedisCalls;
-use super::dial::{Dialled, Ears, Line, OnPush, dial};
+use super::dial::{self, Dialled, Ears, Line, OnPush, dial};
 use super::keys::Keys;
+use super::pool::{Health, Lane, Pool, Turn};
+use super::verdict::{Sign, outcome, said, sign};
+use super::waits::{Waiting, Waits};
 use crate::cluster::backend::Listener;
-use crate::cluster::params::Topology;
+use crate::cluster::params::{Address, Topology};
 use crate::cluster::wire::Wire;
 use crate::cluster::{ClusterError, RedisParams};
 use crate::protocol::NodeId;
@@ -47,23 +55,16 @@ pub struct RedisLink {
     current: ArcSwapOption<Connection>,
 }
 
+/// All connections of one dialling.
 #[derive(Debug)]
-struct Connection {
+pub(super) struct Connection {
     generation: u64,
-    commands: Vec<Line>,
-    /// How often one was picked.
-    turns: AtomicUsize,
+    pool: Pool,
+    waits: Waits,
+    /// Where they lead; nothing: to the members of a Redis Cluster.
+    at: Option<Address>,
     /// Dropping it ends the subscription.
     _messages: Line,
-}
-
-/// Which connection of the pool.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Lane {
-    /// Each in turn.
-    Any,
-    /// Always the same.
-    First,
 }
 
 impl RedisLink {
@@ -138,16 +139,42 @@ impl RedisLink {
     /// One connection from beginning to end; returns why it ended.
     async fn live(&self, generation: u64, node: &NodeId, listener: &Arc<dyn Listener>) -> String {
         let deadline = self.redis.deadline * CONNECTING;
-        match timeout(deadline, self.connect(generation, node, listener)).await {
-            Ok(Ok(connection)) => self.current.store(Some(Arc::new(connection))),
+        let connecting = self.connect(generation, node, listener);
+        let connection = match timeout(deadline, connecting).await {
+            Ok(Ok(connection)) => Arc::new(connection),
             Ok(Err(error)) => return error.to_string(),
             Err(_) => {
                 return format!("no answer to connecting within {} ms", deadline.as_millis());
             }
-        }
+        };
+        self.current.store(Some(connection.clone()));
         tracing::info!(at = self.redis.described(), "connected to redis");
         self.wire.connected(generation);
-        self.wire.distrusted(generation).await
+        tokio::select! {
+            reason = self.wire.distrusted(generation) => reason,
+            never = self.repair(&connection) => match never {},
+        }
+    }
+
+    /// Replaces connections for commands that are in doubt, one after the other. Without a Redis that answers it comes to
+    /// nothing, so that a slow one is not dialled for as many connections as there are.
+    async fn repair(&self, connection: &Connection) -> Infallible {
+        loop {
+            let health = connection.pool.wanted().await;
+            let ear = self.ear_of_commands(connection.generation, health.clone());
+            let dialling = dial::line(&self.redis, connection.at.as_ref(), ear);
+            match timeout(self.redis.deadline * CONNECTING, dialling).await {
+                Ok(Ok(line)) => {
+                    tracing::info!("a connection to redis broke or hung and is replaced");
+                    connection.pool.replace(line, health);
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a connection to redis cannot be replaced now");
+                    sleep(BACKOFF_MAX).await;
+                }
+                Err(_) => tracing::debug!("redis does not answer a new connection"),
+            }
+        }
     }
 
     async fn connect(
@@ -156,42 +183,61 @@ impl RedisLink {
         node: &NodeId,
         listener: &Arc<dyn Listener>,
     ) -> RedisResult<Connection> {
+        let wanted = Arc::new(Notify::new());
+        let healths: Vec<_> = (0..self.redis.pool.max(1))
+            .map(|place| Health::new(place, &wanted))
+            .collect();
+        let ear_of = |health: &Arc<Health>| self.ear_of_commands(generation, health.clone());
         let ears = Ears {
-            commands: self.ear(generation, None),
-            messages: self.ear(generation, Some(listener.clone())),
+            commands: healths.iter().map(ear_of).collect(),
+            messages: self.ear_of_messages(generation, listener.clone()),
         };
         let Dialled {
             commands,
             mut messages,
+            at,
         } = dial(&self.redis, &ears).await?;
         messages
             .listen(&[self.keys.channel(node), self.keys.channel_of_all()])
             .await?;
+        let pool = Pool::new(commands.into_iter().zip(healths), wanted);
         Ok(Connection {
             generation,
-            commands,
-            turns: AtomicUsize::new(0),
+            waits: Waits::new(pool.size()),
+            pool,
+            at,
             _messages: messages,
         })
     }
 
-    /// What is heard over a connection: messages, and that it is of no more use. In a Redis Cluster a connection for commands
-    /// heals by itself, one for messages does not: what was sent meanwhile is lost, and others must know.
-    fn ear(&self, generation: u64, listener: Option<Arc<dyn Listener>>) -> OnPush {
+    /// Hears messages, and that no more will come. What was sent meanwhile is lost, and others must know.
+    fn ear_of_messages(&self, generation: u64, listener: Arc<dyn Listener>) -> OnPush {
         let wire = self.wire.clone();
-        let is_healing = self.is_cluster() && listener.is_none();
         Arc::new(move |push: PushInfo| match push.kind {
-            PushKind::Disconnection if !is_healing => {
+            PushKind::Disconnection => {
                 wire.distrust(generation, "the connection was closed".to_owned());
             }
             PushKind::SUnsubscribe => {
                 wire.distrust(generation, "a channel moved to another server".to_owned());
             }
             PushKind::Message | PushKind::SMessage => {
-                if let (Some(listener), Some(envelope)) = (&listener, payload(push.data)) {
+                if let Some(envelope) = payload(push.data) {
                     listener.offer(envelope);
                 }
             }
+            _ => {}
+        })
+    }
+
+    /// Hears that a connection for commands is of no more use. In a Redis Cluster it heals by itself.
+    fn ear_of_commands(&self, generation: u64, health: Arc<Health>) -> OnPush {
+        let wire = self.wire.clone();
+        let is_healing = self.is_cluster();
+        Arc::new(move |push: PushInfo| match push.kind {
+            PushKind::Disconnection if !is_healing && health.is_first() => {
+                wire.distrust(generation, "the connection was closed".to_owned());
+            }
+            PushKind::Disconnection if !is_healing => health.doubt(),
             _ => {}
         })
     }
@@ -231,60 +277,93 @@ impl RedisLink {
         &self.redis.times
     }
 
-    /// A connection, and which dialling made it.
-    pub(super) fn line(&self, lane: Lane) -> Result<(u64, Line), ClusterError> {
-        let current = self.current.load();
-        let connection = current.as_ref().ok_or(ClusterError::Disconnected)?;
-        let turn = match lane {
-            Lane::First => 0,
-            Lane::Any => connection.turns.fetch_add(1, Relaxed) % connection.commands.len().max(1),
-        };
-        let line = connection.commands.get(turn).cloned();
-        Ok((
-            connection.generation,
-            line.ok_or(ClusterError::Disconnected)?,
-        ))
+    /// All connections, if there are any.
+    pub(super) fn connection(&self) -> Result<Arc<Connection>, ClusterError> {
+        self.current.load_full().ok_or(ClusterError::Disconnected)
     }
 
-    /// What became of an operation. One that shows a connection to be of no more use ends that.
+    /// One connection for commands, and those it is one of.
+    pub(super) fn turn(&self, lane: Lane) -> Result<(Arc<Connection>, Turn), ClusterError> {
+        let connection = self.connection()?;
+        let turn = connection.pool.turn(lane);
+        Ok((connection, turn.ok_or(ClusterError::Disconnected)?))
+    }
+
+    /// What became of an operation on a connection of the pool. One that shows it to be of no more use ends it.
     pub(super) fn judge<T>(
         &self,
         operation: &'static str,
-        generation: u64,
-        answer: Result<RedisResult<T>, tokio::time::error::Elapsed>,
+        (connection, turn): (&Connection, &Turn),
+        answer: Result<RedisResult<T>, Elapsed>,
     ) -> Result<T, ClusterError> {
-        let millis = u64::try_from(self.redis.deadline.as_millis()).unwrap_or(u64::MAX);
-        match answer {
-            Ok(Ok(value)) => Ok(value),
-            Err(_) => Err(ClusterError::Deadline { operation, millis }),
-            Ok(Err(error)) if error.is_timeout() => {
-                Err(ClusterError::Deadline { operation, millis })
+        match sign(&answer) {
+            Sign::Answer => turn.answered(),
+            Sign::Silence => turn.unanswered(),
+            Sign::Replica => {
+                turn.answered();
+                self.is_replica(connection, &answer);
             }
-            Ok(Err(error)) if is_broken(&error) => {
-                // One member of a Redis Cluster is not all of it: the canary judges the whole.
-                if !self.is_cluster() {
-                    self.wire.distrust(generation, error.to_string());
-                }
-                Err(ClusterError::Disconnected)
+            // One member of a Redis Cluster is not all of it: the canary judges the whole.
+            Sign::Broken if self.is_cluster() => {}
+            Sign::Broken if turn.is_first() => {
+                self.wire.distrust(connection.generation, said(&answer));
             }
-            Ok(Err(source)) => {
-                if is_replica(&source) && !self.is_cluster() {
-                    self.wire.distrust(generation, source.to_string());
-                }
-                Err(ClusterError::Refused { operation, source })
+            Sign::Broken => turn.broken(),
+        }
+        outcome(operation, self.redis.deadline, answer)
+    }
+
+    /// A connection to wait on for a replica; its turn comes within this time or not at all.
+    pub(super) async fn waiting_line(
+        &self,
+        operation: &'static str,
+        connection: &Connection,
+        patience: Duration,
+    ) -> Result<Waiting, ClusterError> {
+        let until = Instant::now() + patience;
+        let millis = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        let most = connection.pool.size();
+        let (idle, room) = match timeout_at(until, connection.waits.room()).await {
+            Ok(room) => room.ok_or(ClusterError::Disconnected)?,
+            Err(_) => return Err(ClusterError::ReplicaBacklog { most, millis }),
+        };
+        if let Some(idle) = idle {
+            return Ok(Waiting::again(idle, room));
+        }
+        let open = Arc::new(AtomicBool::new(true));
+        let closes = open.clone();
+        let ear = Arc::new(move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                closes.store(false, Relaxed);
             }
+        });
+        let dialling = dial::line(&self.redis, connection.at.as_ref(), ear);
+        let dialled = timeout_at(until, dialling).await;
+        let line = outcome(operation, self.redis.deadline, dialled)?;
+        Ok(Waiting::new(line, open, room))
+    }
+
+    /// What became of an operation that waited for a replica. Its connection is kept if it has answered.
+    pub(super) fn judge_waiting<T>(
+        &self,
+        operation: &'static str,
+        (connection, waiting): (&Connection, Waiting),
+        answer: Result<RedisResult<T>, Elapsed>,
+    ) -> Result<T, ClusterError> {
+        match sign(&answer) {
+            Sign::Answer => connection.waits.give_back(waiting),
+            Sign::Replica => self.is_replica(connection, &answer),
+            Sign::Silence | Sign::Broken => {}
+        }
+        outcome(operation, self.redis.deadline, answer)
+    }
+
+    /// Redis Cluster's connections follow their primaries themselves.
+    fn is_replica<T>(&self, connection: &Connection, answer: &Result<RedisResult<T>, Elapsed>) {
+        if !self.is_cluster() {
+            self.wire.distrust(connection.generation, said(answer));
         }
     }
-}
-
-/// Whether the connection is of no more use. A server's refusal is not that.
-fn is_broken(error: &RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse) || error.is_connection_dropped()
-}
-
-/// Whether this is no longer the primary: the name may lead to another one by now.
-fn is_replica(error: &RedisError) -> bool {
-    matches!(error.code(), Some("READONLY" | "MASTERDOWN"))
 }
 
 fn payload(mut data: Vec<Value>) -> Option<Bytes> {
