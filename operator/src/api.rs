@@ -12,6 +12,7 @@ mod managed_redis;
 mod mode;
 mod monitoring;
 mod network_policy;
+mod pod_template;
 mod quantity;
 mod route;
 mod rules;
@@ -31,6 +32,7 @@ pub use managed_redis::{ManagedRedisSpec, PersistenceSpec};
 pub use mode::Mode;
 pub use monitoring::MonitoringSpec;
 pub use network_policy::NetworkPolicySpec;
+pub use pod_template::{OverlayMetadata, PodTemplateOverlay};
 pub use quantity::{Quantity, ResourcesSpec};
 pub use route::{ApiRouteSpec, ParentRef, RouteSpec};
 pub use scheduling::SchedulingSpec;
@@ -109,6 +111,10 @@ pub struct WebSocketGatewaySpec {
     pub resources: Option<ResourcesSpec>,
     /// Where gateway pods run. Not with `mode: Sidecar`.
     pub scheduling: SchedulingSpec,
+    /// What is laid over the gateway pods as the operator makes them, as `kubectl patch` does by default: fields are replaced,
+    /// elements of lists are found by their names. Not with `mode: Sidecar`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<PodTemplateOverlay>,
     /// Whether the operator leaves everything as it is. The status is still kept.
     pub paused: bool,
     /// How much the gateway logs: `error`, `warn`, `info`, `debug` or `trace`.
@@ -160,6 +166,7 @@ impl Default for WebSocketGatewaySpec {
             image_pull_secrets: Vec::new(),
             resources: None,
             scheduling: SchedulingSpec::default(),
+            pod_template: None,
             paused: false,
             log_level: LogLevel::Info,
             telemetry: TelemetryConfig::default(),

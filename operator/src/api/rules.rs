@@ -287,6 +287,24 @@ const PERSISTENCE: &[Rule] = &[Rule {
     path: ".storageClassName",
 }];
 
+/// The operator's own labels are in `names`; a test compares them.
+const OVERLAY: &[Rule] = &[
+    Rule {
+        cel: "!['app.kubernetes.io/component', 'app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/part-of', 'app.kubernetes.io/managed-by', 'wsc.dev/gateway', 'wsc.dev/injected'].exists(label, label in self.labels)",
+        message: "the labels by which the operator finds its pods are not the user's to change",
+        path: ".labels",
+    },
+    Rule {
+        cel: "!('wsc.dev/config-hash' in self.annotations)",
+        message: "wsc.dev/config-hash is the operator's own",
+        path: ".annotations",
+    },
+];
+
+pub(super) fn overlay(schema: &mut Schema) {
+    attach(schema, OVERLAY);
+}
+
 pub(super) fn spec(schema: &mut Schema) {
     formats(schema);
     attach(schema, SPEC);

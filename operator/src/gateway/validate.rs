@@ -6,11 +6,13 @@
 
 mod config;
 mod fit;
+mod pod_template;
 mod redis;
 mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 
 use super::dereference::Dereferenced;
@@ -119,6 +121,8 @@ pub struct PodPlan {
     pub resources: ResourcesSpec,
     /// Where it runs.
     pub scheduling: SchedulingSpec,
+    /// What is laid over its template.
+    pub overlay: PodTemplateSpec,
 }
 
 /// Why a resource cannot be realised as it stands; its user mends that.
@@ -178,6 +182,14 @@ pub enum Rejection {
         /// The Secret and the Certificate.
         name: String,
     },
+    /// What is to be laid over the pods is none of a pod's, or not the user's to say.
+    #[error("{path}: {problem}")]
+    PodTemplateUnfit {
+        /// The key of the resource.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Nobody would put gateways into pods of the application.
     #[error(
         "spec.mode: Sidecar needs the operator's webhook: install its chart with sidecars.enabled=true"
@@ -203,6 +215,7 @@ impl Rejection {
             Self::SecretKeyTooShort { .. } => "SecretKeyTooShort",
             Self::SecretKeyUnfit { .. } => "SecretKeyUnfit",
             Self::CertificatePending { .. } => "CertificatePending",
+            Self::PodTemplateUnfit { .. } => "PodTemplateUnfit",
             Self::NoInjector => "NoInjector",
             Self::NameTaken { .. } => "NameTaken",
             Self::InvalidConfiguration(_) => "InvalidConfiguration",
@@ -249,6 +262,7 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
         image_pull_secrets,
         resources,
         scheduling,
+        pod_template,
         // Decided by `reconcile`, which then builds nothing.
         paused: _,
         log_level,
@@ -299,6 +313,7 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
                 .clone()
                 .unwrap_or_else(|| ResourcesSpec::new("100m", "128Mi", "512Mi")),
             scheduling: scheduling.clone(),
+            overlay: pod_template::overlay(pod_template.as_ref())?,
         },
         unimplemented: config::unimplemented(&config),
         config,

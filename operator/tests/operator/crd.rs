@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::cel::{admit, judge, judge_update};
 use serde_json::{Value, json};
 use wsc_operator::api::{WebSocketGatewaySpec, crd_yaml};
-use wsc_operator::names::MAX_NAME;
+use wsc_operator::names::{CONFIG_HASH, Component, MAX_NAME, Names};
 
 /// Where the CRD is, from the workspace's root.
 const FILES: [&str; 2] = [
@@ -204,6 +204,7 @@ fn wrong_sidecars() -> Vec<(Value, &'static str)> {
             sidecar(json!({"scheduling": {"priorityClassName": "high"}})),
             "spec.scheduling",
         ),
+        (sidecar(json!({"podTemplate": {}})), "spec.podTemplate"),
         (
             sidecar(json!({"disruption": {"maxUnavailable": 2}})),
             "spec.disruption",
@@ -246,6 +247,31 @@ fn wrong_resources_are_refused_with_the_path_of_the_field() {
             "{spec} should be refused at {path}: {refusals:?}"
         );
     }
+}
+
+#[test]
+fn an_overlay_does_not_touch_the_labels_that_the_operator_finds_its_pods_by() {
+    let overlaid = |part: &str, key: &str| {
+        judge(resource(
+            json!({"podTemplate": {"metadata": {part: {key: "x"}}}}),
+        ))
+    };
+    let names = Names::of("chat");
+    let own = names.labels(Component::Gateway);
+    for label in own.keys().chain(names.injected().keys()) {
+        let refusals = overlaid("labels", label);
+        let paths: Vec<&str> = refusals
+            .iter()
+            .map(|refusal| refusal.path.as_str())
+            .collect();
+        assert_eq!(paths, ["spec.podTemplate.metadata.labels"], "{label}");
+    }
+    assert_eq!(
+        overlaid("annotations", CONFIG_HASH)[0].path,
+        "spec.podTemplate.metadata.annotations"
+    );
+    assert_eq!(overlaid("labels", "app.kubernetes.io/version"), []);
+    assert_eq!(overlaid("annotations", "example.org/note"), []);
 }
 
 #[test]

@@ -38,6 +38,11 @@ pub(super) const RULES: &[Rule] = &[
         path: ".scheduling",
     },
     Rule {
+        cel: sidecar!("!has(self.podTemplate)"),
+        message: "must be left out with mode Sidecar: the pods are the application's own",
+        path: ".podTemplate",
+    },
+    Rule {
         cel: sidecar!("!has(self.disruption.minAvailable) && !has(self.disruption.maxUnavailable)"),
         message: "must name no number with mode Sidecar: make a PodDisruptionBudget of the application's own pods",
         path: ".disruption",

@@ -4,6 +4,7 @@
 //! whole drain. The pod template carries the hash of what a running gateway cannot take over, so that a change of that
 //! rolls out; other changes of configuration and keys reach running pods through their files.
 
+use k8s_openapi::DeepMerge;
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
 };
@@ -31,18 +32,25 @@ pub(super) fn build(input: &Validated, hash: &str) -> Deployment {
                 }),
             }),
             revision_history_limit: Some(3),
-            template: PodTemplateSpec {
-                metadata: Some(ObjectMeta {
-                    labels: Some(input.names.labels(Component::Gateway)),
-                    annotations: Some([(CONFIG_HASH.to_owned(), hash.to_owned())].into()),
-                    ..ObjectMeta::default()
-                }),
-                spec: Some(pod_spec(input)),
-            },
+            template: template(input, hash),
             ..DeploymentSpec::default()
         }),
         ..Deployment::default()
     }
+}
+
+/// The pods as the operator makes them, and what the user lays over that.
+fn template(input: &Validated, hash: &str) -> PodTemplateSpec {
+    let mut template = PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(input.names.labels(Component::Gateway)),
+            annotations: Some([(CONFIG_HASH.to_owned(), hash.to_owned())].into()),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(pod_spec(input)),
+    };
+    template.merge_from(input.pods.overlay.clone());
+    template
 }
 
 fn pod_spec(input: &Validated) -> PodSpec {
