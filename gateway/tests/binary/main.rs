@@ -36,4 +36,5 @@ mod history_tests;
 mod node_killed;
 mod process;
 mod program;
+mod scarcity;
 mod world;

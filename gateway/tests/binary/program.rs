@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const FREE_PORTS: [&str; 8] = [
+pub const FREE_PORTS: [&str; 8] = [
     "--set",
     "wsc.nodePort=0",
     "--set",
@@ -19,8 +19,13 @@ const FREE_PORTS: [&str; 8] = [
 
 fn gateway(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wsc-gateway"));
+    command.args(arguments);
+    outside(command)
+}
+
+/// As a person runs it, whatever runs the tests.
+fn outside(mut command: Command) -> Command {
     command
-        .args(arguments)
         .env_remove("KUBERNETES_SERVICE_HOST")
         .env_remove("POD_NAME");
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -62,20 +67,34 @@ impl Drop for Scratch {
 }
 
 /// A running gateway, killed with the value.
-struct Running {
+pub struct Running {
     child: Child,
     lines: BufReader<std::process::ChildStdout>,
 }
 
 impl Running {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = gateway(arguments).spawn().unwrap();
+    pub fn start(arguments: &[&str]) -> Self {
+        Self::of(gateway(arguments))
+    }
+
+    /// The same with so many file descriptors at most.
+    pub fn limited(files: usize, arguments: &[&str]) -> Self {
+        let script = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &script, env!("CARGO_BIN_EXE_wsc-gateway")])
+            .args(arguments);
+        Self::of(outside(command))
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Self { child, lines }
     }
 
     /// The first line with this in it.
-    fn line_with(&mut self, part: &str) -> String {
+    pub fn line_with(&mut self, part: &str) -> String {
         loop {
             let mut line = String::new();
             let read = self.lines.read_line(&mut line).unwrap();
@@ -86,7 +105,11 @@ impl Running {
         }
     }
 
-    fn terminate(&mut self) -> Option<i32> {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn terminate(&mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -113,7 +136,7 @@ impl Drop for Running {
     }
 }
 
-fn get(address: &str, path: &str) -> String {
+pub fn get(address: &str, path: &str) -> String {
     get_as(address, path, address)
 }
 
@@ -262,11 +285,11 @@ fn switches_for_machines_without_users_are_refused_in_a_pod() {
 }
 
 /// The JSON line with this in it, as a value.
-fn told(gateway: &mut Running, part: &str) -> serde_json::Value {
+pub fn told(gateway: &mut Running, part: &str) -> serde_json::Value {
     serde_json::from_str(&gateway.line_with(part)).unwrap()
 }
 
-fn address(serving: &serde_json::Value, listener: &str) -> String {
+pub fn address(serving: &serde_json::Value, listener: &str) -> String {
     let text = serving[listener].as_str().unwrap();
     text.trim_start_matches("Some(")
         .trim_end_matches(')')
