@@ -143,18 +143,16 @@ impl Delivery {
         tasks.spawn(expiry.run(cancel.clone()));
         tasks.spawn(clerk.run(jobs));
         tasks.spawn(flusher.run(cancel.clone()));
-        if config.delivery.acceptance == Acceptance::None {
-            return delivery;
-        }
         let pause = config.distributed.health_check_interval.into();
         let rounds = || Rounds::new(delivery.0.cluster.clone(), pause);
         let broadcasts = Broadcasts {
             delivery: delivery.clone(),
             rounds: rounds(),
         };
+        // Whatever this node keeps: others may send what is stored.
         tasks.spawn(broadcasts.run(cancel.clone()));
         // On memory nothing is lost on the way.
-        if log.outlives_process() {
+        if log.outlives_process() && config.delivery.acceptance != Acceptance::None {
             let audit = Audit {
                 delivery: delivery.clone(),
                 rounds: rounds(),

@@ -293,7 +293,7 @@ pub trait Log: Send + Sync + 'static {
         by_about: (&'a UserId, About<'a>),
         word_at: (Word, u64),
     ) -> BoxFuture<'a, Result<Vec<String>, ClusterError>>;
-    /// Remembers that these messages are due then, before they are stored. What is remembered already is put off until then.
+    /// Remembers that these messages are due then, before they are stored. What is remembered already stays as it is.
     fn remind<'a>(
         &'a self,
         awaited: &'a [Awaited],

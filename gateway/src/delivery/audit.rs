@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Delivery;
 use crate::cluster::{ClusterError, Rounds};
 use crate::hub::Command;
-use crate::protocol::{LogId, Position, UserId};
+use crate::protocol::{LogId, Position, Start, UserId};
 
 /// Logs asked for at once.
 const ROUND: usize = 256;
@@ -46,27 +46,33 @@ impl Audit {
         }
         let readers = hub.users().all().into_iter();
         let inboxes = readers.map(|user| (LogId::Inbox(user.clone()), vec![user]));
-        self.delivery.audit(&inboxes.collect::<Vec<_>>()).await
+        let inboxes: Vec<_> = inboxes.collect();
+        self.delivery.audit(&inboxes, Start::Beginning).await
     }
 }
 
 impl Delivery {
-    /// Has the sessions here of each log's readers read it if they have not come to where it ends now.
-    pub async fn audit(&self, logs: &[(LogId, Vec<UserId>)]) -> Result<(), ClusterError> {
+    /// Has the sessions here of each log's readers read it if they have not come to where it ends now; those that do not
+    /// follow it yet from its beginning, or not.
+    pub async fn audit(
+        &self,
+        logs: &[(LogId, Vec<UserId>)],
+        start: Start,
+    ) -> Result<(), ClusterError> {
         for some in logs.chunks(ROUND) {
             let ids: Vec<LogId> = some.iter().map(|(log, _)| log.clone()).collect();
             for ((log, readers), head) in some.iter().zip(self.0.log.heads(&ids).await?) {
                 for user in readers {
-                    self.reaches(user, log, head).await;
+                    self.reaches(user, log, (head, start)).await;
                 }
             }
         }
         Ok(())
     }
 
-    async fn reaches(&self, user: &UserId, log: &LogId, head: Position) {
+    async fn reaches(&self, user: &UserId, log: &LogId, (head, start): (Position, Start)) {
         for shard in self.0.hub.users().find(user).0.iter() {
-            let command = Command::Reaches(user.clone(), log.clone(), head);
+            let command = Command::Reaches(user.clone(), log.clone(), head, start);
             self.0.hub.post(shard, command).await;
         }
     }

@@ -11,8 +11,12 @@ use crate::cluster::{ClusterError, Rounds};
 use crate::hub::Outgoing;
 use crate::protocol::LogId;
 
-/// Messages read at once.
-const PAGE: usize = 100;
+/// Messages read at once, and given to sessions before those have a moment to read them.
+const PAGE: usize = 50;
+/// Bytes given before such a moment.
+const PORTION: usize = 256 * 1024;
+/// That moment.
+const BREATH: Duration = Duration::from_millis(100);
 /// The pause after a read that failed.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -25,37 +29,31 @@ pub(super) struct Broadcasts {
 impl Broadcasts {
     pub(super) async fn run(mut self, cancel: CancellationToken) {
         let hub = self.delivery.0.hub.clone();
+        let mut failed = false;
         loop {
             let working = async {
-                let outcome = tokio::select! {
+                tokio::select! {
                     () = self.rounds.due() => self.look().await,
                     () = hub.broadcasts_missed() => self.catch_up().await,
-                };
-                if let Err(error) = outcome {
-                    tracing::debug!(%error, "the log of broadcasts cannot be read now");
-                    sleep(PAUSE).await;
+                    () = sleep(PAUSE), if failed => self.catch_up().await,
                 }
             };
-            tokio::select! {
+            let outcome = tokio::select! {
                 () = cancel.cancelled() => return,
-                () = working => {}
+                outcome = working => outcome,
+            };
+            failed = outcome.is_err();
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "the log of broadcasts cannot be read now");
             }
         }
     }
 
     async fn look(&self) -> Result<(), ClusterError> {
-        let heads = self.delivery.0.log.heads(&[LogId::Broadcast]).await?;
-        let hub = &self.delivery.0.hub;
-        for head in heads {
-            hub.broadcasts_reach(head).await;
+        for head in self.delivery.0.log.heads(&[LogId::Broadcast]).await? {
+            self.delivery.0.hub.broadcasts_reach(head).await;
         }
-        // A read that failed is not begun again by what comes.
-        let (at, noted) = hub.broadcasts_at().await;
-        if noted > at {
-            self.catch_up().await
-        } else {
-            Ok(())
-        }
+        Ok(())
     }
 
     async fn catch_up(&self) -> Result<(), ClusterError> {
@@ -66,13 +64,20 @@ impl Broadcasts {
             let page = page.await?;
             let (end, more) = (page.end, page.more());
             let vanished = page.entries.is_empty() && noted > Some(page.head);
+            let mut given = 0;
             for entry in page.entries {
+                given += entry.json.len();
                 let parcel = entry.into_parcel(LogId::Broadcast, end.epoch);
                 hub.broadcast_read(&Outgoing::new(parcel)).await;
+                if given > PORTION {
+                    given = 0;
+                    sleep(BREATH).await;
+                }
             }
             if hub.broadcasts_read(end, vanished).await && !more {
                 return Ok(());
             }
+            sleep(BREATH).await;
         }
     }
 }

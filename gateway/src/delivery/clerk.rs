@@ -113,19 +113,28 @@ impl Clerk {
         log: &LogId,
         messages: &[Append],
     ) -> Result<Vec<Appended>, ClusterError> {
+        let mut awaited = Vec::new();
         if let (Some(rules), LogId::Inbox(user)) = (self.delivery.0.acks.load_full(), log) {
             let wanted = messages.iter().filter(|message| message.ack);
-            let awaited = wanted.map(|message| Awaited {
+            awaited.extend(wanted.map(|message| Awaited {
                 user: user.clone(),
                 message: MessageName::new(&message.sender, &message.id),
-            });
-            let awaited: Vec<Awaited> = awaited.collect();
+            }));
             if !awaited.is_empty() {
                 let until = unix_millis().saturating_add(millis(rules.total()));
                 self.delivery.0.log.remind(&awaited, until).await?;
             }
         }
-        self.delivery.0.log.append(log, messages).await
+        let appended = self.delivery.0.log.append(log, messages).await;
+        let is_refused = matches!(
+            appended,
+            Err(ClusterError::Refused { .. } | ClusterError::ReplicaBacklog { .. })
+        );
+        if is_refused && !awaited.is_empty() {
+            // Who is asked again has all the time that there is.
+            let _due_then = self.delivery.0.log.forget(&awaited).await;
+        }
+        appended
     }
 
     async fn hand_on(
@@ -164,10 +173,11 @@ impl Clerk {
             },
         }));
         // Stored by a call whose answer was lost, or by another node that then ended, it may not have been handed on.
-        let start = if repeated {
-            Start::Nowhere
-        } else {
-            Start::Here
+        // Who follows nothing of a ticket yet has missed it; to other sessions it may be old.
+        let start = match log {
+            LogId::Ticket(_) => Start::Here,
+            _ if repeated => Start::Nowhere,
+            _ => Start::Here,
         };
         let mark = Mark {
             log,

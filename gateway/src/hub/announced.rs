@@ -11,8 +11,15 @@ use crate::session::{Cursors, Meet};
 #[derive(Debug, Default)]
 pub(super) struct Announced {
     /// Held while a message is given to the shards: two of them keep their order.
-    place: Mutex<Cursors>,
+    place: Mutex<Place>,
     missed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    cursors: Cursors,
+    /// Where the log ended when this node first looked. What was stored before then may still be on its way to here.
+    began: Option<Position>,
 }
 
 impl Hub {
@@ -23,8 +30,11 @@ impl Hub {
             return self.give_to_all(message).await;
         };
         let mut place = self.announced.place.lock().await;
-        match place.meet(&mark.log, mark.position, mark.start) {
+        let began = place.began;
+        match place.cursors.meet(&mark.log, mark.position, mark.start) {
             Meet::Next => return self.give_to_all(message).await,
+            // Sessions know what they have.
+            Meet::Seen if began >= Some(mark.position) => return self.give_to_all(message).await,
             Meet::FellBehind => self.announced.missed.notify_one(),
             Meet::Seen | Meet::Behind => {}
         }
@@ -34,8 +44,10 @@ impl Hub {
     /// The log of broadcasts ends here. What was before this node first looked is nobody's here.
     pub async fn broadcasts_reach(&self, head: Position) {
         let mut place = self.announced.place.lock().await;
-        place.start(&LogId::Broadcast, head);
-        if place.reaches(&LogId::Broadcast, head, Start::Beginning) {
+        place.began.get_or_insert(head);
+        place.cursors.start(&LogId::Broadcast, head);
+        let cursors = &mut place.cursors;
+        if cursors.reaches(&LogId::Broadcast, head, Start::Beginning) {
             self.announced.missed.notify_one();
         }
     }
@@ -47,26 +59,29 @@ impl Hub {
 
     /// Up to where broadcasts were given to sessions here, and the last that was heard of.
     pub async fn broadcasts_at(&self) -> (Option<Position>, Option<Position>) {
-        let place = self.announced.place.lock().await;
-        (place.at(&LogId::Broadcast), place.noted(&LogId::Broadcast))
+        let cursors = &self.announced.place.lock().await.cursors;
+        (
+            cursors.at(&LogId::Broadcast),
+            cursors.noted(&LogId::Broadcast),
+        )
     }
 
     /// Gives one that was read to every session.
     pub async fn broadcast_read(&self, message: &Outgoing) {
         let mut place = self.announced.place.lock().await;
         if let Some(mark) = message.mark() {
-            place.advance(&mark.log, mark.position);
+            place.cursors.advance(&mark.log, mark.position);
         }
         self.give_to_all(message).await;
     }
 
     /// The log was read up to here. `true`: nothing more has come meanwhile. `vanished`: what was heard of before is not there.
     pub async fn broadcasts_read(&self, end: Position, vanished: bool) -> bool {
-        let mut place = self.announced.place.lock().await;
-        place.advance(&LogId::Broadcast, end);
+        let cursors = &mut self.announced.place.lock().await.cursors;
+        cursors.advance(&LogId::Broadcast, end);
         if vanished {
-            place.give_up_noted(&LogId::Broadcast);
+            cursors.give_up_noted(&LogId::Broadcast);
         }
-        place.caught_up(&LogId::Broadcast)
+        cursors.caught_up(&LogId::Broadcast)
     }
 }

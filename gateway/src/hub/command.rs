@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::{DrainPlan, Outgoing, ShardId};
 use crate::admission::Place;
 use crate::cluster::SessionRecord;
-use crate::protocol::{GroupId, LogId, Position, SessionId, Told, UserId};
+use crate::protocol::{GroupId, LogId, Position, SessionId, Start, Told, UserId};
 use crate::session::liveness::Tick;
 use crate::settings::Settings;
 use crate::transport::grpc::Stream;
@@ -80,8 +80,9 @@ pub enum Command {
         /// The message, shared with the other shards.
         message: Outgoing,
     },
-    /// A log that a user reads reaches this far: sessions of the user's that are behind read it.
-    Reaches(UserId, LogId, Position),
+    /// A log that a user reads reaches this far: sessions of the user's that are behind read it, and those that do not follow
+    /// it yet begin there or not at all.
+    Reaches(UserId, LogId, Position, Start),
     /// The log of a group reaches this far: sessions that are behind read it.
     GroupReaches(GroupId, Position),
     /// The user's sessions enter or leave the group, as the roster says.

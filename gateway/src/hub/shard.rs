@@ -184,7 +184,9 @@ impl Shard {
         let heartbeat = settings.patience(connection.transport()).heartbeat;
         let earliest = self.now().saturating_sub(heartbeat);
         connection.heard(connection.signs().heard.max(earliest));
-        self.schedule(connection, self.now());
+        // Not all at once.
+        let later = connection.key().slot % heartbeat.max(1);
+        self.schedule(connection, self.now().saturating_add(later));
     }
 
     /// The one buffer that sockets of this shard are read into. Never borrowed across an await.

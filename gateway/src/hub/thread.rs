@@ -87,7 +87,7 @@ fn apply(shard: &Rc<Shard>, command: Command) {
         Command::Accept(socket, peer, place) => ws::accept(shard, socket, peer, place),
         Command::Begin(stream) => grpc::accept(shard, *stream),
         Command::Deliver { to, message } => shard.deliver(&to, &message),
-        Command::Reaches(user, log, head) => shard.reaches(&user, &log, head),
+        Command::Reaches(user, log, head, start) => shard.reaches(&user, &log, (head, start)),
         Command::GroupReaches(group, head) => shard.group_reaches(&group, head),
         Command::Regroup(user, group) => shard.regroup(&user, &group),
         Command::Tell(key, told) => shard.tell(key, &told),

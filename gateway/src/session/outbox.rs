@@ -137,18 +137,16 @@ impl Outbox {
     ) -> Pushed {
         let frame = frame.into();
         let mut dropped = 0;
-        while !self.fits(frame.size(), limits) {
+        if !self.fits(frame.size(), limits) {
             match policy {
                 OverflowPolicy::Disconnect => return Pushed::Overflow,
-                OverflowPolicy::DropNewest | OverflowPolicy::Spill => return Pushed::DroppedNewest,
-                OverflowPolicy::DropOldest if !self.can_make_room(frame.size(), limits) => {
-                    return Pushed::DroppedNewest;
-                }
-                OverflowPolicy::DropOldest => {
-                    self.drop_oldest();
-                    dropped += 1;
-                }
+                OverflowPolicy::DropOldest if self.can_make_room(frame.size(), limits) => {}
+                _ => return Pushed::DroppedNewest,
             }
+        }
+        while !self.fits(frame.size(), limits) {
+            self.drop_oldest();
+            dropped += 1;
         }
         self.push_unbounded(frame, pool);
         if dropped == 0 {

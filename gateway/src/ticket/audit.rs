@@ -1,20 +1,20 @@
 //! Compares how far the sessions here of those who are in a ticket have come with where its log ends, as is done with
 //! inboxes: what is sent between nodes is at most once, the log has it.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{DeskError, Tickets};
+use super::{DeskError, Ticket, Tickets};
 use crate::cluster::Rounds;
-use crate::protocol::{LogId, UserId};
+use crate::protocol::{LogId, Start, TicketId, UserId};
 
 /// See the module.
 pub(super) struct Audit {
     tickets: Tickets,
     rounds: Rounds,
     /// What was open at the last look: of what has closed meanwhile the last words may be missing.
-    open: HashMap<LogId, Vec<UserId>>,
+    open: HashSet<TicketId>,
 }
 
 impl Audit {
@@ -22,7 +22,7 @@ impl Audit {
         Self {
             tickets,
             rounds,
-            open: HashMap::new(),
+            open: HashSet::new(),
         }
     }
 
@@ -43,23 +43,35 @@ impl Audit {
         if !policy.enabled || !policy.stores {
             return Ok(());
         }
-        let open = self.tickets.bell().look(|desk, _| {
-            desk.tickets()
-                .map(|ticket| (LogId::Ticket(ticket.id.clone()), ticket.audience()))
-                .collect::<Vec<_>>()
-        });
+        let bell = self.tickets.bell();
+        let open = bell.look(|desk, _| desk.tickets().cloned().collect::<Vec<Ticket>>());
+        let open = open.await?;
+        let ids: HashSet<TicketId> = open.iter().map(|ticket| ticket.id.clone()).collect();
+        let start = match policy.offline {
+            Some(_) => Start::Beginning,
+            None => Start::Nowhere,
+        };
+        self.compare(&open, start).await?;
+        let over: Vec<TicketId> = self.open.difference(&ids).cloned().collect();
+        if !over.is_empty() {
+            let closed = bell.store().closed(&over).await;
+            let closed = closed.map_err(DeskError::Store)?;
+            // Who came after the end has nothing to be told of it.
+            self.compare(&closed, Start::Nowhere).await?;
+        }
+        self.open = ids;
+        Ok(())
+    }
+
+    async fn compare(&self, tickets: &[Ticket], start: Start) -> Result<(), DeskError> {
         let hub = self.tickets.hub();
         let is_here = |user: &UserId| hub.users().find(user).1 > 0;
-        let open: HashMap<LogId, Vec<UserId>> = open
-            .await?
-            .into_iter()
-            .map(|(log, audience)| (log, audience.into_iter().filter(is_here).collect()))
-            .filter(|(_, audience): &(LogId, Vec<UserId>)| !audience.is_empty())
-            .collect();
-        let mut logs = std::mem::replace(&mut self.open, open.clone());
-        logs.extend(open);
-        let logs: Vec<_> = logs.into_iter().collect();
-        let audited = self.tickets.delivery().audit(&logs).await;
-        audited.map_err(DeskError::Store)
+        let logs = tickets.iter().map(|ticket| {
+            let readers: Vec<UserId> = ticket.audience().into_iter().filter(is_here).collect();
+            (LogId::Ticket(ticket.id.clone()), readers)
+        });
+        let logs: Vec<_> = logs.filter(|(_, readers)| !readers.is_empty()).collect();
+        let compared = self.tickets.delivery().audit(&logs, start).await;
+        compared.map_err(DeskError::Store)
     }
 }

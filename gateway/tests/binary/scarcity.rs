@@ -43,7 +43,7 @@ fn connect(ws: &str, user: &str) -> Result<Client, String> {
     socket.set_read_timeout(patience).unwrap();
     let (mut client, _) = tungstenite::client(format!("ws://{ws}/ws?user_id={user}"), socket)
         .map_err(|error| error.to_string())?;
-    assert_eq!(hear(&mut client)["type"], "welcome");
+    client.read().map_err(|error| error.to_string())?;
     Ok(client)
 }
 

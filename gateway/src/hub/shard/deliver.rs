@@ -96,11 +96,7 @@ impl Shard {
     }
 
     /// A log that one of this shard's users reads reaches this far; whoever is behind reads it.
-    pub fn reaches(self: &Rc<Self>, user: &UserId, log: &LogId, head: Position) {
-        let start = match log {
-            LogId::Ticket(_) => self.settings().start_of_tickets(Start::Nowhere),
-            _ => Start::Beginning,
-        };
+    pub fn reaches(self: &Rc<Self>, user: &UserId, log: &LogId, (head, start): (Position, Start)) {
         for connection in self.of_user(user) {
             let Some(session) = connection.session() else {
                 continue;

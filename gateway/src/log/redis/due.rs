@@ -17,8 +17,8 @@ impl RedisLog {
     ) -> Result<(), ClusterError> {
         let shares = by_share(awaited).into_iter().map(|(share, awaited)| {
             let mut pipeline = Pipeline::new();
-            // Storing it may have failed before: who is asked again now has all the time that there is.
-            let add = pipeline.cmd("ZADD").arg(self.due_key(share)).arg("GT");
+            // A repetition does not put it off.
+            let add = pipeline.cmd("ZADD").arg(self.due_key(share)).arg("NX");
             for awaited in awaited {
                 add.arg(until).arg(awaited.text());
             }
