@@ -25,6 +25,31 @@ own_rights() {
     holds namespaced '(of("Role") | map(select(.metadata.namespace == $ns)) | length == 1
       and (.[0].rules | rights) == $rights)' --arg ns "$namespace" --argjson rights "$(rights_of own-rules.yaml)"
 }
+roles() { # roles OPTION...: as helm renders them, without what every version changes
+  template "$@" | awk 'BEGIN { RS = "---\n" } /\nkind: (Cluster)?Role(Binding)?\n/ { printf "---\n%s", $0 }' |
+    grep -vE '^ +(helm.sh/chart|app.kubernetes.io/version):'
+}
+as_golden() { # as_golden NAME OPTION...: compared with the file of that name, or written to it with WSC_UPDATE=1
+  local file=$here/golden/$1.yaml; shift
+  roles "$@" >"$out/roles"
+  grep -q '^kind: RoleBinding' "$out/roles" || { echo "no roles were rendered"; return 1; }
+  [ -z "${WSC_UPDATE:-}" ] || cp "$out/roles" "$file"
+  diff "$file" "$out/roles" || { echo "what is granted has changed; if it should: WSC_UPDATE=1 charts/test"; return 1; }
+}
+roles_everywhere() { as_golden roles-everywhere --set metricsApi.enabled=true --set sidecars.enabled=true; }
+roles_namespaced() { as_golden roles-namespaced --set 'watchNamespaces={shop,desk}'; }
+no_secrets_cluster_wide() {
+  local mode
+  for mode in namespaced everything; do
+    holds "$mode" '[of("ClusterRole")[].rules[] | select(.resources | any(. == "secrets" or . == "*"))] == []' || return 1
+  done
+}
+secrets_everywhere() {
+  holds default '[of("ClusterRole")[] | . as $role | .rules[] | select(.resources | any(. == "secrets"))
+    | {name: $role.metadata.name, verbs: (.verbs | sort)}] as $found
+    | ($found | map(.name) | unique) == ["wsc-operator"]
+    and ($found | map(.verbs[]) | unique) == ["create", "get", "list", "patch", "watch"]'
+}
 no_metrics_api() {
   local mode
   for mode in default ha namespaced alone; do
