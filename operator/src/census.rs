@@ -5,6 +5,7 @@
 //! always that of the last round. Runs on every replica, see `counting`.
 
 mod counts;
+mod problems;
 mod reading;
 mod scrape;
 
@@ -24,6 +25,7 @@ use crate::stores::{PodView, Stores};
 use crate::watch::{Concern, Concerns};
 
 pub use counts::{Counts, Phase, PodCount, RedisLink};
+pub use problems::Problem;
 pub use reading::{Named, Reading, Readings, Unknown};
 
 /// From one round to the next.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::problems::{Problem, summary};
 use crate::api::PodStatus;
 
 /// In which part of its life a gateway says it is.
@@ -61,6 +62,7 @@ pub struct PodCount {
     phase: Phase,
     redis: RedisLink,
     surplus: i64,
+    problems: Vec<Problem>,
     missed: u8,
 }
 
@@ -72,6 +74,7 @@ impl PodCount {
             phase,
             redis,
             surplus: 0,
+            problems: Vec::new(),
             missed: 0,
         }
     }
@@ -86,6 +89,17 @@ impl PodCount {
     pub fn with_surplus(self, surplus: i64) -> Self {
         let surplus = surplus.clamp(0, self.connections);
         Self { surplus, ..self }
+    }
+
+    /// The same with what the pod says is wrong with it.
+    #[must_use]
+    pub fn with_problems(self, problems: Vec<Problem>) -> Self {
+        Self { problems, ..self }
+    }
+
+    /// What its problems are about.
+    fn parts(&self) -> impl Iterator<Item = &str> {
+        self.problems.iter().map(Problem::part)
     }
 
     /// The old answer once more, unless too many were missed.
@@ -104,7 +118,17 @@ pub struct Counts(BTreeMap<String, PodCount>);
 impl PartialEq for Counts {
     /// How many rounds an answer is old is nobody's business.
     fn eq(&self, other: &Self) -> bool {
-        let said = |count: &PodCount| (count.connections, count.phase, count.redis, count.surplus);
+        let said = |count: &PodCount| {
+            let PodCount {
+                connections,
+                phase,
+                redis,
+                surplus,
+                ref problems,
+                missed: _,
+            } = *count;
+            (connections, phase, redis, surplus, problems.clone())
+        };
         self.0.len() == other.0.len()
             && self
                 .0
@@ -167,12 +191,24 @@ impl Counts {
             .map(|(pod, count)| (pod.as_str(), count.redis))
     }
 
+    /// What is wrong with pods that serve, if anything: who starts or leaves is not in trouble. That Redis is not reached is
+    /// told by the link to it. Only pods that are still `there` count.
+    pub fn problems(&self, there: impl Fn(&str) -> bool) -> Option<String> {
+        let here = self.0.iter().filter(|(pod, _)| there(pod));
+        let of_pods = here
+            .filter(|(_, count)| count.phase == Phase::Serving && count.redis != RedisLink::Down);
+        summary(of_pods.map(|(pod, count)| (pod.as_str(), count.problems.as_slice())))
+    }
+
     /// Whether a status with these numbers instead of `other`'s tells anybody something.
     pub fn differs_much_from(&self, other: &Self) -> bool {
         const EXACT_UP_TO: i64 = 100;
         let same_shape = self.0.len() == other.0.len()
             && self.0.iter().zip(&other.0).all(|((a, one), (b, two))| {
-                a == b && one.phase == two.phase && one.redis == two.redis
+                a == b
+                    && one.phase == two.phase
+                    && one.redis == two.redis
+                    && one.parts().eq(two.parts())
             });
         if !same_shape || self.0.values().any(|count| count.phase == Phase::Draining) {
             return true;

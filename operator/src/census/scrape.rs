@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::counts::{Phase, PodCount, RedisLink};
+use super::problems::Problem;
 use crate::api::ADMIN_PORT;
 use crate::stores::PodView;
 
@@ -48,6 +49,9 @@ struct Answer {
     /// Absent from gateways of the release before.
     #[serde(default)]
     rebalance: Rebalance,
+    /// What is wrong, a line each. Absent from gateways of the release before.
+    #[serde(default)]
+    problems: Vec<String>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -65,7 +69,9 @@ async fn status_at(address: SocketAddr) -> Result<PodCount, ScrapeError> {
     match tokio::time::timeout(DEADLINE, ask(address)).await {
         Ok(answer) => answer.map(|said| {
             let count = PodCount::new(said.connections, said.phase, said.redis);
-            count.with_surplus(said.rebalance.surplus)
+            count
+                .with_surplus(said.rebalance.surplus)
+                .with_problems(Problem::all(&said.problems))
         }),
         Err(_) => Err(ScrapeError::Deadline),
     }
@@ -144,6 +150,12 @@ mod tests {
         let count = answered(response(body)).await.unwrap();
         let expected = PodCount::new(12, Phase::Serving, RedisLink::Up);
         assert_eq!(count, expected.with_surplus(3));
+        let body =
+            r#"{"phase":"serving","connections":12,"redis":"up","problems":["tokens: no keys"]}"#;
+        let count = answered(response(body)).await.unwrap();
+        let expected = PodCount::new(12, Phase::Serving, RedisLink::Up);
+        let problems = Problem::all(&["tokens: no keys".to_owned()]);
+        assert_eq!(count, expected.with_problems(problems));
     }
 
     #[tokio::test]

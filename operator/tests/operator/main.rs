@@ -20,6 +20,7 @@ mod leader;
 mod metrics_api;
 mod monitoring;
 mod pipeline;
+mod problems;
 mod rbac;
 mod reconcile;
 mod rollout;

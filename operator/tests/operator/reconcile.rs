@@ -682,7 +682,7 @@ async fn generated_keys_show_nowhere_but_in_their_secret_and_are_never_drawn_aga
 }
 
 /// A gateway pod with so many connections, as the census found it.
-fn pods_with(world: &World, connections: &[(&str, i64)]) {
+pub fn pods_with(world: &World, connections: &[(&str, i64)]) {
     let mut counts = Counts::default();
     for (pod, held) in connections {
         let body = json!({

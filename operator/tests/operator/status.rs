@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 use wsc_operator::api::{GatewayStatus, WebSocketGateway};
-use wsc_operator::census::{Counts, Phase, PodCount, RedisLink};
+use wsc_operator::census::{Counts, Phase, PodCount, Problem, RedisLink};
 use wsc_operator::gateway::apply::{Applied, Verdict};
 use wsc_operator::gateway::live::Live;
 use wsc_operator::gateway::status::{Seen, compute};
@@ -273,4 +273,57 @@ fn the_time_of_a_condition_is_kept_while_its_status_stays() {
     };
     assert_eq!(time(&second, "Accepted"), 1);
     assert_eq!(time(&second, "Ready"), 1000);
+}
+
+fn with_problem(pod: &str, line: &str, link: RedisLink) -> (String, PodCount) {
+    let problems = Problem::all(&[line.to_owned()]);
+    let count = PodCount::new(10, Phase::Serving, link);
+    (pod.to_owned(), count.with_problems(problems))
+}
+
+#[test]
+fn what_gateways_say_is_wrong_with_them_is_told_with_their_names() {
+    let line = "tokens: no keys could be fetched yet to judge them by: HTTP 503";
+    let mut wrong = cluster(2);
+    for pod in ["chat-1", "chat-7"] {
+        let (pod, count) = with_problem(pod, line, RedisLink::Up);
+        wrong.counts.insert(pod, count);
+    }
+    let status = wrong.status();
+    assert_eq!(said(&status, "Degraded"), ("True", "GatewayProblems"));
+    let degraded = |status: &GatewayStatus| {
+        let mut found = status.conditions.iter();
+        found
+            .find(|found| found.type_ == "Degraded")
+            .cloned()
+            .unwrap()
+    };
+    // One of a pod that is gone does not count.
+    assert_eq!(degraded(&status).message, format!("{line} (chat-1)"));
+    // A new operator has not asked yet.
+    let restarted = |asked: bool| {
+        let mut restarted = cluster(2);
+        restarted.gateway.status = Some(status.clone());
+        if !asked {
+            restarted.counts = Counts::default();
+        }
+        restarted.asked = asked;
+        restarted.status()
+    };
+    assert_eq!(degraded(&restarted(false)), degraded(&status));
+    assert_eq!(said(&restarted(true), "Degraded"), ("False", "Healthy"));
+
+    // That Redis is away is told where it belongs, and there alone.
+    let cut_off = |link: RedisLink| {
+        let (pod, count) =
+            with_problem("chat-1", "cluster: not part of it for 1 s: no answer", link);
+        let mut cluster = cluster(2);
+        cluster.counts.insert(pod, count);
+        cluster.status()
+    };
+    let status = cut_off(RedisLink::Down);
+    assert_eq!(said(&status, "Degraded"), ("False", "Healthy"));
+    assert_eq!(said(&status, "RedisReady"), ("False", "Unreachable"));
+    let status = cut_off(RedisLink::Up);
+    assert_eq!(said(&status, "Degraded"), ("True", "GatewayProblems"));
 }

@@ -38,6 +38,9 @@ pub(super) struct Facts<'a> {
     pub(super) asked: bool,
 }
 
+/// Why a gateway is degraded that says so itself.
+pub(super) const GATEWAY_PROBLEMS: &str = "GatewayProblems";
+
 /// A condition's answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -73,7 +76,7 @@ pub(super) fn conditions(
         ("Ready", ready(facts)),
         ("Progressing", progressing(facts)),
         ("RedisReady", redis_ready(facts, before)),
-        ("Degraded", degraded(facts)),
+        ("Degraded", degraded(facts, before)),
         ("Paused", paused(facts)),
     ]
     .into_iter()
@@ -236,12 +239,10 @@ fn redis_ready(facts: &Facts<'_>, before: &[Condition]) -> Judgement {
 
 /// What the gateways say of their link to Redis decides.
 fn linked(facts: &Facts<'_>, fine: &str) -> Judgement {
-    // The census may still remember a pod that is gone.
-    let there = |name: &str| facts.pods.iter().any(|pod| pod.name == name);
     let cut: Vec<&str> = facts
         .counts
         .links()
-        .filter(|(pod, link)| *link == RedisLink::Down && there(pod))
+        .filter(|(pod, link)| *link == RedisLink::Down && is_there(facts, pod))
         .map(|(pod, _)| pod)
         .collect();
     if cut.is_empty() {
@@ -251,7 +252,12 @@ fn linked(facts: &Facts<'_>, fine: &str) -> Judgement {
     Judgement::new(Answer::False, "Unreachable", message)
 }
 
-fn degraded(facts: &Facts<'_>) -> Judgement {
+/// The census may still remember a pod that is gone.
+fn is_there(facts: &Facts<'_>, name: &str) -> bool {
+    facts.pods.iter().any(|pod| pod.name == name)
+}
+
+fn degraded(facts: &Facts<'_>, before: &[Condition]) -> Judgement {
     if let Verdict::Failed(error) = facts.verdict {
         return Judgement::new(Answer::True, "ApplyFailed", error.chain());
     }
@@ -283,6 +289,9 @@ fn degraded(facts: &Facts<'_>) -> Judgement {
         let message = found.message.clone().unwrap_or_default();
         return Judgement::new(Answer::True, "ReplicaFailure", message);
     }
+    if let Some(said) = problems(facts, before) {
+        return Judgement::new(Answer::True, GATEWAY_PROBLEMS, said);
+    }
     if let Some(bare) = sidecars::bare(facts) {
         return bare;
     }
@@ -296,6 +305,15 @@ fn degraded(facts: &Facts<'_>) -> Judgement {
         return Judgement::new(Answer::True, "ConnectionsUnmeasured", why);
     }
     Judgement::new(Answer::False, "Healthy", "nothing is known to be wrong")
+}
+
+/// What the gateways say is wrong with them. Until they have been asked, what they said last stands.
+fn problems(facts: &Facts<'_>, before: &[Condition]) -> Option<String> {
+    if facts.asked {
+        return facts.counts.problems(|name| is_there(facts, name));
+    }
+    let last = before.iter().find(|old| old.reason == GATEWAY_PROBLEMS);
+    last.map(|old| old.message.clone())
 }
 
 /// What the cluster has not, and what would bring it.

@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 
+use super::conditions::GATEWAY_PROBLEMS;
 use crate::api::GatewayStatus;
 use crate::gateway::apply::Change;
 
@@ -84,7 +85,8 @@ fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == kind)
 }
 
-/// Bad news is told again when its reason changes, and a rejection also when its words do: they name the Secret.
+/// Bad news is told again when its reason changes, and a rejection, and what gateways say is wrong, also when its words do:
+/// they name the Secret, or are another problem.
 fn changed(told: &Told, then: Option<&Condition>, now: &Condition) -> bool {
     let Some(then) = then else {
         return now.status != told.begins && now.reason != "NotNeeded";
@@ -94,7 +96,12 @@ fn changed(told: &Told, then: Option<&Condition>, now: &Condition) -> bool {
     }
     now.status != told.good
         && now.status != told.begins
-        && (now.reason != then.reason || (told.kind == "Accepted" && now.message != then.message))
+        && (now.reason != then.reason || (says_what(now) && now.message != then.message))
+}
+
+/// Whether the words, and not the reason, say what is wrong.
+fn says_what(now: &Condition) -> bool {
+    now.type_ == "Accepted" || now.reason == GATEWAY_PROBLEMS
 }
 
 fn event(told: &Told, now: &Condition) -> Event {
