@@ -5,9 +5,13 @@
 use std::time::Duration;
 
 use kube::runtime::utils::Backoff;
+use tokio::time::Instant;
 
 const FIRST: Duration = Duration::from_secs(1);
 const LAST: Duration = Duration::from_secs(10);
+
+/// A watch that did not fail for so long works again.
+const CALM: Duration = Duration::from_secs(30);
 
 /// The delay after so many failures in a row.
 pub fn after(failures: u32) -> Duration {
@@ -23,22 +27,31 @@ pub fn jittered(delay: Duration) -> Duration {
 }
 
 /// The same for the stream of a watch.
+///
+/// Time tells that a watch works again, and nothing else does: one that begins anew says so before its first request, and
+/// one whose versions are too old can list again and again.
 #[derive(Debug, Default)]
-pub struct WatchBackoff(u32);
+pub struct WatchBackoff {
+    failures: u32,
+    last: Option<Instant>,
+}
 
 impl Iterator for WatchBackoff {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        self.0 = self.0.saturating_add(1);
-        Some(jittered(after(self.0)))
+        let now = Instant::now();
+        if self.last.is_some_and(|last| now - last >= CALM) {
+            self.failures = 0;
+        }
+        self.last = Some(now);
+        self.failures = self.failures.saturating_add(1);
+        Some(jittered(after(self.failures)))
     }
 }
 
 impl Backoff for WatchBackoff {
-    fn reset(&mut self) {
-        self.0 = 0;
-    }
+    fn reset(&mut self) {}
 }
 
 #[cfg(test)]
@@ -53,12 +66,15 @@ mod tests {
         assert_eq!(after(u32::MAX), LAST);
     }
 
-    #[test]
-    fn a_watch_that_works_again_begins_anew() {
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_works_again_begins_anew_and_one_that_only_says_so_does_not() {
         let mut watch = WatchBackoff::default();
-        let late = watch.by_ref().take(6).last().unwrap();
-        assert!(late >= LAST.mul_f64(0.8));
-        watch.reset();
+        for _ in 0..6 {
+            watch.next();
+            watch.reset();
+        }
+        assert!(watch.next().unwrap() >= LAST.mul_f64(0.8));
+        tokio::time::advance(CALM).await;
         assert!(watch.next().unwrap() <= FIRST.mul_f64(1.2));
     }
 }

@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod metrics_api;
 pub mod names;
 pub mod owned;
+pub mod patience;
 pub mod run;
 pub mod scope;
 pub mod secrets;

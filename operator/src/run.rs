@@ -20,6 +20,7 @@ use crate::lease::{Candidate, Election};
 use crate::metrics::{Leads, Metrics};
 use crate::metrics_api::{MetricsApi, Place};
 use crate::names::MANAGER;
+use crate::patience;
 use crate::scope::Scope;
 
 /// Sets up the log.
@@ -36,9 +37,7 @@ pub fn telemetry(options: &Options) -> anyhow::Result<()> {
 
 /// Runs until a signal comes or the lease is lost.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let client = Client::try_default()
-        .await
-        .context("no way to the API server")?;
+    let client = patience::client().await?;
     let token = CancellationToken::new();
     let tracker = TaskTracker::new();
     let (health, metrics) = (Health::default(), Arc::new(Metrics::default()));

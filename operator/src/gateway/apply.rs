@@ -17,6 +17,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::DynamicObject;
+use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
 use super::build::{Desired, SecretWrite};
@@ -30,6 +31,7 @@ use crate::metrics::Verb;
 use crate::names::{MANAGER, Names};
 use crate::owned::{Kind, Object};
 use crate::secrets::redis_pair;
+use crate::watch::keep_object;
 
 pub use settled::Settled;
 
@@ -278,6 +280,9 @@ impl Run<'_> {
             }
             answer => answer?,
         };
+        // The watch may be behind, or broken: what was written a moment ago must not be taken for what it was before.
+        let owned = self.context.stores.owned(object.kind);
+        owned.apply(Event::Apply(answer.clone()), keep_object);
         answer.metadata.managed_fields = None;
         let answered = body_of(object.kind, &answer)?;
         if !covers::covers(&object.body, &answered) {

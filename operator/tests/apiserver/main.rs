@@ -1,0 +1,26 @@
+//! The operator as a process against a real API server and etcd, without a kubelet: killed at every step, faults between
+//! the two, two of them at once, and very many resources.
+//!
+//! `Plane` is the API server, one for all tests. Between it and each operator stands a `Proxy`, which counts, holds up,
+//! refuses and cuts; the operator itself knows nothing of tests.
+
+// Helpers fail as tests do; clippy knows only functions marked as tests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::needless_pass_by_value,
+    unreachable_pub
+)]
+
+mod failpoints;
+mod faults;
+mod ground;
+mod leaders;
+mod operator;
+mod plane;
+mod proxy;
+mod snapshot;
+mod thousand;

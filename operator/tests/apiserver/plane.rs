@@ -1,0 +1,158 @@
+//! A real API server over a real etcd, on ports of their own, for as long as the tests run; no controllers, no nodes.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, Config};
+use rcgen::KeyPair;
+use tokio::sync::OnceCell;
+use wsc_operator::api::crd;
+
+use crate::ground::eventually;
+
+/// The API server may have to wait for its cores.
+const UP_WITHIN: Duration = Duration::from_secs(120);
+const TOKEN: &str = "throw-away";
+
+static PLANE: LazyLock<Plane> = LazyLock::new(Plane::start);
+static PREPARED: OnceCell<()> = OnceCell::const_new();
+
+struct Plane {
+    port: u16,
+    /// Closed when this process ends, whichever way; the processes end with it.
+    _guards: Vec<(Child, ChildStdin)>,
+}
+
+/// A client with every right, bound to the test's own runtime.
+pub async fn client() -> Client {
+    let client = connect();
+    let prepare = async || {
+        eventually(UP_WITHIN, "the API server serves", async || {
+            client.apiserver_version().await.ok()
+        })
+        .await;
+        install_crd(&client).await;
+    };
+    PREPARED.get_or_init(prepare).await;
+    client
+}
+
+fn connect() -> Client {
+    let url = format!("https://127.0.0.1:{}", PLANE.port);
+    let mut config = Config::new(url.parse().unwrap());
+    config.accept_invalid_certs = true;
+    config.auth_info.token = Some(TOKEN.to_owned().into());
+    Client::try_from(config).unwrap()
+}
+
+async fn install_crd(client: &Client) {
+    let all: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let params = PatchParams::apply("test").force();
+    let name = "websocketgateways.wsc.dev";
+    all.patch(name, &params, &Patch::Apply(crd()))
+        .await
+        .unwrap();
+    eventually(UP_WITHIN, "the CRD is served", async || {
+        let found = all.get(name).await.ok()?;
+        let conditions = found.status?.conditions?;
+        conditions
+            .iter()
+            .any(|found| found.type_ == "Established" && found.status == "True")
+            .then_some(())
+    })
+    .await;
+}
+
+impl Plane {
+    fn start() -> Self {
+        let ports = free_ports::<3>();
+        let name = format!("apiserver-{}", std::process::id());
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        let key = KeyPair::generate().unwrap();
+        std::fs::write(dir.join("sa.key"), key.serialize_pem()).unwrap();
+        std::fs::write(dir.join("sa.pub"), key.public_key_pem()).unwrap();
+        let token = format!("{TOKEN},admin,admin,system:masters\n");
+        std::fs::write(dir.join("tokens.csv"), token).unwrap();
+        let [etcd, peer, port] = ports;
+        let (etcd, peer) = (
+            format!("http://127.0.0.1:{etcd}"),
+            format!("http://127.0.0.1:{peer}"),
+        );
+        let of_etcd = [
+            format!("--data-dir={}", dir.join("etcd").display()),
+            format!("--listen-client-urls={etcd}"),
+            format!("--advertise-client-urls={etcd}"),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--initial-cluster=default={peer}"),
+            "--unsafe-no-fsync".to_owned(),
+        ];
+        let path = |file: &str| dir.join(file).display().to_string();
+        let of_server = [
+            format!("--etcd-servers={etcd}"),
+            format!("--secure-port={port}"),
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--cert-dir={}", dir.display()),
+            // A thousand gateways have thousands of Services.
+            "--service-cluster-ip-range=10.96.0.0/12".to_owned(),
+            format!("--token-auth-file={}", path("tokens.csv")),
+            "--authorization-mode=RBAC".to_owned(),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            format!("--service-account-signing-key-file={}", path("sa.key")),
+            format!("--service-account-key-file={}", path("sa.pub")),
+        ];
+        Self {
+            port,
+            _guards: vec![
+                guarded(&program("etcd"), &of_etcd, &dir),
+                guarded(&program("kube-apiserver"), &of_server, &dir),
+            ],
+        }
+    }
+}
+
+/// Runs a program until our end of its guard's input is closed.
+fn guarded(program: &Path, args: &[String], dir: &Path) -> (Child, ChildStdin) {
+    const GUARD: &str = r#"dir=$1; shift; "$@" >"$dir/$(basename "$1").log" 2>&1 & child=$!
+        read -r _; kill -9 $child; wait $child; rm -rf "$dir""#;
+    let mut guard = Command::new("sh")
+        .args(["-c", GUARD, "guard"])
+        .arg(dir)
+        .arg(program)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let input = guard.stdin.take().unwrap();
+    (guard, input)
+}
+
+/// Where `e2e/cluster/up` puts what it builds.
+fn program(name: &str) -> PathBuf {
+    let cache = std::env::var_os("CLUSTER_CACHE").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/wsc-cluster"),
+        PathBuf::from,
+    );
+    let found = cache.join("bin").join(name);
+    assert!(
+        found.exists(),
+        "{} is not there: `make cluster-up` builds it",
+        found.display()
+    );
+    found
+}
+
+/// Ports that nobody has at the moment.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.each_ref()
+        .map(|listener| listener.local_addr().unwrap().port())
+}
