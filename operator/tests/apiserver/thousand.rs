@@ -125,5 +125,10 @@ async fn quiet(operator: &Operator, when: &str) {
         operator.memory()
     );
     assert_eq!(wrote, 0, "{when}: written while nothing changed");
-    assert_eq!(looked, 0, "{when}: reconciled while nothing changed");
+    // Everything is looked at again after ten minutes, a fifth sooner or later, and of very many the first are due by then.
+    let due = wanted() as u64 * IDLE.as_secs() / 480;
+    assert!(
+        looked <= due * 2,
+        "{when}: reconciled while nothing changed"
+    );
 }
