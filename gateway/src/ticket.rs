@@ -14,6 +14,7 @@ mod command;
 mod desk;
 mod doorman;
 mod event;
+mod gleaner;
 mod list;
 mod policy;
 mod refusal;

@@ -55,6 +55,8 @@ pub struct News {
     pub version: Version,
     /// What happened.
     pub events: Vec<Event>,
+    /// When this commit was asked for first.
+    pub asked: Instant,
 }
 
 /// What a clerk goes by; a reload swaps it.
@@ -79,7 +81,7 @@ pub struct ClerkStats {
     pub failures: AtomicU64,
     /// News of sessions for which there was no room.
     pub dropped: AtomicU64,
-    /// Events for which there was no room on their way to those concerned.
+    /// Events for which there was no room on their way to those concerned: they are told later, by whoever tells what was not.
     pub untold: AtomicU64,
     /// Commits whose answer was lost and that turned out to have been made.
     pub found: AtomicU64,
@@ -94,9 +96,9 @@ pub struct Clerk {
     news: mpsc::Sender<News>,
     desk: Desk,
     version: Version,
-    /// The commit of which it is not known whether it was made, and what is to be told if it was. Nothing else is begun
+    /// The commit of which it is not known whether it was made, and when it was asked for first. Nothing else is begun
     /// before that is known, so there is at most one.
-    unsettled: Option<(Commit, Vec<Event>)>,
+    unsettled: Option<(Commit, Instant)>,
     ending: CancellationToken,
 }
 
@@ -152,10 +154,10 @@ impl Clerk {
         let made = self.store.commit(commit).await;
         let made = made.map_err(|error| self.failed(error))?;
         let forgotten = self.unsettled.take();
-        if let (Some(version), Some((_, events))) = (made, forgotten) {
+        if let (Some(version), Some((commit, asked))) = (made, forgotten) {
             self.stats.found.fetch_add(1, Relaxed);
             self.stats.commits.fetch_add(1, Relaxed);
-            self.tell(version, events);
+            self.tell((version, asked), commit.events);
         }
         Ok(())
     }
@@ -212,11 +214,11 @@ impl Clerk {
                 return Ok(replies);
             }
             let commit = self.write(&manual);
-            if let Some(version) = self.commit(commit, begun + PATIENCE).await? {
+            if let Some(version) = self.commit(commit, begun).await? {
                 self.version = version;
                 self.stats.commits.fetch_add(1, Relaxed);
                 let changes = self.desk.take_changes();
-                self.tell(version, changes.events);
+                self.tell((version, begun), changes.events);
                 return Ok(replies);
             }
             self.desk.undo();
@@ -252,7 +254,7 @@ impl Clerk {
     async fn commit(
         &mut self,
         commit: Commit,
-        until: Instant,
+        begun: Instant,
     ) -> Result<Option<Version>, DeskError> {
         let mut pause = PAUSE.1;
         loop {
@@ -261,10 +263,9 @@ impl Clerk {
                 Err(error) => self.failed(error),
             };
             // Whoever ends waits for the answer, not for a store that is away.
-            if Instant::now() > until || self.ending.is_cancelled() {
-                let events = self.desk.changes().events.clone();
+            if begun.elapsed() > PATIENCE || self.ending.is_cancelled() {
                 self.desk.undo();
-                self.unsettled = Some((commit, events));
+                self.unsettled = Some((commit, begun));
                 return Err(error);
             }
             sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
@@ -314,18 +315,24 @@ impl Clerk {
             token: rand::random(),
             based_on: self.version,
             writes: changes.fields().map(write).collect(),
+            events: changes.events.clone(),
             records: records.filter_map(Event::record).collect(),
             closed: changes.closed.clone(),
             keep: manual.keep,
         }
     }
 
-    fn tell(&self, version: Version, events: Vec<Event>) {
+    fn tell(&self, (version, asked): (Version, Instant), events: Vec<Event>) {
         if events.is_empty() {
             return;
         }
         let lost = events.len() as u64;
-        if self.news.try_send(News { version, events }).is_err() {
+        let news = News {
+            version,
+            events,
+            asked,
+        };
+        if self.news.try_send(news).is_err() {
             self.stats.untold.fetch_add(lost, Relaxed);
         }
     }

@@ -160,7 +160,8 @@ impl Step {
 }
 
 /// See the module.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "of", rename_all = "snake_case")]
 pub enum Event {
     /// Of a ticket, as it was right after the step.
     Ticket {

@@ -13,7 +13,8 @@ pub const WAITED: [u32; 8] = [1, 5, 15, 30, 60, 120, 300, 900];
 /// How long it is known how the desk stands: it is looked at every second, unless its store is away.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// See the module. Steps are counted by the node that committed them, so that a sum over nodes counts each once.
+/// See the module. Steps are counted by the node that tells of them, so that a sum over nodes counts each once.
+/// Nearly: one that is told twice is counted twice.
 #[derive(Debug, Default)]
 pub struct TicketStats {
     /// In the order of [`Step::WORDS`].

@@ -10,9 +10,11 @@ mod redis;
 pub use memory::MemoryDesk;
 pub use redis::RedisDesk;
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 
-use super::{Field, Millis, Record, Ticket};
+use super::{Event, Field, Millis, Record, Ticket};
 use crate::cluster::ClusterError;
 use crate::protocol::TicketId;
 
@@ -53,12 +55,23 @@ pub struct Commit {
     pub based_on: Version,
     /// Fields.
     pub writes: Vec<Write>,
+    /// What is to be told of it: kept with it until it is.
+    pub events: Vec<Event>,
     /// What goes into the records of tickets.
     pub records: Vec<Record>,
     /// Tickets that are over.
     pub closed: Vec<Ticket>,
     /// How long closed tickets and their records are kept.
     pub keep: Millis,
+}
+
+/// A commit of which nobody has said that it was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untold {
+    /// The version that it made.
+    pub version: Version,
+    /// What is to be told.
+    pub events: Vec<Event>,
 }
 
 /// Something whose time has come.
@@ -74,6 +87,10 @@ pub struct Due {
 /// their tokens.
 const HISTORY: usize = 1024;
 
+/// The most commits that wait to be told of: enough for hours where the log of a ticket cannot be written for so long. More
+/// are refused, so that none is forgotten.
+pub const MAX_UNTOLD: usize = 4096;
+
 /// The most records of one ticket; older ones are trimmed.
 pub const MAX_RECORDS: usize = 1000;
 
@@ -87,6 +104,14 @@ pub trait DeskStore: Send + Sync + 'static {
         &'a self,
         commit: &'a Commit,
     ) -> BoxFuture<'a, Result<Option<Version>, ClusterError>>;
+    /// At most so many commits after a version that are at least so old and not told of, oldest first.
+    fn untold(
+        &self,
+        age: Duration,
+        after_most: (Version, usize),
+    ) -> BoxFuture<'_, Result<Vec<Untold>, ClusterError>>;
+    /// All of this commit is told.
+    fn told(&self, version: Version) -> BoxFuture<'_, Result<(), ClusterError>>;
     /// What is due now, the longest overdue first. Firing something twice is harmless.
     fn due(&self, most: usize) -> BoxFuture<'_, Result<Vec<Due>, ClusterError>>;
     /// Notes that something was said in an open ticket.

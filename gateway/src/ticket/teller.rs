@@ -1,9 +1,12 @@
 //! `Teller`: tells of the desk's steps: as events to the application, as messages to those in the ticket, as counts.
 //!
 //! What concerns everyone in a ticket is a message of the ticket's own log, so that it comes in order with what is said and
-//! is there for who comes back; what concerns one agent goes to that agent alone. A step has an id made of the version that
-//! it made, so that telling it twice tells it once.
+//! is there for who comes back; what concerns one agent goes to that agent alone.
+//!
+//! The store keeps a commit's steps until all of it is told. What this node cannot tell, or dies before it does, is told by the
+//! gleaner. A step has an id made of the version that its commit made, so that telling it twice tells it once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +16,13 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::gleaner::LATE;
+use super::store::Version;
 use super::{
-    Availability, ClosedBecause, Event, News, PassedBecause, Step, Ticket, TicketView, Tickets,
+    Availability, ClosedBecause, Event, News, PassedBecause, State, Step, Ticket, TicketView,
+    Tickets,
 };
+use crate::cluster::ClusterError;
 use crate::delivery::{Accepted, Delivery, Route};
 use crate::log::Append;
 use crate::protocol::{
@@ -24,7 +31,7 @@ use crate::protocol::{
 };
 use crate::service::{Event as Told, Service};
 
-/// How often storing a step is tried, and the pause between: the desk could be reached a moment ago.
+/// How often storing a step is tried before it is left to the gleaner, and the pause between.
 const ATTEMPTS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -37,7 +44,8 @@ pub(super) fn is_offer(ticket: &TicketId, id: &str) -> bool {
         .is_some_and(|rest| rest.starts_with(OFFER))
 }
 
-/// See the module.
+/// See the module. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct Teller {
     pub(super) tickets: Tickets,
     pub(super) delivery: Delivery,
@@ -57,33 +65,115 @@ enum Audience {
     Nobody,
 }
 
+/// When it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Right after the commit, and tried a few times.
+    AtOnce,
+    /// When others should have. The caller tries again.
+    Late,
+}
+
+/// A step of which not all is told.
+#[derive(Debug, thiserror::Error)]
+#[error("a step of ticket {ticket} was not stored")]
+pub(super) struct NotTold {
+    ticket: TicketId,
+    pub(super) source: ClusterError,
+}
+
+/// Tickets of which something was left to the gleaner, and the last commit left. As long as that is not told, what comes
+/// after it is left too, so that it stays in order.
+type Left = HashMap<TicketId, Version>;
+
 impl Teller {
     /// Tells until nothing more can come.
     pub(super) async fn run(self, mut news: mpsc::Receiver<News>, cancel: CancellationToken) {
+        let mut left = Left::new();
         loop {
             let told = tokio::select! {
                 biased;
                 told = news.recv() => told,
                 () = cancel.cancelled() => return,
             };
-            let Some(News { version, events }) = told else {
+            let Some(news) = told else {
                 return;
             };
-            for (at, event) in events.into_iter().enumerate() {
-                let name = format!("{}.{at}", version.0);
-                match event {
-                    Event::Agent { is, agent, .. } => self.emit_agent(is, &agent),
-                    Event::Ticket { at, step, ticket } => {
-                        self.tickets.stats().count(&step);
-                        self.emit(at, &step, &ticket);
-                        self.tell((at, &step), &ticket, &name).await;
-                    }
-                }
-            }
+            self.take(news, &mut left).await;
         }
     }
 
-    fn emit_agent(&self, is: Availability, agent: &super::Agent) {
+    async fn take(&self, news: News, left: &mut Left) {
+        let News {
+            version, events, ..
+        } = &news;
+        // It has waited for so long that somebody else may have told it.
+        if news.asked.elapsed() >= LATE {
+            let before = Version(version.0.saturating_sub(1));
+            if let Ok(first) = self.first_untold(before).await
+                && first != Some(*version)
+            {
+                return;
+            }
+        }
+        if !left.is_empty()
+            && let Ok(first) = self.first_untold(Version(0)).await
+        {
+            left.retain(|_, last| first.is_some_and(|first| first <= *last));
+        }
+        let is_behind = tickets_of(events).any(|ticket| left.contains_key(ticket));
+        if !is_behind {
+            match self.tell(*version, events, Pace::AtOnce).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(%error, cause = %error.source, "it is tried again until it is");
+                }
+            }
+        }
+        left.extend(tickets_of(events).map(|ticket| (ticket.clone(), *version)));
+    }
+
+    async fn first_untold(&self, after: Version) -> Result<Option<Version>, ClusterError> {
+        let store = self.tickets.bell().store();
+        let untold = store.untold(Duration::ZERO, (after, 1)).await?;
+        Ok(untold.first().map(|untold| untold.version))
+    }
+
+    /// Tells all of a commit, and that it is told. Whoever is told of something twice knows it by its id.
+    pub(super) async fn tell(
+        &self,
+        version: Version,
+        events: &[Event],
+        pace: Pace,
+    ) -> Result<(), NotTold> {
+        let name = |place: usize| format!("{}.{place}", version.0);
+        for (place, event) in events.iter().enumerate() {
+            if let Event::Ticket { at, step, ticket } = event {
+                let name = name(place);
+                let sent = self.send((*at, step), ticket, (&name, pace));
+                sent.await.map_err(|source| NotTold {
+                    ticket: ticket.id.clone(),
+                    source,
+                })?;
+            }
+        }
+        for (place, event) in events.iter().enumerate() {
+            match event {
+                Event::Agent { at, is, agent } => self.emit_agent((*at, *is), agent, &name(place)),
+                Event::Ticket { at, step, ticket } => {
+                    self.tickets.stats().count(step);
+                    self.emit((*at, step), ticket, &name(place));
+                }
+            }
+        }
+        if let Err(error) = self.tickets.bell().store().told(version).await {
+            // It is told once more, under the same ids.
+            tracing::debug!(%error, version = version.0, "it was not noted that a commit is told");
+        }
+        Ok(())
+    }
+
+    fn emit_agent(&self, (at, is): (u64, Availability), agent: &super::Agent, step: &str) {
         let name = match is {
             Availability::Online => "agent.online",
             Availability::Away => "agent.away",
@@ -91,12 +181,12 @@ impl Teller {
         };
         if self.service.wants(name) {
             let data = serde_json::json!({ "skills": agent.skills, "max": agent.max });
-            let event = Told::now(name, Some(agent.id.as_str()), data);
+            let event = told((name, at), agent.id.as_str(), step, data);
             self.service.emit(&event);
         }
     }
 
-    fn emit(&self, at: u64, step: &Step, ticket: &Ticket) {
+    fn emit(&self, (at, step): (u64, &Step), ticket: &Ticket, id: &str) {
         let name = format!("ticket.{}", step.as_str());
         let timed_out = timed_out(step);
         for name in std::iter::once(name.as_str()).chain(timed_out.map(|_| "ticket.timed_out")) {
@@ -105,13 +195,19 @@ impl Teller {
                 if let (Some(what), Some(fields)) = (timed_out, data.as_object_mut()) {
                     fields.insert("timeout".to_owned(), what.into());
                 }
-                let event = Told::now(name, Some(ticket.id.as_str()), data);
+                let event = told((name, at), ticket.id.as_str(), id, data);
                 self.service.emit(&event);
             }
         }
     }
 
-    async fn tell(&self, (at, step): (u64, &Step), ticket: &Ticket, name: &str) {
+    /// Sends the message of a step to those concerned.
+    async fn send(
+        &self,
+        (at, step): (u64, &Step),
+        ticket: &Ticket,
+        (name, pace): (&str, Pace),
+    ) -> Result<(), ClusterError> {
         let log = LogId::Ticket(ticket.id.clone());
         let id = match step {
             Step::Offered { .. } | Step::Reminded { .. } => format!("{}{OFFER}{name}", ticket.id),
@@ -120,11 +216,14 @@ impl Teller {
         let json = frame(&id, (at, step), ticket);
         let mut users = ticket.audience();
         let newcomer = match audience(step) {
-            Audience::Nobody => return,
+            Audience::Nobody => return Ok(()),
             Audience::Agent(agent) => {
+                if pace == Pace::Late && !self.is_true_still(step, ticket).await {
+                    return Ok(());
+                }
                 let route = Route::Users(vec![agent]);
                 self.delivery.hand_over(&route, json.into(), None).await;
-                return;
+                return Ok(());
             }
             Audience::AllAnd(agent) => {
                 users.insert(agent);
@@ -139,7 +238,7 @@ impl Teller {
         if !self.tickets.policy().stores {
             let everyone = Route::Users(ticket.audience().into_iter().collect());
             self.delivery.hand_over(&everyone, json.into(), None).await;
-            return;
+            return Ok(());
         }
         let append = Append {
             id,
@@ -150,8 +249,8 @@ impl Teller {
             ack: false,
             trace: None,
         };
-        if let (Some(accepted), Some(newcomer)) = (self.store(&log, &route, append).await, newcomer)
-        {
+        let accepted = self.store(&log, &route, (append, pace)).await?;
+        if let Some(newcomer) = newcomer {
             let mark = Mark {
                 log,
                 position: accepted.position,
@@ -166,20 +265,61 @@ impl Teller {
             let route = Route::Users(vec![newcomer]);
             self.delivery.hand_over(&route, parcel, None).await;
         }
+        Ok(())
     }
 
-    async fn store(&self, log: &LogId, route: &Route, append: Append) -> Option<Accepted> {
-        for attempt in 1..=ATTEMPTS {
+    async fn store(
+        &self,
+        log: &LogId,
+        route: &Route,
+        (append, pace): (Append, Pace),
+    ) -> Result<Accepted, ClusterError> {
+        let mut left = match pace {
+            Pace::AtOnce => ATTEMPTS,
+            Pace::Late => 1,
+        };
+        loop {
+            left -= 1;
             let to = (log.clone(), route.clone());
             match self.delivery.send(to, append.clone()).await {
-                Ok(accepted) => return Some(accepted),
-                Err(error) => {
-                    tracing::warn!(%log, id = append.id, attempt, %error, "a step of a ticket was not stored");
+                Err(error) if left > 0 => {
+                    tracing::debug!(%log, id = append.id, %error, "a step of a ticket was not stored yet");
+                    sleep(PAUSE).await;
                 }
+                outcome => return outcome,
             }
-            sleep(PAUSE).await;
         }
-        None
+    }
+
+    /// Whether an agent is to be asked still: an offer may be another's by now. Anything else stays true.
+    async fn is_true_still(&self, step: &Step, ticket: &Ticket) -> bool {
+        let (Step::Offered { agent, .. } | Step::Reminded { agent, .. }) = step else {
+            return true;
+        };
+        let (id, agent) = (ticket.id.clone(), agent.clone());
+        let offered = self.tickets.bell().look(move |desk, _| {
+            let state = desk.ticket(&id).map(|ticket| &ticket.state);
+            matches!(state, Some(State::Offered(offer)) if offer.agent == agent)
+        });
+        // Asked in vain an agent is told so; not asked it would lose the ticket.
+        offered.await.unwrap_or(true)
+    }
+}
+
+/// The tickets that these events are about.
+pub(super) fn tickets_of(events: &[Event]) -> impl Iterator<Item = &TicketId> {
+    events.iter().filter_map(|event| match event {
+        Event::Ticket { ticket, .. } => Some(&ticket.id),
+        Event::Agent { .. } => None,
+    })
+}
+
+/// What the application is told of a step: under the same id, however often.
+fn told((name, at): (&str, u64), subject: &str, step: &str, data: serde_json::Value) -> Told {
+    Told {
+        id: format!("{subject}:{step}/{name}"),
+        time: at,
+        ..Told::now(name, Some(subject), data)
     }
 }
 

@@ -1,7 +1,8 @@
 //! `Tickets`: customer service as the rest of the node sees it. Cheap to clone; held by sessions, the API and the tasks.
 //!
 //! It asks the desk, stores and delivers what is said in tickets, and knows who may read what. The tasks behind it: the
-//! clerk works on the desk, the teller tells of its steps, the doorman notes agents who come, the timekeeper fires what is due.
+//! clerk works on the desk, the teller tells of its steps and the gleaner of what was left untold, the doorman notes agents who
+//! come, the timekeeper fires what is due.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use wsc_config::WscConfig;
 
 use super::audit::Audit;
 use super::doorman::{Door, Doorman};
+use super::gleaner::Gleaner;
 use super::store::{DeskStore, MemoryDesk, RedisDesk};
 use super::teller::Teller;
 use super::timekeeper::Timekeeper;
@@ -144,9 +146,14 @@ impl Tickets {
         if means.cluster.redis().is_some() {
             tasks.spawn(audit.run(inner.ending.clone()));
         }
+        let gleaner = Gleaner {
+            teller: teller.clone(),
+            cluster: means.cluster.clone(),
+        };
         let timekeeper = Timekeeper::new(tickets.clone(), means.cluster);
         inner.desk.spawn(clerk.run(inner.ending.clone()));
         inner.desk.spawn(teller.run(news, running.clone()));
+        tasks.spawn(gleaner.run(inner.ending.clone()));
         tasks.spawn(doorman.run(inner.ending.clone()));
         tasks.spawn(timekeeper.run(inner.ending.clone()));
         tickets

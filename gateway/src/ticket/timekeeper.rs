@@ -24,7 +24,7 @@ const ROLL_CALL: Duration = Duration::from_secs(1);
 const ROUND: usize = 128;
 
 /// The name of the work.
-const WORK: &str = "ticket-desk";
+pub(super) const WORK: &str = "ticket-desk";
 
 /// See the module.
 pub(super) struct Timekeeper {

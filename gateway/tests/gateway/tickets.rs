@@ -6,6 +6,9 @@ mod events;
 mod keys;
 mod messages;
 mod survival;
+mod telling;
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -53,6 +56,20 @@ pub async fn next(client: &mut Client, kind: &str) -> Value {
             return frame;
         }
     }
+}
+
+/// The next frame of a type, however long it takes within this time.
+pub async fn late(client: &mut Client, kind: &str, patience: Duration) -> Value {
+    let next = async {
+        loop {
+            let frame = client.next_late(patience).await;
+            if frame["type"] == kind {
+                return frame;
+            }
+        }
+    };
+    let next = tokio::time::timeout(patience, next).await;
+    next.unwrap_or_else(|_| panic!("no {kind} within {patience:?}"))
 }
 
 /// The contents of the next messages that people wrote.

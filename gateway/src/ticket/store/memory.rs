@@ -1,16 +1,18 @@
 //! `MemoryDesk`: the desk of a gateway that runs alone, or of several nodes in one process.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Commit, DeskStore, Due, HISTORY, Loaded, MAX_RECORDS, Version};
+use super::{Commit, DeskStore, Due, HISTORY, Loaded, MAX_RECORDS, MAX_UNTOLD, Untold, Version};
 use crate::cluster::ClusterError;
 use crate::hub::unix_millis;
 use crate::protocol::TicketId;
-use crate::ticket::{Field, Millis, Record, Ticket};
+use crate::ticket::{Event, Field, Millis, Record, Ticket};
 
 /// See the module.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ struct Inner {
     heard: HashMap<TicketId, Millis>,
     closed: Vec<(Millis, Ticket)>,
     records: HashMap<TicketId, Vec<Record>>,
+    untold: BTreeMap<Version, (Instant, Vec<Event>)>,
     /// The tokens of the last commits and what they made.
     done: VecDeque<(u64, u64)>,
 }
@@ -50,13 +53,16 @@ impl MemoryDesk {
 }
 
 impl Inner {
-    fn commit(&mut self, commit: &Commit, now: Millis) -> Option<Version> {
+    fn commit(&mut self, commit: &Commit, now: Millis) -> Result<Option<Version>, ClusterError> {
         let made = self.done.iter().find(|(token, _)| *token == commit.token);
         if let Some((_, version)) = made {
-            return Some(Version(*version));
+            return Ok(Some(Version(*version)));
         }
         if commit.based_on.0 != self.version {
-            return None;
+            return Ok(None);
+        }
+        if !commit.events.is_empty() && self.untold.len() >= MAX_UNTOLD {
+            return Err(ClusterError::Busy);
         }
         for write in &commit.writes {
             if let Some(text) = &write.text {
@@ -86,7 +92,12 @@ impl Inner {
         self.version += 1;
         self.done.push_front((commit.token, self.version));
         self.done.truncate(HISTORY);
-        Some(Version(self.version))
+        let version = Version(self.version);
+        if !commit.events.is_empty() {
+            let untold = (Instant::now(), commit.events.clone());
+            self.untold.insert(version, untold);
+        }
+        Ok(Some(version))
     }
 
     fn forget(&mut self, now: Millis) {
@@ -137,7 +148,28 @@ impl DeskStore for MemoryDesk {
         &'a self,
         commit: &'a Commit,
     ) -> BoxFuture<'a, Result<Option<Version>, ClusterError>> {
-        done(self.inner.lock().commit(commit, self.now()))
+        Box::pin(ready(self.inner.lock().commit(commit, self.now())))
+    }
+
+    fn untold(
+        &self,
+        age: Duration,
+        (after, most): (Version, usize),
+    ) -> BoxFuture<'_, Result<Vec<Untold>, ClusterError>> {
+        let inner = self.inner.lock();
+        let later = (Bound::Excluded(after), Bound::Unbounded);
+        let old = inner.untold.range(later);
+        let old = old.filter(|(_, (made, _))| made.elapsed() >= age);
+        let untold = old.map(|(version, (_, events))| Untold {
+            version: *version,
+            events: events.clone(),
+        });
+        done(untold.take(most).collect())
+    }
+
+    fn told(&self, version: Version) -> BoxFuture<'_, Result<(), ClusterError>> {
+        self.inner.lock().untold.remove(&version);
+        done(())
     }
 
     fn due(&self, most: usize) -> BoxFuture<'_, Result<Vec<Due>, ClusterError>> {

@@ -9,22 +9,24 @@
 //! | `due` | sorted set | field → when its time comes |
 //! | `heard` | sorted set | ticket → when something was said last |
 //! | `done` | sorted set | the tokens of the last commits → the version each made |
+//! | `untold` | sorted set | version, token and events of a commit that nobody has told of yet → its version |
 //! | `closed` | sorted set | tickets that are over → when |
 //! | `closed:<ticket>` | string, expires | a ticket that is over |
 //! | `records:<ticket>` | stream, expires after the end | what happened |
 //!
-//! What a ticket says in words (its subject) is its customer's: the texts of fields, records and closed tickets are sealed where
-//! contents are.
+//! What a ticket says in words (its subject) is its customer's: the texts of fields, events, records and closed tickets are
+//! sealed where contents are.
 //!
 //! Times are Redis' own. A version is Redis' clock in microseconds, or one more than the last: it never comes twice.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use ::redis::{Pipeline, Script};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::{Commit, DeskStore, Due, HISTORY, Loaded, MAX_RECORDS, Version};
+use super::{Commit, DeskStore, Due, HISTORY, Loaded, MAX_RECORDS, MAX_UNTOLD, Untold, Version};
 use crate::cluster::ClusterError;
 use crate::cluster::redis::{RedisCalls, RedisLink};
 use crate::protocol::TicketId;
@@ -37,6 +39,7 @@ const TAG: &str = "t";
 const FIELD: &[u8] = b"desk";
 const RECORD: &[u8] = b"ticket record";
 const CLOSED: &[u8] = b"closed ticket";
+const UNTOLD: &[u8] = b"ticket steps";
 
 /// KEYS version, desk, changed, history · ARGV since. Returns {version, ms, whole, {field, text or '', …}}.
 static LOAD: LazyLock<Script> = LazyLock::new(|| {
@@ -59,9 +62,10 @@ return {version, now, 0, told}
     )
 });
 
-/// KEYS version, desk, changed, history, due, heard, closed, done, then one for each record and each closed ticket two (the
+/// KEYS version, desk, changed, history, due, heard, closed, done, untold, then one for each record and each closed ticket two (the
 /// ticket, its records) · ARGV based on, keep ms, most records, history, numbers of fields, records and closed tickets,
-/// token, then field, text or '', due or '' for each field; json for each record; id, json for each closed ticket.
+/// token, most untold, events or '', then field, text or '', due or '' for each field; json for each record; id, json for each
+/// closed ticket.
 /// Returns the new version, or '0' if the store has moved on: then nothing was touched. A token that is known is answered
 /// with what it made.
 static COMMIT: LazyLock<Script> = LazyLock::new(|| {
@@ -71,13 +75,16 @@ local made = redis.call('ZSCORE', KEYS[8], ARGV[8])
 if made then return string.format('%.0f', tonumber(made)) end
 local version = redis.call('GET', KEYS[1]) or '0'
 if version ~= ARGV[1] then return '0' end
+if ARGV[10] ~= '' and redis.call('ZCARD', KEYS[9]) >= tonumber(ARGV[9]) then
+  return redis.error_reply('FULL ' .. ARGV[9] .. ' commits of the ticket desk wait to be told of')
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local next = time[1] * 1000000 + time[2]
 if next <= tonumber(version) then next = tonumber(version) + 1 end
 next = string.format('%.0f', next)
 local keep = tonumber(ARGV[2])
-local key, at = 9, 9
+local key, at = 10, 11
 for _ = 1, tonumber(ARGV[5]) do
   local field, text, due = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if text == '' then
@@ -109,8 +116,25 @@ if over > 0 then
   redis.call('ZREMRANGEBYRANK', KEYS[4], 0, over - 1)
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', redis.call('ZRANGE', KEYS[4], 0, 0)[1])
 end
+if ARGV[10] ~= '' then redis.call('ZADD', KEYS[9], next, next .. ' ' .. ARGV[8] .. ' ' .. ARGV[10]) end
 redis.call('SET', KEYS[1], next)
 return next
+",
+    )
+});
+
+/// KEYS untold · ARGV age in microseconds, after which version, most. Those that seem to come from the future were made before
+/// the clock went back: they are looked at when there is nothing else.
+static UNTOLD_SINCE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local after, latest = '(' .. ARGV[2], string.format('%.0f', now - ARGV[1])
+local old = redis.call('ZRANGEBYSCORE', KEYS[1], after, latest, 'LIMIT', 0, ARGV[3])
+if #old > 0 then return old end
+if now > tonumber(ARGV[2]) then after = '(' .. string.format('%.0f', now) end
+return redis.call('ZRANGEBYSCORE', KEYS[1], after, '+inf', 'LIMIT', 0, ARGV[3])
 ",
     )
 });
@@ -186,7 +210,7 @@ impl RedisDesk {
         let script = &COMMIT;
         let mut call = script.key(self.key("version"));
         for name in [
-            "desk", "changed", "history", "due", "heard", "closed", "done",
+            "desk", "changed", "history", "due", "heard", "closed", "done", "untold",
         ] {
             call.key(self.key(name));
         }
@@ -197,7 +221,9 @@ impl RedisDesk {
             .arg(commit.writes.len())
             .arg(commit.records.len())
             .arg(commit.closed.len())
-            .arg(commit.token);
+            .arg(commit.token)
+            .arg(MAX_UNTOLD)
+            .arg(&*self.seal_events(commit));
         for write in &commit.writes {
             let due = write.due.map(|due| due.to_string());
             let field = write.field.to_string();
@@ -220,6 +246,47 @@ impl RedisDesk {
         }
         let version: u64 = self.link.run("ticket commit", &call).await?;
         Ok((version > 0).then_some(Version(version)))
+    }
+
+    fn seal_events(&self, commit: &Commit) -> Bytes {
+        if commit.events.is_empty() {
+            return Bytes::new();
+        }
+        // Which version it makes is not known yet.
+        self.seal(UNTOLD, &commit.token.to_string(), &json(&commit.events))
+    }
+
+    async fn untold(
+        &self,
+        age: Duration,
+        (after, most): (Version, usize),
+    ) -> Result<Vec<Untold>, ClusterError> {
+        let script = &UNTOLD_SINCE;
+        let mut call = script.key(self.key("untold"));
+        let micros = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+        call.arg(micros).arg(after.0).arg(most);
+        let texts: Vec<Vec<u8>> = self.link.run("ticket untold", &call).await?;
+        let mut untold = Vec::with_capacity(texts.len());
+        for text in texts {
+            let Some((version, token, sealed)) = parts(&text) else {
+                continue;
+            };
+            let events = self.open(UNTOLD, token, sealed.to_vec());
+            match events.and_then(|events| serde_json::from_str(&events).ok()) {
+                Some(events) => untold.push(Untold { version, events }),
+                // What nobody can read nobody can tell: it would only fill the room for others.
+                None => self.told(version).await?,
+            }
+        }
+        Ok(untold)
+    }
+
+    async fn told(&self, version: Version) -> Result<(), ClusterError> {
+        let mut pipeline = Pipeline::new();
+        let key = self.key("untold");
+        let remove = pipeline.cmd("ZREMRANGEBYSCORE").arg(key);
+        remove.arg(version.0).arg(version.0).ignore();
+        self.link.query("ticket told", &pipeline).await
     }
 
     async fn due(&self, most: usize) -> Result<Vec<Due>, ClusterError> {
@@ -316,6 +383,14 @@ fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
+/// The version, the token and the sealed events of a commit.
+fn parts(text: &[u8]) -> Option<(Version, &str, &[u8])> {
+    let mut parts = text.splitn(3, |byte| *byte == b' ');
+    let version = std::str::from_utf8(parts.next()?).ok()?;
+    let token = std::str::from_utf8(parts.next()?).ok()?;
+    Some((Version(version.parse().ok()?), token, parts.next()?))
+}
+
 fn pairs<T>(told: Vec<T>) -> impl Iterator<Item = (T, T)> {
     let mut told = told.into_iter();
     std::iter::from_fn(move || Some((told.next()?, told.next()?)))
@@ -331,6 +406,18 @@ impl DeskStore for RedisDesk {
         commit: &'a Commit,
     ) -> BoxFuture<'a, Result<Option<Version>, ClusterError>> {
         Box::pin(self.commit(commit))
+    }
+
+    fn untold(
+        &self,
+        age: Duration,
+        after_most: (Version, usize),
+    ) -> BoxFuture<'_, Result<Vec<Untold>, ClusterError>> {
+        Box::pin(self.untold(age, after_most))
+    }
+
+    fn told(&self, version: Version) -> BoxFuture<'_, Result<(), ClusterError>> {
+        Box::pin(self.told(version))
     }
 
     fn due(&self, most: usize) -> BoxFuture<'_, Result<Vec<Due>, ClusterError>> {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use wsc_config::TicketConfig;
 use wsc_gateway::cluster::ClusterError;
 use wsc_gateway::protocol::{Priority, TicketId, UserId};
-use wsc_gateway::ticket::store::{Commit, DeskStore, Due, Loaded, MemoryDesk, Version};
+use wsc_gateway::ticket::store::{Commit, DeskStore, Due, Loaded, MemoryDesk, Untold, Version};
 use wsc_gateway::ticket::{
     Command, DeskError, Event, Manual, NewTicket, News, Queue, Record, Refusal, Rules, Step,
     Ticket, clerk,
@@ -71,6 +71,18 @@ impl DeskStore for Moody {
             }
             if self.is(Mood::Lost) { Err(lost) } else { made }
         })
+    }
+
+    fn untold(
+        &self,
+        age: Duration,
+        after_most: (Version, usize),
+    ) -> BoxFuture<'_, Result<Vec<Untold>, ClusterError>> {
+        self.desk.untold(age, after_most)
+    }
+
+    fn told(&self, version: Version) -> BoxFuture<'_, Result<(), ClusterError>> {
+        self.desk.told(version)
     }
 
     fn due(&self, most: usize) -> BoxFuture<'_, Result<Vec<Due>, ClusterError>> {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use wsc_gateway::protocol::{Priority, TicketId, UserId};
 use wsc_gateway::ticket::store::{
-    Commit, DeskStore, Loaded, MemoryDesk, RedisDesk, Version, Write,
+    Commit, DeskStore, Loaded, MAX_UNTOLD, MemoryDesk, RedisDesk, Untold, Version, Write,
 };
-use wsc_gateway::ticket::{ClosedBecause, Field, Queue, Record, State, Step, Ticket};
+use wsc_gateway::ticket::{ClosedBecause, Event, Field, Queue, Record, State, Step, Ticket};
 
 use crate::support::nodes::within;
 use crate::support::redis::RedisServer;
@@ -75,6 +75,8 @@ over_both!(
     a_commit_asked_for_again_by_its_token_is_made_once,
     tickets_that_are_over_are_kept_for_a_while,
     records_come_in_order_and_are_bounded,
+    what_a_commit_has_to_tell_stays_until_it_is_told,
+    a_commit_is_refused_when_too_many_wait_to_be_told_of,
 );
 
 const HOUR: u64 = 3_600_000;
@@ -101,6 +103,17 @@ fn record(name: &str, at: u64) -> Record {
         ticket: id(name),
         at,
         step: Step::Accepted { agent },
+    }
+}
+
+fn event(name: &str) -> Event {
+    Event::Ticket {
+        at: 5,
+        step: Step::Closed {
+            by: None,
+            because: ClosedBecause::Idle,
+        },
+        ticket: Box::new(closed(name)),
     }
 }
 
@@ -146,6 +159,7 @@ async fn a_commit_on_an_old_version_is_refused_and_touches_nothing(s: Stored) {
             token: rand::random(),
             based_on: old,
             writes: vec![write("x", None, None), write("y", Some("2"), None)],
+            events: vec![event("x")],
             records: vec![record("x", 1)],
             closed: vec![closed("x")],
             keep: HOUR,
@@ -157,6 +171,7 @@ async fn a_commit_on_an_old_version_is_refused_and_touches_nothing(s: Stored) {
     assert_eq!(s.store.due(10).await.unwrap().len(), 1);
     assert_eq!(s.store.records(&id("x")).await.unwrap(), []);
     assert_eq!(s.store.closed(&[id("x")]).await.unwrap(), []);
+    assert_eq!(untold(&s.store, Version(0)).await, []);
 }
 
 async fn a_copy_is_told_exactly_what_has_changed(s: Stored) {
@@ -264,6 +279,7 @@ async fn tickets_that_are_over_are_kept_for_a_while(s: Stored) {
             token: rand::random(),
             based_on: version,
             writes: vec![write(name, None, None)],
+            events: vec![event(name)],
             records: vec![record(name, 1)],
             closed: vec![closed(name)],
             keep,
@@ -317,4 +333,67 @@ async fn records_come_in_order_and_are_bounded(s: Stored) {
     assert_eq!(records.last(), Some(&record("x", 2999)));
     assert!(records.is_sorted_by_key(|record| record.at));
     assert_eq!(s.store.records(&id("y")).await.unwrap(), []);
+}
+
+async fn untold(store: &Arc<dyn DeskStore>, after: Version) -> Vec<Untold> {
+    let untold = store.untold(Duration::ZERO, (after, MAX_UNTOLD));
+    untold.await.unwrap()
+}
+
+/// A commit that has something to tell.
+fn telling(name: &str, based_on: Version) -> Commit {
+    Commit {
+        token: rand::random(),
+        based_on,
+        events: vec![event(name)],
+        keep: HOUR,
+        ..Commit::default()
+    }
+}
+
+async fn what_a_commit_has_to_tell_stays_until_it_is_told(s: Stored) {
+    let (mut version, mut all) = (Version(0), Vec::new());
+    for name in ["a", "b", "c"] {
+        let commit = telling(name, version);
+        version = s.store.commit(&commit).await.unwrap().unwrap();
+        assert_eq!(s.store.commit(&commit).await.unwrap(), Some(version));
+        let events = commit.events;
+        all.push(Untold { version, events });
+    }
+    let silent = commit(&s.store, version, vec![write("d", Some("1"), None)]).await;
+    assert!(silent.is_some(), "it has nothing to tell");
+    let other = s.of_node("b").await;
+    assert_eq!(untold(&other, Version(0)).await, all, "once each, in order");
+    assert_eq!(untold(&other, all[0].version).await, all[1..]);
+    let first = other.untold(Duration::ZERO, (Version(0), 1)).await.unwrap();
+    assert_eq!(first, all[..1]);
+    let old = other.untold(Duration::from_secs(60), (Version(0), 9)).await;
+    assert_eq!(old.unwrap(), [], "they are young");
+    for _ in 0..2 {
+        other.told(all[1].version).await.unwrap();
+        assert_eq!(
+            untold(&s.store, Version(0)).await,
+            [all[0].clone(), all[2].clone()]
+        );
+    }
+}
+
+async fn a_commit_is_refused_when_too_many_wait_to_be_told_of(s: Stored) {
+    let mut version = Version(0);
+    for _ in 0..MAX_UNTOLD {
+        let made = s.store.commit(&telling("a", version)).await.unwrap();
+        version = made.unwrap();
+    }
+    s.store.commit(&telling("b", version)).await.unwrap_err();
+    assert_eq!(untold(&s.store, Version(0)).await.len(), MAX_UNTOLD);
+    let silent = commit(&s.store, version, vec![write("x", Some("1"), None)]).await;
+    version = silent.expect("what has nothing to tell goes on");
+    let first = s
+        .store
+        .untold(Duration::ZERO, (Version(0), 1))
+        .await
+        .unwrap();
+    s.store.told(first[0].version).await.unwrap();
+    let made = s.store.commit(&telling("b", version)).await.unwrap();
+    assert!(made.is_some(), "there is room again");
 }
