@@ -17,6 +17,7 @@ pub use clerk::awaited;
 pub use receipt::Level;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -91,6 +92,8 @@ pub struct Delivery(Arc<Inner>);
 struct Inner {
     log: Arc<dyn Log>,
     acks: ArcSwapOption<AckRules>,
+    /// Whether anything is to be acknowledged, in inboxes or in tickets.
+    awaits: AtomicBool,
     hub: Arc<Hub>,
     cluster: Cluster,
     queue: mpsc::Sender<Job>,
@@ -126,6 +129,7 @@ impl Delivery {
         let delivery = Self(Arc::new(Inner {
             log: log.clone(),
             acks: ArcSwapOption::from_pointee(AckRules::new(&config.ack)),
+            awaits: AtomicBool::new(awaits(config)),
             hub,
             cluster,
             queue,
@@ -168,6 +172,7 @@ impl Delivery {
         self.0.log.keep(retention(config));
         let acks = AckRules::new(&config.ack);
         self.0.acks.store(acks.map(Arc::new));
+        self.0.awaits.store(awaits(config), Relaxed);
     }
 
     /// The sessions here.
@@ -270,6 +275,10 @@ impl Delivery {
     pub async fn hand_over(&self, route: &Route, parcel: Parcel, forwarded: Option<ForwardReport>) {
         clerk::hand_over((&self.0.hub, &self.0.cluster), route, parcel, forwarded).await;
     }
+}
+
+const fn awaits(config: &WscConfig) -> bool {
+    config.ack.enabled || (config.ticket.enabled && config.ticket.enable_ack)
 }
 
 fn retention(config: &WscConfig) -> Retention {

@@ -118,6 +118,7 @@ impl Clerk {
             let wanted = messages.iter().filter(|message| message.ack);
             awaited.extend(wanted.map(|message| Awaited {
                 user: user.clone(),
+                ticket: None,
                 message: MessageName::new(&message.sender, &message.id),
             }));
             if !awaited.is_empty() {

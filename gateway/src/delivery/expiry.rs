@@ -4,6 +4,7 @@
 //! Each share of it is looked after by the one node that the routing picks. While nodes differ in whom that is, two may
 //! look at the same: only one of them gives a message up.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -33,7 +34,7 @@ impl Expiry {
                 () = cancel.cancelled() => return,
                 () = sleep(LOOK) => {}
             }
-            ever |= self.delivery.0.acks.load().is_some();
+            ever |= self.delivery.0.awaits.load(Relaxed);
             if !ever {
                 continue;
             }
@@ -69,7 +70,7 @@ impl Expiry {
     async fn give_up(&self, awaited: &Awaited) -> Result<(), ClusterError> {
         let at = unix_millis();
         if self.delivery.0.log.expire(awaited, at).await? {
-            let Awaited { user, message } = awaited;
+            let Awaited { user, message, .. } = awaited;
             let receipt = receipt::of_recipient("expired", &message.id, user, at);
             self.delivery.tell_user(&message.sender, receipt).await;
         }

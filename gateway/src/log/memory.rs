@@ -341,14 +341,25 @@ impl Log for MemoryLog {
 
     fn expire<'a>(
         &'a self,
-        Awaited { user, message }: &'a Awaited,
+        Awaited {
+            user,
+            ticket,
+            message,
+        }: &'a Awaited,
         at: u64,
     ) -> BoxFuture<'a, Result<bool, ClusterError>> {
         let about = About {
             id: &message.id,
             sender: Some(&message.sender),
         };
-        ready(!self.change(user, about, (Change::GiveUp, at)).is_empty())
+        let told = match ticket {
+            None => self.change(user, about, (Change::GiveUp, at)),
+            Some(ticket) => {
+                let log = LogId::Ticket(ticket.clone());
+                self.change_one(&log, (user, about), (Word::Expired, at))
+            }
+        };
+        ready(!told.is_empty())
     }
 
     fn remind<'a>(

@@ -420,12 +420,23 @@ impl Log for RedisLog {
         at: u64,
     ) -> BoxFuture<'a, Result<bool, ClusterError>> {
         Box::pin(async move {
-            let Awaited { user, message } = awaited;
+            let Awaited {
+                user,
+                ticket,
+                message,
+            } = awaited;
             let about = About {
                 id: &message.id,
                 sender: Some(&message.sender),
             };
-            let told = self.acknowledge(user, about, ("expired", at)).await?;
+            let told = match ticket {
+                None => self.acknowledge(user, about, ("expired", at)).await?,
+                Some(ticket) => {
+                    let log = LogId::Ticket(ticket.clone());
+                    let word = (Word::Expired, at);
+                    self.acknowledge_one(&log, (user, about), word).await?
+                }
+            };
             Ok(!told.is_empty())
         })
     }

@@ -1,13 +1,15 @@
 //! `Awaited`: a message whose recipient is to acknowledge it, as the log remembers it until its time is over.
 
-use super::MessageName;
-use crate::protocol::UserId;
+use super::{MessageName, name};
+use crate::protocol::{TicketId, UserId};
 
-/// A message in a user's inbox.
+/// A message in a user's inbox, or in a ticket that the user is in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Awaited {
-    /// Whose inbox.
+    /// Who is to acknowledge it.
     pub user: UserId,
+    /// In which ticket; `None`: in the user's inbox.
+    pub ticket: Option<TicketId>,
     /// The message.
     pub message: MessageName,
 }
@@ -28,17 +30,30 @@ impl Awaited {
         u8::try_from(hash % u64::from(Self::SHARES)).unwrap_or_default()
     }
 
-    /// As one text, whatever is in the parts.
+    /// As one text, whatever is in the parts. A `t` stands before what is in a ticket.
     pub(super) fn text(&self) -> String {
         let MessageName { sender, id } = &self.message;
-        super::name::text(self.user.as_str(), &super::name::text(sender, id))
+        let message = name::text(sender, id);
+        let of_user = name::text(self.user.as_str(), &message);
+        match &self.ticket {
+            None => of_user,
+            Some(ticket) => format!("t{}", name::text(ticket.as_str(), &of_user)),
+        }
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
+        let (ticket, text) = match text.strip_prefix('t') {
+            None => (None, text),
+            Some(text) => {
+                let (ticket, text) = parts(text)?;
+                (Some(TicketId::new(ticket).ok()?), text)
+            }
+        };
         let (user, rest) = parts(text)?;
         let (sender, id) = parts(rest)?;
         Some(Self {
             user: UserId::new(user).ok()?,
+            ticket,
             message: MessageName::new(sender, id),
         })
     }
@@ -60,13 +75,17 @@ mod tests {
             ("a:b 3", "3:x", ":"),
             ("é", "é", "é:é"),
         ] {
-            let awaited = Awaited {
-                user: UserId::new(user).unwrap(),
-                message: MessageName::new(sender, id),
-            };
-            assert_eq!(Awaited::parse(&awaited.text()), Some(awaited));
+            for ticket in [None, Some("t1"), Some("t:2")] {
+                let awaited = Awaited {
+                    user: UserId::new(user).unwrap(),
+                    ticket: ticket.map(|id| TicketId::new(id).unwrap()),
+                    message: MessageName::new(sender, id),
+                };
+                assert_eq!(Awaited::parse(&awaited.text()), Some(awaited));
+            }
         }
         assert_eq!(Awaited::parse("9:bob"), None);
+        assert_eq!(Awaited::parse("t3:bob1:am1"), None, "nobody is to say so");
         assert_eq!(Awaited::parse("bob"), None);
         assert_eq!(Awaited::parse("3:bobm1"), None, "nobody sent it");
     }
@@ -77,6 +96,7 @@ mod tests {
             let user = UserId::new(user).unwrap();
             Awaited {
                 user,
+                ticket: None,
                 message: MessageName::new("", ""),
             }
             .share()

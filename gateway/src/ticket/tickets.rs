@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wsc_config::WscConfig;
@@ -26,10 +25,11 @@ use super::{
 use crate::cluster::{Cluster, ClusterError, Rounds};
 use crate::delivery::{Accepted, Delivery, Route};
 use crate::hub::{Hub, unix_millis};
-use crate::log::{About, AckState, Append, Page, Word};
+use crate::log::{About, AckState, Append, Awaited, MessageName, Page, Word};
 use crate::protocol::{LogId, Parcel, Position, TicketId, UserId};
 use crate::security::Identity;
 use crate::service::Service;
+use crate::time::millis;
 
 /// Commits whose events wait for the teller.
 const NEWS: usize = 4096;
@@ -49,8 +49,6 @@ struct Inner {
     stats: Arc<TicketStats>,
     /// The clerk and the teller: what they have begun is brought to its end.
     desk: TaskTracker,
-    /// Whoever waits for acknowledgements.
-    tasks: TaskTracker,
     ending: CancellationToken,
 }
 
@@ -127,7 +125,6 @@ impl Tickets {
             door,
             stats: Arc::default(),
             desk: TaskTracker::new(),
-            tasks: tasks.clone(),
             ending: running.child_token(),
         }));
         let inner = &tickets.0;
@@ -263,50 +260,44 @@ impl Tickets {
         if !said.durable {
             let parcel = Parcel::from(said.append.json);
             self.0.delivery.hand_over(&route, parcel, None).await;
+            self.note_life(&ticket.id).await;
             return Ok(None);
         }
-        let (id, ack) = (said.append.id.clone(), said.append.ack);
+        let awaited = self.await_from(&ticket, &said).await;
+        awaited.map_err(DeskError::Store)?;
         let log = LogId::Ticket(ticket.id.clone());
         let stored = self.0.delivery.send((log, route), said.append).await;
         let accepted = stored.map_err(DeskError::Store)?;
         if !accepted.repeated {
-            if let Err(error) = self.0.bell.store().heard(&ticket.id).await {
-                // The ticket counts as idle for longer than it is.
-                tracing::debug!(ticket = %ticket.id, %error, "a sign of life was not noted");
-            }
-            if ack {
-                self.watch(&ticket, said.by.id(), id);
-            }
+            self.note_life(&ticket.id).await;
         }
         Ok(Some(accepted))
     }
 
-    /// Tells the sender which participants have not acknowledged the message in all the time that repetitions take.
-    fn watch(&self, ticket: &Ticket, sender: &UserId, id: String) {
-        let Some(rules) = self.policy().acks else {
-            return;
+    /// Somebody has said something, stored or not: the ticket is not idle.
+    async fn note_life(&self, ticket: &TicketId) {
+        if let Err(error) = self.0.bell.store().heard(ticket).await {
+            // The ticket counts as idle for longer than it is.
+            tracing::debug!(%ticket, %error, "a sign of life was not noted");
+        }
+    }
+
+    /// Has the sender told which participants have not acknowledged the message in all the time that repetitions take. It is
+    /// remembered before the message is stored: what is stored and not remembered would never be given up.
+    async fn await_from(&self, ticket: &Ticket, said: &Said) -> Result<(), ClusterError> {
+        let Some(rules) = self.policy().acks.filter(|_| said.append.ack) else {
+            return Ok(());
         };
         let mut owing = ticket.audience();
-        owing.remove(sender);
-        let sender = sender.clone();
-        let log = LogId::Ticket(ticket.id.clone());
-        let (delivery, ending) = (self.0.delivery.clone(), self.0.ending.clone());
-        self.0.tasks.spawn(async move {
-            tokio::select! {
-                () = ending.cancelled() => return,
-                () = sleep(rules.total()) => {}
-            }
-            for user in owing {
-                let about = About {
-                    id: &id,
-                    sender: Some(sender.as_str()),
-                };
-                let expired = delivery.acknowledge_one(&log, (&user, about), Word::Expired);
-                if let Err(error) = expired.await {
-                    tracing::debug!(%log, %user, %error, "an overdue acknowledgement was not noted");
-                }
-            }
+        owing.remove(said.by.id());
+        let awaited = owing.into_iter().map(|user| Awaited {
+            user,
+            ticket: Some(ticket.id.clone()),
+            message: MessageName::new(&said.append.sender, &said.append.id),
         });
+        let awaited: Vec<Awaited> = awaited.collect();
+        let until = unix_millis().saturating_add(millis(rules.total()));
+        self.0.delivery.log().remind(&awaited, until).await
     }
 
     /// Takes a participant's word for a message: of an offer that the agent has it, of any other message what it says.

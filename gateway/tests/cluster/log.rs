@@ -119,6 +119,7 @@ const fn about(id: &str) -> About<'_> {
 fn awaited(user: &str, id: &str) -> Awaited {
     Awaited {
         user: UserId::new(user).unwrap(),
+        ticket: None,
         message: MessageName::new("alice", id),
     }
 }
