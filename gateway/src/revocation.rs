@@ -11,7 +11,7 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -77,7 +77,7 @@ impl RevocationDesk {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = self.cluster.revocation_told() => {}
-                _ = ticks.tick() => self.list.forget(now()),
+                _ = ticks.tick() => self.list.forget(crate::hub::unix_millis() / 1000, Instant::now()),
             }
             if let Some(store) = &self.store {
                 self.catch_up(store).await;
@@ -99,8 +99,4 @@ impl RevocationDesk {
             self.hub.end_revoked().await;
         }
     }
-}
-
-fn now() -> u64 {
-    crate::hub::unix_millis() / 1000
 }

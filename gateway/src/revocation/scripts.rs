@@ -7,19 +7,20 @@ use ::redis::Script;
 /// Lines read at once.
 pub(super) const PAGE: usize = 1000;
 
-/// KEYS lines, until, meta · ARGV line, until when, now, the epoch of a list that begins with it. Takes out what is over, then
-/// adds a line, or moves it to the end if it is there; the list goes as a whole when its last line is.
+/// KEYS lines, until, meta · ARGV line, until when, the epoch of a list that begins with it. Takes out what is over by Redis'
+/// own clock, then adds a line, or moves it to the end if it is there; the list goes as a whole when its last line is.
 pub(super) static ADD: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-for _, line in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[3], 'LIMIT', 0, 1000)) do
+local now = redis.call('TIME')[1]
+for _, line in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 1000)) do
   redis.call('ZREM', KEYS[1], line)
   redis.call('ZREM', KEYS[2], line)
 end
 if redis.call('ZCARD', KEYS[1]) >= 100000 and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   return redis.error_reply('FULL the list of revoked tokens holds 100000 lines')
 end
-redis.call('HSETNX', KEYS[3], 'epoch', ARGV[4])
+redis.call('HSETNX', KEYS[3], 'epoch', ARGV[3])
 local seq = redis.call('HINCRBY', KEYS[3], 'seq', 1)
 redis.call('ZADD', KEYS[1], seq, ARGV[1])
 redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])

@@ -45,7 +45,7 @@ impl Store {
         for name in ["lines", "until", "meta"] {
             call.key(self.link.key(TAG, name));
         }
-        call.arg(text).arg(line.until).arg(super::now()).arg(epoch);
+        call.arg(text).arg(line.until).arg(epoch);
         let (): () = self.link.run("revoke", &call).await?;
         Ok(())
     }

@@ -1,19 +1,26 @@
 //! `Revocations`: the tokens that are over before their time, as this node knows them.
 //!
 //! Asked for each token that is judged and for each session when the list grows. What is in it stays until the last token it
-//! can be about has expired, and goes by itself then: nothing is ever taken back, so that a list that was lost elsewhere
-//! revives no token here. Kept in step with the other nodes by `revocation`.
+//! can be about has expired, and goes by itself an hour later: nothing is ever taken back, so that a list that was lost
+//! elsewhere, or a wall clock that steps forward and back, revives no token here. Kept in step with the other nodes by
+//! `revocation`.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::Identity;
 use crate::protocol::UserId;
 
 /// The longest id of a token.
 pub const MAX_TOKEN_ID_BYTES: usize = 128;
+
+/// How long the wall clock must say without a break that a line is over before it is forgotten: what is forgotten is not read
+/// again, and the clock may be wrong for a while.
+const GRACE: Duration = Duration::from_hours(1);
 
 /// What is over.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -46,8 +53,28 @@ pub struct Revocations(RwLock<List>);
 
 #[derive(Debug, Default)]
 struct List {
-    tokens: HashMap<String, u64>,
-    users: HashMap<UserId, (u64, u64)>,
+    tokens: HashMap<String, Life>,
+    users: HashMap<UserId, (u64, Life)>,
+}
+
+/// How long a line is kept.
+#[derive(Debug, Default)]
+struct Life {
+    until: u64,
+    /// Since when the wall clock has said that it is over.
+    over: Option<Instant>,
+}
+
+impl Life {
+    /// Whether the line is kept at this moment, and this time by the wall clock.
+    fn goes_on(&mut self, now: u64, moment: Instant) -> bool {
+        if self.until > now {
+            self.over = None;
+            return true;
+        }
+        let over = *self.over.get_or_insert(moment);
+        moment.saturating_duration_since(over) < GRACE
+    }
 }
 
 impl Revocations {
@@ -57,10 +84,10 @@ impl Revocations {
         let mut grew = false;
         for Revocation { what, until } in lines {
             grew |= match what {
-                Revoked::Token(id) => longer(list.tokens.entry(id).or_default(), until),
+                Revoked::Token(id) => longer(&mut list.tokens.entry(id).or_default().until, until),
                 Revoked::User { id, before } => {
                     let (known, kept) = list.users.entry(id).or_default();
-                    longer(known, before) | longer(kept, until)
+                    longer(known, before) | longer(&mut kept.until, until)
                 }
             };
         }
@@ -80,26 +107,27 @@ impl Revocations {
         }
     }
 
-    /// Forgets what no token can be about any more.
-    pub fn forget(&self, now: u64) {
+    /// Forgets what no token can be about any more. `now`: the wall clock's time in Unix seconds at this moment.
+    pub fn forget(&self, now: u64, moment: Instant) {
         let mut list = self.0.write();
-        list.tokens.retain(|_, until| *until > now);
-        list.users.retain(|_, (_, until)| *until > now);
+        let List { tokens, users } = &mut *list;
+        tokens.retain(|_, life| life.goes_on(now, moment));
+        users.retain(|_, (_, life)| life.goes_on(now, moment));
     }
 
     /// Every line.
     pub fn all(&self) -> Vec<Revocation> {
         let list = self.0.read();
-        let tokens = list.tokens.iter().map(|(id, until)| Revocation {
+        let tokens = list.tokens.iter().map(|(id, life)| Revocation {
             what: Revoked::Token(id.clone()),
-            until: *until,
+            until: life.until,
         });
-        let users = list.users.iter().map(|(id, (before, until))| Revocation {
+        let users = list.users.iter().map(|(id, (before, life))| Revocation {
             what: Revoked::User {
                 id: id.clone(),
                 before: *before,
             },
-            until: *until,
+            until: life.until,
         });
         tokens.chain(users).collect()
     }
@@ -173,9 +201,33 @@ mod tests {
         assert!(list.cover(&identity(None, 50)));
         assert!(list.add([user(60, 100)]));
         assert_eq!(list.all(), [user(60, 100)]);
-        list.forget(99);
-        assert_eq!(list.len(), 1);
-        list.forget(100);
+        let began = Instant::now();
+        for (now, after) in [(99, Duration::ZERO), (100, GRACE), (100, GRACE * 2)] {
+            assert_eq!(list.len(), 1, "at {now}");
+            list.forget(now, began + after);
+        }
         assert!(list.is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_steps_forward_and_back_revives_no_token() {
+        let list = Revocations::default();
+        list.add([token("a", 1000), user(50, 1000)]);
+        let began = Instant::now();
+        let tick = Duration::from_secs(2);
+        // For an hour it is a little wrong, in turns: what counts is how long it says so without a break.
+        for turn in 0..1800 {
+            let now = if turn % 900 < 899 { 1000 + 3600 } else { 500 };
+            list.forget(now, began + tick * turn);
+        }
+        assert!(list.cover(&identity(Some("a"), 99)));
+        assert!(list.cover(&identity(Some("b"), 50)));
+        // What it learns meanwhile stays as well.
+        list.forget(4600, began + tick * 1800);
+        list.add([token("c", 1000)]);
+        list.forget(4600, began + tick * 1801);
+        list.forget(500, began + tick * 1802);
+        assert!(list.cover(&identity(Some("c"), 99)));
+        assert_eq!(list.len(), 3);
     }
 }
