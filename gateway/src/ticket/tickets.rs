@@ -134,7 +134,8 @@ impl Tickets {
             service: means.service,
         };
         let doorman = Doorman {
-            bell: bell.clone(),
+            tickets: tickets.clone(),
+            cluster: means.cluster.clone(),
             arrivals,
         };
         let pause = config.distributed.health_check_interval.into();
@@ -358,9 +359,10 @@ impl Tickets {
         logs
     }
 
-    /// A session of this identity has begun here: if it is an agent's, the desk will know.
+    /// A session of this identity has begun here, or has a new token: if it is an agent's, the desk will know, as soon as there
+    /// are tickets.
     pub fn arrived(&self, identity: &Identity) {
-        if &*identity.user_type == AGENT && self.policy().enabled {
+        if &*identity.user_type == AGENT {
             let skills = identity.skills.as_deref().cloned();
             self.0
                 .door

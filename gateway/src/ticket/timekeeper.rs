@@ -36,8 +36,9 @@ pub(super) struct Timekeeper {
     missed: BTreeSet<UserId>,
 }
 
+/// Why a look at the desk and the directory came to nothing.
 #[derive(Debug, thiserror::Error)]
-enum Interrupted {
+pub(super) enum Interrupted {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     #[error(transparent)]

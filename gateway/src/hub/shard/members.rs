@@ -106,6 +106,7 @@ impl Shard {
     pub fn renew(&self, connection: &Connection, identity: Identity) {
         if let Some(session) = connection.session() {
             self.set_expiry(connection, &identity);
+            self.context.tickets.arrived(&identity);
             session.renew(identity);
             self.schedule(connection, self.now());
         }

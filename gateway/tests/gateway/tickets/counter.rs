@@ -8,7 +8,7 @@ use wsc_gateway::security::Scopes;
 use super::{done, next, refused, served};
 use crate::client::Client;
 use crate::redis::RedisServer;
-use crate::sandbox::{alone, cluster, eventually};
+use crate::sandbox::{alone, cluster, eventually, token_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_customer_and_an_agent_on_other_nodes_are_brought_together() {
@@ -76,6 +76,19 @@ async fn skills_come_from_the_token_and_from_nothing_the_client_says() {
     done(&mut alice, "ticket.open", billing).await;
     let offer = next(&mut ann, "ticket.assigned").await;
     assert_eq!(offer["ticket_id"], "t2", "{offer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_can_do_what_its_new_token_says() {
+    let node = alone(&["wsc.ticket.assignStrategy=skill-based"]).await;
+    let mut ann = node.agent("ann", &[]).await;
+    let mut alice = node.connect("alice").await;
+    let data = json!({"ticket_id": "t1", "skills": ["billing"]});
+    done(&mut alice, "ticket.open", data).await;
+    let token = token_of("ann", "agent", (Scopes::NONE, &["billing"]));
+    ann.send(json!({"type": "auth", "data": {"token": token}}))
+        .await;
+    assert_eq!(next(&mut ann, "ticket.assigned").await["ticket_id"], "t1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -152,3 +152,33 @@ async fn timers_run_on_a_node_by_themselves_and_a_reload_reaches_what_is_open() 
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_who_are_there_when_tickets_are_switched_on_get_them() {
+    let node = alone(&["wsc.ticket.enabled=false"]).await;
+    let mut ann = node.agent("ann", &[]).await;
+    node.0.reload(config(&[])).await.unwrap();
+    let mut alice = node.connect("alice").await;
+    done(&mut alice, "ticket.open", json!({"ticket_id": "t1"})).await;
+    assert_eq!(next(&mut ann, "ticket.assigned").await["ticket_id"], "t1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_in_which_something_is_said_that_is_not_kept_is_not_idle() {
+    let sets = ["wsc.ticket.ticketTimeout=2s", "wsc.ticket.notifyTimeout=2s"];
+    let node = alone(&sets).await;
+    let mut ann = node.agent("ann", &[]).await;
+    let mut alice = node.connect("alice").await;
+    served(&mut alice, &mut ann, "t1").await;
+    let until = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < until {
+        let frame = json!({"type": "text", "ticket_id": "t1", "content": "x", "durable": false});
+        alice.send(frame).await;
+        assert_eq!(heard(&mut ann).await, ["x"]);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let status = done(&mut alice, "ticket.status", json!({"ticket_id": "t1"})).await;
+    assert_eq!(status["ticket"]["status"], "active", "{status}");
+    let closed = next(&mut alice, "ticket.closed").await;
+    assert_eq!(closed["data"]["because"], "idle", "{closed}");
+}

@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{ask, done, heard, next, say, served};
-use crate::client::Client;
+use super::{ask, done, heard, late, next, say, served};
 use crate::redis::RedisServer;
 use crate::sandbox::{Node, cluster, eventually, within};
 
@@ -36,7 +35,7 @@ async fn the_tickets_of_an_agent_whose_node_was_killed_move_on_after_the_grace()
     eventually("ben is online", || online(&two, "ben")).await;
     let killed = Instant::now();
     one.0.abort();
-    let offer = next_of(&mut ben).await;
+    let offer = late(&mut ben, "ticket.assigned", PATIENT).await;
     assert_eq!(offer["ticket_id"], "t1", "{offer}");
     assert!(
         killed.elapsed() >= Duration::from_secs(2),
@@ -45,16 +44,6 @@ async fn the_tickets_of_an_agent_whose_node_was_killed_move_on_after_the_grace()
     );
     done(&mut ben, "ticket.accept", json!({"ticket_id": "t1"})).await;
     assert_eq!(heard(&mut ben).await, ["hello"]);
-}
-
-/// The next offer, however long the cluster takes.
-async fn next_of(client: &mut Client) -> serde_json::Value {
-    loop {
-        let frame = client.next_late(PATIENT).await;
-        if frame["type"] == "ticket.assigned" {
-            return frame;
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,12 +81,7 @@ async fn timers_go_on_when_the_node_that_fires_them_is_killed() {
     let mut alice = staying[0].connect("alice").await;
     done(&mut alice, "ticket.open", json!({"ticket_id": "t1"})).await;
     dying[0].0.abort();
-    let closed = loop {
-        let frame = alice.next_late(PATIENT).await;
-        if frame["type"] == "ticket.closed" {
-            break frame;
-        }
-    };
+    let closed = late(&mut alice, "ticket.closed", PATIENT).await;
     assert_eq!(closed["data"]["because"], "queue_timeout", "{closed}");
     let fired = |node: &&Node| {
         node.0
@@ -138,4 +122,49 @@ async fn tickets_survive_a_restart_of_redis_and_what_is_asked_meanwhile_fails_ho
     let closed = done(&mut alice, "ticket.close", json!({"ticket_id": "t1"})).await;
     assert_eq!(closed["ticket"]["agent"], "ann", "{closed}");
     next(&mut ann, "ticket.closed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_who_stays_connected_is_known_again_after_redis_has_lost_everything() {
+    let redis = RedisServer::start();
+    let [one, two] = cluster(redis.port, &["wsc.ticket.assignStrategy=skill-based"]).await;
+    let mut ann = one.agent("ann", &["billing"]).await;
+    let mut alice = two.connect("alice").await;
+    eventually("ann is online", || online(&two, "ann")).await;
+    redis.cli(&["FLUSHALL"]);
+    within(PATIENT, "ann is online again", || online(&two, "ann")).await;
+    let data = json!({"ticket_id": "t1", "skills": ["billing"]});
+    done(&mut alice, "ticket.open", data).await;
+    assert_eq!(
+        late(&mut ann, "ticket.assigned", PATIENT).await["ticket_id"],
+        "t1"
+    );
+    // Nobody takes her for gone meanwhile: the roll is called every second.
+    let until = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < until {
+        assert!(online(&two, "ann").await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sender_hears_that_a_message_expired_though_the_node_that_took_it_was_killed() {
+    let redis = RedisServer::start();
+    let sets = ["wsc.ticket.ackTimeout=3s", "wsc.ticket.maxRetry=1"];
+    let [one, two] = cluster(redis.port, &sets).await;
+    // Acknowledges nothing that is said.
+    let mut ann = two.agent("ann", &[]).await;
+    let mut alice = one.connect("alice").await;
+    served(&mut alice, &mut ann, "t1").await;
+    say(&mut alice, "t1", "hello").await;
+    assert_eq!(heard(&mut ann).await, ["hello"]);
+    one.0.abort();
+    let mut alice = two.connect("alice").await;
+    let receipt = late(&mut alice, "receipt", PATIENT).await;
+    let data = &receipt["data"];
+    assert_eq!(
+        (&data["ref"], &data["state"], &data["by"]),
+        (&"hello".into(), &"expired".into(), &"ann".into()),
+        "{receipt}"
+    );
 }
