@@ -9,9 +9,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::Event;
 use super::store::{Untold, Version};
-use super::teller::{Pace, Teller, tickets_of};
+use super::teller::{Pace, Teller};
 use super::timekeeper::WORK;
 use crate::cluster::{Cluster, ClusterError};
 use crate::protocol::TicketId;
@@ -78,10 +77,10 @@ impl Gleaner {
                 if cancel.is_cancelled() {
                     return Ok(Left::Something);
                 }
-                let waits = tickets_of(events).any(|ticket| stuck.contains(ticket));
-                if waits || !self.tell(*version, events).await {
-                    stuck.extend(tickets_of(events).cloned());
-                }
+                let waits = |ticket: &TicketId| stuck.contains(ticket);
+                let commit = (*version, events.as_slice());
+                let untold = self.teller.tell(commit, Pace::Late, waits).await;
+                stuck.extend(untold);
                 after = *version;
             }
             if page.len() < PAGE {
@@ -90,17 +89,6 @@ impl Gleaner {
                 } else {
                     Left::Something
                 });
-            }
-        }
-    }
-
-    /// Whether it could be told.
-    async fn tell(&self, version: Version, events: &[Event]) -> bool {
-        match self.teller.tell(version, events, Pace::Late).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::debug!(%error, cause = %error.source, "it is tried again until it is");
-                false
             }
         }
     }

@@ -6,7 +6,7 @@
 //! The store keeps a commit's steps until all of it is told. What this node cannot tell, or dies before it does, is told by the
 //! gleaner. A step has an id made of the version that its commit made, so that telling it twice tells it once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,14 +74,6 @@ pub(super) enum Pace {
     Late,
 }
 
-/// A step of which not all is told.
-#[derive(Debug, thiserror::Error)]
-#[error("a step of ticket {ticket} was not stored")]
-pub(super) struct NotTold {
-    ticket: TicketId,
-    pub(super) source: ClusterError,
-}
-
 /// Tickets of which something was left to the gleaner, and the last commit left. As long as that is not told, what comes
 /// after it is left too, so that it stays in order.
 type Left = HashMap<TicketId, Version>;
@@ -121,16 +113,9 @@ impl Teller {
         {
             left.retain(|_, last| first.is_some_and(|first| first <= *last));
         }
-        let is_behind = tickets_of(events).any(|ticket| left.contains_key(ticket));
-        if !is_behind {
-            match self.tell(*version, events, Pace::AtOnce).await {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::warn!(%error, cause = %error.source, "it is tried again until it is");
-                }
-            }
-        }
-        left.extend(tickets_of(events).map(|ticket| (ticket.clone(), *version)));
+        let waits = |ticket: &TicketId| left.contains_key(ticket);
+        let untold = self.tell((*version, events), Pace::AtOnce, waits).await;
+        left.extend(untold.into_iter().map(|ticket| (ticket, *version)));
     }
 
     async fn first_untold(&self, after: Version) -> Result<Option<Version>, ClusterError> {
@@ -139,23 +124,34 @@ impl Teller {
         Ok(untold.first().map(|untold| untold.version))
     }
 
-    /// Tells all of a commit, and that it is told. Whoever is told of something twice knows it by its id.
+    /// Tells all of a commit but what waits for something earlier, and notes that it is told. The tickets of which something
+    /// was not told: it stays untold as a whole then. Whoever is told of something twice knows it by its id.
     pub(super) async fn tell(
         &self,
-        version: Version,
-        events: &[Event],
+        (version, events): (Version, &[Event]),
         pace: Pace,
-    ) -> Result<(), NotTold> {
+        waits: impl Fn(&TicketId) -> bool,
+    ) -> HashSet<TicketId> {
         let name = |place: usize| format!("{}.{place}", version.0);
+        let mut untold = HashSet::new();
         for (place, event) in events.iter().enumerate() {
-            if let Event::Ticket { at, step, ticket } = event {
-                let name = name(place);
-                let sent = self.send((*at, step), ticket, (&name, pace));
-                sent.await.map_err(|source| NotTold {
-                    ticket: ticket.id.clone(),
-                    source,
-                })?;
+            let Event::Ticket { at, step, ticket } = event else {
+                continue;
+            };
+            if waits(&ticket.id) || untold.contains(&ticket.id) {
+                untold.insert(ticket.id.clone());
+                continue;
             }
+            let name = name(place);
+            let sent = self.send((*at, step), ticket, (&name, pace));
+            if let Err(error) = sent.await {
+                let ticket = &ticket.id;
+                tracing::warn!(%ticket, %error, "a step of a ticket was not stored; it is tried again");
+                untold.insert(ticket.clone());
+            }
+        }
+        if !untold.is_empty() {
+            return untold;
         }
         for (place, event) in events.iter().enumerate() {
             match event {
@@ -170,7 +166,7 @@ impl Teller {
             // It is told once more, under the same ids.
             tracing::debug!(%error, version = version.0, "it was not noted that a commit is told");
         }
-        Ok(())
+        untold
     }
 
     fn emit_agent(&self, (at, is): (u64, Availability), agent: &super::Agent, step: &str) {
@@ -304,14 +300,6 @@ impl Teller {
         // Asked in vain an agent is told so; not asked it would lose the ticket.
         offered.await.unwrap_or(true)
     }
-}
-
-/// The tickets that these events are about.
-pub(super) fn tickets_of(events: &[Event]) -> impl Iterator<Item = &TicketId> {
-    events.iter().filter_map(|event| match event {
-        Event::Ticket { ticket, .. } => Some(&ticket.id),
-        Event::Agent { .. } => None,
-    })
 }
 
 /// What the application is told of a step: under the same id, however often.

@@ -265,9 +265,13 @@ impl Tickets {
             return Ok(None);
         }
         let awaited = self.await_from(&ticket, &said).await;
-        awaited.map_err(DeskError::Store)?;
+        let awaited = awaited.map_err(DeskError::Store)?;
         let log = LogId::Ticket(ticket.id.clone());
         let stored = self.0.delivery.send((log, route), said.append).await;
+        if let Err(ClusterError::Refused { .. } | ClusterError::ReplicaBacklog { .. }) = &stored {
+            // Who is asked again has all the time that there is.
+            let _due_then = self.0.delivery.log().forget(&awaited).await;
+        }
         let accepted = stored.map_err(DeskError::Store)?;
         if !accepted.repeated {
             self.note_life(&ticket.id).await;
@@ -285,9 +289,9 @@ impl Tickets {
 
     /// Has the sender told which participants have not acknowledged the message in all the time that repetitions take. It is
     /// remembered before the message is stored: what is stored and not remembered would never be given up.
-    async fn await_from(&self, ticket: &Ticket, said: &Said) -> Result<(), ClusterError> {
+    async fn await_from(&self, ticket: &Ticket, said: &Said) -> Result<Vec<Awaited>, ClusterError> {
         let Some(rules) = self.policy().acks.filter(|_| said.append.ack) else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         let mut owing = ticket.audience();
         owing.remove(said.by.id());
@@ -298,7 +302,8 @@ impl Tickets {
         });
         let awaited: Vec<Awaited> = awaited.collect();
         let until = unix_millis().saturating_add(millis(rules.total()));
-        self.0.delivery.log().remind(&awaited, until).await
+        self.0.delivery.log().remind(&awaited, until).await?;
+        Ok(awaited)
     }
 
     /// Takes a participant's word for a message: of an offer that the agent has it, of any other message what it says.
