@@ -1,5 +1,5 @@
 //! The operator as a process against a real API server and etcd, without a kubelet: killed at every step, faults between
-//! the two, two of them at once, and very many resources.
+//! the two, two of them at once, very many resources, and every property of the resource set and taken back.
 //!
 //! `Plane` is the API server, one for all tests. Between it and each operator stands a `Proxy`, which counts, holds up,
 //! refuses and cuts; the operator itself knows nothing of tests.
@@ -24,3 +24,4 @@ mod plane;
 mod proxy;
 mod snapshot;
 mod thousand;
+mod walk;
