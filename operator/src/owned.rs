@@ -156,6 +156,25 @@ impl Kind {
         ) && matches!(other, Self::ConfigMap | Self::ServiceAccount)
     }
 
+    /// Whether it sets the resource's own number of replicas.
+    pub const fn is_autoscaler(self) -> bool {
+        matches!(self, Self::HorizontalPodAutoscaler | Self::ScaledObject)
+    }
+
+    /// Whether an object of this kind may be deleted although others were refused: gateways do without it, and none of
+    /// those was to take its place.
+    pub fn may_go_despite(self, refused: &[Self]) -> bool {
+        let place = |kind| match kind {
+            Self::Ingress | Self::HttpRoute | Self::GrpcRoute => Some(0),
+            Self::HorizontalPodAutoscaler | Self::ScaledObject => Some(1),
+            Self::PodMonitor | Self::PrometheusRule => Some(2),
+            Self::PodDisruptionBudget => Some(3),
+            _ => None,
+        };
+        refused.is_empty()
+            || place(self).is_some_and(|own| refused.iter().all(|kind| place(*kind) != Some(own)))
+    }
+
     /// Whether an object of this kind is deleted when the resource no longer asks for it.
     ///
     /// Volumes stay until the resource goes, so that a Redis that is switched off and on again finds its data.

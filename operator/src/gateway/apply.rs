@@ -130,17 +130,26 @@ impl Run<'_> {
         for write in &self.desired.secrets {
             self.write_secret(write).await?;
         }
-        self.put_all().await?;
-        if let Some(awaited) = &self.desired.awaits {
-            return Ok(Some(awaited.clone()));
+        // While something is awaited, not all that is wanted is known.
+        let is_whole = self.desired.awaits.is_none();
+        let mut wanted = self.desired.objects.iter().map(|object| object.kind);
+        if is_whole && wanted.any(Kind::is_autoscaler) {
+            // Two autoscalers would pull at one number, and KEDA refuses to be the second.
+            self.prune(Kind::is_autoscaler).await?;
         }
-        self.prune().await?;
-        Ok(None)
+        let refused = self.put_all().await?;
+        if is_whole {
+            let kinds: Vec<Kind> = refused.iter().map(|(kind, _)| *kind).collect();
+            self.prune(|kind| kind.may_go_despite(&kinds)).await?;
+        }
+        match refused.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(self.desired.awaits.clone()),
+        }
     }
 
-    /// Applies every object that can be; fails with the first refusal. Nothing is pruned then: what was to take the place
-    /// of the old may be what was refused.
-    async fn put_all(&mut self) -> Result<(), Error> {
+    /// Applies every object that can be. What the API server has refused, and why.
+    async fn put_all(&mut self) -> Result<Vec<(Kind, Error)>, Error> {
         let mut refused: Vec<(Kind, Error)> = Vec::new();
         for object in &self.desired.objects {
             if refused.iter().any(|(kind, _)| object.kind.needs(*kind)) {
@@ -151,10 +160,7 @@ impl Run<'_> {
                 done => done?,
             }
         }
-        refused
-            .into_iter()
-            .next()
-            .map_or(Ok(()), |(_, error)| Err(error))
+        Ok(refused)
     }
 
     /// Looks whether a name is taken. What the watches do not know is asked for: they see labelled objects only.
@@ -323,10 +329,10 @@ impl Run<'_> {
         }
     }
 
-    /// Deletes what this resource owns and no longer wants.
+    /// Deletes what this resource owns and no longer wants, of these kinds.
     ///
     /// A Redis stays until no gateway is left that was told to use it; the end of the rollout wakes the next reconcile.
-    async fn prune(&mut self) -> Result<(), Error> {
+    async fn prune(&mut self, of: impl Fn(Kind) -> bool) -> Result<(), Error> {
         let redis = (!self.is_rolled_out()).then(|| Names::of(&self.desired.gateway).redis());
         let wanted: BTreeSet<(Kind, &str)> = self
             .desired
@@ -339,6 +345,7 @@ impl Run<'_> {
             .iter()
             .filter(|(kind, name, object)| {
                 kind.is_pruned()
+                    && of(*kind)
                     && !wanted.contains(&(*kind, *name))
                     && redis.as_deref() != Some(*name)
                     && object.metadata.deletion_timestamp.is_none()

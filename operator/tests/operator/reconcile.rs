@@ -548,6 +548,53 @@ async fn a_volume_that_cannot_grow_is_told_and_keeps_nothing_else_back() {
 }
 
 #[tokio::test]
+async fn what_was_refused_does_not_keep_open_what_was_switched_off() {
+    let ingress = "/apis/networking.k8s.io/v1/namespaces/default/ingresses/chat";
+    let with_ingress = |mut spec: Value| {
+        spec["ingress"] = json!({"enabled": true, "hosts": ["chat.example.com"]});
+        spec
+    };
+    let world = World::new(with_ingress(with_volume(3, "1Gi")));
+    world.settle().await;
+    assert!(world.fake.get(ingress).is_some());
+    world.set_spec(with_volume(3, "2Gi"));
+    let claim = "APPLY persistentvolumeclaims/chat-redis";
+    world.fake.fail(claim, 403);
+    assert!(world.try_reconcile().await.is_err());
+    assert!(world.fake.get(ingress).is_none());
+    // A Redis that the pods may still use is none of what can go.
+    let external =
+        json!({"wsc": {"distributed": {"enabled": true}, "redis": {"host": "redis.example.com"}}});
+    world.set_spec(external);
+    world.fake.fail("APPLY configmaps/chat-config", 403);
+    assert!(world.try_reconcile().await.is_err());
+    assert!(
+        world
+            .fake
+            .get("/apis/apps/v1/namespaces/default/statefulsets/chat-redis")
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn an_autoscaled_gateway_never_has_fewer_pods_than_the_autoscaler_may_choose() {
+    let wsc = json!({"distributed": {"enabled": true}});
+    let world = World::new(json!({"replicas": 5, "wsc": wsc}));
+    world.settle().await;
+    // Without `replicas`, as kubectl takes it out; the API server puts 1 there.
+    let scaled = |replicas: i32| {
+        let autoscaling = json!({"enabled": true, "minReplicas": 3, "maxReplicas": 6});
+        json!({"replicas": replicas, "autoscaling": autoscaling, "wsc": wsc})
+    };
+    for (wanted, expected) in [(1, 3), (9, 6), (4, 4), (0, 0)] {
+        world.set_spec(scaled(wanted));
+        world.settle().await;
+        let deployment = world.fake.get(DEPLOYMENT).unwrap();
+        assert_eq!(deployment["spec"]["replicas"], expected, "of {wanted}");
+    }
+}
+
+#[tokio::test]
 async fn pods_do_not_start_under_the_hash_of_a_file_that_was_refused() {
     let world = World::cluster();
     world.settle().await;
