@@ -22,6 +22,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::cluster::ClusterError;
+use crate::group::Generation;
 use crate::protocol::{LogId, Mark, Parcel, Position, Start, TraceContext, UserId};
 use crate::time::millis;
 
@@ -92,11 +93,26 @@ pub struct Entry {
     pub ack: bool,
     /// The span it came from, if it is traced.
     pub trace: Option<TraceContext>,
+    /// In the log of a group: the newest membership there was when it was stored. `None`: an earlier release stored it.
+    pub newest: Option<Generation>,
     /// The message as the JSON codec wrote it.
     pub json: Bytes,
 }
 
 impl Entry {
+    /// For what an earlier release stored: clocks of gateways and of Redis agree at least so well that what was stored less
+    /// than this before a member joined may be shown to them, in milliseconds.
+    const CLOCKS: u64 = 5_000;
+
+    /// Whether it was stored after this member of the log's group joined. No clock is asked: the step of one neither hides
+    /// messages from members nor shows them what was before.
+    pub fn is_after(&self, joined: Generation) -> bool {
+        match self.newest {
+            Some(newest) => newest >= joined,
+            None => self.at >= joined.millis().saturating_sub(Self::CLOCKS),
+        }
+    }
+
     /// The message as it goes to those who read this log, of this epoch.
     pub fn into_parcel(self, log: LogId, epoch: u64) -> Parcel {
         let mark = Mark {
@@ -259,6 +275,12 @@ pub trait Log: Send + Sync + 'static {
         &'a self,
         log: &'a LogId,
         millis: u64,
+    ) -> BoxFuture<'a, Result<Option<Position>, ClusterError>>;
+    /// The first message of a group stored after this member joined, as the place before it.
+    fn joined<'a>(
+        &'a self,
+        log: &'a LogId,
+        joined: Generation,
     ) -> BoxFuture<'a, Result<Option<Position>, ClusterError>>;
     /// Up to where the user's inbox is known to have arrived at one of the user's clients.
     fn seen<'a>(

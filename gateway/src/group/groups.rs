@@ -290,8 +290,14 @@ impl Groups {
             let stay = roster.stay(user, group);
             if let Some(stay) = stay.filter(|stay| keeps && stay.from.is_none()) {
                 let log = LogId::Group(group.clone());
-                let since = stay.generation.millis().max(stay.began);
-                let from = self.0.delivery.log().since(&log, since).await?;
+                let read = self.0.delivery.log();
+                let from = match stay.began {
+                    None => read.joined(&log, stay.generation).await?,
+                    Some(began) => {
+                        let since = stay.generation.millis().max(began);
+                        read.since(&log, since).await?
+                    }
+                };
                 roster.place(user, group, from.unwrap_or_default());
             }
             Ok::<_, ClusterError>(())

@@ -14,6 +14,7 @@ use super::{
     MembersPage,
 };
 use crate::protocol::{GroupId, UserId};
+use crate::time::tick;
 
 /// What a member may send is counted for so long.
 const WINDOW: Duration = Duration::from_mins(1);
@@ -30,7 +31,6 @@ struct State {
     groups: HashMap<GroupId, Kept>,
     users: HashMap<UserId, BTreeMap<GroupId, Generation>>,
     sent: HashMap<(GroupId, UserId), (Instant, u32)>,
-    last: Generation,
 }
 
 #[derive(Debug)]
@@ -62,11 +62,9 @@ impl MemoryGroups {
 }
 
 impl State {
-    /// As in Redis: the clock's microseconds, and always one more than the last.
-    fn next(&mut self) -> Generation {
-        let micros = u64::try_from(since_1970().as_micros()).unwrap_or(u64::MAX);
-        self.last = Generation(micros.max(self.last.0.saturating_add(1)));
-        self.last
+    /// As in Redis: the clock's microseconds, and always more than the last.
+    fn next() -> Generation {
+        Generation(tick())
     }
 
     fn kept(&self, group: &GroupId) -> Result<&Kept, GroupError> {
@@ -89,7 +87,7 @@ impl State {
         for user in kept.members.keys() {
             self.unlist(group, user);
         }
-        Ok(self.next())
+        Ok(Self::next())
     }
 
     fn join(
@@ -128,7 +126,7 @@ impl State {
             });
         }
         let founded = existing.is_none();
-        let generation = self.next();
+        let generation = Self::next();
         let life = match entry {
             Entry::Existing | Entry::MakeIfMissing => Life::UntilEmpty,
             Entry::Found => Life::Lasting,
@@ -159,7 +157,7 @@ impl State {
         }
         self.unlist(group, user);
         Ok(Left {
-            generation: self.next(),
+            generation: Self::next(),
             ended,
         })
     }

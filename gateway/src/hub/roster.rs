@@ -40,6 +40,8 @@ struct Card {
     began: u64,
     /// When the store was last asked; `None`: it has yet to be.
     read: Option<Instant>,
+    /// Whether it ever was.
+    was_read: bool,
     /// Since when the user has no session here.
     idle: Option<Instant>,
     standings: HashMap<GroupId, Standing>,
@@ -51,6 +53,8 @@ struct Standing {
     generation: Generation,
     is_member: bool,
     from: Option<Position>,
+    /// It may be older than the sessions here.
+    is_old: bool,
     heard: u64,
 }
 
@@ -61,8 +65,8 @@ pub struct Stay {
     pub generation: Generation,
     /// Where the group's log ended then, if that is known.
     pub from: Option<Position>,
-    /// Since when somebody here wants to know, Unix milliseconds.
-    pub began: u64,
+    /// If it may be older than the sessions here: since when somebody here wants to know, Unix milliseconds.
+    pub began: Option<u64>,
 }
 
 /// When a read of the store began.
@@ -104,11 +108,13 @@ impl Roster {
         };
         let mut learnt = Learnt::default();
         card.read = Some(Instant::now());
+        let is_old = !std::mem::replace(&mut card.was_read, true);
         for (group, generation) in found {
             let standing = Standing {
                 generation: *generation,
                 is_member: true,
                 from: None,
+                is_old,
                 heard,
             };
             if card.hear(group, standing) {
@@ -135,6 +141,7 @@ impl Roster {
             generation,
             is_member: false,
             from: None,
+            is_old: false,
             heard,
         };
         match &change.what {
@@ -196,7 +203,7 @@ impl Roster {
         standing.is_member.then_some(Stay {
             generation: standing.generation,
             from: standing.from,
-            began: card.began,
+            began: standing.is_old.then_some(card.began),
         })
     }
 
@@ -260,6 +267,7 @@ impl Card {
         Self {
             began: unix_millis(),
             read: None,
+            was_read: false,
             idle: None,
             standings: HashMap::new(),
         }
@@ -271,6 +279,7 @@ impl Card {
         self.began = unix_millis();
         for standing in self.standings.values_mut() {
             standing.from = None;
+            standing.is_old = true;
         }
     }
 

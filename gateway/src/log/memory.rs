@@ -1,63 +1,52 @@
 //! `MemoryLog`: logs of a gateway that runs alone. They end with the process, and say so.
 
 mod kept;
+mod sent;
+mod stored;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::redis::gap;
-use super::sent::SENT_MAX;
 use super::{
-    About, AckState, Append, Appended, Awaited, Entry, Gap, Log, MessageName, Page, Record,
-    Retention, SentCursor, SentPage, SentQuery, SentRecord, Word,
+    About, AckState, Append, Appended, Awaited, Gap, Log, MessageName, Page, Record, Retention,
+    SentPage, SentQuery, Word,
 };
 use crate::cluster::ClusterError;
+use crate::group::Generation;
 use crate::protocol::{LogId, Position, UserId};
 use crate::time::millis;
 
-use kept::{Change, Kept};
+use kept::Change;
+use sent::SentBooks;
+use stored::Stored;
 
 /// Appends between two sweeps over logs that nobody writes to any more.
 const SWEEP: u64 = 4096;
+
+/// A day in milliseconds: so much longer than twice its messages the end of a log is known.
+const DAY: u64 = 86_400_000;
 
 /// See the module.
 #[derive(Debug)]
 pub struct MemoryLog {
     retention: ArcSwap<Retention>,
-    epoch: u64,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// That of logs which begin now: larger than any that a log had which is gone.
+    epoch: u64,
     logs: HashMap<LogId, Stored>,
     seen: HashMap<UserId, Position>,
     appends: u64,
-    /// By sender, in the order of sending.
-    sent: HashMap<String, VecDeque<Sent>>,
+    sent: SentBooks,
     /// What is to be acknowledged, by the time when it is due.
     due: BTreeSet<(u64, Awaited)>,
-}
-
-#[derive(Debug)]
-struct Sent {
-    at: SentCursor,
-    stored_at: u64,
-    log: LogId,
-    id: String,
-}
-
-#[derive(Debug, Default)]
-struct Stored {
-    entries: VecDeque<Entry>,
-    head: u64,
-    written_at: u64,
-    repeated: HashMap<MessageName, (u64, u64)>,
-    kept: Kept,
 }
 
 impl MemoryLog {
@@ -65,8 +54,10 @@ impl MemoryLog {
     pub fn new(retention: Retention, epoch: u64) -> Self {
         Self {
             retention: ArcSwap::from_pointee(retention),
-            epoch,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                epoch,
+                ..State::default()
+            }),
         }
     }
 
@@ -75,139 +66,27 @@ impl MemoryLog {
     }
 
     fn append_now(&self, log: &LogId, messages: &[Append]) -> Vec<Appended> {
+        let retention = self.retention();
         let mut state = self.state.lock();
-        let stored = state.logs.entry(log.clone()).or_default();
-        let appended: Vec<Appended> = messages
-            .iter()
-            .map(|message| self.store((log, stored), message))
-            .collect();
-        for (message, appended) in messages.iter().zip(&appended) {
-            if matches!(appended, Appended::New(_)) {
-                self.note_sender(&mut state, log, message);
+        let state = &mut *state;
+        let fresh = Stored::new(state.epoch);
+        let stored = state.logs.entry(log.clone()).or_insert(fresh);
+        let store = |message| stored.store((log, message), &retention);
+        let appended: Vec<Appended> = messages.iter().map(store).collect();
+        if retention.records.is_some() {
+            for (message, appended) in messages.iter().zip(&appended) {
+                if matches!(appended, Appended::New(_)) {
+                    state.sent.note(log, message);
+                }
             }
         }
         state.appends += 1;
-        if let Some(message) = messages
-            .last()
-            .filter(|_| state.appends.is_multiple_of(SWEEP))
+        if let Some(last) = messages.last()
+            && state.appends.is_multiple_of(SWEEP)
         {
-            let since = message.at.saturating_sub(millis(self.retention().age));
-            let since = since.min(message.at.saturating_sub(millis(self.retention().tickets)));
-            state.logs.retain(|_, stored| stored.written_at >= since);
-            let recent = |sent: &Sent| sent.at.millis >= since;
-            state.sent.retain(|_, sent| sent.back().is_some_and(recent));
+            state.sweep(&retention, last.at);
         }
         appended
-    }
-
-    fn note_sender(&self, state: &mut State, log: &LogId, message: &Append) {
-        if self.retention().records.is_none() {
-            return;
-        }
-        let sent = state.sent.entry(message.sender.clone()).or_default();
-        let last = sent.back().map(|last| last.at);
-        let at = SentCursor {
-            // A clock that was set back does not turn the order.
-            millis: last.map_or(message.at, |last| last.millis.max(message.at)),
-            number: last.map_or(0, |last| last.number + 1),
-        };
-        sent.push_back(Sent {
-            at,
-            stored_at: message.at,
-            log: log.clone(),
-            id: message.id.clone(),
-        });
-        if sent.len() > SENT_MAX {
-            sent.pop_front();
-        }
-    }
-
-    fn sent_now(&self, sender: &str, query: &SentQuery, now: u64) -> SentPage {
-        let state = self.state.lock();
-        let all = state.sent.get(sender);
-        let wanted = all.into_iter().flatten().filter(|sent| {
-            sent.at.millis >= query.since && query.after.is_none_or(|after| sent.at > after)
-        });
-        let page: Vec<&Sent> = wanted.take(query.limit).collect();
-        let next = page.last().filter(|_| page.len() >= query.limit);
-        let next = next.map(|last| last.at);
-        let records = page.into_iter().filter_map(|sent| {
-            let name = MessageName::new(sender, &sent.id);
-            let record = state.logs.get(&sent.log)?.kept.records.get(&name)?;
-            // The id may have been used anew: the record is of that then.
-            let is_kept = !record.is_over(self.retention().records, now)
-                && record.accepted_at == sent.stored_at;
-            is_kept.then(|| SentRecord {
-                log: sent.log.clone(),
-                id: sent.id.clone(),
-                record: record.clone(),
-            })
-        });
-        SentPage {
-            records: records.collect(),
-            next,
-        }
-    }
-
-    fn store(&self, (log, stored): (&LogId, &mut Stored), message: &Append) -> Appended {
-        let name = MessageName::new(&message.sender, &message.id);
-        let dedupe = millis(self.retention().dedupe);
-        stored
-            .repeated
-            .retain(|_, (_, at)| *at + dedupe > message.at);
-        if let Some((offset, _)) = stored.repeated.get(&name).filter(|_| message.own_id) {
-            return Appended::Repeated(self.at(*offset));
-        }
-        stored.head += 1;
-        let offset = stored.head;
-        stored.written_at = message.at;
-        stored.entries.push_back(Entry {
-            trace: message.trace,
-            offset,
-            id: message.id.clone(),
-            sender: message.sender.clone(),
-            at: message.at,
-            ack: message.ack,
-            json: message.json.clone(),
-        });
-        if message.ack {
-            stored.kept.wait(&name, offset);
-        }
-        if self.retention().records.is_some() {
-            let record = Record {
-                sender: message.sender.clone(),
-                position: self.at(offset),
-                accepted_at: message.at,
-                ..Record::default()
-            };
-            stored.kept.records.insert(name.clone(), record);
-        }
-        if message.own_id {
-            stored.repeated.insert(name, (offset, message.at));
-        }
-        self.trim((log, stored), message.at);
-        Appended::New(self.at(offset))
-    }
-
-    fn trim(&self, (log, stored): (&LogId, &mut Stored), now: u64) {
-        let since = now.saturating_sub(millis(self.retention().age_of(log)));
-        let too_many = |stored: &Stored| stored.entries.len() as u64 > self.retention().messages;
-        while let Some(oldest) = stored
-            .entries
-            .front()
-            .filter(|oldest| oldest.at < since || too_many(stored))
-        {
-            let (offset, name) = (oldest.offset, MessageName::new(&oldest.sender, &oldest.id));
-            stored.entries.pop_front();
-            stored.kept.forget(&name, offset);
-        }
-    }
-
-    const fn at(&self, offset: u64) -> Position {
-        Position {
-            epoch: self.epoch,
-            offset,
-        }
     }
 
     fn read_now(&self, log: &LogId, after: Option<Position>, limit: usize) -> Page {
@@ -215,7 +94,11 @@ impl MemoryLog {
         let Some(stored) = state.logs.get(log) else {
             let lost = after.filter(|after| after.offset > 0).map(|_| Gap::Lost);
             // Whoever has known the log gets a place to go on from.
-            let head = lost.map_or_else(Position::default, |_| self.at(0));
+            let beginning = Position {
+                epoch: state.epoch,
+                offset: 0,
+            };
+            let head = lost.map_or_else(Position::default, |_| beginning);
             return Page {
                 gap: lost,
                 head,
@@ -223,24 +106,7 @@ impl MemoryLog {
                 ..Page::default()
             };
         };
-        let lost = after
-            .filter(|after| after.offset > 0)
-            .filter(|after| after.epoch != self.epoch || after.offset > stored.head)
-            .map(|_| Gap::Lost);
-        let from = match (after, lost) {
-            (Some(after), None) => after.offset,
-            (Some(after), Some(_)) if after.epoch == self.epoch => stored.head,
-            _ => 0,
-        };
-        let later = stored.entries.iter().filter(|entry| entry.offset > from);
-        let entries: Vec<Entry> = later.take(limit).cloned().collect();
-        let head = self.at(stored.head);
-        Page {
-            end: entries.last().map_or(head, |last| self.at(last.offset)),
-            gap: gap(after, lost, head, &entries),
-            entries,
-            head,
-        }
+        stored.read(after, limit)
     }
 
     fn change(&self, user: &UserId, about: About<'_>, (to, at): (Change, u64)) -> Vec<String> {
@@ -262,6 +128,28 @@ impl MemoryLog {
             return Vec::new();
         };
         stored.kept.change_one(by_about, word_at)
+    }
+}
+
+impl State {
+    /// Removes what is over, also of logs that nobody writes to any more. The end of a log is known for as long as Redis knows
+    /// it; one that begins again after that does so under an epoch of its own, so that no old place is taken for one in it.
+    fn sweep(&mut self, retention: &Retention, now: u64) {
+        let logs = self.logs.len();
+        self.logs.retain(|log, stored| {
+            let age = retention.age_of(log);
+            stored.sweep((retention, age), now);
+            !stored.is_over(millis(age).saturating_mul(2).saturating_add(DAY), now)
+        });
+        if self.logs.len() < logs {
+            self.epoch += 1;
+        }
+        // A place in an inbox that is gone is none in the next.
+        let logs = &self.logs;
+        self.seen
+            .retain(|user, _| logs.contains_key(&LogId::Inbox(user.clone())));
+        let longest = retention.age.max(retention.tickets);
+        self.sent.sweep(now.saturating_sub(millis(longest)));
     }
 }
 
@@ -294,7 +182,7 @@ impl Log for MemoryLog {
         let state = self.state.lock();
         let head = |log: &LogId| {
             let stored = state.logs.get(log);
-            stored.map_or_else(Position::default, |stored| self.at(stored.head))
+            stored.map_or_else(Position::default, Stored::head)
         };
         ready(logs.iter().map(head).collect())
     }
@@ -305,11 +193,18 @@ impl Log for MemoryLog {
         millis: u64,
     ) -> BoxFuture<'a, Result<Option<Position>, ClusterError>> {
         let state = self.state.lock();
-        let place = state.logs.get(log).map(|stored| {
-            let first = stored.entries.iter().find(|entry| entry.at >= millis);
-            self.at(first.map_or(stored.head, |first| first.offset - 1))
-        });
-        ready(place)
+        let stored = state.logs.get(log);
+        ready(stored.map(|stored| stored.before(|entry| entry.at >= millis)))
+    }
+
+    fn joined<'a>(
+        &'a self,
+        log: &'a LogId,
+        joined: Generation,
+    ) -> BoxFuture<'a, Result<Option<Position>, ClusterError>> {
+        let state = self.state.lock();
+        let stored = state.logs.get(log);
+        ready(stored.map(|stored| stored.before(|entry| entry.is_after(joined))))
     }
 
     fn seen<'a>(
@@ -425,7 +320,13 @@ impl Log for MemoryLog {
         query: SentQuery,
         now: u64,
     ) -> BoxFuture<'a, Result<SentPage, ClusterError>> {
-        ready(self.sent_now(sender, &query, now))
+        let state = self.state.lock();
+        let ttl = self.retention().records;
+        let record = |log: &LogId, name: &MessageName| {
+            let record = state.logs.get(log)?.kept.records.get(name)?;
+            (!record.is_over(ttl, now)).then(|| record.clone())
+        };
+        ready(state.sent.page(sender, &query, record))
     }
 
     fn outlives_process(&self) -> bool {

@@ -4,7 +4,7 @@
 //!
 //! | name | type | holds |
 //! |---|---|---|
-//! | `log` | stream | `<offset>-0` → id, time, whether to acknowledge, the span it comes from if it is traced, JSON |
+//! | `log` | stream | `<offset>-0` → id, time, whether to acknowledge, sender, the span it comes from if it is traced, the newest membership in a group's, JSON |
 //! | `meta` | hash | epoch, head, the server's run id, ends of former epochs |
 //! | `acks` | hash | message id → a line for each message of that id that waits, see `scripts` |
 //! | `records` | hash | `<name>` → time and place; `d:`, `r:`, `x:` and the name → time of that change |
@@ -14,22 +14,24 @@
 //! `<name>` is that of a message: the length of its sender's id, a colon, its sender, its id.
 
 mod due;
+mod records;
 mod sent;
 
 use std::sync::Arc;
 
-use ::redis::{Pipeline, ScriptInvocation};
+use ::redis::Pipeline;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, try_join_all};
 
-use super::scripts::{ACKNOWLEDGE, ACKNOWLEDGE_ONE, APPEND, READ, SAW};
+use super::scripts::{APPEND, READ, SAW};
 use super::{
     About, AckState, Append, Appended, Awaited, Entry, Gap, Log, MessageName, Page, Record,
     Retention, SentPage, SentQuery, Word, name,
 };
 use crate::cluster::ClusterError;
 use crate::cluster::redis::{RedisCalls, RedisLink};
+use crate::group::Generation;
 use crate::protocol::{LogId, Position, TraceContext, UserId};
 use crate::telemetry::RedisPart;
 use crate::time::millis;
@@ -80,6 +82,9 @@ impl RedisLog {
         for name in ["log", "meta", "acks", "records"] {
             call.key(self.key(log, name));
         }
+        // In the same slot, since groups have the tag that their logs have.
+        let is_group = matches!(log, LogId::Group(_));
+        call.key(self.key(log, if is_group { "members" } else { "log" }));
         for message in messages {
             let name = name::text(&message.sender, &message.id);
             call.key(self.key(log, &format!("seen:{name}")));
@@ -167,6 +172,12 @@ impl RedisLog {
         let offset = offset(&stream_id)?;
         let sealed = Bytes::from(fields.pop()?);
         let text = |field: usize| std::str::from_utf8(fields.get(field)?).ok();
+        // What not every message has stands behind what all have.
+        let further = |name: &str| {
+            let mut names = (8..fields.len()).step_by(2);
+            let place = names.find(|place| text(*place) == Some(name))?;
+            text(place + 1)
+        };
         let id = text(1)?;
         let json = match self.link.sealer().open(&owner(log, id), &sealed) {
             Ok(json) => json,
@@ -181,7 +192,8 @@ impl RedisLog {
             sender: text(7).unwrap_or_default().to_owned(),
             at: text(3)?.parse().ok()?,
             ack: text(5)? == "1",
-            trace: text(9).and_then(TraceContext::parse),
+            trace: further("c").and_then(TraceContext::parse),
+            newest: further("g").and_then(|newest| newest.parse().ok().map(Generation)),
             json,
         })
     }
@@ -198,12 +210,17 @@ impl RedisLog {
         })
     }
 
-    async fn since(&self, log: &LogId, at: u64) -> Result<Option<Position>, ClusterError> {
-        // Times only grow along a log, but for steps of a clock; a reader by time expects no more than that.
+    /// The place before the first such message. What it goes by only grows along a log, but for steps of a clock; a reader by
+    /// time expects no more than that.
+    async fn before(
+        &self,
+        log: &LogId,
+        is_wanted: impl Fn(&Entry) -> bool,
+    ) -> Result<Option<Position>, ClusterError> {
         let mut after = None;
         loop {
             let page = self.read(log, after, 500).await?;
-            if let Some(first) = page.entries.iter().find(|entry| entry.at >= at) {
+            if let Some(first) = page.entries.iter().find(|entry| is_wanted(entry)) {
                 let offset = first.offset.saturating_sub(1);
                 return Ok(Some(Position {
                     offset,
@@ -237,88 +254,6 @@ impl RedisLog {
     fn positions(&self, user: &UserId) -> String {
         self.link.key(&format!("u:{user}"), "positions")
     }
-
-    async fn acknowledge(
-        &self,
-        user: &UserId,
-        About { id, sender }: About<'_>,
-        (word, at): (&str, u64),
-    ) -> Result<Vec<String>, ClusterError> {
-        let log = LogId::Inbox(user.clone());
-        let script = &ACKNOWLEDGE;
-        let mut call: ScriptInvocation<'_> = script.key(self.key(&log, "acks"));
-        call.key(self.key(&log, "records"))
-            .arg(id)
-            .arg(sender.unwrap_or_default())
-            .arg(word)
-            .arg(at);
-        self.link
-            .run("acknowledge", &call)
-            .await
-            .map(name::each_once)
-    }
-
-    async fn acknowledge_one(
-        &self,
-        log: &LogId,
-        (user, About { id, sender }): (&UserId, About<'_>),
-        (word, at): (Word, u64),
-    ) -> Result<Vec<String>, ClusterError> {
-        let script = &ACKNOWLEDGE_ONE;
-        let mut call = script.key(self.key(log, "acks"));
-        call.key(self.key(log, "records"))
-            .arg(id)
-            .arg(sender.unwrap_or_default())
-            .arg(user.as_str())
-            .arg(word.as_str())
-            .arg(at);
-        self.link
-            .run("acknowledge", &call)
-            .await
-            .map(name::each_once)
-    }
-
-    async fn read_records(
-        &self,
-        log: &LogId,
-        names: &[MessageName],
-        now: u64,
-    ) -> Result<Vec<Option<Record>>, ClusterError> {
-        if names.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut pipeline = Pipeline::new();
-        let command = pipeline.cmd("HMGET").arg(self.key(log, "records"));
-        for MessageName { sender, id } in names {
-            let name = name::text(sender, id);
-            for change in ["", "d:", "r:", "x:"] {
-                command.arg(format!("{change}{name}"));
-            }
-        }
-        let (fields,): (Vec<Option<String>>,) = self.link.query("records", &pipeline).await?;
-        let read = |(fields, name): (&[Option<String>], &MessageName)| {
-            let record = record(&name.sender, fields);
-            record.filter(|record| !record.is_over(self.retention().records, now))
-        };
-        Ok(fields.chunks(4).zip(names).map(read).collect())
-    }
-}
-
-fn record(sender: &str, fields: &[Option<String>]) -> Option<Record> {
-    let [Some(first), changes @ ..] = fields else {
-        return None;
-    };
-    let (accepted_at, position) = first.split_once(' ')?;
-    let mut at = changes.iter().map(|at| at.as_ref()?.parse().ok());
-    let mut next = || at.next().flatten();
-    Some(Record {
-        sender: sender.to_owned(),
-        position: position.parse().ok()?,
-        accepted_at: accepted_at.parse().ok()?,
-        delivered_at: next(),
-        read_at: next(),
-        expired_at: next(),
-    })
 }
 
 fn appended(told: &str) -> Option<Appended> {
@@ -387,7 +322,15 @@ impl Log for RedisLog {
         log: &'a LogId,
         millis: u64,
     ) -> BoxFuture<'a, Result<Option<Position>, ClusterError>> {
-        Box::pin(self.since(log, millis))
+        Box::pin(self.before(log, move |entry| entry.at >= millis))
+    }
+
+    fn joined<'a>(
+        &'a self,
+        log: &'a LogId,
+        joined: Generation,
+    ) -> BoxFuture<'a, Result<Option<Position>, ClusterError>> {
+        Box::pin(self.before(log, move |entry| entry.is_after(joined)))
     }
 
     fn seen<'a>(

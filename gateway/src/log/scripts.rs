@@ -14,7 +14,8 @@ use std::sync::LazyLock;
 
 use ::redis::Script;
 
-/// KEYS entries, meta, acks, records, then one for each message by which a repetition is known.
+/// KEYS entries, meta, acks, records, the members of the log's group or, if it is of none, the entries again; then one for
+/// each message by which a repetition is known.
 /// ARGV age ms, most messages, dedupe ms, records ms (0: none), now ms, then per message: id, sender, JSON, `1` if it is
 /// to be acknowledged, `1` if the id is the sender's own, the span it comes from or ''. Returns `0 epoch.offset`, or `1 epoch.offset` for a repetition.
 pub(super) static APPEND: LazyLock<Script> = LazyLock::new(|| {
@@ -37,9 +38,13 @@ if not epoch or meta[3] ~= run then
   epoch = string.format('%.0f', fresh)
   redis.call('HSET', KEYS[2], 'e', epoch, 'r', run)
 end
+local newest
+if KEYS[5] ~= KEYS[1] then
+  newest = string.format('%.0f', tonumber(redis.call('ZREVRANGE', KEYS[5], 0, 0, 'WITHSCORES')[2] or '0'))
+end
 local out = {}
-for i = 5, #KEYS do
-  local a = 6 + (i - 5) * 6
+for i = 6, #KEYS do
+  local a = 6 + (i - 6) * 6
   local id, sender, ack, own = ARGV[a], ARGV[a + 1], ARGV[a + 3], ARGV[a + 4] == '1'
   local before = own and redis.call('GET', KEYS[i])
   if before then
@@ -48,6 +53,7 @@ for i = 5, #KEYS do
     head = head + 1
     local stored = {'i', id, 't', ARGV[5], 'a', ack, 's', sender}
     if ARGV[a + 5] ~= '' then stored[9], stored[10] = 'c', ARGV[a + 5] end
+    if newest then stored[#stored + 1], stored[#stored + 2] = 'g', newest end
     stored[#stored + 1], stored[#stored + 2] = 'j', ARGV[a + 2]
     redis.call('XADD', KEYS[1], head .. '-0', unpack(stored))
     if ack == '1' then

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use wsc_gateway::cluster::redis::RedisLink;
 use wsc_gateway::cluster::{Listener, RedisParams};
+use wsc_gateway::group::{Bounds, Entry, Generation, GroupStore, MemoryGroups, RedisGroups};
 use wsc_gateway::log::{
     About, AckState, Append, Appended, Awaited, Gap, Log, MemoryLog, MessageName, RedisLog,
     Retention, SentQuery, Word,
@@ -32,6 +33,7 @@ impl Listener for Deaf {
 /// A log over a Redis, and what keeps its link.
 struct Linked {
     log: RedisLog,
+    link: Arc<RedisLink>,
     _ends: tokio_util::sync::DropGuard,
 }
 
@@ -47,6 +49,7 @@ async fn linked(redis: &RedisServer, retention: Retention) -> Linked {
         .unwrap();
     Linked {
         log: RedisLog::new(&link, retention, false),
+        link,
         _ends: cancel.drop_guard(),
     }
 }
@@ -476,6 +479,142 @@ both! {
             assert_eq!(ids(log, place).await.0.len(), expected, "since {since}");
         }
     }
+}
+
+/// What a member of the group is shown of its log.
+async fn shown_to(log: &dyn Log, group: &LogId, joined: Generation) -> (Vec<String>, u64) {
+    let page = log.read(group, None, 100).await.unwrap();
+    let entries = page.entries.iter().filter(|entry| entry.is_after(joined));
+    let ids = entries.map(|entry| entry.id.clone()).collect();
+    let place = log.joined(group, joined).await.unwrap();
+    (ids, place.unwrap_or_default().offset)
+}
+
+/// Messages are stamped by senders' clocks, which may be an hour off.
+async fn members_see_what_was_stored_since_they_joined(log: &dyn Log, groups: &dyn GroupStore) {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = u64::try_from(now.unwrap().as_millis()).unwrap();
+    let (late, early) = (now - 3_500_000, now + 3_500_000);
+    let group = GroupId::new("g").unwrap();
+    let of_group = LogId::Group(group.clone());
+    let joins = async |user: &str| {
+        let bounds = Bounds {
+            group_size: 9,
+            groups_per_user: 9,
+        };
+        let user = UserId::new(user).unwrap();
+        let joined = groups
+            .join(&group, &user, Entry::MakeIfMissing, bounds)
+            .await;
+        joined.unwrap().generation
+    };
+    let put = async |id: &str, at: u64| {
+        let trace = TraceContext::of_ids(&[0xab; 16], &[0x0c; 8]);
+        let batch = [Append {
+            trace,
+            ..message(id, at)
+        }];
+        log.append(&of_group, &batch).await.unwrap();
+    };
+    put("before all", early).await;
+    let alice = joins("alice").await;
+    put("a1", late).await;
+    put("a2", early).await;
+    let bob = joins("bob").await;
+    put("b1", late).await;
+    groups
+        .leave(&group, &UserId::new("bob").unwrap())
+        .await
+        .unwrap();
+    put("b2", early).await;
+    let bob_again = joins("bob").await;
+    assert_eq!(
+        shown_to(log, &of_group, alice).await,
+        (names(&["a1", "a2", "b1", "b2"]), 1)
+    );
+    assert_eq!(shown_to(log, &of_group, bob).await.1, 3);
+    assert_eq!(shown_to(log, &of_group, bob_again).await, (names(&[]), 5));
+    put("b3", late).await;
+    assert_eq!(
+        shown_to(log, &of_group, bob_again).await,
+        (names(&["b3"]), 5)
+    );
+    let page = log.read(&of_group, None, 100).await.unwrap();
+    assert!(page.entries.iter().all(|entry| entry.trace.is_some()));
+}
+
+#[tokio::test]
+async fn members_see_what_was_stored_since_they_joined_in_memory() {
+    let log = MemoryLog::new(RETENTION, 7);
+    members_see_what_was_stored_since_they_joined(&log, &*MemoryGroups::new()).await;
+}
+
+#[tokio::test]
+async fn members_see_what_was_stored_since_they_joined_in_redis() {
+    let redis = RedisServer::start();
+    let linked = linked(&redis, RETENTION).await;
+    let groups = RedisGroups::new(&linked.link);
+    members_see_what_was_stored_since_they_joined(&linked.log, &groups).await;
+}
+
+/// Messages to somebody else, as many as there are between two looks for what is over.
+async fn others(log: &dyn Log, at: u64) {
+    let carol = LogId::Inbox(UserId::new("carol").unwrap());
+    for _ in 0..4096 {
+        let made = Append {
+            own_id: false,
+            ..message("other", at)
+        };
+        log.append(&carol, &[made]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_log_in_memory_whose_messages_are_all_too_old_goes_on_counting() {
+    let log: &dyn Log = &MemoryLog::new(RETENTION, 7);
+    let (hour, mut last) = (3_600_000, Position::default());
+    for n in 0..5 {
+        last = put(log, &format!("old{n}"), 1).await.position();
+    }
+    log.saw(&bob(), last).await.unwrap();
+    others(log, 2 * hour).await;
+    assert_eq!(
+        ids(log, Some(last)).await,
+        (names(&[]), None),
+        "nothing is missing"
+    );
+    assert_eq!(log.seen(&bob()).await.unwrap(), Some(last));
+    let new: Vec<String> = (0..6).map(|n| format!("new{n}")).collect();
+    for id in &new {
+        put(log, id, 2 * hour).await;
+    }
+    assert_eq!(
+        ids(log, Some(last)).await,
+        (new, None),
+        "and nothing is taken for seen"
+    );
+}
+
+#[tokio::test]
+async fn a_log_in_memory_that_was_forgotten_begins_under_another_epoch() {
+    let log: &dyn Log = &MemoryLog::new(RETENTION, 7);
+    let mut last = Position::default();
+    for n in 0..5 {
+        last = put(log, &format!("old{n}"), 1).await.position();
+    }
+    log.saw(&bob(), last).await.unwrap();
+    let days = 3 * 86_400_000;
+    others(log, days).await;
+    assert_eq!(
+        log.seen(&bob()).await.unwrap(),
+        None,
+        "it is a place in nothing"
+    );
+    let new: Vec<String> = (0..6).map(|n| format!("new{n}")).collect();
+    for id in &new {
+        put(log, id, days).await;
+    }
+    assert_eq!(ids(log, Some(last)).await, (new, Some(Gap::Lost)));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -13,7 +14,8 @@ use wsc_gateway::cluster::redis::RedisLink;
 use wsc_gateway::cluster::{Listener, RedisParams};
 use wsc_gateway::group::rules::Verdict;
 use wsc_gateway::group::{Bounds, Entry, GroupStore as _, RedisGroups};
-use wsc_gateway::protocol::{GroupId, NodeId, UserId};
+use wsc_gateway::log::{Append, Log, RedisLog, Retention};
+use wsc_gateway::protocol::{GroupId, LogId, NodeId, UserId};
 use wsc_gateway::security::Scopes;
 use wsc_gateway::service::{self, Doorkeeper, Event, Rejection};
 
@@ -22,6 +24,9 @@ use crate::redis::RedisServer;
 use crate::sandbox::{Node, alone, cluster, config, eventually, options, token, token_into};
 
 const ON: &str = "wsc.group.enabled=true";
+
+/// An hour in milliseconds.
+const HOUR: i64 = 3_600_000;
 
 /// A command and its answer, whatever else comes before it.
 pub async fn ask(client: &mut Client, command: &str, data: Value) -> Value {
@@ -114,8 +119,35 @@ impl Listener for Deaf {
     fn offer(&self, _: bytes::Bytes) {}
 }
 
-/// The store itself, past every node.
-async fn store(redis: &RedisServer) -> RedisGroups {
+/// A message in the log of a group, stamped by a clock that is so many milliseconds ahead (or, below zero, behind).
+async fn put(link: &Arc<RedisLink>, group: &str, (id, skew): (&str, i64)) {
+    let hour = Duration::from_hours(1);
+    let retention = Retention {
+        age: 2 * hour,
+        messages: 100,
+        tickets: hour,
+        dedupe: hour,
+        records: None,
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = u64::try_from(now.as_millis()).unwrap();
+    let json = json!({"type": "text", "id": id, "group": group, "content": id});
+    let message = Append {
+        id: id.to_owned(),
+        sender: "alice".to_owned(),
+        own_id: true,
+        json: json.to_string().into(),
+        at: now.checked_add_signed(skew).unwrap(),
+        ack: false,
+        trace: None,
+    };
+    let log: &dyn Log = &RedisLog::new(link, retention, false);
+    let group = LogId::Group(GroupId::new(group).unwrap());
+    log.append(&group, &[message]).await.unwrap();
+}
+
+/// Redis itself, past every node.
+async fn link(redis: &RedisServer) -> Arc<RedisLink> {
     let params = RedisParams::at("127.0.0.1", redis.port);
     let cluster = DistributedConfig::default().cluster().to_owned();
     let link = RedisLink::standalone(&params, &cluster);
@@ -125,7 +157,11 @@ async fn store(redis: &RedisServer) -> RedisGroups {
             .keep(node, Arc::new(Deaf), CancellationToken::new()),
     );
     link.connected().await;
-    RedisGroups::new(&link)
+    link
+}
+
+async fn store(redis: &RedisServer) -> RedisGroups {
+    RedisGroups::new(&link(redis).await)
 }
 
 fn id(group: &str, user: &str) -> (GroupId, UserId) {
@@ -182,6 +218,43 @@ async fn a_message_crosses_once_per_node_that_holds_members_and_never_to_others(
     assert_eq!(received(&three) - at_three, 0, "nobody is there");
 }
 
+/// Where a member goes on after this message to the room.
+fn resuming(node: &Node, message: &Value) -> String {
+    let resume = json!({"group:room": message["pos"]}).to_string();
+    let resume: Vec<String> = resume.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    format!("{}?resume={}", node.ws(), resume.concat())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_an_hour_off_neither_hides_messages_from_members_nor_shows_what_was_before()
+{
+    let redis = RedisServer::start();
+    let [one, two] = cluster(redis.port, &[ON]).await;
+    let link = link(&redis).await;
+    let mut alice = member(&one, "alice", "room").await;
+    let mut bob = member(&two, "bob", "room").await;
+    say(&mut alice, "room", "m1").await;
+    let first = message(&mut bob).await;
+    drop(bob);
+    for message in [("late", -HOUR), ("early", HOUR)] {
+        put(&link, "room", message).await;
+    }
+    drop(member(&two, "carol", "room").await);
+    put(&link, "room", ("late again", -HOUR)).await;
+    let expected: [(&str, &[&str]); 2] = [
+        ("bob", &["late", "early", "late again"]),
+        ("carol", &["late again"]),
+    ];
+    for (user, expected) in expected {
+        let url = resuming(&two, &first);
+        let token = token(user, Scopes::NONE);
+        let mut client = Client::connect(&url, &token).await.unwrap();
+        for content in expected {
+            assert_eq!(hears(&mut client).await, *content, "{user}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn membership_survives_the_connection_and_a_member_gets_what_was_missed_on_another_node() {
     let redis = RedisServer::start();
@@ -203,10 +276,7 @@ async fn membership_survives_the_connection_and_a_member_gets_what_was_missed_on
         log["messages"].as_array().is_some_and(|all| all.len() == 3)
     })
     .await;
-    let resume = json!({"group:room": first["pos"]}).to_string();
-    let resume: Vec<String> = resume.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let resume = resume.concat();
-    let url = format!("{}?resume={resume}", three.ws());
+    let url = resuming(&three, &first);
     let mut bob = Client::connect(&url, &token("bob", Scopes::NONE))
         .await
         .unwrap();
@@ -458,7 +528,8 @@ async fn a_join_that_no_event_told_of_is_found_when_the_copy_has_expired_and_not
     let [one, two] = cluster(redis.port, &[ON, "wsc.group.cacheExpire=1s"]).await;
     let mut alice = member(&one, "alice", "room").await;
     let mut bob = two.connect("bob").await;
-    let store = store(&redis).await;
+    let link = link(&redis).await;
+    let store = RedisGroups::new(&link);
     let (group, user) = id("room", "bob");
     let bounds = Bounds {
         group_size: 9,
@@ -468,13 +539,13 @@ async fn a_join_that_no_event_told_of_is_found_when_the_copy_has_expired_and_not
         .join(&group, &user, Entry::Existing, bounds)
         .await
         .unwrap();
+    put(&link, "room", ("late", -HOUR)).await;
     for content in ["m1", "m2"] {
         say(&mut alice, "room", content).await;
     }
-    assert_eq!(
-        (hears(&mut bob).await, hears(&mut bob).await),
-        ("m1".into(), "m2".into())
-    );
+    for content in ["late", "m1", "m2"] {
+        assert_eq!(hears(&mut bob).await, content);
+    }
     store.leave(&group, &user).await.unwrap();
     eventually("the end is found out, too", || async {
         two.0.hub().groups().index().find(&group, None).1 == 0

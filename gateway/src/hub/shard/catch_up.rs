@@ -10,8 +10,9 @@ use serde_json::value::to_raw_value;
 use tokio::time::{Instant, sleep};
 
 use super::Shard;
+use crate::group::Generation;
 use crate::hub::Outgoing;
-use crate::log::{Gap, Page};
+use crate::log::{Entry, Gap, Page};
 use crate::protocol::{Control, LogId, Position};
 use crate::session::{Limits, Waiting};
 use crate::transport::Connection;
@@ -22,9 +23,6 @@ const PAGE: usize = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest.
 const PAUSE_MAX: Duration = Duration::from_secs(3);
-/// Clocks of gateways and of Redis agree at least so well: what was stored less than this before a member joined may be
-/// shown to them.
-const CLOCKS: u64 = 5_000;
 /// What was sent while the directory did not yet know of a session is in the log by then.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -95,14 +93,14 @@ impl Reading {
         session.is_some_and(|session| session.groups.borrow().contains(group))
     }
 
-    /// Messages of a group from before the member joined are not for them, whatever place they name.
-    fn since(&self) -> u64 {
+    /// When the member of the group whose log it is joined: messages from before are not for them, whatever place they name.
+    fn joined(&self) -> Option<Generation> {
         let (LogId::Group(group), Some(session)) = (&self.log, self.connection.session()) else {
-            return 0;
+            return None;
         };
         let roster = self.shard.context().hub.groups().roster();
         let stay = roster.stay(&session.identity().user, group);
-        stay.map_or(0, |stay| stay.generation.millis().saturating_sub(CLOCKS))
+        stay.map(|stay| stay.generation)
     }
 
     fn begin_again(&self) -> bool {
@@ -153,13 +151,14 @@ impl Reading {
         if vanished.is_some() {
             session.cursors.borrow_mut().give_up_noted(&self.log);
         }
-        let since = self.since();
+        let joined = self.joined();
+        let is_theirs = |entry: &Entry| joined.is_none_or(|joined| entry.is_after(joined));
         if let Some(gap) = page.gap.filter(|_| at.is_some() || vanished.is_some()) {
             self.tell_gap(gap, &page);
         }
         let more = page.more();
         let end = page.end;
-        for entry in page.entries.into_iter().filter(|entry| entry.at >= since) {
+        for entry in page.entries.into_iter().filter(is_theirs) {
             let message = Outgoing::new(entry.into_parcel(self.log.clone(), end.epoch));
             let frame = message.waiting(self.connection.codec());
             if !self.has_room(frame.size()).await {
