@@ -28,7 +28,7 @@ pub use ingress::IngressSpec;
 pub use listeners::{
     ADMIN_PORT, GrpcListener, HttpListener, IssuerRef, ListenerTls, ListenersSpec, WsListener,
 };
-pub use managed_redis::{ManagedRedisSpec, PersistenceSpec};
+pub use managed_redis::{ManagedRedisMode, ManagedRedisSpec, PersistenceSpec};
 pub use mode::Mode;
 pub use monitoring::MonitoringSpec;
 pub use network_policy::NetworkPolicySpec;

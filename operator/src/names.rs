@@ -87,6 +87,9 @@ pub const OTLP_HEADERS: &str = "otlp-headers";
 /// Key with the same password as a line of Redis' own configuration.
 pub const REDIS_AUTH: &str = "auth.conf";
 
+/// What the volume with the managed Redis' data is called in its pods.
+pub const REDIS_DATA: &str = "data";
+
 /// Which part of a gateway an object or pod is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Component {
@@ -139,6 +142,21 @@ impl Names {
     /// The managed Redis: `StatefulSet`, Service, `ConfigMap`, Secret and `PersistentVolumeClaim`.
     pub fn redis(&self) -> String {
         format!("{}-redis", self.0)
+    }
+
+    /// The headless Service by which the pods of a replicated Redis have names.
+    pub fn redis_members(&self) -> String {
+        format!("{}-redis-members", self.0)
+    }
+
+    /// The name of one of these pods, for everyone in the namespace.
+    pub fn redis_member(&self, ordinal: i32) -> String {
+        format!("{}-{ordinal}.{}", self.redis(), self.redis_members())
+    }
+
+    /// The `PersistentVolumeClaim` of one of these pods, as its `StatefulSet` looks for it.
+    pub fn redis_claim(&self, ordinal: i32) -> String {
+        format!("{REDIS_DATA}-{}-{ordinal}", self.redis())
     }
 
     /// The `HTTPRoute` of the HTTP API; that of clients is called as the resource.
@@ -200,6 +218,7 @@ mod tests {
         let names = Names::of(&"a".repeat(MAX_NAME));
         assert!(names.gateway().len() + "-0123456789-01234".len() <= 63);
         assert!(names.redis().len() + "-0123456789".len() <= 63);
+        assert!(names.redis_members().len() <= 63);
         assert!(
             names.nodes().len() <= 63 && names.config().len() <= 63 && names.auth().len() <= 63
         );

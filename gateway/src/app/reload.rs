@@ -7,6 +7,7 @@ use wsc_config::{Changes, GatewayConfig};
 use super::Gateway;
 use crate::admin::ReloadStatus;
 use crate::admission::Rules;
+use crate::cluster::Password;
 use crate::service::HookPlan;
 use crate::settings::{Secrets, SettingsError};
 use crate::telemetry::ReloadOutcome;
@@ -19,7 +20,7 @@ impl Gateway {
         self.reload_all(config, secrets).await
     }
 
-    /// The same with other secrets. The password of Redis needs a new process.
+    /// The same with other secrets. The password of Redis is what the next connection to it is made with.
     pub async fn reload_all(
         &self,
         config: GatewayConfig,
@@ -38,6 +39,9 @@ impl Gateway {
         let settings = Arc::new(settings);
         self.settings.store(settings.clone());
         self.admission.replace(Rules::new(&config.wsc));
+        if let Some(link) = self.shared.cluster.redis() {
+            link.go_by(secrets.redis_password.as_deref().map(Password::new));
+        }
         self.secrets.store(secrets);
         self.guard.replace(api_keys);
         self.tls.replace(pairs);

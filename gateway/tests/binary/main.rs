@@ -33,6 +33,8 @@ mod redis;
 mod failover;
 mod faults;
 mod history_tests;
+mod managed_redis;
+mod members;
 mod node_killed;
 mod process;
 mod program;

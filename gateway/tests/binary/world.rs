@@ -99,11 +99,19 @@ pub struct World {
 impl World {
     /// So many gateways that see each other. `keys` are lines under `wsc:`, the Redis among them.
     pub async fn start(nodes: usize, keys: &str) -> Self {
+        Self::start_with(nodes, keys, &[]).await
+    }
+
+    /// The same with further files of secrets.
+    pub async fn start_with(nodes: usize, keys: &str, secrets: &[(&str, &str)]) -> Self {
         let turn = TURN.lock().await;
         let dir = Scratch::new();
         let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
         file("jwt-key", KEY);
         file("api-key", API_KEY);
+        for (name, secret) in secrets {
+            file(name, secret);
+        }
         file("gateway.yaml", &configuration(keys));
         let gates = Gates::new(token);
         let mut world = Self {
@@ -123,6 +131,13 @@ impl World {
         world.await_mesh().await;
         world.open_all();
         world
+    }
+
+    /// Replaces a file of secrets at once, as the kubelet does.
+    pub fn replace_secret(&self, name: &str, secret: &str) {
+        let beside = self.dir.path().join("..new");
+        std::fs::write(&beside, secret).unwrap();
+        std::fs::rename(beside, self.dir.path().join(name)).unwrap();
     }
 
     fn process(&self, name: &str, ports: Ports) -> Process {

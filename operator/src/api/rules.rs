@@ -305,6 +305,24 @@ pub(super) fn overlay(schema: &mut Schema) {
     attach(schema, OVERLAY);
 }
 
+const MANAGED_REDIS: &[Rule] = &[
+    Rule {
+        cel: "self.mode == oldSelf.mode",
+        message: "cannot change, since what is kept would stay behind: make another resource, or name a Redis in wsc.redis",
+        path: ".mode",
+    },
+    Rule {
+        cel: "self.mode != 'Replicated' || self.replicas >= oldSelf.replicas",
+        message: "cannot shrink: Sentinels go on counting those that are gone",
+        path: ".replicas",
+    },
+    Rule {
+        cel: "self.mode != 'Replicated' || self.persistence.enabled == oldSelf.persistence.enabled",
+        message: "cannot change with mode: Replicated",
+        path: ".persistence.enabled",
+    },
+];
+
 pub(super) fn spec(schema: &mut Schema) {
     formats(schema);
     attach(schema, SPEC);
@@ -337,6 +355,11 @@ pub(super) fn autoscaling(schema: &mut Schema) {
 
 pub(super) fn listeners(schema: &mut Schema) {
     attach(schema, LISTENERS);
+}
+
+pub(super) fn managed_redis(schema: &mut Schema) {
+    formats(schema);
+    attach(schema, MANAGED_REDIS);
 }
 
 pub(super) fn persistence(schema: &mut Schema) {

@@ -333,7 +333,8 @@ impl Run<'_> {
     ///
     /// A Redis stays until no gateway is left that was told to use it; the end of the rollout wakes the next reconcile.
     async fn prune(&mut self, of: impl Fn(Kind) -> bool) -> Result<(), Error> {
-        let redis = (!self.is_rolled_out()).then(|| Names::of(&self.desired.gateway).redis());
+        let names = Names::of(&self.desired.gateway);
+        let redis = (!self.is_rolled_out()).then(|| [names.redis(), names.redis_members()]);
         let wanted: BTreeSet<(Kind, &str)> = self
             .desired
             .objects
@@ -347,7 +348,7 @@ impl Run<'_> {
                 kind.is_pruned()
                     && of(*kind)
                     && !wanted.contains(&(*kind, *name))
-                    && redis.as_deref() != Some(*name)
+                    && !redis.iter().flatten().any(|kept| kept == *name)
                     && object.metadata.deletion_timestamp.is_none()
                     && is_controlled_by(object, &self.desired.owner_uid)
             })

@@ -18,6 +18,7 @@ mod nodes_service;
 mod pod;
 mod pod_template;
 mod redis_config;
+mod redis_members;
 mod redis_service;
 mod redis_set;
 mod redis_volume;
@@ -31,7 +32,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Secret;
 
-use super::validate::{Rejection, Validated};
+use super::validate::{ManagedRedis, Rejection, Validated};
 use crate::api::Mode;
 use crate::error::Error;
 use crate::owned::{Kind, Object};
@@ -40,6 +41,12 @@ pub use secret::SecretWrite;
 
 /// The port of the managed Redis.
 pub const REDIS_PORT: u16 = 6379;
+
+/// The port of its Sentinels.
+pub const SENTINEL_PORT: u16 = 26379;
+
+/// What its Sentinels call the primary.
+pub const PRIMARY: &str = "main";
 
 /// Everything a resource stands for.
 #[derive(Clone, Debug)]
@@ -113,21 +120,7 @@ fn everything_else(input: &Validated) -> Result<Vec<Object>, Error> {
     objects.extend(route::build(input)?);
     objects.extend(monitor::build(input)?);
     if let Some(redis) = &input.redis {
-        objects.push(Object::new(
-            Kind::ConfigMap,
-            &redis_config::build(input, redis),
-        )?);
-        objects.push(Object::new(Kind::Service, &redis_service::build(input))?);
-        if redis.persistence.enabled {
-            objects.push(Object::new(
-                Kind::PersistentVolumeClaim,
-                &redis_volume::build(input, redis),
-            )?);
-        }
-        objects.push(Object::new(
-            Kind::StatefulSet,
-            &redis_set::build(input, redis),
-        )?);
+        objects.extend(managed_redis(input, redis)?);
     }
     match input.mode {
         Mode::Standalone => objects.extend(own_pods(input, &hash)?),
@@ -135,6 +128,25 @@ fn everything_else(input: &Validated) -> Result<Vec<Object>, Error> {
             let template = pod_template::build(input, &hash)?;
             objects.push(Object::new(Kind::PodTemplate, &template)?);
         }
+    }
+    Ok(objects)
+}
+
+/// The managed Redis, and what spares it.
+fn managed_redis(input: &Validated, redis: &ManagedRedis) -> Result<Vec<Object>, Error> {
+    let mut objects = vec![
+        Object::new(Kind::ConfigMap, &redis_config::build(input, redis))?,
+        Object::new(Kind::Service, &redis_service::build(input, redis))?,
+    ];
+    for claim in redis_volume::build(input, redis) {
+        objects.push(Object::new(Kind::PersistentVolumeClaim, &claim)?);
+    }
+    objects.push(Object::new(
+        Kind::StatefulSet,
+        &redis_set::build(input, redis),
+    )?);
+    if let Some(budget) = budget::redis(input, redis) {
+        objects.push(Object::new(Kind::PodDisruptionBudget, &budget)?);
     }
     Ok(objects)
 }

@@ -24,7 +24,7 @@ use crate::api::{
 use crate::names::{Component, Names};
 use crate::owned::Kind;
 
-pub use redis::{ManagedRedis, RedisMode};
+pub use redis::{Layout, ManagedRedis, RedisMode};
 pub use secrets::{GeneratedSecret, KeySource, Mounted, SecretPlan};
 
 /// What the operator was started with and a resource may leave out.
@@ -285,8 +285,10 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
     if *mode == Mode::Sidecar && !defaults.injects {
         return Err(Rejection::NoInjector);
     }
+    let redis = ManagedRedis::plan(wsc, managed_redis, defaults);
     let config = config::resolve(&config::Parts {
         names: &input.names,
+        redis: redis.as_ref(),
         namespace: &input.namespace,
         identity,
         listeners,
@@ -319,7 +321,7 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
         config,
         listeners: listeners.clone(),
         secrets: secrets::plan(input)?,
-        redis: ManagedRedis::plan(wsc, managed_redis, defaults),
+        redis,
         service: service.clone(),
         ingress: ingress.clone(),
         route: route.clone(),

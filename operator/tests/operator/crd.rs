@@ -307,6 +307,45 @@ fn a_volume_does_not_change_its_class_and_a_size_can_be_taken_back() {
     );
 }
 
+#[test]
+fn a_managed_redis_keeps_its_mode_and_a_replicated_one_its_members_and_volumes() {
+    let with = |redis: Value| resource(json!({"managedRedis": redis}));
+    let refused_at = |old: Value, new: Value| -> Vec<String> {
+        let refusals = judge_update(with(new), with(old));
+        refusals.into_iter().map(|refusal| refusal.path).collect()
+    };
+    let replicated = |more: Value| {
+        let mut redis = json!({"mode": "Replicated"});
+        redis
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        redis
+    };
+    let all = replicated(json!({}));
+    assert_eq!(
+        refused_at(json!({}), all.clone()),
+        ["spec.managedRedis.mode"]
+    );
+    assert_eq!(
+        refused_at(all.clone(), json!({})),
+        ["spec.managedRedis.mode"]
+    );
+    let five = replicated(json!({"replicas": 5}));
+    assert!(refused_at(all.clone(), five.clone()).is_empty());
+    assert_eq!(
+        refused_at(five, all.clone()),
+        ["spec.managedRedis.replicas"]
+    );
+    let in_memory = replicated(json!({"persistence": {"enabled": false}}));
+    assert_eq!(
+        refused_at(all.clone(), in_memory),
+        ["spec.managedRedis.persistence.enabled"]
+    );
+    let larger = replicated(json!({"persistence": {"size": "2Gi"}}));
+    assert!(refused_at(all, larger).is_empty());
+}
+
 fn resource(spec: Value) -> Value {
     json!({
         "apiVersion": "wsc.dev/v1alpha1",

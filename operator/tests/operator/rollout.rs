@@ -83,9 +83,44 @@ fn only_what_a_running_gateway_cannot_take_over_rolls_the_pods() {
     assert_eq!(before, deployment(&live, &[ours("a"), redis("1", "p")]));
 
     let password = deployment(&wsc(json!({})), &[ours("a"), redis("2", "q")]);
-    assert_ne!(before, password, "Redis' password is used from the start");
+    assert_eq!(
+        before, password,
+        "Redis' password is for the next connection"
+    );
     let fixed = wsc(json!({"path": "/other"}));
     assert_ne!(before, deployment(&fixed, &[ours("a"), redis("1", "p")]));
+}
+
+#[test]
+fn a_replaced_password_of_the_managed_redis_rolls_pods_only_where_it_is_alone() {
+    let rolls = |mode: &str| {
+        let with = |password: &str| {
+            let resource = json!({
+                "apiVersion": "wsc.dev/v1alpha1",
+                "kind": "WebSocketGateway",
+                "metadata": {"name": "chat", "namespace": "default"},
+                "spec": {"managedRedis": {"mode": mode}, "wsc": {"distributed": {"enabled": true}}},
+            });
+            let line = format!("requirepass {password}");
+            let keys = [("redis-password", password), ("auth.conf", line.as_str())];
+            let mut redis = secret("chat-redis", "1", &keys);
+            let owner = json!([{
+                "apiVersion": "wsc.dev/v1alpha1",
+                "kind": "WebSocketGateway",
+                "name": "chat",
+                "uid": "00000000-0000-0000-0000-000000000001",
+                "controller": true,
+            }]);
+            redis.metadata.owner_references = serde_json::from_value(owner).unwrap();
+            let built = desired(admit(resource), &[redis], Kind::ALL.into()).unwrap();
+            let objects = built.objects.into_iter();
+            let templates = objects.map(|object| object.body["spec"]["template"].clone());
+            templates.collect::<Vec<Value>>()
+        };
+        with("one") != with("other")
+    };
+    assert!(rolls("Standalone"));
+    assert!(!rolls("Replicated"));
 }
 
 #[test]

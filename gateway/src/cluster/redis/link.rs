@@ -29,7 +29,7 @@ use super::waits::{Waiting, Waits};
 use crate::cluster::backend::Listener;
 use crate::cluster::params::{Address, Topology};
 use crate::cluster::wire::Wire;
-use crate::cluster::{ClusterError, RedisParams};
+use crate::cluster::{ClusterError, Password, RedisParams};
 use crate::protocol::NodeId;
 use crate::security::Sealer;
 use crate::telemetry::{RedisPart, StoreTimes};
@@ -50,6 +50,8 @@ const GOOD: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct RedisLink {
     redis: RedisParams,
+    /// What it says to whom it connects to next.
+    password: ArcSwapOption<Password>,
     pub(super) keys: Keys,
     wire: Arc<Wire>,
     current: ArcSwapOption<Connection>,
@@ -71,6 +73,7 @@ impl RedisLink {
     pub(in crate::cluster) fn new(redis: &RedisParams, cluster: &str, wire: Arc<Wire>) -> Self {
         Self {
             redis: redis.clone(),
+            password: ArcSwapOption::new(redis.password.clone().map(Arc::new)),
             keys: Keys::new(redis, cluster),
             wire,
             current: ArcSwapOption::empty(),
@@ -85,6 +88,11 @@ impl RedisLink {
     /// Seals contents before they go to Redis, and opens them.
     pub fn sealer(&self) -> &Arc<Sealer> {
         &self.redis.sealer
+    }
+
+    /// Goes by another password from the next connection on; those that are there stay.
+    pub fn go_by(&self, password: Option<Password>) {
+        self.password.store(password.map(Arc::new));
     }
 
     /// Resolves once there is a connection.
@@ -162,7 +170,8 @@ impl RedisLink {
         loop {
             let health = connection.pool.wanted().await;
             let ear = self.ear_of_commands(connection.generation, health.clone());
-            let dialling = dial::line(&self.redis, connection.at.as_ref(), ear);
+            let redis = self.to_dial();
+            let dialling = dial::line(&redis, connection.at.as_ref(), ear);
             match timeout(self.redis.deadline * CONNECTING, dialling).await {
                 Ok(Ok(line)) => {
                     tracing::info!("a connection to redis broke or hung and is replaced");
@@ -196,7 +205,7 @@ impl RedisLink {
             commands,
             mut messages,
             at,
-        } = dial(&self.redis, &ears).await?;
+        } = dial(&self.to_dial(), &ears).await?;
         messages
             .listen(&[self.keys.channel(node), self.keys.channel_of_all()])
             .await?;
@@ -240,6 +249,15 @@ impl RedisLink {
             PushKind::Disconnection if !is_healing => health.doubt(),
             _ => {}
         })
+    }
+
+    /// What a connection is made with now.
+    fn to_dial(&self) -> RedisParams {
+        let password = self.password.load();
+        RedisParams {
+            password: password.as_deref().cloned(),
+            ..self.redis.clone()
+        }
     }
 
     fn is_cluster(&self) -> bool {
@@ -337,7 +355,8 @@ impl RedisLink {
                 closes.store(false, Relaxed);
             }
         });
-        let dialling = dial::line(&self.redis, connection.at.as_ref(), ear);
+        let redis = self.to_dial();
+        let dialling = dial::line(&redis, connection.at.as_ref(), ear);
         let dialled = timeout_at(until, dialling).await;
         let line = outcome(operation, self.redis.deadline, dialled)?;
         Ok(Waiting::new(line, open, room))

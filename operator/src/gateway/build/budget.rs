@@ -1,10 +1,11 @@
-//! The `PodDisruptionBudget`, from two replicas on: with one, it would only keep Kubernetes' nodes from being emptied.
+//! The `PodDisruptionBudgets`. That of the gateway, from two replicas on: with one, it would only keep Kubernetes' nodes from being emptied.
 
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::api::DisruptionSpec;
-use crate::gateway::validate::Validated;
+use crate::gateway::validate::{Layout, ManagedRedis, Validated};
 use crate::names::Component;
 
 pub(super) fn build(input: &Validated) -> Option<PodDisruptionBudget> {
@@ -31,4 +32,23 @@ pub(super) fn build(input: &Validated) -> Option<PodDisruptionBudget> {
         }),
         ..PodDisruptionBudget::default()
     })
+}
+
+/// One pod of a replicated Redis at a time, whatever the resource says of gateways: two may be most of them.
+pub(super) fn redis(input: &Validated, redis: &ManagedRedis) -> Option<PodDisruptionBudget> {
+    match redis.layout {
+        Layout::Standalone => None,
+        Layout::Replicated(_) => Some(PodDisruptionBudget {
+            metadata: input.meta(&input.names.redis(), Component::Redis),
+            spec: Some(PodDisruptionBudgetSpec {
+                max_unavailable: Some(IntOrString::Int(1)),
+                selector: Some(LabelSelector {
+                    match_labels: Some(input.names.selector(Component::Redis)),
+                    match_expressions: None,
+                }),
+                ..PodDisruptionBudgetSpec::default()
+            }),
+            ..PodDisruptionBudget::default()
+        }),
+    }
 }

@@ -8,7 +8,7 @@ use k8s_openapi::DeepMerge;
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
 };
-use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, TopologySpreadConstraint};
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -75,24 +75,11 @@ fn pod_spec(input: &Validated) -> PodSpec {
         tolerations: (!tolerations.is_empty()).then(|| tolerations.clone()),
         affinity: affinity.clone(),
         topology_spread_constraints: Some(if topology_spread_constraints.is_empty() {
-            default_spread(input)
+            pod::spread(&input.selector())
         } else {
             topology_spread_constraints.clone()
         }),
         priority_class_name: priority_class_name.clone(),
         ..PodSpec::default()
     }
-}
-
-/// Over zones and machines, where that is possible.
-fn default_spread(input: &Validated) -> Vec<TopologySpreadConstraint> {
-    ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
-        .map(|key| TopologySpreadConstraint {
-            max_skew: 1,
-            topology_key: key.to_owned(),
-            when_unsatisfiable: "ScheduleAnyway".to_owned(),
-            label_selector: Some(input.selector()),
-            ..TopologySpreadConstraint::default()
-        })
-        .into()
 }

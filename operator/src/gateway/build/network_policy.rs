@@ -10,9 +10,9 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::REDIS_PORT;
+use super::{REDIS_PORT, SENTINEL_PORT};
 use crate::api::{Mode, NetworkPolicySpec};
-use crate::gateway::validate::{self, Validated};
+use crate::gateway::validate::{self, Layout, ManagedRedis, Validated};
 use crate::names::Component;
 
 /// Where name servers listen.
@@ -46,22 +46,32 @@ pub(super) fn gateway(input: &Validated) -> Option<NetworkPolicy> {
     ingress.push(from(watchers, &["admin"]));
     let egress = egress.as_ref().map(|rules| {
         let mut all = vec![names(), to_gateways(input)];
-        if input.redis.is_some() {
-            all.push(to_redis(input));
-        }
+        all.extend(input.redis.iter().map(|redis| to_redis(input, redis)));
         all.extend(rules.iter().cloned());
         all
     });
     Some(policy(input, Component::Gateway, (ingress, egress)))
 }
 
-/// Redis asks nothing of anybody, and only this gateway's pods ask it.
+/// Redis asks nobody but its like, and only this gateway's pods ask it.
 pub(super) fn redis(input: &Validated) -> Option<NetworkPolicy> {
-    if !input.network_policy.enabled || input.redis.is_none() {
+    let redis = input.redis.as_ref()?;
+    if !input.network_policy.enabled {
         return None;
     }
-    let ingress = vec![from(gateways(input).into(), &["redis"])];
-    Some(policy(input, Component::Redis, (ingress, Some(Vec::new()))))
+    let mut peers: Vec<NetworkPolicyPeer> = gateways(input).into();
+    let (ports, egress): (&[&str], _) = match redis.layout {
+        Layout::Standalone => (&["redis"], Vec::new()),
+        Layout::Replicated(_) => {
+            peers.push(redis_pods(input));
+            (
+                &["redis", "sentinel"],
+                vec![names(), to_redis(input, redis)],
+            )
+        }
+    };
+    let ingress = vec![from(peers, ports)];
+    Some(policy(input, Component::Redis, (ingress, Some(egress))))
 }
 
 fn policy(
@@ -133,15 +143,25 @@ fn to_gateways(input: &Validated) -> NetworkPolicyEgressRule {
     }
 }
 
-fn to_redis(input: &Validated) -> NetworkPolicyEgressRule {
-    let redis = LabelSelector {
+fn to_redis(input: &Validated, redis: &ManagedRedis) -> NetworkPolicyEgressRule {
+    let ports: &[u16] = match redis.layout {
+        Layout::Standalone => &[REDIS_PORT],
+        Layout::Replicated(_) => &[REDIS_PORT, SENTINEL_PORT],
+    };
+    let ports = ports
+        .iter()
+        .map(|number| port(IntOrString::Int(i32::from(*number)), "TCP"));
+    NetworkPolicyEgressRule {
+        to: Some(vec![redis_pods(input)]),
+        ports: Some(ports.collect()),
+    }
+}
+
+fn redis_pods(input: &Validated) -> NetworkPolicyPeer {
+    pods(LabelSelector {
         match_labels: Some(input.names.selector(Component::Redis)),
         match_expressions: None,
-    };
-    NetworkPolicyEgressRule {
-        to: Some(vec![pods(redis)]),
-        ports: Some(vec![port(IntOrString::Int(i32::from(REDIS_PORT)), "TCP")]),
-    }
+    })
 }
 
 fn port(port: IntOrString, protocol: &str) -> NetworkPolicyPort {

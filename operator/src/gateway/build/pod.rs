@@ -2,8 +2,9 @@
 
 use k8s_openapi::api::core::v1::{
     Capabilities, EnvVar, EnvVarSource, LocalObjectReference, ObjectFieldSelector,
-    PodSecurityContext, SeccompProfile, SecurityContext, VolumeMount,
+    PodSecurityContext, SeccompProfile, SecurityContext, TopologySpreadConstraint, VolumeMount,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::gateway::validate::PodPlan;
 
@@ -89,4 +90,17 @@ pub(super) fn mount(name: &str, path: &str) -> VolumeMount {
         read_only: Some(true),
         ..VolumeMount::default()
     }
+}
+
+/// Over zones and machines, where that is possible.
+pub(super) fn spread(selector: &LabelSelector) -> Vec<TopologySpreadConstraint> {
+    ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+        .map(|key| TopologySpreadConstraint {
+            max_skew: 1,
+            topology_key: key.to_owned(),
+            when_unsatisfiable: "ScheduleAnyway".to_owned(),
+            label_selector: Some(selector.clone()),
+            ..TopologySpreadConstraint::default()
+        })
+        .into()
 }

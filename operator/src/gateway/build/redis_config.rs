@@ -1,22 +1,40 @@
-//! The managed Redis' file. The password is in a file of its own, from the Secret: never here, never on a command line.
+//! The managed Redis' files. The password is in a file of its own, from the Secret: never here, never on a command line.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::REDIS_PORT;
 use super::redis_set::{AUTH_FILE, DATA_DIR};
-use crate::gateway::validate::{ManagedRedis, Validated};
+use super::{REDIS_PORT, redis_members};
+use crate::gateway::validate::{Layout, ManagedRedis, Validated};
 use crate::names::Component;
 
-/// The file's name.
+/// Redis' own file.
 pub(super) const REDIS_FILE: &str = "redis.conf";
 
-/// The file's text.
+/// The files by their names.
+pub(super) fn files(input: &Validated, redis: &ManagedRedis) -> BTreeMap<String, String> {
+    let mut text = common(redis);
+    match redis.layout {
+        Layout::Standalone => {
+            let _ = writeln!(text, "include {AUTH_FILE}");
+            [(REDIS_FILE.to_owned(), text)].into()
+        }
+        Layout::Replicated(pods) => {
+            text.push_str(redis_members::REDIS_LINES);
+            let mut files = redis_members::files(input, pods);
+            files.insert(REDIS_FILE.to_owned(), text);
+            files
+        }
+    }
+}
+
+/// What every managed Redis is told.
 ///
 /// `appendfsync everysec`: a crash of the machine loses at most a second; of the process alone, nothing. Data is never
 /// evicted: a full Redis says so with an error, since what was accepted must not vanish.
-pub(super) fn file(redis: &ManagedRedis) -> String {
+fn common(redis: &ManagedRedis) -> String {
     let append_only = if redis.persistence.enabled {
         "yes"
     } else {
@@ -37,14 +55,13 @@ pub(super) fn file(redis: &ManagedRedis) -> String {
     if let Some(bytes) = redis.max_memory() {
         let _ = writeln!(text, "maxmemory {bytes}");
     }
-    let _ = writeln!(text, "include {AUTH_FILE}");
     text
 }
 
 pub(super) fn build(input: &Validated, redis: &ManagedRedis) -> ConfigMap {
     ConfigMap {
         metadata: input.meta(&input.names.redis(), Component::Redis),
-        data: Some([(REDIS_FILE.to_owned(), file(redis))].into()),
+        data: Some(files(input, redis)),
         ..ConfigMap::default()
     }
 }

@@ -1,21 +1,43 @@
-//! The managed Redis' address. It outlives the pod, so that gateways reconnect without asking DNS again.
+//! The managed Redis' address. It outlives the pod, so that gateways reconnect without asking DNS again. The pods of a
+//! replicated one have names instead, also before they are ready: Sentinels decide which of them gateways go to.
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 
-use super::REDIS_PORT;
 use super::service::port;
-use crate::gateway::validate::Validated;
+use super::{REDIS_PORT, SENTINEL_PORT};
+use crate::gateway::validate::{Layout, ManagedRedis, Validated};
 use crate::names::Component;
 
-pub(super) fn build(input: &Validated) -> Service {
+pub(super) fn build(input: &Validated, redis: &ManagedRedis) -> Service {
+    let selector = Some(input.names.selector(Component::Redis));
+    let redis_port = port("redis", REDIS_PORT, "redis");
+    let (name, spec) = match redis.layout {
+        Layout::Standalone => (
+            input.names.redis(),
+            ServiceSpec {
+                type_: Some("ClusterIP".to_owned()),
+                selector,
+                ports: Some(vec![redis_port]),
+                ..ServiceSpec::default()
+            },
+        ),
+        Layout::Replicated(_) => (
+            input.names.redis_members(),
+            ServiceSpec {
+                cluster_ip: Some("None".to_owned()),
+                publish_not_ready_addresses: Some(true),
+                selector,
+                ports: Some(vec![
+                    redis_port,
+                    port("sentinel", SENTINEL_PORT, "sentinel"),
+                ]),
+                ..ServiceSpec::default()
+            },
+        ),
+    };
     Service {
-        metadata: input.meta(&input.names.redis(), Component::Redis),
-        spec: Some(ServiceSpec {
-            type_: Some("ClusterIP".to_owned()),
-            selector: Some(input.names.selector(Component::Redis)),
-            ports: Some(vec![port("redis", REDIS_PORT, "redis")]),
-            ..ServiceSpec::default()
-        }),
+        metadata: input.meta(&name, Component::Redis),
+        spec: Some(spec),
         ..Service::default()
     }
 }

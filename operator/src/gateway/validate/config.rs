@@ -5,13 +5,14 @@ use wsc_config::{
     LogConfig, LogFormat, LogLevel, RebalanceConfig, TelemetryConfig, TlsConfig, WscConfig,
 };
 
-use super::{RedisMode, Rejection};
+use super::{ManagedRedis, Rejection};
 use crate::api::{IdentitySpec, ListenersSpec};
 use crate::names::Names;
 
 /// The parts of the spec that end in the file.
 pub(super) struct Parts<'a> {
     pub(super) names: &'a Names,
+    pub(super) redis: Option<&'a ManagedRedis>,
     pub(super) namespace: &'a str,
     pub(super) identity: &'a IdentitySpec,
     pub(super) listeners: &'a ListenersSpec,
@@ -32,10 +33,8 @@ pub(super) fn resolve(parts: &Parts<'_>) -> Result<GatewayConfig, Rejection> {
     } = parts.identity;
     let ListenersSpec { ws, http, grpc } = parts.listeners;
     let mut wsc = parts.wsc.clone();
-    if RedisMode::of(&wsc) == RedisMode::Managed {
-        // The short name is found on the first try of a pod's resolver.
-        wsc.redis.host = parts.names.redis();
-        wsc.redis.port = crate::gateway::build::REDIS_PORT;
+    if let Some(redis) = parts.redis {
+        redis.be_used_by(&mut wsc.redis, parts.names);
     }
     if wsc.distributed.cluster_name.is_empty() {
         wsc.distributed.cluster_name = format!("{}.{}", parts.namespace, parts.names.gateway());

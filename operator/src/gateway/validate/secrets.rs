@@ -10,6 +10,7 @@ use wsc_config::{SecretKeyRef, WscConfig};
 
 use super::fit::{Fit, Unfit};
 use super::{RedisMode, Rejection};
+use crate::api::ManagedRedisMode;
 use crate::gateway::dereference::Dereferenced;
 use crate::names::{
     API_KEY, ENCRYPTION_KEY, JWT_JWKS, JWT_JWKS_CA, JWT_KEY, REDIS_AUTH, REDIS_CA, REDIS_PASSWORD,
@@ -221,7 +222,7 @@ impl<'a> Planner<'a> {
         )
     }
 
-    /// Redis' password and what its certificate is judged by: a running gateway keeps to those it began with.
+    /// Redis' password and what its certificate is judged by. The one a running gateway takes over, the other not.
     fn redis(&mut self) -> Result<(Option<KeySource>, Option<String>), Rejection> {
         let (wsc, name) = (self.wsc(), self.input.names.redis());
         let path = "spec.wsc.redis.passwordSecretRef";
@@ -231,12 +232,7 @@ impl<'a> Planner<'a> {
             (RedisMode::None, _) | (RedisMode::External, None) => None,
             (RedisMode::External, Some(reference)) => {
                 let source = named(reference);
-                let key = self.key(&Wanted { path, source, fit })?;
-                // Somebody may have thought of it: the version tells of a change, and nothing of the password.
-                let facts = self.input.secrets.get(source.0);
-                let version = facts.and_then(|facts| facts.version.clone());
-                self.parts.push(version.unwrap_or_default().into_bytes());
-                Some(key)
+                Some(self.key(&Wanted { path, source, fit })?)
             }
             (RedisMode::Managed, _) => {
                 let fresh = self.input.fresh.redis.clone();
@@ -247,7 +243,11 @@ impl<'a> Planner<'a> {
                 let key = self.key(&wanted)?;
                 let part = self.found(&wanted, REDIS_PASSWORD)?.digest;
                 digest = Some(crate::digest::of_parts([part.as_slice()]));
-                self.parts.push(part.into());
+                match self.input.gateway.spec.managed_redis.mode {
+                    // It begins anew with it, and so do gateways, at once rather than when the kubelet comes round.
+                    ManagedRedisMode::Standalone => self.parts.push(part.into()),
+                    ManagedRedisMode::Replicated => {}
+                }
                 Some(key)
             }
         };
