@@ -50,6 +50,10 @@ pub async fn until<T>(
             Ok(Err(error)) => last = format!("{error:#}"),
             Err(_) => bail!("waited {within:?} for {what}; last seen: {last}"),
         }
+        // A probe that never waits is never timed out.
+        if Instant::now() > deadline {
+            bail!("waited {within:?} for {what}; last seen: {last}");
+        }
     }
 }
 

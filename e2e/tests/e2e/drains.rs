@@ -1,45 +1,30 @@
 //! Pods that go under load: a rollout, a scale-in and an eviction lose nothing that was accepted, and cause no storm.
 //!
-//! `WSC_PROOF_CLIENTS` says how many clients; the figures are printed (`--nocapture`). Clients come by the Service's
-//! address where that is reachable, as on the machine of the throw-away cluster; elsewhere through the API server, which
-//! then carries so much that there are fewer of them.
+//! `WSC_PROOF_CLIENTS` says how many clients; the figures are printed (`--nocapture`).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::EvictParams;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 use wsc_e2e::chart;
-use wsc_e2e::forward;
-use wsc_e2e::gateway::{Gateway, WS_PORT, held};
+use wsc_e2e::gateway::{Gateway, held};
 use wsc_e2e::namespace::{READY_WITHIN, with_gateway};
 use wsc_e2e::resource::{sample, with};
-use wsc_e2e::tokens;
 use wsc_e2e::wait::until;
 
-use crate::gates::Gates;
-use crate::load::{history, most_in_a_second};
-use crate::publisher::{PublisherTask, Work};
+use crate::crowd::Load;
+use crate::load::most_in_a_second;
 use crate::reader::ReaderTask;
 
 /// Clients without a word to the contrary.
 const CLIENTS: usize = 300;
-/// The most where each is a stream through the API server.
-const FORWARDED: usize = 60;
-const REACHED_WITHIN: Duration = Duration::from_secs(3);
 /// A pod sends its clients away in about so many seconds.
 const DRAIN_SECONDS: usize = 10;
 /// `drain.deadline` in seconds, within which the pod has left; Kubernetes would kill it some seconds later.
 const DEADLINE: u64 = 40;
-/// For everything that was accepted to arrive once the pods are at rest.
-const SETTLED_WITHIN: Duration = Duration::from_mins(1);
-const CONNECTED_WITHIN: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rollouts_scale_in_and_evictions_lose_nothing_and_cause_no_storm() -> Result<()> {
@@ -56,7 +41,7 @@ async fn rollouts_scale_in_and_evictions_lose_nothing_and_cause_no_storm() -> Re
         },
     }});
     with_gateway("drains", with(sample(3), &spec), async |gateway| {
-        let load = Load::start(&gateway, clients).await?;
+        let load = Load::start(&gateway, "drains", clients).await?;
         let mut seen = load.begin(rate(clients));
 
         let before = names(&gateway).await?;
@@ -96,55 +81,6 @@ fn rate(clients: usize) -> usize {
     clients.div_ceil(3 * DRAIN_SECONDS)
 }
 
-/// Where clients knock: host and port.
-async fn door(gateway: &Gateway, stop: &CancellationToken) -> Result<(String, Way)> {
-    let services: Api<Service> = Api::namespaced(gateway.client(), gateway.namespace());
-    let service = services.get(gateway.name()).await?;
-    let address = service.spec.and_then(|spec| spec.cluster_ip);
-    let address = format!(
-        "{}:{WS_PORT}",
-        address.context("the Service has no address")?
-    );
-    match timeout(REACHED_WITHIN, TcpStream::connect(&address)).await {
-        Ok(Ok(_)) => Ok((address, Way::Direct)),
-        Ok(Err(_)) | Err(_) => Ok((forwarded(gateway.clone(), stop).await?, Way::Forwarded)),
-    }
-}
-
-/// How clients get there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Direct,
-    Forwarded,
-}
-
-/// A port here; each connection goes to a ready pod, as the Service would have it.
-async fn forwarded(gateway: Gateway, stop: &CancellationToken) -> Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?.to_string();
-    let accept = async move {
-        while let Ok((mut here, _)) = listener.accept().await {
-            let gateway = gateway.clone();
-            tokio::spawn(async move {
-                let pod = gateway.any_ready_pod().await?;
-                let mut there =
-                    forward::open(&gateway.client(), &gateway.port(&pod, WS_PORT)).await?;
-                tokio::io::copy_bidirectional(&mut here, &mut there).await?;
-                anyhow::Ok(())
-            });
-        }
-    };
-    tokio::spawn(stop.clone().run_until_cancelled_owned(accept));
-    Ok(address)
-}
-
-/// Clients that follow their inboxes, and publishers that fill them.
-struct Load {
-    readers: Vec<ReaderTask>,
-    publishers: Vec<PublisherTask>,
-    stop: CancellationToken,
-}
-
 /// Where an operation began: how often each client had been disconnected by then.
 struct Began {
     rate: usize,
@@ -153,55 +89,12 @@ struct Began {
 }
 
 impl Load {
-    async fn start(gateway: &Gateway, clients: usize) -> Result<Self> {
-        let stop = CancellationToken::new();
-        let (door, way) = door(gateway, &stop).await?;
-        let clients = match way {
-            Way::Direct => clients,
-            Way::Forwarded => clients.min(FORWARDED),
-        };
-        println!("drains: {clients} clients, {way:?}");
-        let key = gateway.jwt_key().await?;
-        let gates =
-            Gates::new(move |user| tokens::mint(key.as_bytes(), user, "").unwrap_or_default());
-        gates.open(format!("ws://{door}/ws"));
-        let users: Vec<String> = (0..clients).map(|number| format!("r{number}")).collect();
-        let start = |user: &String| ReaderTask::start(user.clone(), gates.clone(), stop.clone());
-        let mut load = Self {
-            readers: users.iter().map(start).collect(),
-            publishers: Vec::new(),
-            stop: stop.clone(),
-        };
-        load.everybody_is_back().await?;
-        let to = Arc::new(users);
-        for number in 0..4 {
-            let work = Work {
-                user: format!("p{number}"),
-                messages: usize::MAX,
-                pause: Duration::from_millis(20),
-                to: to.clone(),
-            };
-            load.publishers
-                .push(PublisherTask::start(work, gates.clone(), stop.clone()));
-        }
-        Ok(load)
-    }
-
     fn begin(&self, rate: usize) -> Began {
         Began {
             rate,
             at: Instant::now(),
             away: self.readers.iter().map(disconnects).collect(),
         }
-    }
-
-    async fn everybody_is_back(&self) -> Result<()> {
-        until("everybody to be connected", CONNECTED_WITHIN, async || {
-            let away = self.readers.iter().filter(|reader| !reader.is_connected());
-            let away = away.count();
-            Ok(held(away == 0, || format!("{away} are not")))
-        })
-        .await
     }
 
     /// Nobody was disconnected more than twice or without a word, and they came back no faster than the pods that went
@@ -231,34 +124,6 @@ impl Load {
         ensure!(untold == 0, "{what}: {untold} were not told");
         ensure!(storm <= bound, "{what}: {storm} came back in a second");
         Ok(self.begin(began.rate))
-    }
-
-    /// Everything accepted has arrived.
-    async fn settle(&self) -> Result<()> {
-        for publisher in &self.publishers {
-            publisher.enough();
-        }
-        until("all to be accepted", SETTLED_WITHIN, async || {
-            let done = self.publishers.iter().all(|one| one.is_done(usize::MAX));
-            Ok(held(done, || "some are not".to_owned()))
-        })
-        .await?;
-        until("a sound history", SETTLED_WITHIN, async || {
-            let report = history(&self.publishers, &self.readers).check();
-            Ok(held(report.is_sound(), || report.to_string()))
-        })
-        .await?;
-        println!(
-            "drains: {}",
-            history(&self.publishers, &self.readers).check()
-        );
-        Ok(())
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.stop.cancel();
     }
 }
 

@@ -28,11 +28,13 @@ mod reader;
 
 mod autoscaling;
 mod cross_node;
+mod crowd;
 mod drains;
 mod operator_down;
 mod pod_killed;
 mod ready;
 mod redis_killed;
+mod redis_replicated;
 mod rotation;
 mod routes;
 mod scaling;

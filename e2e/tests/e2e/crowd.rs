@@ -1,0 +1,165 @@
+//! `Load`: clients that follow their inboxes and publishers that fill them, and the judge of their history.
+//!
+//! Clients come by the Service's address where that is reachable, as on the machine of the throw-away cluster; elsewhere
+//! through the API server, which then carries so much that there are fewer of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Service;
+use kube::Api;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use wsc_e2e::forward;
+use wsc_e2e::gateway::{Gateway, WS_PORT, held};
+use wsc_e2e::tokens;
+use wsc_e2e::wait::until;
+
+use crate::gates::Gates;
+use crate::load::history;
+use crate::publisher::{PublisherTask, Work};
+use crate::reader::ReaderTask;
+
+/// The most where each is a stream through the API server.
+const FORWARDED: usize = 60;
+const REACHED_WITHIN: Duration = Duration::from_secs(3);
+/// For everything that was accepted to arrive once the pods are at rest.
+const SETTLED_WITHIN: Duration = Duration::from_mins(1);
+const CONNECTED_WITHIN: Duration = Duration::from_mins(1);
+
+/// Clients that follow their inboxes, and publishers that fill them.
+pub struct Load {
+    pub readers: Vec<ReaderTask>,
+    pub publishers: Vec<PublisherTask>,
+    name: &'static str,
+    stop: CancellationToken,
+}
+
+impl Load {
+    pub async fn start(gateway: &Gateway, name: &'static str, clients: usize) -> Result<Self> {
+        let stop = CancellationToken::new();
+        let (door, way) = door(gateway, &stop).await?;
+        let clients = match way {
+            Way::Direct => clients,
+            Way::Forwarded => clients.min(FORWARDED),
+        };
+        println!("{name}: {clients} clients, {way:?}");
+        let key = gateway.jwt_key().await?;
+        let gates =
+            Gates::new(move |user| tokens::mint(key.as_bytes(), user, "").unwrap_or_default());
+        gates.open(format!("ws://{door}/ws"));
+        let users: Vec<String> = (0..clients).map(|number| format!("r{number}")).collect();
+        let start = |user: &String| ReaderTask::start(user.clone(), gates.clone(), stop.clone());
+        let mut load = Self {
+            readers: users.iter().map(start).collect(),
+            publishers: Vec::new(),
+            name,
+            stop: stop.clone(),
+        };
+        load.everybody_is_back().await?;
+        let to = Arc::new(users);
+        for number in 0..4 {
+            let work = Work {
+                user: format!("p{number}"),
+                messages: usize::MAX,
+                pause: Duration::from_millis(20),
+                to: to.clone(),
+            };
+            load.publishers
+                .push(PublisherTask::start(work, gates.clone(), stop.clone()));
+        }
+        Ok(load)
+    }
+
+    /// Messages accepted so far.
+    pub fn accepted(&self) -> usize {
+        let told = self
+            .publishers
+            .iter()
+            .map(|publisher| publisher.told.lock());
+        told.map(|told| told.published.len() - told.open).sum()
+    }
+
+    /// Every reader is connected.
+    pub async fn everybody_is_back(&self) -> Result<()> {
+        until("everybody to be connected", CONNECTED_WITHIN, async || {
+            let away = self.readers.iter().filter(|reader| !reader.is_connected());
+            let away = away.count();
+            Ok(held(away == 0, || format!("{away} are not")))
+        })
+        .await
+    }
+
+    /// Everything accepted has arrived.
+    pub async fn settle(&self) -> Result<()> {
+        for publisher in &self.publishers {
+            publisher.enough();
+        }
+        until("all to be accepted", SETTLED_WITHIN, async || {
+            let done = self.publishers.iter().all(|one| one.is_done(usize::MAX));
+            Ok(held(done, || "some are not".to_owned()))
+        })
+        .await?;
+        until("a sound history", SETTLED_WITHIN, async || {
+            let report = history(&self.publishers, &self.readers).check();
+            Ok(held(report.is_sound(), || report.to_string()))
+        })
+        .await?;
+        println!(
+            "{}: {}",
+            self.name,
+            history(&self.publishers, &self.readers).check()
+        );
+        Ok(())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Where clients knock: host and port.
+async fn door(gateway: &Gateway, stop: &CancellationToken) -> Result<(String, Way)> {
+    let services: Api<Service> = Api::namespaced(gateway.client(), gateway.namespace());
+    let service = services.get(gateway.name()).await?;
+    let address = service.spec.and_then(|spec| spec.cluster_ip);
+    let address = format!(
+        "{}:{WS_PORT}",
+        address.context("the Service has no address")?
+    );
+    match timeout(REACHED_WITHIN, TcpStream::connect(&address)).await {
+        Ok(Ok(_)) => Ok((address, Way::Direct)),
+        Ok(Err(_)) | Err(_) => Ok((forwarded(gateway.clone(), stop).await?, Way::Forwarded)),
+    }
+}
+
+/// How clients get there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Direct,
+    Forwarded,
+}
+
+/// A port here; each connection goes to a ready pod, as the Service would have it.
+async fn forwarded(gateway: Gateway, stop: &CancellationToken) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    let accept = async move {
+        while let Ok((mut here, _)) = listener.accept().await {
+            let gateway = gateway.clone();
+            tokio::spawn(async move {
+                let pod = gateway.any_ready_pod().await?;
+                let mut there =
+                    forward::open(&gateway.client(), &gateway.port(&pod, WS_PORT)).await?;
+                tokio::io::copy_bidirectional(&mut here, &mut there).await?;
+                anyhow::Ok(())
+            });
+        }
+    };
+    tokio::spawn(stop.clone().run_until_cancelled_owned(accept));
+    Ok(address)
+}
