@@ -50,8 +50,8 @@ impl Default for PerformanceConfig {
         Self {
             max_connections_per_node: 10_000,
             max_memory_percent: 90,
-            read_buffer_size: ByteSize::from_kib(4),
-            write_buffer_size: ByteSize::from_kib(4),
+            read_buffer_size: ByteSize::from_kib(16),
+            write_buffer_size: ByteSize::from_kib(16),
             enable_compression: false,
             compression_level: 6,
             enable_metrics: true,

@@ -25,8 +25,8 @@ const REMIND: Duration = Duration::from_secs(30);
 /// See the module.
 pub(super) struct Steward {
     groups: Groups,
-    /// How often the link had been made at the last look.
-    links: u64,
+    /// How often the link had been made at the last look with one; `None`: there was no look yet.
+    links: Option<u64>,
     reminded: Instant,
 }
 
@@ -34,7 +34,7 @@ impl Steward {
     pub(super) fn new(groups: Groups) -> Self {
         Self {
             groups,
-            links: 0,
+            links: None,
             reminded: Instant::now(),
         }
     }
@@ -67,7 +67,11 @@ impl Steward {
         let hub = self.groups.hub();
         let status = self.groups.cluster().status();
         let is_up = !matches!(status.link, Link::Down { .. });
-        let is_back = is_up && std::mem::replace(&mut self.links, status.links) != status.links;
+        // What was read before the first look was read over this link.
+        let is_back = is_up && self.links.is_some_and(|links| links != status.links);
+        if is_up || self.links.is_none() {
+            self.links = Some(status.links);
+        }
         if is_back || hub.groups().has_missed() {
             hub.groups().roster().doubt();
         }
