@@ -315,6 +315,13 @@ pub trait Log: Send + Sync + 'static {
         by_about: (&'a UserId, About<'a>),
         word_at: (Word, u64),
     ) -> BoxFuture<'a, Result<Vec<String>, ClusterError>>;
+    /// Whether it is still waited for this reader's word for a message.
+    fn awaits<'a>(
+        &'a self,
+        log: &'a LogId,
+        name: &'a MessageName,
+        user: &'a UserId,
+    ) -> BoxFuture<'a, Result<bool, ClusterError>>;
     /// Remembers that these messages are due then, before they are stored. What is remembered already stays as it is.
     fn remind<'a>(
         &'a self,

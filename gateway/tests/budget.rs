@@ -403,7 +403,7 @@ fn a_delivery_costs_one_system_call_and_no_allocation_per_recipient() {
 fn a_shard_reads_into_the_buffer_that_is_configured() {
     let bench = Bench::new();
     let room = || bench.shard.read_buffer().borrow().len();
-    assert_eq!(room(), 4096);
+    assert_eq!(room(), 16_384);
     let sets = [
         "wsc.security.enableAuth=false".to_owned(),
         "wsc.performance.readBufferSize=64KiB".to_owned(),

@@ -159,18 +159,20 @@ async fn sidecars(gateway: &Gateway, name: &str) -> Result<Vec<String>> {
 
 /// Each pod is a gateway of the Service, and its hook is the application in it.
 async fn hooks_answer_on_localhost(gateway: &Gateway) -> Result<()> {
-    let endpoints = gateway
-        .kubectl(&[
-            "get", "endpointslices", "--selector", "kubernetes.io/service-name=chat", "-o",
-            "jsonpath={range .items[*].endpoints[*]}{.targetRef.name} {.conditions.ready}{\"\\n\"}{end}",
-        ])
-        .await?;
     let pods = gateway.ready_pods().await?;
+    // A Service hears of what is ready a moment later.
+    until("the Service to lead to all of them", SOON, async || {
+        let endpoints = gateway
+            .kubectl(&[
+                "get", "endpointslices", "--selector", "kubernetes.io/service-name=chat", "-o",
+                "jsonpath={range .items[*].endpoints[*]}{.targetRef.name} {.conditions.ready}{\"\\n\"}{end}",
+            ])
+            .await?;
+        let leads_to = |pod: &String| endpoints.contains(&format!("{pod} true"));
+        Ok(held(pods.iter().all(leads_to), || endpoints.clone()))
+    })
+    .await?;
     for pod in &pods {
-        ensure!(
-            endpoints.contains(&format!("{pod} true")),
-            "the Service does not lead to {pod}: {endpoints}"
-        );
         ensure!(sidecars(gateway, pod).await? == ["wsc-gateway"], "{pod}");
         let user = format!("user-of-{pod}");
         let client = ChatClient::connect(gateway, Who::user(&user).at(pod)).await?;

@@ -297,6 +297,17 @@ impl Log for MemoryLog {
         ready(self.change_one(log, by_about, word_at))
     }
 
+    fn awaits<'a>(
+        &'a self,
+        log: &'a LogId,
+        name: &'a MessageName,
+        user: &'a UserId,
+    ) -> BoxFuture<'a, Result<bool, ClusterError>> {
+        let state = self.state.lock();
+        let stored = state.logs.get(log);
+        ready(stored.is_some_and(|stored| stored.kept.awaits(name, user)))
+    }
+
     fn records<'a>(
         &'a self,
         log: &'a LogId,

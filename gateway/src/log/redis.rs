@@ -413,6 +413,15 @@ impl Log for RedisLog {
         Box::pin(self.acknowledge_one(log, by_about, word_at))
     }
 
+    fn awaits<'a>(
+        &'a self,
+        log: &'a LogId,
+        name: &'a MessageName,
+        user: &'a UserId,
+    ) -> BoxFuture<'a, Result<bool, ClusterError>> {
+        Box::pin(self.read_awaits(log, name, user))
+    }
+
     fn records<'a>(
         &'a self,
         log: &'a LogId,

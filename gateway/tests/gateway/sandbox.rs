@@ -9,6 +9,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use wsc_config::GatewayConfig;
 use wsc_gateway::app::{Gateway, Options};
+use wsc_gateway::cluster::Link;
 use wsc_gateway::group::GroupPatterns;
 use wsc_gateway::protocol::UserId;
 use wsc_gateway::security::{JwtSettings, KeySet, Keys, NewToken, Scopes, TokenVerifier};
@@ -92,7 +93,8 @@ pub async fn cluster_of<const N: usize>(
         eventually("nodes see each other with all their sessions", || async {
             let streams = node.0.cluster().stats().streams.load(Relaxed);
             let status = node.0.cluster().status();
-            let is_whole = status.peers.len() == N - 1 && streams == N as u64 - 1;
+            let is_whole =
+                status.link == Link::Up && status.peers.len() == N - 1 && streams == N as u64 - 1;
             is_whole && status.peers.iter().all(|peer| peer.synced)
         })
         .await;

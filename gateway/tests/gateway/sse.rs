@@ -9,6 +9,7 @@ use wsc_gateway::security::Scopes;
 use crate::event_stream::{EventStream, post};
 use crate::redis::RedisServer;
 use crate::sandbox::{alone, cluster, eventually, token, token_into};
+use crate::tickets;
 
 fn own(user: &str) -> String {
     token(user, Scopes::NONE)
@@ -361,6 +362,30 @@ async fn an_acknowledgement_by_request_reaches_the_sender_and_ends_the_repetitio
     }
     let repeated = one.0.hub().stats().repeated;
     let more = tokio::time::timeout(Duration::from_secs(3), bob.event()).await;
+    assert!(more.is_err(), "{more:?}");
+    assert_eq!(one.0.hub().stats().repeated, repeated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgement_by_request_ends_the_repetitions_in_a_ticket() {
+    let redis = RedisServer::start();
+    let sets = ["wsc.ticket.ackTimeout=1s", "wsc.record.enabled=false"];
+    let [one, two] = cluster(redis.port, &sets).await;
+    let mut ann = two.agent("ann", &[]).await;
+    let mut alice = EventStream::connect(&one, &own("alice")).await;
+    let open = json!({"type": "ticket.open", "id": "o", "data": {"ticket_id": "t1"}});
+    let (status, answer) = post(&two, &own("alice"), open.to_string()).await;
+    assert_eq!(status, 200, "{answer}");
+    tickets::next(&mut ann, "ticket.assigned").await;
+    tickets::done(&mut ann, "ticket.accept", json!({"ticket_id": "t1"})).await;
+    tickets::say(&mut ann, "t1", "hello").await;
+    for _ in 0..2 {
+        while alice.next().await.data["id"] != "hello" {}
+    }
+    let ack = json!({"type": "ack", "ticket_id": "t1", "data": {"id": "hello"}});
+    assert_eq!(post(&two, &own("alice"), ack.to_string()).await.0, 204);
+    let repeated = one.0.hub().stats().repeated;
+    let more = tokio::time::timeout(Duration::from_secs(3), alice.event()).await;
     assert!(more.is_err(), "{more:?}");
     assert_eq!(one.0.hub().stats().repeated, repeated);
 }

@@ -65,8 +65,6 @@ pub(super) struct Connection {
     waits: Waits,
     /// Where they lead; nothing: to the members of a Redis Cluster.
     at: Option<Address>,
-    /// Dropping it ends the subscription.
-    _messages: Line,
 }
 
 impl RedisLink {
@@ -148,8 +146,9 @@ impl RedisLink {
     async fn live(&self, generation: u64, node: &NodeId, listener: &Arc<dyn Listener>) -> String {
         let deadline = self.redis.deadline * CONNECTING;
         let connecting = self.connect(generation, node, listener);
-        let connection = match timeout(deadline, connecting).await {
-            Ok(Ok(connection)) => Arc::new(connection),
+        // The subscription ends here: whoever still waits for an answer keeps the rest, and would keep that as well.
+        let (connection, _messages) = match timeout(deadline, connecting).await {
+            Ok(Ok((connection, messages))) => (Arc::new(connection), messages),
             Ok(Err(error)) => return error.to_string(),
             Err(_) => {
                 return format!("no answer to connecting within {} ms", deadline.as_millis());
@@ -191,7 +190,7 @@ impl RedisLink {
         generation: u64,
         node: &NodeId,
         listener: &Arc<dyn Listener>,
-    ) -> RedisResult<Connection> {
+    ) -> RedisResult<(Connection, Line)> {
         let wanted = Arc::new(Notify::new());
         let healths: Vec<_> = (0..self.redis.pool.max(1))
             .map(|place| Health::new(place, &wanted))
@@ -210,13 +209,13 @@ impl RedisLink {
             .listen(&[self.keys.channel(node), self.keys.channel_of_all()])
             .await?;
         let pool = Pool::new(commands.into_iter().zip(healths), wanted);
-        Ok(Connection {
+        let connection = Connection {
             generation,
             waits: Waits::new(pool.size()),
             pool,
             at,
-            _messages: messages,
-        })
+        };
+        Ok((connection, messages))
     }
 
     /// Hears messages, and that no more will come. What was sent meanwhile is lost, and others must know.

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::time::{Instant, sleep};
 
 use super::Shard;
-use crate::hub::{Outgoing, unix_millis};
+use crate::hub::Outgoing;
 use crate::log::{About, AckState, MessageName};
 use crate::protocol::json::{self, Ack};
 use crate::protocol::{LogId, TicketId, Transport};
@@ -37,6 +37,7 @@ impl Shard {
             return;
         };
         let name = MessageName::new(&sender, &id);
+        let log = mark.log.clone();
         let debt = Debt {
             since: Instant::now(),
             ticket,
@@ -52,7 +53,7 @@ impl Shard {
                 sleep(rules.pause(attempt, rand::random_range(0.0..1.0))).await;
                 if connection.is_closing()
                     || !owes(&connection, about(&name))
-                    || has_said_so_elsewhere(&shard, &connection, &name).await
+                    || has_said_so_elsewhere(&shard, &connection, (&log, &name)).await
                 {
                     return;
                 }
@@ -88,23 +89,22 @@ fn about(MessageName { sender, id }: &MessageName) -> About<'_> {
     }
 }
 
-/// The client of an event stream acknowledges by requests, which any node takes: the record has it.
-async fn has_said_so_elsewhere(shard: &Shard, connection: &Connection, name: &MessageName) -> bool {
+/// The client of an event stream acknowledges by requests, which any node takes: the log has it.
+async fn has_said_so_elsewhere(
+    shard: &Shard,
+    connection: &Connection,
+    (log, name): (&LogId, &MessageName),
+) -> bool {
     let Some(session) = connection.session() else {
         return true;
     };
     if connection.transport() != Transport::Sse {
         return false;
     }
-    let inbox = LogId::Inbox(session.identity().user.clone());
-    let log = shard.context().delivery.log();
-    let names = std::slice::from_ref(name);
-    let records = log.records(&inbox, names, unix_millis()).await;
+    let user = session.identity().user.clone();
+    let awaits = shard.context().delivery.log().awaits(log, name, &user);
     // While the log cannot be read, once too often is the lesser evil.
-    let said = records.unwrap_or_default().into_iter().flatten();
-    let said = said
-        .take(1)
-        .any(|record| record.delivered_at.or(record.read_at).is_some());
+    let said = !awaits.await.unwrap_or(true);
     if said {
         settle(connection, about(name), AckState::Delivered);
     }

@@ -107,6 +107,16 @@ impl Kept {
         each_once(told)
     }
 
+    /// Whether it is still waited for this reader's word.
+    pub(super) fn awaits(&self, MessageName { sender, id }: &MessageName, user: &UserId) -> bool {
+        let said = |(who, word): &(UserId, Word)| who == user && matches!(word, Word::Is(_));
+        self.acks.get(id).into_iter().flatten().any(|held| {
+            held.sender == *sender
+                && held.waiting == Waiting::Pending
+                && !held.words.iter().any(said)
+        })
+    }
+
     /// Nobody waits any more for these of the messages of an id.
     fn release(&mut self, id: &str, which: impl Fn(&Held) -> bool) {
         if let Some(held) = self.acks.get_mut(id) {

@@ -49,6 +49,19 @@ impl RedisLog {
             .map(name::each_once)
     }
 
+    pub(super) async fn read_awaits(
+        &self,
+        log: &LogId,
+        name: &MessageName,
+        user: &UserId,
+    ) -> Result<bool, ClusterError> {
+        let mut pipeline = Pipeline::new();
+        let held = pipeline.cmd("HGET").arg(self.key(log, "acks"));
+        held.arg(&name.id);
+        let (held,): (Option<String>,) = self.link.query("acknowledgements", &pipeline).await?;
+        Ok(held.is_some_and(|held| awaits(&held, &name.sender, user)))
+    }
+
     pub(super) async fn read_records(
         &self,
         log: &LogId,
@@ -75,6 +88,28 @@ impl RedisLog {
     }
 }
 
+/// Whether one of the messages of this sender waits for the user's word. For each message there is a line
+/// `P|D|X OFFSET SENDER`, and after it, where several read it, one for each word: `d|r|x USER` without the space.
+fn awaits(held: &str, sender: &str, user: &UserId) -> bool {
+    let mut waits = false;
+    let mut of_sender = false;
+    for line in held.lines() {
+        let of_message = line
+            .split_once(' ')
+            .filter(|_| line.starts_with(['P', 'D', 'X']));
+        if let Some((state, whose)) = of_message {
+            if waits {
+                return true;
+            }
+            of_sender = whose == sender;
+            waits = of_sender && state.starts_with('P');
+        } else if of_sender && line.strip_prefix(['d', 'r']) == Some(user.as_str()) {
+            waits = false;
+        }
+    }
+    waits
+}
+
 fn record(sender: &str, fields: &[Option<String>]) -> Option<Record> {
     let [Some(first), changes @ ..] = fields else {
         return None;
@@ -90,4 +125,25 @@ fn record(sender: &str, fields: &[Option<String>]) -> Option<Record> {
         read_at: next(),
         expired_at: next(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_counts_for_who_said_it_of_which_message() {
+        let user = |id: &str| UserId::new(id).unwrap();
+        let held = "P3 alice\ndbob\nxeve\nP5 ann\nD6 joe";
+        for (sender, who, waits) in [
+            ("alice", "bob", false),
+            ("alice", "eve", true),
+            ("ann", "bob", true),
+            ("joe", "bob", false),
+            ("mallory", "bob", false),
+        ] {
+            assert_eq!(awaits(held, sender, &user(who)), waits, "{sender} {who}");
+        }
+        assert!(awaits("P1 a\ndbob\nP2 a", "a", &user("bob")), "the later");
+    }
 }

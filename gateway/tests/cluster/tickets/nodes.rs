@@ -96,8 +96,8 @@ async fn three_nodes_at_once_make_one_history(s: Stored) {
     let mut bells = Vec::new();
     for node in 0..NODES {
         let store = s.of_node(&format!("node-{node}")).await;
-        let (news, heard) = mpsc::channel(100_000);
-        let (bell, clerk) = clerk(store, manual(), news);
+        let (news, mut heard) = mpsc::channel::<News>(100_000);
+        let (bell, clerk) = clerk(store.clone(), manual(), news);
         tasks.spawn(clerk.run(ended.clone()));
         tasks.spawn(fire(bell.clone(), until));
         for caller in 0..CALLERS {
@@ -105,7 +105,14 @@ async fn three_nodes_at_once_make_one_history(s: Stored) {
             callers.push(tasks.spawn(call(bell.clone(), (seed, caller), until)));
         }
         bells.push(bell);
-        told.push(heard);
+        told.push(tasks.spawn(async move {
+            let mut all = Vec::new();
+            while let Some(news) = heard.recv().await {
+                store.told(news.version).await.unwrap();
+                all.push(news);
+            }
+            all
+        }));
     }
     let mut asked = 0;
     for caller in callers {
@@ -123,10 +130,8 @@ async fn three_nodes_at_once_make_one_history(s: Stored) {
     tasks.close();
     tasks.wait().await;
     let mut news: Vec<News> = Vec::new();
-    for mut heard in told {
-        while let Ok(one) = heard.try_recv() {
-            news.push(one);
-        }
+    for told in told {
+        news.extend(told.await.unwrap());
     }
     news.sort_by_key(|news| news.version);
     assert!(

@@ -167,8 +167,10 @@ async fn while_redis_is_away_events_are_told_from_memory_alone_and_that_is_count
     let target = Target::start(|_| says(&json!({}))).await;
     let [one] = cluster(redis.port, &[&ears(&target)]).await;
     let mut alice = one.connect("alice").await;
-    eventually("she is told of", || async {
+    eventually("she is told of, and that is settled", || async {
         kinds(&target).contains(&"client.connected".to_owned())
+            && count(&stats(&one).queued) == 0
+            && written(&redis) == 0
     })
     .await;
     redis.kill();

@@ -69,24 +69,31 @@ sentinel() {
   ask "${1%%:*}:${1##*:}" "$2" "$(known sentinel)"
 }
 
-# What the Sentinel of a member believes: EPOCH HOST:PORT.
+# What the Sentinel of a member believes: EPOCH HOST:PORT. Nothing while it makes another the primary: it has the new epoch then
+# and still the old address, and who remembered that would never learn better.
 belief() {
   sentinel "$1" 'SENTINEL MASTER main' | {
-    host='' port='' epoch=''
+    host='' port='' epoch='' changing=''
     while IFS= read -r key && IFS= read -r value; do
-      case $key in ip) host=$value ;; port) port=$value ;; config-epoch) epoch=$value ;; esac
+      case $key:$value in
+        ip:*) host=$value ;;
+        port:*) port=$value ;;
+        config-epoch:*) epoch=$value ;;
+        flags:*failover_in_progress*) changing=yes ;;
+      esac
     done
-    [ -n "$epoch" ] && printf '%s %s' "$epoch" "$host:$port"
+    [ -n "$epoch" ] && [ -z "$changing" ] && printf '%s %s' "$epoch" "$host:$port"
   }
 }
 
-# Sets how many Sentinels were heard, and the primary by the youngest of what they believe.
+# Sets how many Sentinels were heard, and the primary by the youngest of what they believe; of two of one epoch the one that is
+# another's, since it was this one's before.
 listen() {
   heard=0 primary='' youngest=-1
   for each in $members; do
     seen=$(belief "${each#*=}") || continue
     heard=$((heard + 1))
-    if [ "${seen%% *}" -gt "$youngest" ]; then
+    if [ "${seen%% *}" -gt "$youngest" ] || { [ "${seen%% *}" -eq "$youngest" ] && [ "$primary" = "$mine" ]; }; then
       youngest=${seen%% *} primary=${seen#* }
     fi
   done
