@@ -126,12 +126,6 @@ impl Gateway {
         config: GatewayConfig,
         mut options: Options,
     ) -> Result<Arc<Self>, StartError> {
-        if config.wsc.redis.is_configured() && !config.wsc.distributed.enabled {
-            tracing::warn!(
-                host = %config.wsc.redis.host,
-                "wsc.redis.host is not used, and what is stored ends with this process: wsc.distributed.enabled is false"
-            );
-        }
         let extensions = std::mem::take(&mut options.extensions);
         let prepared = Prepared::new(&config, &options)?;
         let fetched = prepared.jwks.as_ref().map(JwksKeeper::keys);

@@ -111,6 +111,8 @@ impl SseSettings {
 }
 
 /// What sessions and transports go by.
+// Each is a switch of the configuration's own.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug)]
 pub struct Settings {
     /// This node's name.

@@ -50,6 +50,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub(super) fn new(config: &GatewayConfig, options: &Options) -> Result<Self, SettingsError> {
+        warn_of_idle_redis(config);
         let jwks = options.jwks(config)?;
         let fetched = jwks.as_ref().map(JwksKeeper::keys);
         let instruments = Instruments::default();
@@ -69,6 +70,15 @@ impl Prepared {
     pub(super) fn between(&self) -> ((&Arc<Sealer>, &StoreTimes), Option<Arc<ListenerTls>>) {
         let means = (&self.sealer, self.instruments.stores());
         (means, self.tls.grpc.clone())
+    }
+}
+
+fn warn_of_idle_redis(config: &GatewayConfig) {
+    if config.wsc.redis.is_configured() && !config.wsc.distributed.enabled {
+        tracing::warn!(
+            host = %config.wsc.redis.host,
+            "wsc.redis.host is not used, and what is stored ends with this process: wsc.distributed.enabled is false"
+        );
     }
 }
 

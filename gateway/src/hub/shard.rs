@@ -165,7 +165,8 @@ impl Shard {
         self.write_scratch
             .replace(Gather::new(settings.write_buffer));
         self.limits.set((settings.outbox, settings.sse.outbox));
-        let before = self.settings.replace(Arc::clone(&settings));
+        let before = self.settings.replace(settings);
+        let settings = self.settings();
         let patience = |settings: &Settings| (settings.patience, settings.sse.patience);
         let is_other = patience(&before) != patience(&settings);
         let rules = self.context.admission.rules();

@@ -318,7 +318,7 @@ mod tests {
         waits.hold_tickets();
         assert!(!waits.reaches(&ticket, at(1, 1), Start::Beginning));
         assert!(!waits.spill(&ticket, at(1, 2), Start::Beginning), "held");
-        assert_eq!(waits.release_tickets(), [ticket.clone()]);
+        assert_eq!(waits.release_tickets(), std::slice::from_ref(&ticket));
         assert!(waits.begin(&ticket, None));
         assert_eq!(waits.at(&ticket), Some(Position::default()));
     }

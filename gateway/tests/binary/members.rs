@@ -25,7 +25,7 @@ struct Member {
 
 /// See the module.
 pub struct Members {
-    members: Vec<Member>,
+    all: Vec<Member>,
     /// Of Redis and the Sentinel of each.
     pub ports: Vec<(u16, u16)>,
     _scratch: Scratch,
@@ -41,29 +41,29 @@ impl Members {
             redis: None,
             sentinel: None,
         });
-        let mut all = Self {
-            members: members.collect(),
+        let mut these = Self {
+            all: members.collect(),
             ports,
             _scratch: scratch,
         };
         let files = rendered();
-        for member in &all.members {
+        for member in &these.all {
             for part in ["etc", "auth", "data", "run"] {
                 fs::create_dir_all(member.dir.join(part)).unwrap();
             }
             for (name, text) in &files {
-                let text = all.placed(&member.dir, text);
+                let text = these.placed(&member.dir, text);
                 fs::write(member.dir.join("etc").join(name), text).unwrap();
             }
         }
-        all.set_password(password);
-        for ordinal in 0..all.members.len() {
-            all.begin(ordinal);
+        these.set_password(password);
+        for ordinal in 0..these.all.len() {
+            these.begin(ordinal);
         }
-        for ordinal in 0..all.members.len() {
-            all.until_ready(ordinal).await;
+        for ordinal in 0..these.all.len() {
+            these.until_ready(ordinal).await;
         }
-        all
+        these
     }
 
     /// The text with this member's directories, and everybody's addresses.
@@ -85,7 +85,7 @@ impl Members {
 
     /// What the kubelet does when the Secret has changed.
     pub fn set_password(&self, password: &str) {
-        for member in &self.members {
+        for member in &self.all {
             let line = format!("requirepass {password}\n");
             fs::write(member.dir.join("auth/auth.conf"), line).unwrap();
         }
@@ -93,7 +93,7 @@ impl Members {
 
     /// The script, for this member.
     fn script(&self, ordinal: usize, part: &str) -> Command {
-        let dir = &self.members[ordinal].dir;
+        let dir = &self.all[ordinal].dir;
         let log = || {
             File::options()
                 .append(true)
@@ -116,13 +116,13 @@ impl Members {
     pub fn begin(&mut self, ordinal: usize) {
         let sentinel = self.script(ordinal, "sentinel").spawn().unwrap();
         let redis = self.script(ordinal, "redis").spawn().unwrap();
-        let member = &mut self.members[ordinal];
+        let member = &mut self.all[ordinal];
         (member.redis, member.sentinel) = (Some(redis), Some(sentinel));
     }
 
     /// A pod is gone without a word, as with its machine.
     pub fn kill(&mut self, ordinal: usize) {
-        for child in self.members[ordinal].children() {
+        for child in self.all[ordinal].children() {
             let mut child = child.unwrap();
             child.kill().unwrap();
             child.wait().unwrap();
@@ -132,7 +132,7 @@ impl Members {
     /// A pod is ended as Kubernetes ends one: the hook runs before Redis hears of it, the Sentinel goes at once.
     pub async fn end(&mut self, ordinal: usize) {
         let mut hook = self.script(ordinal, "stop").spawn().unwrap();
-        let [redis, sentinel] = self.members[ordinal].children();
+        let [redis, sentinel] = self.all[ordinal].children();
         terminate(sentinel.unwrap()).await;
         until("the hook ends", Duration::from_secs(60), || {
             hook.try_wait().unwrap().is_some()
@@ -156,7 +156,7 @@ impl Members {
 
     /// Which is the primary by its own word.
     pub fn primary(&self, password: &str) -> Option<usize> {
-        (0..self.members.len())
+        (0..self.all.len())
             .find(|ordinal| self.ask(*ordinal, password, "role").starts_with("master"))
     }
 
@@ -167,13 +167,13 @@ impl Members {
 
     /// What this member's script and servers wrote.
     pub fn log(&self, ordinal: usize) -> String {
-        let text = fs::read(self.members[ordinal].dir.join("log")).unwrap_or_default();
+        let text = fs::read(self.all[ordinal].dir.join("log")).unwrap_or_default();
         String::from_utf8_lossy(&text).into_owned()
     }
 
     /// As many as there are.
     pub fn len(&self) -> usize {
-        self.members.len()
+        self.all.len()
     }
 }
 
@@ -185,14 +185,14 @@ impl Member {
 
 impl Drop for Members {
     fn drop(&mut self) {
-        for member in &mut self.members {
+        for member in &mut self.all {
             for mut child in member.children().into_iter().flatten() {
                 let _ = child.kill();
                 let _ = child.wait();
             }
         }
         if std::thread::panicking() {
-            for ordinal in 0..self.members.len() {
+            for ordinal in 0..self.all.len() {
                 let log = self.log(ordinal);
                 let lines: Vec<&str> = log.lines().collect();
                 let last = &lines[lines.len().saturating_sub(60)..];

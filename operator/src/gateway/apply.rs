@@ -96,7 +96,8 @@ pub async fn apply(desired: Desired, live: Live, context: &Context) -> Result<Ap
         live,
         changes: Vec::new(),
     };
-    let verdict = match run.all().await {
+    // Larger than all the rest of a reconcile.
+    let verdict = match Box::pin(run.all()).await {
         Ok(None) => Verdict::Realised,
         Ok(Some(rejection)) => Verdict::Rejected(rejection),
         // A fresh look will do; that is no news.

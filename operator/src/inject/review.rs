@@ -175,7 +175,7 @@ fn refuse(unread: &Unread) -> Response {
 /// That a pod may be made as it is.
 fn allowed(uid: &str) -> AdmissionResponse {
     let mut response = AdmissionResponse::invalid("");
-    response.uid = uid.to_owned();
+    uid.clone_into(&mut response.uid);
     response.allowed = true;
     response.result = Status::default();
     response

@@ -138,7 +138,7 @@ impl Pool {
     /// Waits until a connection is in doubt; what is known of the one to take its place.
     pub(super) async fn wanted(&self) -> Arc<Health> {
         loop {
-            let mut all = self.lines.iter().map(|pooled| pooled.load());
+            let mut all = self.lines.iter().map(arc_swap::ArcSwapAny::load);
             if let Some(pooled) = all.find(|pooled| pooled.health.is_doubted.load(Relaxed)) {
                 return Health::new(pooled.health.place, &self.wanted);
             }

@@ -41,12 +41,11 @@ pub(super) fn outcome<T>(
 /// What the end of an operation says of its connection.
 pub(super) fn sign<T>(answer: &Result<RedisResult<T>, Elapsed>) -> Sign {
     match answer {
-        Ok(Ok(_)) => Sign::Answer,
         Err(_) => Sign::Silence,
         Ok(Err(error)) if error.is_timeout() => Sign::Silence,
         Ok(Err(error)) if is_broken(error) => Sign::Broken,
         Ok(Err(error)) if is_replica(error) => Sign::Replica,
-        Ok(Err(_)) => Sign::Answer,
+        Ok(_) => Sign::Answer,
     }
 }
 
