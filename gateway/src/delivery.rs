@@ -33,7 +33,6 @@ use crate::log::{About, AckState, Append, Log, MemoryLog, RedisLog, Retention, W
 use crate::protocol::{GroupId, LogId, Parcel, Position, TraceContext, UserId};
 use crate::telemetry::traces::{self, Kind};
 
-use audit::Audit;
 use broadcasts::Broadcasts;
 use clerk::{Clerk, Job};
 use expiry::Expiry;
@@ -157,11 +156,8 @@ impl Delivery {
         tasks.spawn(broadcasts.run(cancel.clone()));
         // On memory nothing is lost on the way.
         if log.outlives_process() && config.delivery.acceptance != Acceptance::None {
-            let audit = Audit {
-                delivery: delivery.clone(),
-                rounds: rounds(),
-            };
-            tasks.spawn(audit.run(cancel.clone()));
+            let (audited, cancel) = (delivery.clone(), cancel.clone());
+            tasks.spawn(rounds().run(cancel, async move || audited.audit_all().await));
         }
         delivery
     }

@@ -17,7 +17,7 @@ use wsc_config::{
 use crate::delivery::AckRules;
 use crate::group::GroupSettings;
 use crate::jwks::FetchError;
-use crate::protocol::{Start, Target, Transport};
+use crate::protocol::{Target, Transport};
 use crate::security::{
     ApiKeyError, FetchedKeys, JwtSettings, KeyError, Keys, OriginPolicy, QueryToken, SealKeyError,
     TokenVerifier,
@@ -111,8 +111,6 @@ impl SseSettings {
 }
 
 /// What sessions and transports go by.
-// Each is a switch of the configuration's own.
-#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug)]
 pub struct Settings {
     /// This node's name.
@@ -161,8 +159,6 @@ pub struct Settings {
     pub acks: Option<AckRules>,
     /// Whether there are tickets.
     pub tickets: bool,
-    /// Whether messages in tickets are kept for who is away, or misses one.
-    pub tickets_kept: bool,
     /// How messages in tickets are repeated until they are acknowledged; `None`: they are not.
     pub ticket_acks: Option<AckRules>,
     /// How hard messages are compressed for clients that offer permessage-deflate; `None`: not at all.
@@ -227,7 +223,6 @@ impl Settings {
             groups: GroupSettings::new(&wsc.group),
             acks: AckRules::new(&wsc.ack),
             tickets: wsc.ticket.enabled,
-            tickets_kept: wsc.ticket.enable_offline_message,
             ticket_acks: ticket_acks(&wsc.ticket),
             compression: compression(&wsc.performance),
             read_buffer: wsc.performance.read_buffer_size.len(),
@@ -277,15 +272,6 @@ impl Settings {
             }
         };
         may && asked.unwrap_or(usual)
-    }
-
-    /// Where a session begins that meets a ticket's log for the first time; `told`: what the message says.
-    pub const fn start_of_tickets(&self, told: Start) -> Start {
-        if self.tickets_kept {
-            Start::Beginning
-        } else {
-            told
-        }
     }
 
     /// What a full outbox means for this user type.

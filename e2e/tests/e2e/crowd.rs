@@ -19,7 +19,7 @@ use wsc_e2e::wait::until;
 
 use crate::gates::Gates;
 use crate::load::history;
-use crate::publisher::{PublisherTask, Work};
+use crate::publisher::{PublisherTask, Work, accepted};
 use crate::reader::ReaderTask;
 
 /// The most where each is a stream through the API server.
@@ -75,11 +75,7 @@ impl Load {
 
     /// Messages accepted so far.
     pub fn accepted(&self) -> usize {
-        let told = self
-            .publishers
-            .iter()
-            .map(|publisher| publisher.told.lock());
-        told.map(|told| told.published.len() - told.open).sum()
+        accepted(&self.publishers)
     }
 
     /// Every reader is connected.

@@ -1,8 +1,10 @@
 //! When to look over what may have been missed: regularly, and at once when the link to the other nodes was made anew.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, Link};
 
@@ -41,6 +43,19 @@ impl Rounds {
             self.links = Some(status.links);
             self.next = Instant::now() + self.pause;
             return;
+        }
+    }
+
+    /// Looks whenever it is time, until cancelled; a look that has begun is finished. What cannot be done now is done later.
+    pub async fn run<E: Display>(
+        mut self,
+        cancel: CancellationToken,
+        mut look: impl AsyncFnMut() -> Result<(), E>,
+    ) {
+        while cancel.run_until_cancelled(self.due()).await.is_some() {
+            if let Err(error) = look().await {
+                tracing::debug!(%error, "the ends of logs cannot be read now");
+            }
         }
     }
 }

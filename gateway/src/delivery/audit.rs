@@ -4,41 +4,22 @@
 //! What is sent between nodes is at most once: a wedged subscription, a full queue or a lookup a moment too early lose it.
 //! The log has it. Looked at regularly, and at once when the link to the cluster is back.
 
-use tokio_util::sync::CancellationToken;
-
 use super::Delivery;
-use crate::cluster::{ClusterError, Rounds};
+use crate::cluster::ClusterError;
 use crate::hub::Command;
 use crate::protocol::{LogId, Position, Start, UserId};
 
 /// Logs asked for at once.
 const ROUND: usize = 256;
 
-/// See the module.
-pub(super) struct Audit {
-    pub(super) delivery: Delivery,
-    pub(super) rounds: Rounds,
-}
-
-impl Audit {
-    pub(super) async fn run(mut self, cancel: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                () = self.rounds.due() => {}
-            }
-            if let Err(error) = self.look().await {
-                tracing::debug!(%error, "the ends of logs cannot be read now");
-            }
-        }
-    }
-
-    async fn look(&self) -> Result<(), ClusterError> {
-        let hub = &self.delivery.0.hub;
+impl Delivery {
+    /// Compares inboxes and the logs of groups.
+    pub(super) async fn audit_all(&self) -> Result<(), ClusterError> {
+        let hub = &self.0.hub;
         let groups = hub.groups().index().all();
         let groups: Vec<LogId> = groups.into_iter().map(|(id, _)| LogId::Group(id)).collect();
         for logs in groups.chunks(ROUND) {
-            for (log, head) in logs.iter().zip(self.delivery.0.log.heads(logs).await?) {
+            for (log, head) in logs.iter().zip(self.0.log.heads(logs).await?) {
                 if let LogId::Group(group) = log {
                     hub.group_reaches(group, head).await;
                 }
@@ -47,11 +28,9 @@ impl Audit {
         let readers = hub.users().all().into_iter();
         let inboxes = readers.map(|user| (LogId::Inbox(user.clone()), vec![user]));
         let inboxes: Vec<_> = inboxes.collect();
-        self.delivery.audit(&inboxes, Start::Beginning).await
+        self.audit(&inboxes, Start::Beginning).await
     }
-}
 
-impl Delivery {
     /// Has the sessions here of each log's readers read it if they have not come to where it ends now; those that do not
     /// follow it yet from its beginning, or not.
     pub async fn audit(

@@ -28,23 +28,23 @@ pub(super) struct Broadcasts {
 
 impl Broadcasts {
     pub(super) async fn run(mut self, cancel: CancellationToken) {
+        cancel.run_until_cancelled(self.follow()).await;
+    }
+
+    async fn follow(&mut self) {
         let hub = self.delivery.0.hub.clone();
-        let mut failed = false;
+        // What a read that failed has not come to is asked for by nothing else: live messages wait for it.
+        let mut behind = false;
         loop {
-            let working = async {
-                tokio::select! {
-                    () = self.rounds.due() => self.look().await,
-                    () = hub.broadcasts_missed() => self.catch_up().await,
-                    () = sleep(PAUSE), if failed => self.catch_up().await,
-                }
-            };
-            let outcome = tokio::select! {
-                () = cancel.cancelled() => return,
-                outcome = working => outcome,
-            };
-            failed = outcome.is_err();
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "the log of broadcasts cannot be read now");
+            tokio::select! {
+                () = self.rounds.due() => tell(self.look().await),
+                () = hub.broadcasts_missed() => behind = true,
+                () = sleep(PAUSE), if behind => {}
+            }
+            if behind {
+                let caught_up = self.catch_up().await;
+                behind = caught_up.is_err();
+                tell(caught_up);
             }
         }
     }
@@ -79,5 +79,11 @@ impl Broadcasts {
             }
             sleep(BREATH).await;
         }
+    }
+}
+
+fn tell(outcome: Result<(), ClusterError>) {
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "the log of broadcasts cannot be read now");
     }
 }

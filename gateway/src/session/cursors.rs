@@ -58,6 +58,14 @@ impl Cursor {
             }
         }
     }
+
+    fn spill(&mut self, position: Position) -> bool {
+        if self.is_at_least(position) {
+            return false;
+        }
+        self.noted = self.noted.max(Some(position));
+        !self.held && !std::mem::replace(&mut self.reading, true)
+    }
 }
 
 const fn before(position: Position) -> Position {
@@ -85,19 +93,24 @@ impl Cursors {
     /// A message with this place in this log has arrived. A log that is met for the first time is followed from where that
     /// is to start.
     pub fn meet(&mut self, log: &LogId, position: Position, start: Start) -> Meet {
-        self.met(log, position, start)
+        // Once for each recipient of a message: what is followed already is found by one look.
+        if let Some(cursor) = self.followed(log) {
+            return cursor.meet(position);
+        }
+        self.first(log, position, start)
             .map_or(Meet::Seen, |cursor| cursor.meet(position))
     }
 
-    /// The cursor of a log in which there is a message here; `None`: the session does not follow it, and is not to.
-    fn met(&mut self, log: &LogId, position: Position, start: Start) -> Option<&mut Cursor> {
-        // Once for each recipient of a message: what is followed already is found by one look.
-        if matches!(log, LogId::Inbox(_)) {
-            return Some(&mut self.inbox);
+    /// The cursor of a log that the session follows.
+    fn followed(&mut self, log: &LogId) -> Option<&mut Cursor> {
+        match log {
+            LogId::Inbox(_) => Some(&mut self.inbox),
+            _ => self.others.as_mut()?.get_mut(log),
         }
-        if self.is_met(log) {
-            return self.others.as_mut()?.get_mut(log);
-        }
+    }
+
+    /// A cursor for a log that is met by a message here; `None`: the session is not to follow it.
+    fn first(&mut self, log: &LogId, position: Position, start: Start) -> Option<&mut Cursor> {
         let at = match start {
             Start::Here => before(position),
             Start::Beginning => Position::default(),
@@ -110,11 +123,6 @@ impl Cursors {
         let cursor = self.cursor(log);
         (cursor.at, cursor.held) = (Some(at), is_held);
         Some(cursor)
-    }
-
-    fn is_met(&self, log: &LogId) -> bool {
-        let others = self.others.as_ref();
-        matches!(log, LogId::Inbox(_)) || others.is_some_and(|others| others.contains_key(log))
     }
 
     /// Whether a log that is met now waits until it is known where to begin.
@@ -137,7 +145,8 @@ impl Cursors {
     /// The log is known to reach this far; `true`: the session is behind and has to begin to read it. One that does not
     /// follow it yet begins where that is to start, but there is no message to begin with.
     pub fn reaches(&mut self, log: &LogId, head: Position, start: Start) -> bool {
-        if !self.is_met(log) && (self.holds(log) || start != Start::Beginning) {
+        let is_new = self.followed(log).is_none();
+        if is_new && (self.holds(log) || start != Start::Beginning) {
             return false;
         }
         let cursor = self.cursor(log);
@@ -156,14 +165,11 @@ impl Cursors {
 
     /// A message for which there is no room now stays in its log; `true`: the session has to begin to read that.
     pub fn spill(&mut self, log: &LogId, position: Position, start: Start) -> bool {
-        let Some(cursor) = self.met(log, position, start) else {
-            return false;
-        };
-        if cursor.is_at_least(position) {
-            return false;
+        if let Some(cursor) = self.followed(log) {
+            return cursor.spill(position);
         }
-        cursor.noted = cursor.noted.max(Some(position));
-        !cursor.held && !std::mem::replace(&mut cursor.reading, true)
+        self.first(log, position, start)
+            .is_some_and(|cursor| cursor.spill(position))
     }
 
     /// Follows a log from this place, unless the session has a place in it.

@@ -3,42 +3,25 @@
 
 use std::collections::HashSet;
 
-use tokio_util::sync::CancellationToken;
-
 use super::{DeskError, Ticket, Tickets};
-use crate::cluster::Rounds;
 use crate::protocol::{LogId, Start, TicketId, UserId};
 
 /// See the module.
 pub(super) struct Audit {
     tickets: Tickets,
-    rounds: Rounds,
     /// What was open at the last look: of what has closed meanwhile the last words may be missing.
     open: HashSet<TicketId>,
 }
 
 impl Audit {
-    pub(super) fn new(tickets: Tickets, rounds: Rounds) -> Self {
+    pub(super) fn new(tickets: Tickets) -> Self {
         Self {
             tickets,
-            rounds,
             open: HashSet::new(),
         }
     }
 
-    pub(super) async fn run(mut self, cancel: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                () = self.rounds.due() => {}
-            }
-            if let Err(error) = self.look().await {
-                tracing::debug!(%error, "the ends of tickets' logs cannot be read now");
-            }
-        }
-    }
-
-    async fn look(&mut self) -> Result<(), DeskError> {
+    pub(super) async fn look(&mut self) -> Result<(), DeskError> {
         let policy = self.tickets.policy();
         if !policy.enabled || !policy.stores {
             return Ok(());
@@ -47,11 +30,7 @@ impl Audit {
         let open = bell.look(|desk, _| desk.tickets().cloned().collect::<Vec<Ticket>>());
         let open = open.await?;
         let ids: HashSet<TicketId> = open.iter().map(|ticket| ticket.id.clone()).collect();
-        let start = match policy.offline {
-            Some(_) => Start::Beginning,
-            None => Start::Nowhere,
-        };
-        self.compare(&open, start).await?;
+        self.compare(&open, policy.start(Start::Nowhere)).await?;
         let over: Vec<TicketId> = self.open.difference(&ids).cloned().collect();
         if !over.is_empty() {
             let closed = bell.store().closed(&over).await;

@@ -6,6 +6,7 @@ use wsc_config::{Acceptance, WscConfig};
 
 use super::{Manual, Rules};
 use crate::delivery::AckRules;
+use crate::protocol::Start;
 use crate::settings::ticket_acks;
 
 /// See the module.
@@ -19,6 +20,16 @@ pub struct Policy {
     pub acks: Option<AckRules>,
     /// How long messages are kept for who is away; `None`: they are not.
     pub offline: Option<Duration>,
+}
+
+impl Policy {
+    /// Where a session begins that meets a ticket's log for the first time; `told`: what it is told.
+    pub const fn start(&self, told: Start) -> Start {
+        match self.offline {
+            Some(_) => Start::Beginning,
+            None => told,
+        }
+    }
 }
 
 impl From<&WscConfig> for Policy {

@@ -139,10 +139,11 @@ impl Tickets {
             arrivals,
         };
         let pause = config.distributed.health_check_interval.into();
-        let audit = Audit::new(tickets.clone(), Rounds::new(means.cluster.clone(), pause));
         // On memory nothing is lost on the way.
         if means.cluster.redis().is_some() {
-            tasks.spawn(audit.run(inner.ending.clone()));
+            let mut audit = Audit::new(tickets.clone());
+            let rounds = Rounds::new(means.cluster.clone(), pause);
+            tasks.spawn(rounds.run(inner.ending.clone(), async move || audit.look().await));
         }
         let gleaner = Gleaner {
             teller: teller.clone(),

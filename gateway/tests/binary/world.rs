@@ -18,7 +18,7 @@ use crate::gates::Gates;
 use crate::history::Report;
 use crate::load::history;
 use crate::process::{Ports, Process};
-use crate::publisher::{PublisherTask, Work};
+use crate::publisher::{PublisherTask, Work, accepted};
 use crate::reader::ReaderTask;
 use crate::redis::{Scratch, free_port};
 
@@ -221,11 +221,7 @@ impl World {
 
     /// Messages accepted so far.
     pub fn accepted(&self) -> usize {
-        let told = self
-            .publishers
-            .iter()
-            .map(|publisher| publisher.told.lock());
-        told.map(|told| told.published.len() - told.open).sum()
+        accepted(&self.publishers)
     }
 
     pub async fn until_accepted(&self, messages: usize) {

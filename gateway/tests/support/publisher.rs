@@ -49,6 +49,12 @@ pub struct PublisherTask {
     enough: Arc<AtomicBool>,
 }
 
+/// Messages of all of them accepted so far.
+pub fn accepted(publishers: &[PublisherTask]) -> usize {
+    let told = publishers.iter().map(|publisher| publisher.told.lock());
+    told.map(|told| told.published.len() - told.open).sum()
+}
+
 impl PublisherTask {
     pub fn start(work: Work, gates: Gates, stop: CancellationToken) -> Self {
         let (told, enough) = (Arc::<Mutex<Told>>::default(), Arc::<AtomicBool>::default());

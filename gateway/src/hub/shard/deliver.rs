@@ -38,7 +38,7 @@ impl Shard {
         };
         let mut cursors = session.cursors.borrow_mut();
         let start = match mark.log {
-            LogId::Ticket(_) => self.settings().start_of_tickets(mark.start),
+            LogId::Ticket(_) => self.context().tickets.policy().start(mark.start),
             _ => mark.start,
         };
         // The policies that drop are about what is nowhere else.
