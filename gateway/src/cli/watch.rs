@@ -18,6 +18,10 @@ use crate::telemetry::LogHandle;
 /// How often files are read. The kubelet itself takes up to a minute to bring a change.
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// How long what has changed must stay the same before it is gone by. The kubelet and careful editors replace a file
+/// whole; a plain write empties it first, and an empty file is a right configuration: that of the defaults.
+const SETTLED: Duration = Duration::from_millis(100);
+
 /// What the files hold, or why they cannot be read.
 #[derive(PartialEq, Eq)]
 struct Files {
@@ -45,24 +49,34 @@ impl Arguments {
         if self.dev || (self.config.is_none() && self.secrets_dir.is_none()) {
             return std::future::pending().await;
         }
-        let mut seen = None;
+        // The first look is at what the gateway has just been started with.
+        let mut gone_by = self.look().await;
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let (config, secrets) = (self.config.clone(), self.secrets_dir.clone());
-            let read = move || Files::read(config.as_deref(), secrets.as_deref());
-            let Ok(files) = tokio::task::spawn_blocking(read).await else {
+            let files = self.look().await;
+            if files.is_none() || files == gone_by {
                 continue;
-            };
-            // The first look is at what the gateway has just been started with.
-            if seen.as_ref().is_some_and(|seen| *seen != files)
-                && let Err(problems) = self.apply(&files, gateway, log).await
+            }
+            tokio::time::sleep(SETTLED).await;
+            if self.look().await != files {
+                continue;
+            }
+            if let Some(files) = &files
+                && let Err(problems) = self.apply(files, gateway, log).await
             {
                 gateway.reload_failed(problems);
             }
-            seen = Some(files);
+            gone_by = files;
         }
+    }
+
+    /// What the files hold now; nothing if the look itself was abandoned.
+    async fn look(&self) -> Option<Files> {
+        let (config, secrets) = (self.config.clone(), self.secrets_dir.clone());
+        let read = move || Files::read(config.as_deref(), secrets.as_deref());
+        tokio::task::spawn_blocking(read).await.ok()
     }
 
     async fn apply(

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::program::replace_file;
 use crate::redis::Scratch;
 use crate::world::port;
 
@@ -87,7 +88,7 @@ impl Members {
     pub fn set_password(&self, password: &str) {
         for member in &self.all {
             let line = format!("requirepass {password}\n");
-            fs::write(member.dir.join("auth/auth.conf"), line).unwrap();
+            replace_file(&member.dir.join("auth/auth.conf"), &line);
         }
     }
 

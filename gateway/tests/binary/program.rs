@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ impl Scratch {
 
     fn file(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
+        replace_file(&path, text);
         path.display().to_string()
     }
 }
@@ -64,6 +64,13 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// Replaces a file at once, as the kubelet does: whoever reads it finds all of the old or all of the new.
+pub fn replace_file(path: &Path, text: &str) {
+    let beside = path.with_file_name("..new");
+    std::fs::write(&beside, text).unwrap();
+    std::fs::rename(beside, path).unwrap();
 }
 
 /// A running gateway, killed with the value.

@@ -18,6 +18,7 @@ use crate::gates::Gates;
 use crate::history::Report;
 use crate::load::history;
 use crate::process::{Ports, Process};
+use crate::program::replace_file;
 use crate::publisher::{PublisherTask, Work, accepted};
 use crate::reader::ReaderTask;
 use crate::redis::{Scratch, free_port};
@@ -135,9 +136,7 @@ impl World {
 
     /// Replaces a file of secrets at once, as the kubelet does.
     pub fn replace_secret(&self, name: &str, secret: &str) {
-        let beside = self.dir.path().join("..new");
-        std::fs::write(&beside, secret).unwrap();
-        std::fs::rename(beside, self.dir.path().join(name)).unwrap();
+        replace_file(&self.dir.path().join(name), secret);
     }
 
     fn process(&self, name: &str, ports: Ports) -> Process {
