@@ -196,6 +196,7 @@ async fn work(mut agent: Client, total: tokio::sync::mpsc::Sender<(String, Strin
                         .await;
                 }
             }
+            Some("error") => panic!("{name}: {frame}"),
             _ => {}
         }
     }
