@@ -11,6 +11,7 @@ mod clerk;
 mod expiry;
 mod receipt;
 mod seen;
+mod unanswered;
 
 pub use acks::AckRules;
 pub use clerk::awaited;
@@ -37,6 +38,7 @@ use broadcasts::Broadcasts;
 use clerk::{Clerk, Job};
 use expiry::Expiry;
 use seen::Seen;
+use unanswered::{Saying, Unanswered};
 
 /// Messages that wait to be stored: some tens of milliseconds' worth.
 const QUEUE: usize = 4_096;
@@ -98,6 +100,7 @@ struct Inner {
     queue: mpsc::Sender<Job>,
     room: Arc<Semaphore>,
     seen: Seen,
+    unanswered: Unanswered,
 }
 
 impl std::fmt::Debug for Delivery {
@@ -125,6 +128,7 @@ impl Delivery {
         };
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (seen, flusher) = seen::seen(log.clone());
+        let (unanswered, sayings) = Unanswered::new();
         let delivery = Self(Arc::new(Inner {
             log: log.clone(),
             acks: ArcSwapOption::from_pointee(AckRules::new(&config.ack)),
@@ -134,6 +138,7 @@ impl Delivery {
             queue,
             room: Arc::new(Semaphore::new(QUEUE_KIB as usize)),
             seen,
+            unanswered,
         }));
         let clerk = Clerk {
             delivery: delivery.clone(),
@@ -146,6 +151,7 @@ impl Delivery {
         tasks.spawn(expiry.run(cancel.clone()));
         tasks.spawn(clerk.run(jobs));
         tasks.spawn(flusher.run(cancel.clone()));
+        tasks.spawn(sayings.run(delivery.clone(), cancel.clone()));
         let pause = config.distributed.health_check_interval.into();
         let rounds = || Rounds::new(delivery.0.cluster.clone(), pause);
         let broadcasts = Broadcasts {
@@ -222,33 +228,46 @@ impl Delivery {
         (self.0.queue.max_capacity() - self.0.queue.capacity()) as u64
     }
 
-    /// Takes a recipient's word for messages in the recipient's own inbox, and passes it on to their senders.
+    /// Takes a reader's word for messages of a log, and passes it on to their senders. If the log does not answer, that is
+    /// done once it does, so that what it has taken all the same reaches the senders too.
     pub async fn acknowledge(
         &self,
-        user: &UserId,
-        about: About<'_>,
+        log: LogId,
+        (user, about): (&UserId, About<'_>),
         state: AckState,
     ) -> Result<(), ClusterError> {
-        let at = unix_millis();
-        let told = self.0.log.acknowledge(user, about, (state, at)).await?;
-        for sender in told {
-            let receipt = receipt::of_recipient(state.as_str(), about.id, user, at);
-            self.tell_user(&sender, receipt).await;
+        let saying = Saying {
+            log,
+            user: user.clone(),
+            id: about.id.to_owned(),
+            sender: about.sender.map(ToOwned::to_owned),
+            state,
+            at: unix_millis(),
+        };
+        let noted = self.pass_on(&saying).await;
+        if let Err(ClusterError::Deadline { .. } | ClusterError::Disconnected) = noted {
+            self.0.unanswered.keep(saying);
         }
-        Ok(())
+        noted
     }
 
-    /// Takes a participant's word for messages of a log that several read, and passes it on to their senders.
-    pub async fn acknowledge_one(
-        &self,
-        log: &LogId,
-        (user, about): (&UserId, About<'_>),
-        word: Word,
-    ) -> Result<(), ClusterError> {
-        let at = unix_millis();
-        let told = self.0.log.acknowledge_one(log, (user, about), (word, at));
+    async fn pass_on(&self, saying: &Saying) -> Result<(), ClusterError> {
+        let Saying {
+            log,
+            user,
+            id,
+            sender,
+            state,
+            at,
+        } = saying;
+        let sender = sender.as_deref();
+        let by_about = (user, About { id, sender });
+        let told = self
+            .0
+            .log
+            .acknowledge(log, by_about, (Word::Is(*state), *at));
         for sender in told.await? {
-            let receipt = receipt::of_recipient(word.as_str(), about.id, user, at);
+            let receipt = receipt::of_recipient(state.as_str(), id, user, *at);
             self.tell_user(&sender, receipt).await;
         }
         Ok(())

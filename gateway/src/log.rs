@@ -180,7 +180,7 @@ pub enum AckState {
     Read,
 }
 
-/// What becomes of a message with one of several recipients.
+/// What becomes of a message with one of its recipients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     /// The recipient says so.
@@ -195,6 +195,17 @@ impl Word {
         match self {
             Self::Is(state) => state.as_str(),
             Self::Expired => "expired",
+        }
+    }
+}
+
+impl Word {
+    /// A word of a reader counts over one that says less.
+    const fn weight(self) -> u8 {
+        match self {
+            Self::Expired => 1,
+            Self::Is(AckState::Delivered) => 2,
+            Self::Is(AckState::Read) => 3,
         }
     }
 }
@@ -293,28 +304,27 @@ pub trait Log: Send + Sync + 'static {
         user: &'a UserId,
         position: Position,
     ) -> BoxFuture<'a, Result<(), ClusterError>>;
-    /// Takes the user's word for messages in the user's own inbox. The senders to whom that is news, each once.
+    /// Takes a reader's word for messages that wait for it, or gives up waiting. The senders to whom that is news of this
+    /// reader, each once. The same word of the same moment is news again, and so is every giving up: whoever has not heard
+    /// the answer asks once more and loses nothing.
     fn acknowledge<'a>(
-        &'a self,
-        user: &'a UserId,
-        about: About<'a>,
-        state_at: (AckState, u64),
-    ) -> BoxFuture<'a, Result<Vec<String>, ClusterError>>;
-    /// Gives up waiting for the acknowledgement of a message. Whether it was waited for: `false`: it has come, or was given
-    /// up before.
-    fn expire<'a>(
-        &'a self,
-        awaited: &'a Awaited,
-        at: u64,
-    ) -> BoxFuture<'a, Result<bool, ClusterError>>;
-    /// Takes a participant's word for messages in a log that several read, or gives up waiting for that participant. The
-    /// senders to whom that is news of this participant, each once.
-    fn acknowledge_one<'a>(
         &'a self,
         log: &'a LogId,
         by_about: (&'a UserId, About<'a>),
         word_at: (Word, u64),
     ) -> BoxFuture<'a, Result<Vec<String>, ClusterError>>;
+    /// Gives up waiting for the acknowledgement of a message. `false`: it has come.
+    fn expire<'a>(
+        &'a self,
+        awaited: &'a Awaited,
+        at: u64,
+    ) -> BoxFuture<'a, Result<bool, ClusterError>> {
+        Box::pin(async move {
+            let log = awaited.log();
+            let told = self.acknowledge(&log, awaited.by_about(), (Word::Expired, at));
+            Ok(!told.await?.is_empty())
+        })
+    }
     /// Whether it is still waited for this reader's word for a message.
     fn awaits<'a>(
         &'a self,

@@ -2,7 +2,8 @@
 //!
 //! What waits is remembered in the log and not by the node that took the message: another one does it when that is gone.
 //! Each share of it is looked after by the one node that the routing picks. While nodes differ in whom that is, two may
-//! look at the same: only one of them gives a message up.
+//! look at the same: both then give a message up. It is told until it is forgotten, so that no end of a node and no lost
+//! answer of the log keeps it from its sender.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;

@@ -12,15 +12,14 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::{
-    About, AckState, Append, Appended, Awaited, Gap, Log, MessageName, Page, Record, Retention,
-    SentPage, SentQuery, Word,
+    About, Append, Appended, Awaited, Gap, Log, MessageName, Page, Record, Retention, SentPage,
+    SentQuery, Word,
 };
 use crate::cluster::ClusterError;
 use crate::group::Generation;
 use crate::protocol::{LogId, Position, UserId};
 use crate::time::millis;
 
-use kept::Change;
 use sent::SentBooks;
 use stored::Stored;
 
@@ -107,27 +106,6 @@ impl MemoryLog {
             };
         };
         stored.read(after, limit)
-    }
-
-    fn change(&self, user: &UserId, about: About<'_>, (to, at): (Change, u64)) -> Vec<String> {
-        let mut state = self.state.lock();
-        let Some(stored) = state.logs.get_mut(&LogId::Inbox(user.clone())) else {
-            return Vec::new();
-        };
-        stored.kept.change(about, (to, at))
-    }
-
-    fn change_one(
-        &self,
-        log: &LogId,
-        by_about: (&UserId, About<'_>),
-        word_at: (Word, u64),
-    ) -> Vec<String> {
-        let mut state = self.state.lock();
-        let Some(stored) = state.logs.get_mut(log) else {
-            return Vec::new();
-        };
-        stored.kept.change_one(by_about, word_at)
     }
 }
 
@@ -227,34 +205,14 @@ impl Log for MemoryLog {
 
     fn acknowledge<'a>(
         &'a self,
-        user: &'a UserId,
-        about: About<'a>,
-        (state, at): (AckState, u64),
+        log: &'a LogId,
+        by_about: (&'a UserId, About<'a>),
+        word_at: (Word, u64),
     ) -> BoxFuture<'a, Result<Vec<String>, ClusterError>> {
-        ready(self.change(user, about, (Change::Ack(state), at)))
-    }
-
-    fn expire<'a>(
-        &'a self,
-        Awaited {
-            user,
-            ticket,
-            message,
-        }: &'a Awaited,
-        at: u64,
-    ) -> BoxFuture<'a, Result<bool, ClusterError>> {
-        let about = About {
-            id: &message.id,
-            sender: Some(&message.sender),
-        };
-        let told = match ticket {
-            None => self.change(user, about, (Change::GiveUp, at)),
-            Some(ticket) => {
-                let log = LogId::Ticket(ticket.clone());
-                self.change_one(&log, (user, about), (Word::Expired, at))
-            }
-        };
-        ready(!told.is_empty())
+        let mut state = self.state.lock();
+        let stored = state.logs.get_mut(log);
+        let told = stored.map(|stored| stored.kept.note_word(by_about, word_at));
+        ready(told.unwrap_or_default())
     }
 
     fn remind<'a>(
@@ -286,15 +244,6 @@ impl Log for MemoryLog {
             state.due.retain(|(_, one)| !awaited.contains(one));
         }
         ready(())
-    }
-
-    fn acknowledge_one<'a>(
-        &'a self,
-        log: &'a LogId,
-        by_about: (&'a UserId, About<'a>),
-        word_at: (Word, u64),
-    ) -> BoxFuture<'a, Result<Vec<String>, ClusterError>> {
-        ready(self.change_one(log, by_about, word_at))
     }
 
     fn awaits<'a>(

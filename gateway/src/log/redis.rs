@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `log` | stream | `<offset>-0` → id, time, whether to acknowledge, sender, the span it comes from if it is traced, the newest membership in a group's, JSON |
 //! | `meta` | hash | epoch, head, the server's run id, ends of former epochs |
-//! | `acks` | hash | message id → a line for each message of that id that waits, see `scripts` |
+//! | `acks` | hash | message id → a line for each message of that id that is to be acknowledged, see `scripts` |
 //! | `records` | hash | `<name>` → time and place; `d:`, `r:`, `x:` and the name → time of that change |
 //! | `seen:<name>` | string, expires | where a message stands that may be repeated |
 //! | `positions` | hash | `inbox` → up to where the user has it |
@@ -26,8 +26,8 @@ use futures_util::future::{BoxFuture, try_join_all};
 
 use super::scripts::{APPEND, READ, SAW};
 use super::{
-    About, AckState, Append, Appended, Awaited, Entry, Gap, Log, MessageName, Page, Record,
-    Retention, SentPage, SentQuery, Word, name,
+    About, Append, Appended, Awaited, Entry, Gap, Log, MessageName, Page, Record, Retention,
+    SentPage, SentQuery, Word, name,
 };
 use crate::cluster::ClusterError;
 use crate::cluster::redis::{RedisCalls, RedisLink};
@@ -350,38 +350,11 @@ impl Log for RedisLog {
 
     fn acknowledge<'a>(
         &'a self,
-        user: &'a UserId,
-        about: About<'a>,
-        (state, at): (AckState, u64),
+        log: &'a LogId,
+        by_about: (&'a UserId, About<'a>),
+        word_at: (Word, u64),
     ) -> BoxFuture<'a, Result<Vec<String>, ClusterError>> {
-        Box::pin(self.acknowledge(user, about, (state.as_str(), at)))
-    }
-
-    fn expire<'a>(
-        &'a self,
-        awaited: &'a Awaited,
-        at: u64,
-    ) -> BoxFuture<'a, Result<bool, ClusterError>> {
-        Box::pin(async move {
-            let Awaited {
-                user,
-                ticket,
-                message,
-            } = awaited;
-            let about = About {
-                id: &message.id,
-                sender: Some(&message.sender),
-            };
-            let told = match ticket {
-                None => self.acknowledge(user, about, ("expired", at)).await?,
-                Some(ticket) => {
-                    let log = LogId::Ticket(ticket.clone());
-                    let word = (Word::Expired, at);
-                    self.acknowledge_one(&log, (user, about), word).await?
-                }
-            };
-            Ok(!told.is_empty())
-        })
+        Box::pin(self.note_word(log, by_about, word_at))
     }
 
     fn remind<'a>(
@@ -402,15 +375,6 @@ impl Log for RedisLog {
 
     fn forget<'a>(&'a self, awaited: &'a [Awaited]) -> BoxFuture<'a, Result<(), ClusterError>> {
         Box::pin(self.forget_due(awaited))
-    }
-
-    fn acknowledge_one<'a>(
-        &'a self,
-        log: &'a LogId,
-        by_about: (&'a UserId, About<'a>),
-        word_at: (Word, u64),
-    ) -> BoxFuture<'a, Result<Vec<String>, ClusterError>> {
-        Box::pin(self.acknowledge_one(log, by_about, word_at))
     }
 
     fn awaits<'a>(

@@ -1,8 +1,8 @@
 //! The Lua scripts of the log. Each keeps to the keys of one log, which share a hash tag; all are passed in.
 //!
 //! What waits to be acknowledged is found by the message's id, since that is all that acknowledgements need to say: a line
-//! for each message of that id, `P` (it waits), `D` (it has arrived) or `X` (it was given up), then its offset and its sender;
-//! where several read, a line behind it for what each said, `d`, `r` or `x` and the user. Ids of users have no line ends.
+//! for each message of that id, `P`, its offset and its sender; behind it a line for each reader who has had a word about it:
+//! `d` (it has arrived), `r` (it was read) or `x` (it was given up), when, and the user. Ids of users have no line ends.
 //! Records are found by sender and id. What belongs to a message is told from what belongs to another of the same name by the
 //! offset.
 //!
@@ -72,7 +72,7 @@ redis.call('HSET', KEYS[2], 'h', head)
 local without = function(held, offset)
   local lines, mine = {}, false
   for line in string.gmatch(held, '[^\n]+') do
-    local at = string.match(line, '^[PDX](%d+) ')
+    local at = string.match(line, '^P(%d+) ')
     if at then mine = at == offset end
     if not mine then lines[#lines + 1] = line end
   end
@@ -151,77 +151,41 @@ return 0
     )
 });
 
-/// KEYS acks, records · ARGV id, sender (empty: any), `delivered`, `read` or `expired`, now ms. Returns the senders to whom
-/// that is news.
+/// KEYS acks, records · ARGV id, sender (empty: any), user, `d`, `r` or `x`, now ms. Returns the senders to whom that is news
+/// of this user. A word that was said at that very moment is news again, since whoever asks has not heard the answer; and so
+/// is every giving up, which is asked for until it was told.
 pub(super) static ACKNOWLEDGE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local held = redis.call('HGET', KEYS[1], ARGV[1])
 if not held then return {} end
-local lines, told = {}, {}
-for line in string.gmatch(held, '[^\n]+') do
-  local state, offset, sender = string.match(line, '^([PDX])(%d+) (.*)$')
-  local kept, mark = line, nil
-  if state and (ARGV[2] == '' or ARGV[2] == sender) then
-    local rest = offset .. ' ' .. sender
-    if ARGV[3] == 'read' then kept, mark = nil, 'r:'
-    elseif ARGV[3] == 'delivered' then
-      if state ~= 'D' then kept, mark = 'D' .. rest, 'd:' end
-    elseif state == 'P' then kept, mark = 'X' .. rest, 'x:' end
-  end
-  if mark then
-    told[#told + 1] = sender
-    local name = #sender .. ':' .. sender .. ARGV[1]
-    local record = redis.call('HGET', KEYS[2], name)
-    if record and string.match(record, '%.(%d+)$') == offset then redis.call('HSET', KEYS[2], mark .. name, ARGV[4]) end
-  end
-  lines[#lines + 1] = kept
-end
-if #told == 0 then return told end
-if #lines == 0 then redis.call('HDEL', KEYS[1], ARGV[1])
-else redis.call('HSET', KEYS[1], ARGV[1], table.concat(lines, '\n')) end
-return told
-",
-    )
-});
-
-/// KEYS acks, records · ARGV id, sender (empty: any), user, `delivered`, `read` or `expired`, now ms. Returns the senders to
-/// whom that is news of this user.
-pub(super) static ACKNOWLEDGE_ONE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-local held = redis.call('HGET', KEYS[1], ARGV[1])
-if not held then return {} end
-local word, known
-if ARGV[4] == 'read' then word, known = 'r', 'r'
-elseif ARGV[4] == 'delivered' then word, known = 'd', 'dr'
-else word, known = 'x', 'drx' end
+local user, word, now, weight = ARGV[3], ARGV[4], ARGV[5], {x = 1, d = 2, r = 3}
 local messages, told, lines = {}, {}, {}
 for line in string.gmatch(held, '[^\n]+') do
-  local offset, sender = string.match(line, '^[PDX](%d+) (.*)$')
-  if offset then messages[#messages + 1] = {line = line, offset = offset, sender = sender, said = {}, words = {}}
+  local offset, sender = string.match(line, '^P(%d+) (.*)$')
+  if offset then messages[#messages + 1] = {offset = offset, sender = sender, lines = {line}}
   elseif #messages > 0 then
     local message = messages[#messages]
-    message.said[line] = true
-    message.words[#message.words + 1] = line
+    local known, at, who = string.match(line, '^([drx])(%d+) (.*)$')
+    if who == user then message.known, message.at = known, at
+    else message.lines[#message.lines + 1] = line end
   end
 end
 for _, message in ipairs(messages) do
-  local news = ARGV[2] == '' or ARGV[2] == message.sender
-  for letter in string.gmatch(known, '.') do
-    if message.said[letter .. ARGV[3]] then news = false end
-  end
-  if news then
+  local known = message.known
+  local more = weight[word] > (weight[known] or 0)
+  local again = word == known and (word == 'x' or message.at == now)
+  if (ARGV[2] == '' or ARGV[2] == message.sender) and (more or again) then
     told[#told + 1] = message.sender
-    message.words[#message.words + 1] = word .. ARGV[3]
+    if more then message.known, message.at = word, now end
     local name = #message.sender .. ':' .. message.sender .. ARGV[1]
     local record = redis.call('HGET', KEYS[2], name)
     if record and string.match(record, '%.(%d+)$') == message.offset then
-      redis.call('HSETNX', KEYS[2], word .. ':' .. name, ARGV[5])
+      redis.call('HSETNX', KEYS[2], word .. ':' .. name, now)
     end
   end
-  lines[#lines + 1] = message.line
-  for _, said in ipairs(message.words) do lines[#lines + 1] = said end
+  for _, line in ipairs(message.lines) do lines[#lines + 1] = line end
+  if message.known then lines[#lines + 1] = message.known .. message.at .. ' ' .. user end
 end
 if #told > 0 then redis.call('HSET', KEYS[1], ARGV[1], table.concat(lines, '\n')) end
 return told

@@ -1,7 +1,7 @@
 //! `Awaited`: a message whose recipient is to acknowledge it, as the log remembers it until its time is over.
 
-use super::{MessageName, name};
-use crate::protocol::{TicketId, UserId};
+use super::{About, MessageName, name};
+use crate::protocol::{LogId, TicketId, UserId};
 
 /// A message in a user's inbox, or in a ticket that the user is in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +28,23 @@ impl Awaited {
                 (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
             });
         u8::try_from(hash % u64::from(Self::SHARES)).unwrap_or_default()
+    }
+
+    /// Where the message is.
+    pub(super) fn log(&self) -> LogId {
+        match &self.ticket {
+            None => LogId::Inbox(self.user.clone()),
+            Some(ticket) => LogId::Ticket(ticket.clone()),
+        }
+    }
+
+    /// Whose word about what is waited for.
+    pub(super) fn by_about(&self) -> (&UserId, About<'_>) {
+        let about = About {
+            id: &self.message.id,
+            sender: Some(&self.message.sender),
+        };
+        (&self.user, about)
     }
 
     /// As one text, whatever is in the parts. A `t` stands before what is in a ticket.

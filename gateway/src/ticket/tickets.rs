@@ -25,7 +25,7 @@ use super::{
 use crate::cluster::{Cluster, ClusterError, Rounds};
 use crate::delivery::{Accepted, Delivery, Route};
 use crate::hub::{Hub, unix_millis};
-use crate::log::{About, AckState, Append, Awaited, MessageName, Page, Word};
+use crate::log::{About, AckState, Append, Awaited, MessageName, Page};
 use crate::protocol::{LogId, Parcel, Position, TicketId, UserId};
 use crate::security::Identity;
 use crate::service::Service;
@@ -326,8 +326,7 @@ impl Tickets {
             return Err(Refusal::NotYours { ticket, user }.into());
         }
         let log = LogId::Ticket(ticket.id);
-        let word = Word::Is(state);
-        let noted = self.0.delivery.acknowledge_one(&log, (user, about), word);
+        let noted = self.0.delivery.acknowledge(log, (user, about), state);
         noted.await.map_err(DeskError::Store)
     }
 

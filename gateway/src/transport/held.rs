@@ -10,7 +10,7 @@ use super::open::{Opening, open};
 use super::{extended, groups, rate, reader, renew, tickets, watching};
 use crate::hub::{Later, Shard};
 use crate::protocol::json::{Ack, ClientFrame};
-use crate::protocol::{Control, ErrorCode, MessageBody, RawJson, Target};
+use crate::protocol::{Control, ErrorCode, LogId, MessageBody, RawJson, Target};
 use crate::session::decide::{Decision, decide};
 use crate::transport::{Connection, Session};
 
@@ -157,11 +157,15 @@ async fn acknowledge(
     let delivery = &shard.context().delivery;
     let identity = session.identity();
     let user = &identity.user;
-    let noted = delivery.acknowledge(user, ack.about(), ack.state);
+    let inbox = LogId::Inbox(user.clone());
+    let noted = delivery.acknowledge(inbox, (user, ack.about()), ack.state);
     match noted.await {
         Ok(()) => connection.good_frame(),
         Err(error) => {
-            let message = format!("the acknowledgement of {} was not stored: {error}", ack.id);
+            let message = format!(
+                "the acknowledgement of {} may not be stored: {error}",
+                ack.id
+            );
             let refusal = frame.refuse(ErrorCode::Unavailable, message);
             reader::refuse(shard, connection, &refusal);
         }

@@ -250,16 +250,17 @@ both! {
         let wanted = Append { ack: true, ..message("a", 1) };
         log.append(&inbox(), &[wanted, message("b", 1)]).await.unwrap();
         let carol = UserId::new("carol").unwrap();
-        let delivered = (AckState::Delivered, 5);
+        let delivered = (Word::Is(AckState::Delivered), 5);
         let (nobody, alice) = (names(&[]), names(&["alice"]));
-        assert_eq!(log.acknowledge(&carol, about("a"), delivered).await.unwrap(), nobody);
-        assert_eq!(log.acknowledge(&bob(), about("b"), delivered).await.unwrap(), nobody, "nobody asked");
-        assert_eq!(log.acknowledge(&bob(), about("a"), delivered).await.unwrap(), alice);
-        assert_eq!(log.acknowledge(&bob(), about("a"), delivered).await.unwrap(), nobody);
+        assert_eq!(log.acknowledge(&LogId::Inbox(carol.clone()), (&carol, about("a")), delivered).await.unwrap(), nobody);
+        assert_eq!(log.acknowledge(&inbox(), (&bob(), about("b")), delivered).await.unwrap(), nobody, "nobody asked");
+        assert_eq!(log.acknowledge(&inbox(), (&bob(), about("a")), delivered).await.unwrap(), alice);
+        let later = (Word::Is(AckState::Delivered), 6);
+        assert_eq!(log.acknowledge(&inbox(), (&bob(), about("a")), later).await.unwrap(), nobody);
         assert!(!log.expire(&awaited("bob", "a"), 6).await.unwrap(), "it has come");
-        let read = |at| (AckState::Read, at);
-        assert_eq!(log.acknowledge(&bob(), about("a"), read(7)).await.unwrap(), alice);
-        assert_eq!(log.acknowledge(&bob(), about("a"), read(8)).await.unwrap(), nobody);
+        let read = |at| (Word::Is(AckState::Read), at);
+        assert_eq!(log.acknowledge(&inbox(), (&bob(), about("a")), read(7)).await.unwrap(), alice);
+        assert_eq!(log.acknowledge(&inbox(), (&bob(), about("a")), read(8)).await.unwrap(), nobody);
         let records = log.records(&inbox(), &of_alice(&["a", "b", "c"]), 9).await.unwrap();
         let record = records[0].as_ref().unwrap();
         assert_eq!((record.sender.as_str(), record.accepted_at), ("alice", 1));
@@ -276,10 +277,10 @@ both! {
         let appended = log.append(&inbox(), &batch).await.unwrap();
         assert!(appended.iter().all(|one| matches!(one, Appended::New(_))), "{appended:?}");
         let carol = About { id: "c1", sender: Some("carol") };
-        let delivered = log.acknowledge(&bob(), carol, (AckState::Delivered, 5)).await.unwrap();
+        let delivered = log.acknowledge(&inbox(), (&bob(), carol), (Word::Is(AckState::Delivered), 5)).await.unwrap();
         assert_eq!(delivered, names(&["carol"]), "only hers");
         assert!(log.expire(&awaited("bob", "c1"), 6).await.unwrap(), "alice's waits");
-        let read = log.acknowledge(&bob(), about("c1"), (AckState::Read, 7)).await.unwrap();
+        let read = log.acknowledge(&inbox(), (&bob(), about("c1")), (Word::Is(AckState::Read), 7)).await.unwrap();
         assert_eq!(read, names(&["alice", "carol", "dave"]), "without a sender all are meant");
         let wanted = ["alice", "carol", "dave"].map(|sender| MessageName::new(sender, "c1"));
         let records = log.records(&inbox(), &wanted, 9).await.unwrap();
@@ -315,7 +316,7 @@ both! {
         let records = log.records(&inbox(), &wanted, 62_000).await.unwrap();
         assert_eq!(records[0].as_ref().map(|record| record.position.offset), Some(3));
         assert_eq!(records[1], None, "carol's is trimmed");
-        let told = log.acknowledge(&bob(), about("c1"), (AckState::Delivered, 62_001)).await.unwrap();
+        let told = log.acknowledge(&inbox(), (&bob(), about("c1")), (Word::Is(AckState::Delivered), 62_001)).await.unwrap();
         assert_eq!(told, names(&["alice"]));
     }
 }
@@ -338,19 +339,45 @@ both! {
         log.append(&ticket, &[of("alice"), of("ann")]).await.unwrap();
         let delivered = (Word::Is(AckState::Delivered), 5);
         let anns = About { id: "c1", sender: Some("ann") };
-        let told = log.acknowledge_one(&ticket, (&bob(), anns), delivered).await.unwrap();
+        let told = log.acknowledge(&ticket, (&bob(), anns), delivered).await.unwrap();
         assert_eq!(told, names(&["ann"]));
-        let told = log.acknowledge_one(&ticket, (&bob(), about("c1")), delivered).await.unwrap();
+        let again = (Word::Is(AckState::Delivered), 6);
+        let told = log.acknowledge(&ticket, (&bob(), about("c1")), again).await.unwrap();
         assert_eq!(told, names(&["alice"]), "ann has heard of it");
-        let late = (Word::Expired, 6);
-        assert_eq!(log.acknowledge_one(&ticket, (&bob(), about("c1")), late).await.unwrap(), names(&[]));
+        let late = (Word::Expired, 7);
+        assert_eq!(log.acknowledge(&ticket, (&bob(), about("c1")), late).await.unwrap(), names(&[]));
         let carol = UserId::new("carol").unwrap();
-        let told = log.acknowledge_one(&ticket, (&carol, anns), late).await.unwrap();
+        let told = log.acknowledge(&ticket, (&carol, anns), late).await.unwrap();
         assert_eq!(told, names(&["ann"]), "carol has said nothing");
         let wanted = ["alice", "ann"].map(|sender| MessageName::new(sender, "c1"));
         let records = log.records(&ticket, &wanted, 9).await.unwrap();
         let told: Vec<_> = records.iter().flatten().map(|one| (one.delivered_at, one.expired_at)).collect();
-        assert_eq!(told, [(Some(5), None), (Some(5), Some(6))]);
+        assert_eq!(told, [(Some(6), None), (Some(5), Some(7))]);
+    }
+}
+
+both! {
+    async fn a_word_said_again_since_its_answer_was_lost_is_news_again(log: &dyn Log) {
+        let ticket = LogId::Ticket(TicketId::new("t1").unwrap());
+        for log_id in [inbox(), ticket] {
+            log.append(&log_id, &[Append { ack: true, ..message("a", 1) }]).await.unwrap();
+            for (word, at, news) in [
+                (AckState::Delivered, 5, true),
+                (AckState::Delivered, 5, true),
+                (AckState::Delivered, 6, false),
+                (AckState::Read, 7, true),
+                (AckState::Read, 7, true),
+                (AckState::Read, 8, false),
+                (AckState::Delivered, 5, false),
+            ] {
+                let (bob, word_at) = (bob(), (Word::Is(word), at));
+                let told = log.acknowledge(&log_id, (&bob, about("a")), word_at).await.unwrap();
+                assert_eq!(told == names(&["alice"]), news, "{word:?} {at}: {told:?}");
+            }
+            let records = log.records(&log_id, &of_alice(&["a"]), 9).await.unwrap();
+            let record = records[0].as_ref().unwrap();
+            assert_eq!((record.delivered_at, record.read_at), (Some(5), Some(7)));
+        }
     }
 }
 
@@ -359,8 +386,8 @@ both! {
         let wanted = Append { ack: true, ..message("a", 1) };
         log.append(&inbox(), &[wanted]).await.unwrap();
         assert!(log.expire(&awaited("bob", "a"), 5).await.unwrap());
-        assert!(!log.expire(&awaited("bob", "a"), 6).await.unwrap(), "once");
-        let late = log.acknowledge(&bob(), about("a"), (AckState::Delivered, 9)).await.unwrap();
+        assert!(log.expire(&awaited("bob", "a"), 6).await.unwrap(), "until it is forgotten");
+        let late = log.acknowledge(&inbox(), (&bob(), about("a")), (Word::Is(AckState::Delivered), 9)).await.unwrap();
         assert_eq!(late, names(&["alice"]));
         let records = log.records(&inbox(), &of_alice(&["a"]), 9).await.unwrap();
         let record = records[0].as_ref().unwrap();

@@ -5,8 +5,9 @@ use wsc_gateway::protocol::LogId;
 use wsc_gateway::security::Scopes;
 
 use crate::client::Client;
+use crate::proxy::Proxy;
 use crate::redis::RedisServer;
-use crate::sandbox::{Node, alone, cluster, eventually, token};
+use crate::sandbox::{DEADLINE, Node, alone, cluster, cluster_through, eventually, options, token};
 use crate::silently::append;
 
 /// What is asked for of a node that stores.
@@ -128,6 +129,44 @@ async fn an_acknowledgement_reaches_the_sender_from_another_node() {
             )
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sender_hears_of_an_acknowledgement_that_redis_took_though_its_answer_was_lost() {
+    let redis = RedisServer::start();
+    let proxy = Proxy::to(redis.port).await;
+    let nodes = ["node-0", "node-1"].map(options);
+    let ports = [redis.port, proxy.port];
+    let [one, two] = cluster_through(ports, &["wsc.ack.enabled=true"], nodes).await;
+    let (mut alice, mut bob) = (one.connect("alice").await, two.connect("bob").await);
+    for id in ["m0", "m1"] {
+        alice
+            .send(json!({"type": "text", "id": id, "to": "bob", "require_ack": true}))
+            .await;
+        assert_eq!(alice.next().await["data"]["state"], "accepted");
+        assert_eq!(bob.next().await["id"], id);
+    }
+    // Redis has got to know the script.
+    bob.send(json!({"type": "ack", "data": {"id": "m0"}})).await;
+    assert_eq!(alice.next().await["data"]["ref"], "m0");
+    proxy.mute();
+    bob.send(json!({"type": "ack", "data": {"id": "m1"}})).await;
+    let key = redis.cli(&["keys", "*:u:bob}:acks"]);
+    eventually("redis has his word", || async {
+        redis.cli(&["hget", &key, "m1"]).ends_with(" bob")
+    })
+    .await;
+    proxy.sever();
+    proxy.unmute();
+    let refused = bob.next_late(DEADLINE).await;
+    assert_eq!(refused["code"], "unavailable", "{refused}");
+    let receipt = alice.next_late(DEADLINE).await;
+    let data = &receipt["data"];
+    assert_eq!(
+        (&data["ref"], &data["state"], &data["by"]),
+        (&"m1".into(), &"delivered".into(), &"bob".into()),
+        "{receipt}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

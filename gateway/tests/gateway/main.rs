@@ -26,6 +26,11 @@ mod nodes;
 #[path = "../support/etcd.rs"]
 mod etcd;
 
+// And of this.
+#[allow(dead_code)]
+#[path = "../support/proxy.rs"]
+mod proxy;
+
 // Behaviours of every transport; see `transports`.
 #[path = "../support/speaker.rs"]
 mod speaker;

@@ -74,19 +74,28 @@ pub async fn cluster_of<const N: usize>(
     sets: &[&str],
     options: [Options; N],
 ) -> [Node; N] {
-    let port = format!("wsc.redis.port={redis}");
+    cluster_through([redis; N], sets, options).await
+}
+
+/// The same with a port for each by which it comes to Redis.
+pub async fn cluster_through<const N: usize>(
+    ports: [u16; N],
+    sets: &[&str],
+    options: [Options; N],
+) -> [Node; N] {
     let mut all = vec![
         "wsc.distributed.enabled=true",
         "wsc.redis.host=127.0.0.1",
         "wsc.distributed.nodeTimeout=3s",
         "wsc.distributed.nodeSyncInterval=1s",
         "wsc.distributed.healthCheckInterval=1s",
-        &port,
     ];
     all.extend(sets);
     let mut nodes = Vec::new();
-    for options in options {
-        let gateway = Gateway::start(config(&all), options).await.unwrap();
+    for (options, port) in options.into_iter().zip(ports) {
+        let port = format!("wsc.redis.port={port}");
+        let sets: Vec<&str> = all.iter().copied().chain([&*port]).collect();
+        let gateway = Gateway::start(config(&sets), options).await.unwrap();
         nodes.push(Node(gateway));
     }
     for node in &nodes {

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// A proxy to one Redis.
@@ -34,6 +35,8 @@ struct Passing {
     says: AtomicBool,
     /// Nothing passes any more, in neither direction.
     hung: AtomicBool,
+    /// It is closed.
+    severed: CancellationToken,
 }
 
 impl Passing {
@@ -73,14 +76,17 @@ impl Proxy {
                 let (here, up, silence) = (there.clone(), partition.clone(), silence.clone());
                 let is_mute = move || here.hears.load(Relaxed) && number <= *limit.borrow();
                 let (going, coming) = (there.clone(), there);
-                tasks.spawn(copy(from_client, to_server, move |bytes| {
+                let [ends, ends_too] = [(); 2].map(|()| coming.severed.clone());
+                let to_server = copy(from_client, to_server, move |bytes| {
                     going.note(bytes);
                     !*up.borrow() && !going.hung.load(Relaxed)
-                }));
-                tasks.spawn(copy(from_server, to_client, move |_| {
+                });
+                let to_client = copy(from_server, to_client, move |_| {
                     let silent = *back.borrow() || *silence.borrow() || coming.hung.load(Relaxed);
                     !is_mute() && !silent
-                }));
+                });
+                tasks.spawn(ends.run_until_cancelled_owned(to_server));
+                tasks.spawn(ends_too.run_until_cancelled_owned(to_client));
             }
         });
         Self {
@@ -128,6 +134,13 @@ impl Proxy {
     /// From now on new connections hear again; those that were mute have lost something.
     pub fn unmute(&self) {
         self.mute.send_replace(false);
+    }
+
+    /// Closes every connection that there is.
+    pub fn sever(&self) {
+        for one in self.passing.lock().drain(..) {
+            one.severed.cancel();
+        }
     }
 
     /// From now on nothing reaches whoever is subscribed; new connections are not concerned.

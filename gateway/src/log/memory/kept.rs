@@ -1,4 +1,4 @@
-//! `Kept`: what is kept beside the messages of a log: who waits to hear of which, and what became of each.
+//! `Kept`: what is kept beside the messages of a log: what readers said of each, and what became of it.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::protocol::UserId;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    /// The messages that wait to be acknowledged, by their id: several senders may have given the same.
+    /// The messages that are to be acknowledged, by their id: several senders may have given the same.
     acks: HashMap<String, Vec<Held>>,
     pub(super) records: HashMap<MessageName, Record>,
 }
@@ -18,24 +18,8 @@ pub(super) struct Kept {
 struct Held {
     offset: u64,
     sender: String,
-    waiting: Waiting,
-    /// What each of several recipients said.
-    words: Vec<(UserId, Word)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waiting {
-    Pending,
-    Delivered,
-    GivenUp,
-    /// It was read: there is nothing more to say.
-    Over,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Change {
-    Ack(AckState),
-    GiveUp,
+    /// The last word of each reader, and when it was said.
+    words: Vec<(UserId, (Word, u64))>,
 }
 
 impl Kept {
@@ -44,56 +28,36 @@ impl Kept {
         self.acks.entry(id.clone()).or_default().push(Held {
             offset,
             sender: sender.clone(),
-            waiting: Waiting::Pending,
             words: Vec::new(),
         });
     }
 
     /// A message is gone. A younger one may have the same name, and keeps what is its.
     pub(super) fn forget(&mut self, name: &MessageName, offset: u64) {
-        self.release(&name.id, |held| held.offset == offset);
+        if let Some(held) = self.acks.get_mut(&name.id) {
+            held.retain(|held| held.offset != offset);
+            if held.is_empty() {
+                self.acks.remove(&name.id);
+            }
+        }
         let of_it = |record: &Record| record.position.offset == offset;
         if self.records.get(name).is_some_and(of_it) {
             self.records.remove(name);
         }
     }
 
-    /// Takes the only reader's word, or gives up waiting for it. The senders to whom that is news.
-    pub(super) fn change(
-        &mut self,
-        About { id, sender }: About<'_>,
-        (to, at): (Change, u64),
-    ) -> Vec<String> {
-        let mut told = Vec::new();
-        for held in self.acks.get_mut(id).into_iter().flatten() {
-            if sender.is_some_and(|sender| sender != held.sender) || !held.becomes(to) {
-                continue;
-            }
-            told.push(held.sender.clone());
-            if let Some(record) = record_of(&mut self.records, held, id) {
-                match to {
-                    Change::Ack(AckState::Delivered) => record.delivered_at = Some(at),
-                    Change::Ack(AckState::Read) => record.read_at = Some(at),
-                    Change::GiveUp => record.expired_at = Some(at),
-                }
-            }
-        }
-        self.release(id, |held| held.waiting == Waiting::Over);
-        each_once(told)
-    }
-
-    /// Takes the word of one of several readers, or gives up waiting for it. The senders to whom that is news.
-    pub(super) fn change_one(
+    /// Takes a reader's word, or gives up waiting for it. The senders to whom that is news.
+    pub(super) fn note_word(
         &mut self,
         (user, About { id, sender }): (&UserId, About<'_>),
         (word, at): (Word, u64),
     ) -> Vec<String> {
         let mut told = Vec::new();
         for held in self.acks.get_mut(id).into_iter().flatten() {
-            if sender.is_some_and(|sender| sender != held.sender) || held.knows(user, word) {
+            if sender.is_some_and(|sender| sender != held.sender) || !held.learns(user, (word, at))
+            {
                 continue;
             }
-            held.words.push((user.clone(), word));
             told.push(held.sender.clone());
             if let Some(record) = record_of(&mut self.records, held, id) {
                 let first = match word {
@@ -109,49 +73,25 @@ impl Kept {
 
     /// Whether it is still waited for this reader's word.
     pub(super) fn awaits(&self, MessageName { sender, id }: &MessageName, user: &UserId) -> bool {
-        let said = |(who, word): &(UserId, Word)| who == user && matches!(word, Word::Is(_));
-        self.acks.get(id).into_iter().flatten().any(|held| {
-            held.sender == *sender
-                && held.waiting == Waiting::Pending
-                && !held.words.iter().any(said)
-        })
-    }
-
-    /// Nobody waits any more for these of the messages of an id.
-    fn release(&mut self, id: &str, which: impl Fn(&Held) -> bool) {
-        if let Some(held) = self.acks.get_mut(id) {
-            held.retain(|held| !which(held));
-            if held.is_empty() {
-                self.acks.remove(id);
-            }
-        }
+        let said =
+            |(who, (word, _)): &(UserId, (Word, u64))| who == user && matches!(word, Word::Is(_));
+        let mut held = self.acks.get(id).into_iter().flatten();
+        held.any(|held| held.sender == *sender && !held.words.iter().any(said))
     }
 }
 
 impl Held {
-    /// Changes what is known of it; whether that is news.
-    fn becomes(&mut self, to: Change) -> bool {
-        self.waiting = match (to, self.waiting) {
-            (Change::Ack(AckState::Delivered), Waiting::Delivered)
-            | (Change::GiveUp, Waiting::Delivered | Waiting::GivenUp)
-            | (_, Waiting::Over) => return false,
-            (Change::Ack(AckState::Read), _) => Waiting::Over,
-            (Change::Ack(AckState::Delivered), _) => Waiting::Delivered,
-            (Change::GiveUp, Waiting::Pending) => Waiting::GivenUp,
-        };
+    /// Takes what a reader says of it; whether that is news.
+    fn learns(&mut self, user: &UserId, (word, at): (Word, u64)) -> bool {
+        let mut words = self.words.iter_mut();
+        match words.find(|(who, _)| who == user) {
+            None => self.words.push((user.clone(), (word, at))),
+            Some((_, known)) if word.weight() > known.0.weight() => *known = (word, at),
+            Some((_, known)) => {
+                return *known == (word, at) || word == known.0 && word == Word::Expired;
+            }
+        }
         true
-    }
-
-    /// Whether this user has said that already, or more.
-    fn knows(&self, user: &UserId, word: Word) -> bool {
-        let (delivered, read) = (Word::Is(AckState::Delivered), Word::Is(AckState::Read));
-        let same_or_more: &[Word] = match word {
-            Word::Is(AckState::Read) => &[read],
-            Word::Is(AckState::Delivered) => &[delivered, read],
-            Word::Expired => &[delivered, read, Word::Expired],
-        };
-        let mut words = self.words.iter();
-        words.any(|(known, word)| known == user && same_or_more.contains(word))
     }
 }
 

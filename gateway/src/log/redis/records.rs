@@ -1,47 +1,27 @@
 //! What recipients say of messages, and the records that are kept of it.
 
-use ::redis::{Pipeline, ScriptInvocation};
+use ::redis::Pipeline;
 
-use super::super::scripts::{ACKNOWLEDGE, ACKNOWLEDGE_ONE};
-use super::super::{About, MessageName, Record, Word, name};
+use super::super::scripts::ACKNOWLEDGE;
+use super::super::{About, AckState, MessageName, Record, Word, name};
 use super::RedisLog;
 use crate::cluster::ClusterError;
 use crate::protocol::{LogId, UserId};
 
 impl RedisLog {
-    pub(super) async fn acknowledge(
-        &self,
-        user: &UserId,
-        About { id, sender }: About<'_>,
-        (word, at): (&str, u64),
-    ) -> Result<Vec<String>, ClusterError> {
-        let log = LogId::Inbox(user.clone());
-        let script = &ACKNOWLEDGE;
-        let mut call: ScriptInvocation<'_> = script.key(self.key(&log, "acks"));
-        call.key(self.key(&log, "records"))
-            .arg(id)
-            .arg(sender.unwrap_or_default())
-            .arg(word)
-            .arg(at);
-        self.link
-            .run("acknowledge", &call)
-            .await
-            .map(name::each_once)
-    }
-
-    pub(super) async fn acknowledge_one(
+    pub(super) async fn note_word(
         &self,
         log: &LogId,
         (user, About { id, sender }): (&UserId, About<'_>),
         (word, at): (Word, u64),
     ) -> Result<Vec<String>, ClusterError> {
-        let script = &ACKNOWLEDGE_ONE;
+        let script = &ACKNOWLEDGE;
         let mut call = script.key(self.key(log, "acks"));
         call.key(self.key(log, "records"))
             .arg(id)
             .arg(sender.unwrap_or_default())
             .arg(user.as_str())
-            .arg(word.as_str())
+            .arg(letter(word))
             .arg(at);
         self.link
             .run("acknowledge", &call)
@@ -88,22 +68,28 @@ impl RedisLog {
     }
 }
 
+/// A word as the script knows it.
+const fn letter(word: Word) -> &'static str {
+    match word {
+        Word::Is(AckState::Delivered) => "d",
+        Word::Is(AckState::Read) => "r",
+        Word::Expired => "x",
+    }
+}
+
 /// Whether one of the messages of this sender waits for the user's word. For each message there is a line
-/// `P|D|X OFFSET SENDER`, and after it, where several read it, one for each word: `d|r|x USER` without the space.
+/// `POFFSET SENDER`, and after it one for each reader's word: `d|r|x`, the time, a space and the user.
 fn awaits(held: &str, sender: &str, user: &UserId) -> bool {
     let mut waits = false;
     let mut of_sender = false;
-    for line in held.lines() {
-        let of_message = line
-            .split_once(' ')
-            .filter(|_| line.starts_with(['P', 'D', 'X']));
-        if let Some((state, whose)) = of_message {
+    for (mark, whose) in held.lines().filter_map(|line| line.split_once(' ')) {
+        if mark.starts_with('P') {
             if waits {
                 return true;
             }
             of_sender = whose == sender;
-            waits = of_sender && state.starts_with('P');
-        } else if of_sender && line.strip_prefix(['d', 'r']) == Some(user.as_str()) {
+            waits = of_sender;
+        } else if of_sender && mark.starts_with(['d', 'r']) && whose == user.as_str() {
             waits = false;
         }
     }
@@ -134,7 +120,7 @@ mod tests {
     #[test]
     fn a_word_counts_for_who_said_it_of_which_message() {
         let user = |id: &str| UserId::new(id).unwrap();
-        let held = "P3 alice\ndbob\nxeve\nP5 ann\nD6 joe";
+        let held = "P3 alice\nd7 bob\nx8 eve\nP5 ann\nP6 joe\nr9 bob";
         for (sender, who, waits) in [
             ("alice", "bob", false),
             ("alice", "eve", true),
@@ -144,6 +130,6 @@ mod tests {
         ] {
             assert_eq!(awaits(held, sender, &user(who)), waits, "{sender} {who}");
         }
-        assert!(awaits("P1 a\ndbob\nP2 a", "a", &user("bob")), "the later");
+        assert!(awaits("P1 a\nd7 bob\nP2 a", "a", &user("bob")), "the later");
     }
 }
