@@ -63,6 +63,7 @@ pub const TABLE: &[Access] = &[
     watched("", "secrets", KEPT),
     watched("", "serviceaccounts", KEPT),
     watched("", "services", PRUNED),
+    watched("apps", "controllerrevisions", PRUNED),
     watched("apps", "deployments", PRUNED),
     watched("apps", "statefulsets", PRUNED),
     watched("autoscaling", "horizontalpodautoscalers", PRUNED),

@@ -7,6 +7,7 @@
 pub mod apply;
 pub mod build;
 pub mod dereference;
+pub mod held;
 pub mod live;
 pub mod rollout;
 pub mod status;
@@ -20,6 +21,7 @@ use crate::error::Error;
 use apply::{Applied, Verdict};
 use build::build;
 use dereference::dereference;
+use held::Asked;
 use status::Outcome;
 use validate::validate;
 
@@ -37,7 +39,13 @@ pub async fn reconcile(
     let applied = match validate(&dereferenced, &context.defaults) {
         Ok(_) if gateway.spec.paused => Applied::nothing(live, Verdict::Paused),
         Ok(validated) => apply::apply(build(&validated)?, live, context).await?,
-        Err(rejection) => Applied::nothing(live, Verdict::Rejected(rejection)),
+        Err(rejection) => Applied::nothing(live, Verdict::rejected(rejection)),
+    };
+    // What runs is looked after also while what is asked for cannot be.
+    let applied = if gateway.spec.paused {
+        applied
+    } else {
+        held::hold(Asked::by(&gateway), applied, context).await?
     };
     status::report(&gateway, applied, context).await
 }

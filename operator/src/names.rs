@@ -30,6 +30,12 @@ pub const CONFIG_HASH: &str = "wsc.dev/config-hash";
 /// Annotation of every owned object: what was last applied, so that a field dropped from the desired state is noticed.
 pub const APPLIED_HASH: &str = "wsc.dev/applied-hash";
 
+/// Annotation of the remembered revision: whose pods its gateways run in.
+pub const REVISION_MODE: &str = "wsc.dev/mode";
+
+/// Annotation of the remembered revision: which Redis its gateways use.
+pub const REVISION_REDIS: &str = "wsc.dev/redis";
+
 /// Annotation of the `PodTemplate` of sidecars: the application is asked by its gateway, and stays until that is empty.
 pub const HOLDS_APPLICATION: &str = "wsc.dev/holds-application";
 
@@ -167,6 +173,11 @@ impl Names {
     /// The `ConfigMap` with the dashboard.
     pub fn dashboard(&self) -> String {
         format!("{}-dashboard", self.0)
+    }
+
+    /// The `ControllerRevision` that remembers what was realised, by the digest of that.
+    pub fn revision(&self, digest: &str) -> String {
+        format!("{}-accepted-{digest}", self.0)
     }
 
     /// The labels that a selector uses; they never change in an object's life.

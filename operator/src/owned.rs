@@ -4,7 +4,7 @@
 //! is pruned; `access` and the watches follow the list. Kinds of extensions are not in every cluster: they are applied
 //! where they are served.
 
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{
     ConfigMap, PersistentVolumeClaim, PodTemplate, Service, ServiceAccount,
@@ -56,11 +56,13 @@ pub enum Kind {
     HorizontalPodAutoscaler,
     /// The same by KEDA.
     ScaledObject,
+    /// What was realised last, to be held when what comes next is rejected.
+    ControllerRevision,
 }
 
 impl Kind {
     /// Every kind, in the order of application: what others need comes first.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ServiceAccount,
         Self::ConfigMap,
         Self::Service,
@@ -78,6 +80,7 @@ impl Kind {
         Self::PodTemplate,
         Self::HorizontalPodAutoscaler,
         Self::ScaledObject,
+        Self::ControllerRevision,
     ];
 
     /// Group, version and plural.
@@ -100,6 +103,7 @@ impl Kind {
             Self::PodTemplate => ApiResource::erase::<PodTemplate>(&()),
             Self::HorizontalPodAutoscaler => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
             Self::ScaledObject => keda("ScaledObject", "scaledobjects"),
+            Self::ControllerRevision => ApiResource::erase::<ControllerRevision>(&()),
         }
     }
 
@@ -123,6 +127,7 @@ impl Kind {
             Self::PodTemplate => "PodTemplate",
             Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
             Self::ScaledObject => "ScaledObject",
+            Self::ControllerRevision => "ControllerRevision",
         }
     }
 
@@ -143,17 +148,34 @@ impl Kind {
             | Self::PodDisruptionBudget
             | Self::Deployment
             | Self::PodTemplate
-            | Self::HorizontalPodAutoscaler => None,
+            | Self::HorizontalPodAutoscaler
+            | Self::ControllerRevision => None,
         }
     }
 
     /// Whether an object of this kind must wait when one of kind `other` was refused: pods that start under a new hash
-    /// would read the old file.
+    /// would read the old file, and what is remembered as realised has to be so as a whole.
     pub const fn needs(self, other: Self) -> bool {
-        matches!(
-            self,
-            Self::Deployment | Self::PodTemplate | Self::StatefulSet
-        ) && matches!(other, Self::ConfigMap | Self::ServiceAccount)
+        match self {
+            Self::Deployment | Self::PodTemplate | Self::StatefulSet => {
+                matches!(other, Self::ConfigMap | Self::ServiceAccount)
+            }
+            Self::ControllerRevision => true,
+            Self::ServiceAccount
+            | Self::ConfigMap
+            | Self::Service
+            | Self::NetworkPolicy
+            | Self::Ingress
+            | Self::HttpRoute
+            | Self::GrpcRoute
+            | Self::PodMonitor
+            | Self::PrometheusRule
+            | Self::Certificate
+            | Self::PersistentVolumeClaim
+            | Self::PodDisruptionBudget
+            | Self::HorizontalPodAutoscaler
+            | Self::ScaledObject => false,
+        }
     }
 
     /// Whether it sets the resource's own number of replicas.
@@ -194,7 +216,8 @@ impl Kind {
             | Self::Deployment
             | Self::PodTemplate
             | Self::HorizontalPodAutoscaler
-            | Self::ScaledObject => true,
+            | Self::ScaledObject
+            | Self::ControllerRevision => true,
             Self::ServiceAccount | Self::PersistentVolumeClaim => false,
         }
     }
@@ -258,7 +281,33 @@ impl Object {
         Ok(Self::of(kind, name, body))
     }
 
-    fn of(kind: Kind, name: String, mut body: Value) -> Self {
+    /// The same from a body as it was built once.
+    pub fn of_body(body: Value) -> Option<Self> {
+        let word = body.get("kind")?.as_str()?;
+        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == word)?;
+        let name = body.pointer("/metadata/name")?.as_str()?.to_owned();
+        Some(Self::of(kind, name, body))
+    }
+
+    /// The body as it was built, before its digest came to it.
+    pub fn without_digest(&self) -> Value {
+        let mut body = self.body.clone();
+        let metadata = body.get_mut("metadata").and_then(Value::as_object_mut);
+        if let Some(metadata) = metadata
+            && let Some(annotations) = metadata
+                .get_mut("annotations")
+                .and_then(Value::as_object_mut)
+        {
+            annotations.remove(APPLIED_HASH);
+            if annotations.is_empty() {
+                metadata.remove("annotations");
+            }
+        }
+        body
+    }
+
+    /// The same from a body and what it is.
+    pub fn of(kind: Kind, name: String, mut body: Value) -> Self {
         let hash = crate::digest::of_json(&body);
         if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
             let annotations = metadata

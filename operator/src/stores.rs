@@ -51,6 +51,7 @@ impl Stores {
             template,
             autoscaler,
             scaled_object,
+            revision,
         ] = &self.owned;
         match kind {
             Kind::ServiceAccount => account,
@@ -70,6 +71,7 @@ impl Stores {
             Kind::PodTemplate => template,
             Kind::HorizontalPodAutoscaler => autoscaler,
             Kind::ScaledObject => scaled_object,
+            Kind::ControllerRevision => revision,
         }
     }
 

@@ -120,7 +120,7 @@ impl Watches {
                 tracker.spawn(self.clone().run_extension(kind, api, cache));
             } else {
                 let stream = watcher(api, ours());
-                tracker.spawn(self.clone().run(kind.as_str(), stream, cache, keep_object));
+                tracker.spawn(self.clone().run(kind.as_str(), stream, cache, keep(kind)));
             }
         }
         let secrets: Api<PartialObjectMeta<Secret>> = self.api();
@@ -289,6 +289,23 @@ fn group<K: ResourceExt>(object: &K) -> Option<String> {
 pub fn keep_object(mut object: DynamicObject) -> (Key, DynamicObject) {
     let key = Key::of(&object, group(&object).as_deref());
     object.metadata.managed_fields = None;
+    (key, object)
+}
+
+/// What is kept of an owned object of a kind.
+pub fn keep(kind: Kind) -> fn(DynamicObject) -> (Key, DynamicObject) {
+    match kind {
+        Kind::ControllerRevision => keep_without_data,
+        _ => keep_object,
+    }
+}
+
+/// Of a revision only that there is one: its name says what is in it, and it is read when it is needed.
+fn keep_without_data(object: DynamicObject) -> (Key, DynamicObject) {
+    let (key, mut object) = keep_object(object);
+    if let Some(fields) = object.data.as_object_mut() {
+        fields.remove("data");
+    }
     (key, object)
 }
 

@@ -7,20 +7,20 @@
 
 mod covers;
 mod deletion_cost;
+mod secret;
 mod settled;
 mod volume;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::DynamicObject;
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
-use super::build::{Desired, SecretWrite};
+use super::build::Desired;
 use super::live::{Live, is_controlled_by};
 use super::rollout::Rollout;
 use super::validate::Rejection;
@@ -30,8 +30,7 @@ use crate::kube_call::{is_gone, is_invalid, is_refusal, within};
 use crate::metrics::Verb;
 use crate::names::{MANAGER, Names};
 use crate::owned::{Kind, Object};
-use crate::secrets::redis_pair;
-use crate::watch::keep_object;
+use crate::watch::keep;
 
 pub use settled::Settled;
 
@@ -42,10 +41,17 @@ pub enum Verdict {
     Realised,
     /// Nothing was touched, as the resource asks.
     Paused,
-    /// Nothing was touched: the user has to mend something.
-    Rejected(Rejection),
+    /// The user has to mend something. What was realised last is held meanwhile, or could not be.
+    Rejected(Rejection, Option<Error>),
     /// The API server refused something or did not answer; what came before it was written.
     Failed(Error),
+}
+
+impl Verdict {
+    /// The user has to mend something; nothing was tried meanwhile.
+    pub const fn rejected(rejection: Rejection) -> Self {
+        Self::Rejected(rejection, None)
+    }
 }
 
 /// What was written: `created Deployment/chat`.
@@ -99,7 +105,7 @@ pub async fn apply(desired: Desired, live: Live, context: &Context) -> Result<Ap
     // Larger than all the rest of a reconcile.
     let verdict = match Box::pin(run.all()).await {
         Ok(None) => Verdict::Realised,
-        Ok(Some(rejection)) => Verdict::Rejected(rejection),
+        Ok(Some(rejection)) => Verdict::rejected(rejection),
         // A fresh look will do; that is no news.
         Err(error @ Error::Conflict { .. }) => return Err(error),
         Err(error) => Verdict::Failed(error),
@@ -112,6 +118,30 @@ pub async fn apply(desired: Desired, live: Live, context: &Context) -> Result<Ap
         unmeasured: desired.unmeasured,
         unimplemented: desired.unimplemented,
     })
+}
+
+/// Brings back what of `held` is missing or was changed, and takes nothing away. What somebody else has put in its place is
+/// left to them.
+pub(super) async fn hold(held: Desired, applied: Applied, context: &Context) -> Applied {
+    let mut run = Run {
+        desired: &held,
+        context,
+        live: applied.live,
+        changes: applied.changes,
+    };
+    let failed = Box::pin(run.hold()).await.err();
+    let verdict = match applied.verdict {
+        Verdict::Rejected(rejection, _) => Verdict::Rejected(rejection, failed),
+        other @ (Verdict::Realised | Verdict::Paused | Verdict::Failed(_)) => other,
+    };
+    Applied {
+        verdict,
+        live: run.live,
+        changes: run.changes,
+        unserved: held.unserved,
+        unmeasured: applied.unmeasured,
+        unimplemented: applied.unimplemented,
+    }
 }
 
 struct Run<'a> {
@@ -138,7 +168,7 @@ impl Run<'_> {
             // Two autoscalers would pull at one number, and KEDA refuses to be the second.
             self.prune(Kind::is_autoscaler).await?;
         }
-        let refused = self.put_all().await?;
+        let refused = self.put_all(&self.desired.objects).await?;
         if is_whole {
             let kinds: Vec<Kind> = refused.iter().map(|(kind, _)| *kind).collect();
             self.prune(|kind| kind.may_go_despite(&kinds)).await?;
@@ -149,10 +179,24 @@ impl Run<'_> {
         }
     }
 
-    /// Applies every object that can be. What the API server has refused, and why.
-    async fn put_all(&mut self) -> Result<Vec<(Kind, Error)>, Error> {
-        let mut refused: Vec<(Kind, Error)> = Vec::new();
+    async fn hold(&mut self) -> Result<(), Error> {
+        let mut ours = Vec::with_capacity(self.desired.objects.len());
         for object in &self.desired.objects {
+            if self.refuse_foreign(object).await?.is_none() {
+                ours.push(object.clone());
+            }
+        }
+        let refused = self.put_all(&ours).await?;
+        match refused.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Applies every object that can be. What the API server has refused, and why.
+    async fn put_all(&mut self, objects: &[Object]) -> Result<Vec<(Kind, Error)>, Error> {
+        let mut refused: Vec<(Kind, Error)> = Vec::new();
+        for object in objects {
             if refused.iter().any(|(kind, _)| object.kind.needs(*kind)) {
                 continue;
             }
@@ -190,68 +234,13 @@ impl Run<'_> {
         }))
     }
 
-    async fn write_secret(&mut self, write: &SecretWrite) -> Result<(), Error> {
-        let api: Api<Secret> =
-            Api::namespaced(self.context.client.clone(), &self.desired.namespace);
-        let secret = write.secret();
-        let name = secret.metadata.name.clone().unwrap_or_default();
-        let id = format!("Secret/{name}");
-        let params = PostParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PostParams::default()
-        };
-        let verb = match write {
-            SecretWrite::Create(secret) => {
-                let action = format!("creating {}", self.place(&id));
-                within(action, api.create(&params, secret)).await?;
-                Verb::Created
-            }
-            SecretWrite::Complete(secret) => {
-                // Not if somebody wrote it meanwhile: what was missing may be there now.
-                let missing = json!({
-                    "metadata": { "resourceVersion": secret.metadata.resource_version },
-                    "stringData": secret.string_data,
-                });
-                self.merge_secret(&name, &missing).await?;
-                Verb::Updated
-            }
-            SecretWrite::Agree(_) => {
-                let action = format!("reading {}", self.place(&id));
-                let found = within(action, api.get(&name)).await?;
-                let Some(pair) = redis_pair(&found) else {
-                    return Ok(());
-                };
-                let agreed = json!({
-                    "metadata": { "resourceVersion": found.metadata.resource_version },
-                    "data": pair,
-                });
-                self.merge_secret(&name, &agreed).await?;
-                Verb::Updated
-            }
-        };
-        // The watch may be behind: the next look is at the Secret itself.
-        self.context.forget_secret(&self.desired.namespace, &name);
-        self.note(verb, "Secret", id);
-        Ok(())
-    }
-
-    async fn merge_secret(&self, name: &str, body: &Value) -> Result<(), Error> {
-        let api: Api<Secret> =
-            Api::namespaced(self.context.client.clone(), &self.desired.namespace);
-        let action = format!("completing {}", self.place(&format!("Secret/{name}")));
-        let params = PatchParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let patch = Patch::Merge(body);
-        within(action, api.patch(name, &params, &patch))
-            .await
-            .map(drop)
-    }
-
     /// Applies one object, unless it is there already.
     async fn put(&mut self, object: &Object) -> Result<(), Error> {
         let existing = self.live.get(object.kind, &object.name).cloned();
+        // Its name says what is in it, and it cannot be changed.
+        if object.kind == Kind::ControllerRevision && existing.is_some() {
+            return Ok(());
+        }
         let mut object = object.clone();
         if let (Kind::PersistentVolumeClaim, Some(live)) = (object.kind, &existing) {
             volume::keep_size(&mut object.body, &live.data);
@@ -289,7 +278,7 @@ impl Run<'_> {
         };
         // The watch may be behind, or broken: what was written a moment ago must not be taken for what it was before.
         let owned = self.context.stores.owned(object.kind);
-        owned.apply(Event::Apply(answer.clone()), keep_object);
+        owned.apply(Event::Apply(answer.clone()), keep(object.kind));
         answer.metadata.managed_fields = None;
         let answered = body_of(object.kind, &answer)?;
         if !covers::covers(&object.body, &answered) {

@@ -22,6 +22,7 @@ mod redis_members;
 mod redis_service;
 mod redis_set;
 mod redis_volume;
+pub(super) mod revision;
 mod route;
 mod scaled_object;
 mod secret;
@@ -79,6 +80,7 @@ pub fn build(input: &Validated) -> Result<Desired, Error> {
     let mut objects = certificate::build(input)?;
     if awaits.is_none() {
         objects.extend(everything_else(input)?);
+        objects.push(revision::build(input, &objects)?);
     }
     let unserved = take_unserved(&mut objects, &input.served);
     let secrets = input.secrets.generate.iter();
@@ -169,7 +171,7 @@ fn own_pods(input: &Validated, hash: &str) -> Result<Vec<Object>, Error> {
 }
 
 /// Takes out the objects whose kind the cluster has not, and gives these kinds.
-fn take_unserved(objects: &mut Vec<Object>, served: &BTreeSet<Kind>) -> BTreeSet<Kind> {
+pub fn take_unserved(objects: &mut Vec<Object>, served: &BTreeSet<Kind>) -> BTreeSet<Kind> {
     objects
         .extract_if(.., |object| !served.contains(&object.kind))
         .map(|object| object.kind)

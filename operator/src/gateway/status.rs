@@ -52,8 +52,8 @@ pub async fn report(
     }
     match applied.verdict {
         Verdict::Realised | Verdict::Paused => Ok(Outcome::Settled),
-        Verdict::Rejected(_) => Ok(Outcome::Waiting),
-        Verdict::Failed(error) => Err(error),
+        Verdict::Rejected(_, None) => Ok(Outcome::Waiting),
+        Verdict::Rejected(_, Some(error)) | Verdict::Failed(error) => Err(error),
     }
 }
 

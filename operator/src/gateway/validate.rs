@@ -341,7 +341,7 @@ mod tests;
 /// The replicas to run. Where an autoscaler sets them, never fewer or more than it may choose: it has yet to come, or
 /// somebody has taken the key out of what they apply, and the API server has put its default there. None is a word of its
 /// own: autoscalers leave it alone as well.
-fn scaled(replicas: i32, autoscaling: &AutoscalingSpec) -> i32 {
+pub(super) fn scaled(replicas: i32, autoscaling: &AutoscalingSpec) -> i32 {
     if autoscaling.enabled && replicas > 0 {
         replicas
             .min(autoscaling.max_replicas)

@@ -30,10 +30,17 @@ pub async fn snapshot(ground: &Ground) -> Snapshot {
             Api::namespaced_with(ground.client.clone(), &ground.namespace, &resource);
         for object in api.list(&ListParams::default()).await.unwrap() {
             let name = object.metadata.name.clone().unwrap();
+            let named = name
+                .split_inclusive("-accepted-")
+                .next()
+                .unwrap()
+                .to_owned();
             let text = serde_json::to_string(&object).unwrap();
+            // A revision is called after a digest of what is in it, with what was drawn.
+            let text = text.replace(&name, &named);
             let object = text.replace(&ground.namespace, "NAMESPACE");
             let object = serde_json::from_str(&object).unwrap();
-            found.insert(format!("{}/{name}", resource.kind), object);
+            found.insert(format!("{}/{named}", resource.kind), object);
         }
     }
     let mut hashes = Hashes::default();

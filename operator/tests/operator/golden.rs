@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::Value;
-use wsc_operator::owned::Kind;
+use wsc_operator::owned::{Kind, Object};
 
 use crate::cel::admit;
 use crate::pipeline::desired;
@@ -100,9 +100,18 @@ fn render(input: &str) -> String {
     let objects = desired
         .objects
         .iter()
-        .map(|object| serde_saphyr::to_string(&object.body).unwrap());
+        .map(|object| serde_saphyr::to_string(&without_copies(object)).unwrap());
     let documents: Vec<String> = secrets.chain(objects).collect();
     awaits.unwrap_or_default() + &unserved + &documents.join("---\n")
+}
+
+/// A revision holds the objects before it once more; its name is a digest of them.
+fn without_copies(object: &Object) -> Value {
+    let mut body = object.body.clone();
+    if object.kind == Kind::ControllerRevision {
+        body.as_object_mut().unwrap().remove("data");
+    }
+    body
 }
 
 /// The kinds that the cluster of a fixture has.

@@ -15,6 +15,7 @@ mod crd;
 mod extensions;
 mod fake;
 mod golden;
+mod held;
 mod inject;
 mod leader;
 mod metrics_api;

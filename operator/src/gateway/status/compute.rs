@@ -12,10 +12,11 @@ use super::conditions::{Facts, conditions};
 use super::routes::Routes;
 use crate::api::{DrainStatus, GatewayStatus, PodStatus, WebSocketGateway};
 use crate::census::Counts;
-use crate::gateway::apply::Applied;
+use crate::gateway::apply::{Applied, Verdict};
+use crate::gateway::held::Running;
 use crate::gateway::live::Live;
 use crate::gateway::rollout::Rollout;
-use crate::gateway::validate::{RedisMode, pods};
+use crate::gateway::validate::pods;
 use crate::names::{Names, selector_text};
 use crate::owned::Kind;
 use crate::stores::PodView;
@@ -42,7 +43,8 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
     let deployment: Option<Deployment> = live.typed(Kind::Deployment, names.gateway());
     let redis: Option<StatefulSet> = live.typed(Kind::StatefulSet, &names.redis());
     let gateways: Vec<&PodView> = gateway_pods(seen.pods);
-    let mode = gateway.spec.mode;
+    let running = running(seen);
+    let mode = running.mode;
     let rollout = Rollout::of(mode, live, names.gateway(), seen.pods);
     let config_hash = rollout.as_ref().and_then(|rollout| rollout.hash.clone());
     let generation = gateway.metadata.generation.unwrap_or_default();
@@ -64,7 +66,7 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
                 mode,
                 rollout: rollout.as_ref(),
                 deployment: deployment.as_ref(),
-                redis_mode: RedisMode::of(&gateway.spec.wsc),
+                redis_mode: running.redis,
                 redis: redis.as_ref(),
                 pods: seen.pods,
                 counts: &counts,
@@ -97,6 +99,16 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
         updated_pods: updated(&gateways, config_hash.as_deref()),
         config_hash,
     }
+}
+
+/// What kind of gateway the status is about: what is asked for has not come to run yet where it was rejected, or waits.
+fn running(seen: &Seen<'_>) -> Running {
+    let uid = seen.gateway.metadata.uid.as_deref().unwrap_or_default();
+    let remembered = match seen.applied.verdict {
+        Verdict::Realised | Verdict::Failed(_) => None,
+        Verdict::Paused | Verdict::Rejected(..) => Running::remembered(&seen.applied.live, uid),
+    };
+    remembered.unwrap_or_else(|| Running::asked_for(seen.gateway))
 }
 
 /// The gateway pods that are not over, by name.

@@ -116,7 +116,7 @@ fn whole_second(now: Timestamp) -> Timestamp {
 
 fn accepted(facts: &Facts<'_>) -> Judgement {
     match facts.verdict {
-        Verdict::Rejected(rejection) => {
+        Verdict::Rejected(rejection, _) => {
             Judgement::new(Answer::False, rejection.reason(), rejection.to_string())
         }
         Verdict::Realised | Verdict::Paused | Verdict::Failed(_) => {
@@ -258,7 +258,7 @@ fn is_there(facts: &Facts<'_>, name: &str) -> bool {
 }
 
 fn degraded(facts: &Facts<'_>, before: &[Condition]) -> Judgement {
-    if let Verdict::Failed(error) = facts.verdict {
+    if let Verdict::Failed(error) | Verdict::Rejected(_, Some(error)) = facts.verdict {
         return Judgement::new(Answer::True, "ApplyFailed", error.chain());
     }
     let worst = facts

@@ -19,6 +19,15 @@ pub enum RedisMode {
 }
 
 impl RedisMode {
+    /// Its word in an annotation.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::External => "External",
+            Self::Managed => "Managed",
+        }
+    }
+
     /// What the configuration asks for.
     pub fn of(wsc: &WscConfig) -> Self {
         if wsc.redis.is_configured() {

@@ -1,0 +1,212 @@
+//! What goes on while a resource is rejected.
+
+use serde_json::{Value, json};
+use wsc_operator::gateway::status::Outcome;
+
+use crate::fake::Seen;
+use crate::reconcile::{CHAT, CONFIG, DEPLOYMENT, SECRETS, SERVICE, World, pods_with, writes};
+
+const REVISIONS: &str = "/apis/apps/v1/namespaces/default/controllerrevisions";
+
+/// A cluster that runs, and then is asked for what needs a Secret that is not there.
+async fn rejected(replicas: i32) -> World {
+    let world = World::cluster();
+    world.settle().await;
+    world.set_spec(unrealisable(replicas));
+    world.rest().await;
+    assert_eq!(world.condition("Accepted")["reason"], "SecretMissing");
+    world
+}
+
+fn unrealisable(replicas: i32) -> Value {
+    json!({
+        "replicas": replicas,
+        "wsc": {
+            "path": "/other",
+            "distributed": {"enabled": true},
+            "security": {"jwt": {"secretRef": {"name": "ours", "key": "signing"}}},
+        },
+    })
+}
+
+fn of(seen: &[Seen], resource: &str) -> Vec<String> {
+    let lines = seen.iter().map(Seen::line);
+    lines.filter(|line| line.contains(resource)).collect()
+}
+
+#[tokio::test]
+async fn what_was_realised_is_remembered_once_for_each_change_and_without_the_number_of_gateways() {
+    let world = World::cluster();
+    world.settle().await;
+    let names = |world: &World| {
+        let all = world.fake.list(REVISIONS);
+        let names = all.iter().map(|found| found["metadata"]["name"].clone());
+        names.collect::<Vec<_>>()
+    };
+    let first = names(&world);
+    assert_eq!(first.len(), 1);
+
+    world.set_spec(json!({"replicas": 4, "wsc": {"distributed": {"enabled": true}}}));
+    assert_eq!(
+        of(&world.reconcile().await, "controllerrevisions"),
+        Vec::<String>::new()
+    );
+    assert_eq!(names(&world), first);
+
+    let other = json!({"replicas": 4, "wsc": {"path": "/other", "distributed": {"enabled": true}}});
+    world.set_spec(other);
+    world.settle().await;
+    let second = names(&world);
+    assert_eq!(second.len(), 1);
+    assert_ne!(second, first);
+}
+
+#[tokio::test]
+async fn what_is_not_realised_as_a_whole_is_not_remembered() {
+    let world = World::cluster();
+    world.settle().await;
+    let before = world.fake.list(REVISIONS);
+    world.set_spec(json!({"wsc": {"path": "/other", "distributed": {"enabled": true}}}));
+    world.fake.fail("APPLY services/chat", 422);
+    world.fake.fail("MERGE services/chat", 422);
+    world
+        .fake
+        .edit(SERVICE, |found| found["spec"]["ports"] = json!([]));
+    assert!(world.try_reconcile().await.is_err());
+    assert_eq!(world.fake.list(REVISIONS), before);
+}
+
+#[tokio::test]
+async fn a_rejected_resource_goes_on_holding_what_was_realised_last() {
+    let world = rejected(3).await;
+    let kept = [DEPLOYMENT, SERVICE, CONFIG].map(|path| (path, world.fake.get(path).unwrap()));
+    for (path, wanted) in kept {
+        world.fake.remove(path);
+        let (outcome, seen) = world.try_reconcile().await.unwrap();
+        assert_eq!(outcome, Outcome::Waiting);
+        assert_eq!(writes(&seen).len(), 1, "{:?}", writes(&seen));
+        let there = world.fake.get(path).unwrap();
+        assert_eq!(
+            (&there["spec"], &there["data"]),
+            (&wanted["spec"], &wanted["data"])
+        );
+    }
+    world.fake.edit(DEPLOYMENT, |found| {
+        found["spec"]["template"]["spec"]["serviceAccountName"] = json!("another")
+    });
+    assert_eq!(writes(&world.reconcile().await), ["APPLY deployments/chat"]);
+    assert_eq!(world.condition("Accepted")["status"], "False");
+    // The file is that which was realised, not the one that waits for its Secret.
+    let file = world.fake.get(CONFIG).unwrap()["data"].to_string();
+    assert!(!file.contains("/other"), "{file}");
+    world.rest().await;
+}
+
+#[tokio::test]
+async fn a_rejected_resource_is_scaled_all_the_same_and_the_emptiest_go_first() {
+    let world = rejected(3).await;
+    pods_with(&world, &[("chat-a", 7), ("chat-b", 3)]);
+    world.set_spec(unrealisable(2));
+    let mut written = writes(&world.reconcile().await);
+    written.retain(|line| !line.contains("status"));
+    written.sort();
+    assert_eq!(
+        written,
+        [
+            "APPLY deployments/chat",
+            "MERGE pods/chat-a",
+            "MERGE pods/chat-b"
+        ]
+    );
+    let deployment = world.fake.get(DEPLOYMENT).unwrap();
+    assert_eq!(deployment["spec"]["replicas"], 2);
+    let status = &world.fake.get(CHAT).unwrap()["status"];
+    assert!(
+        status["selector"]
+            .as_str()
+            .unwrap()
+            .contains("wsc.dev/gateway=chat")
+    );
+}
+
+#[tokio::test]
+async fn gateways_that_are_no_cluster_are_not_made_several_by_a_rejected_one() {
+    let world = World::new(json!({}));
+    world.settle().await;
+    world.set_spec(unrealisable(3));
+    world.rest().await;
+    assert_eq!(world.fake.get(DEPLOYMENT).unwrap()["spec"]["replicas"], 1);
+    // It says of Redis what is so, and not what would be.
+    assert_eq!(world.condition("RedisReady")["reason"], "NotNeeded");
+}
+
+#[tokio::test]
+async fn what_somebody_else_has_put_in_the_place_of_what_is_held_is_theirs() {
+    let world = rejected(3).await;
+    let theirs = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "chat", "namespace": "default"}, "spec": {"theirs": true},
+    });
+    world.fake.put(SERVICE, theirs);
+    world.fake.remove(DEPLOYMENT);
+    assert_eq!(
+        writes(&world.reconcile().await)[0],
+        "APPLY deployments/chat"
+    );
+    assert_eq!(
+        world.fake.get(SERVICE).unwrap()["spec"],
+        json!({"theirs": true})
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_held_is_told_and_tried_again() {
+    let world = rejected(3).await;
+    world.fake.remove(SERVICE);
+    world.fake.fail("APPLY services/chat", 403);
+    assert!(world.try_reconcile().await.is_err());
+    assert_eq!(world.condition("Accepted")["reason"], "SecretMissing");
+    let degraded = world.condition("Degraded");
+    assert_eq!(degraded["reason"], "ApplyFailed");
+    assert!(
+        degraded["message"]
+            .as_str()
+            .unwrap()
+            .contains("Service/chat")
+    );
+    world.rest().await;
+    assert!(world.fake.get(SERVICE).is_some());
+    assert_eq!(world.condition("Degraded")["status"], "False");
+}
+
+#[tokio::test]
+async fn a_rejected_resource_that_is_paused_is_not_held() {
+    let world = rejected(3).await;
+    let mut spec = unrealisable(3);
+    spec["paused"] = json!(true);
+    world.set_spec(spec);
+    world.fake.remove(SERVICE);
+    assert_eq!(
+        writes(&world.reconcile().await),
+        ["APPLY websocketgateways/chat/status"]
+    );
+    assert_eq!(world.condition("Accepted")["status"], "False");
+}
+
+#[tokio::test]
+async fn once_the_secret_is_there_what_was_asked_for_is_realised() {
+    let world = rejected(3).await;
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "ours", "namespace": "default"},
+        "data": {"signing": "YS1rZXktb2YtbW9yZS10aGFuLXRoaXJ0eS10d28tYnl0ZXMtaW4tYWxs"},
+    });
+    world.fake.put(&format!("{SECRETS}/ours"), secret);
+    world.settle().await;
+    assert_eq!(world.condition("Accepted")["status"], "True");
+    let file = world.fake.get(CONFIG).unwrap()["data"].to_string();
+    assert!(file.contains("/other"), "{file}");
+    // The key never is in what is remembered.
+    let revisions = json!(world.fake.list(REVISIONS)).to_string();
+    assert!(!revisions.contains("a-key-of-more") && revisions.contains("/other"));
+}
