@@ -50,7 +50,7 @@ impl Api {
         })
     }
 
-    /// The admin port, which takes no key.
+    /// The admin port, which takes no key: it listens to the pod itself, where a forwarded port ends.
     pub(crate) fn admin(connection: &Connection) -> Result<Self, Failure> {
         Ok(Self {
             endpoint: connection.admin()?,

@@ -2,7 +2,8 @@
 //!
 //! It runs on a thread and a runtime of its own, so that a gateway whose other threads are stuck still answers the
 //! kubelet, and answers truthfully: `/livez` asks whether the shards turn. It holds no state; everything comes from an
-//! [`AdminSource`], which must answer without waiting. Not for clients: no key, bound to a port that no Service names.
+//! [`AdminSource`], which must answer without waiting. Not for clients: bound to a port that no Service of theirs names. Anybody
+//! may ask; only the pod itself may tell it to leave.
 
 mod routes;
 

@@ -15,9 +15,11 @@ use crate::service::Extensions;
 use crate::settings::Secrets;
 use crate::telemetry::{LogHandle, LogSettings, init_logs};
 
+mod drain;
 mod token;
 mod watch;
 
+pub use drain::DrainArguments;
 pub use token::TokenArguments;
 
 /// A WebSocket gateway: chat, notifications and customer service over WebSocket, HTTP and gRPC.
@@ -70,6 +72,8 @@ pub struct Resolved {
 pub enum Command {
     /// Prints a token signed with the configured jwt-key.
     Token(TokenArguments),
+    /// Tells the gateway that runs in this pod to leave: what the kubelet calls before a sidecar's pod ends.
+    Drain(DrainArguments),
 }
 
 impl Arguments {

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.command {
         Some(Command::Token(token)) => arguments.token(token),
+        Some(Command::Drain(drain)) => drain.run(),
         None => tokio::runtime::Runtime::new()
             .map_err(Into::into)
             .and_then(|runtime| {

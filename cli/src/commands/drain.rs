@@ -18,7 +18,7 @@ const POLL: Duration = Duration::from_millis(500);
 /// Whether to wait.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The admin port has no key and no Service: forward it first, for one pod.
+The admin port has no Service, and takes this from the pod itself alone: forward it first, for one pod.
   kubectl port-forward pod/chat-6d5f-x2x7k 9100 &
   wscctl drain --wait")]
 pub struct DrainCommand {

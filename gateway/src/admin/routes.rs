@@ -1,9 +1,10 @@
 //! The routes of the admin port: each one asks the source one question and writes down the answer.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -19,7 +20,7 @@ type Source = State<Arc<dyn AdminSource>>;
 /// How long somebody who waits for the end of a drain waits for its beginning: both are told at the same time.
 const BEGINS_WITHIN: Duration = Duration::from_secs(3);
 
-/// `/livez`, `/readyz`, `/status`, `/metrics` and `POST /drain`; for the kubelet, which can only GET, `/prestop` and `/drained`.
+/// `/livez`, `/readyz`, `/status`, `/metrics`, `POST /drain` from the pod itself, and `/drained` for who waits for its end.
 pub fn admin_router(source: Arc<dyn AdminSource>) -> Router {
     Router::new()
         .route("/livez", get(livez))
@@ -27,7 +28,6 @@ pub fn admin_router(source: Arc<dyn AdminSource>) -> Router {
         .route("/status", get(status))
         .route("/metrics", get(metrics))
         .route("/drain", post(drain))
-        .route("/prestop", get(drain))
         .route("/drained", get(drained))
         .with_state(source)
 }
@@ -70,7 +70,12 @@ async fn metrics(State(source): Source) -> Response {
     }
 }
 
-async fn drain(State(source): Source) -> Response {
+async fn drain(State(source): Source, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Response {
+    if !is_this_pod(peer.ip()) {
+        let why =
+            "only from the pod itself: by kubectl port-forward, or by `wsc-gateway drain` in it\n";
+        return (StatusCode::FORBIDDEN, why).into_response();
+    }
     source.request_drain();
     (StatusCode::ACCEPTED, Json(json!({ "draining": true }))).into_response()
 }
@@ -86,6 +91,14 @@ async fn drained(State(source): Source) -> Response {
         while *phase.borrow_and_update() != Phase::Stopped && phase.changed().await.is_ok() {}
     }
     Json(json!({ "drained": drained })).into_response()
+}
+
+/// Not every address of the loopback: a mesh's proxy hands on what comes from elsewhere by another one, such as 127.0.0.6.
+fn is_this_pod(peer: IpAddr) -> bool {
+    match peer.to_canonical() {
+        IpAddr::V4(address) => address == Ipv4Addr::LOCALHOST,
+        IpAddr::V6(address) => address == Ipv6Addr::LOCALHOST,
+    }
 }
 
 fn yes_or_unavailable(yes: bool) -> StatusCode {

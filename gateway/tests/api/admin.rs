@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use clap::Parser as _;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use wsc_gateway::admin::{Admin, AdminSource, NodeStatus, Phase, Readiness, RedisState};
+use wsc_gateway::cli::{Arguments, Command};
 
 struct Source {
     live: AtomicBool,
@@ -169,19 +171,58 @@ async fn a_drain_is_asked_for_by_post_only() {
 }
 
 #[tokio::test]
-async fn a_kubelet_can_ask_for_a_drain_and_an_application_can_wait_for_its_end() {
+async fn who_is_not_the_pod_itself_cannot_have_it_drained() {
     let port = port();
-    let asked = reqwest::get(port.url("/prestop")).await.unwrap();
-    assert_eq!(
-        (asked.status().as_u16(), port.source.drains.load(SeqCst)),
-        (202, 1)
-    );
+    // Another address than the port's own, as everybody has who is not in the pod; a mesh's proxy has one like this.
+    let elsewhere = reqwest::Client::builder()
+        .local_address("127.0.0.6".parse::<std::net::IpAddr>().unwrap())
+        .build()
+        .unwrap();
+    for path in ["/drain", "/prestop"] {
+        let posted = elsewhere.post(port.url(path)).send().await.unwrap();
+        let got = elsewhere.get(port.url(path)).send().await.unwrap();
+        assert!(posted.status().is_client_error(), "{path}: {posted:?}");
+        assert!(got.status().is_client_error(), "{path}: {got:?}");
+    }
+    assert_eq!(port.source.drains.load(SeqCst), 0);
+    let asked = elsewhere.get(port.url("/livez")).send().await.unwrap();
+    assert_eq!(asked.status().as_u16(), 200);
+}
+
+#[tokio::test]
+async fn the_binary_tells_the_gateway_of_its_pod_and_an_application_can_wait_for_its_end() {
+    let port = port();
+    let number = port.admin.address().port().to_string();
+    let told = tokio::task::spawn_blocking(move || drain_by(&number))
+        .await
+        .unwrap();
+    told.unwrap();
+    assert_eq!(port.source.drains.load(SeqCst), 1);
     let mut waiting = std::pin::pin!(port.get("/drained"));
     port.source.phase.send_replace(Phase::Draining);
     let early = tokio::time::timeout(Duration::from_secs(4), waiting.as_mut()).await;
     assert!(early.is_err(), "the drain is not over: {early:?}");
     port.source.phase.send_replace(Phase::Stopped);
     assert_eq!(waiting.await, (200, json!({"drained": true})));
+}
+
+/// What the kubelet runs.
+fn drain_by(port: &str) -> anyhow::Result<()> {
+    let arguments = Arguments::parse_from(["wsc-gateway", "drain", "--port", port]);
+    match arguments.command {
+        Some(Command::Drain(drain)) => drain.run(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn where_no_gateway_is_the_binary_says_so() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap();
+    let number = gone.local_addr().unwrap().port().to_string();
+    drop(gone);
+    let told = tokio::task::spawn_blocking(move || drain_by(&number));
+    let why = told.await.unwrap().unwrap_err().to_string();
+    assert!(why.contains("no answer from 127.0.0.1:"), "{why}");
 }
 
 #[tokio::test]

@@ -4,9 +4,9 @@
 //! what a pod sets for all its containers is not the operator's there, the container says everything itself.
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
-    KeyToPath, Lifecycle, LifecycleHandler, Probe, ProjectedVolumeSource, SecretProjection, Volume,
-    VolumeProjection,
+    ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, ExecAction,
+    HTTPGetAction, KeyToPath, Lifecycle, LifecycleHandler, Probe, ProjectedVolumeSource,
+    SecretProjection, Volume, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -55,6 +55,9 @@ const fn parts(mode: Mode) -> Parts {
     }
 }
 
+/// What tells the gateway of a pod to leave, from within it: nobody else may.
+const DRAIN: [&str; 2] = ["/usr/local/bin/wsc-gateway", "drain"];
+
 /// The volume over the place of tokens, in a pod of the application: the gateway has no use for the application's.
 const NO_TOKEN: &str = "wsc-no-token";
 
@@ -87,7 +90,7 @@ pub(super) fn container(input: &Validated) -> Container {
         Mode::Standalone => (pod::container_security(), None),
         Mode::Sidecar => {
             mounts.push(pod::mount(NO_TOKEN, TOKEN_DIR));
-            (pod::whole_security(), Some(drain_first(input.mode)))
+            (pod::whole_security(), Some(drain_first()))
         }
     };
     Container {
@@ -134,10 +137,12 @@ pub(super) fn volumes(input: &Validated) -> Vec<Volume> {
 
 /// A sidecar is told to end only when the application has ended, which may take all the time there is. So it begins to
 /// drain by itself, with the pod's end.
-fn drain_first(mode: Mode) -> Lifecycle {
+fn drain_first() -> Lifecycle {
     Lifecycle {
         pre_stop: Some(LifecycleHandler {
-            http_get: Some(admin(mode, "/prestop")),
+            exec: Some(ExecAction {
+                command: Some(DRAIN.map(str::to_owned).into()),
+            }),
             ..LifecycleHandler::default()
         }),
         ..Lifecycle::default()
