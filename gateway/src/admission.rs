@@ -36,7 +36,7 @@ pub use door::{Door, Guest, Room};
 pub use gate::{ClientAddress, Turned};
 pub use lockout::{Attempt, LockedOut};
 pub use memory::{MemoryGauge, MemoryUse};
-pub use rates::{RateRules, SessionMeters, TooMuch};
+pub use rates::{RateRules, Sender, SessionMeters, TooMuch};
 pub use rules::{LockoutRules, Rules};
 pub use seats::SessionRules;
 

@@ -89,6 +89,8 @@ const LIVE: &[&str] = &[
     "wsc.security.messageRateLimit.maxMessages",
     "wsc.security.messageRateLimit.maxBytes",
     "wsc.security.messageRateLimit.maxMessagesPerAddress",
+    "wsc.security.messageRateLimit.maxMessagesPerSession",
+    "wsc.security.messageRateLimit.maxBytesPerSession",
     "wsc.security.messageRateLimit.blockDuration",
     "wsc.security.maxConnectionsPerAddress",
     "wsc.security.maxHandshakesPerAddress",

@@ -132,7 +132,7 @@ impl Default for SecurityConfig {
     }
 }
 
-/// How much a user may send: all sessions together, on all nodes. Pings, acknowledgements and positions are not counted.
+/// How much a user may send: all sessions together, on all nodes; and each of them. Pings, acknowledgements and positions are not counted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Setters)]
 #[serde(rename_all = "camelCase", default)]
 #[setters(prefix = "with_")]
@@ -150,7 +150,13 @@ pub struct MessageRateLimitConfig {
     /// The most messages from one address within the window, whoever sends them. 0: no limit.
     #[schemars(range(min = 0, max = 10_000_000))]
     pub max_messages_per_address: u32,
-    /// How long a user who exceeded the limit is refused. 0: until the window has room again.
+    /// The most messages of one session within the window. 0: as many as its user may send.
+    #[schemars(range(min = 0, max = 10_000_000))]
+    pub max_messages_per_session: u32,
+    /// The most bytes of one session's messages within the window. 0: as many as its user may send.
+    #[schemars(transform = schema::between("0B", "1GiB"))]
+    pub max_bytes_per_session: ByteSize,
+    /// How long who exceeded a limit is refused. 0: until the window has room again.
     #[schemars(transform = schema::between("0s", "24h"))]
     pub block_duration: Seconds,
 }
@@ -162,6 +168,8 @@ impl Default for MessageRateLimitConfig {
             max_messages: 100,
             max_bytes: ByteSize::default(),
             max_messages_per_address: 0,
+            max_messages_per_session: 0,
+            max_bytes_per_session: ByteSize::default(),
             block_duration: Seconds::from_secs(0),
         }
     }

@@ -168,6 +168,8 @@ pub(crate) const KEYS: &[(&str, Since)] = &[
     ("wsc.security.messageRateLimit.maxMessages", NOW2),
     ("wsc.security.messageRateLimit.maxBytes", NOW2),
     ("wsc.security.messageRateLimit.maxMessagesPerAddress", NOW2),
+    ("wsc.security.messageRateLimit.maxMessagesPerSession", NOW2),
+    ("wsc.security.messageRateLimit.maxBytesPerSession", NOW2),
     ("wsc.security.messageRateLimit.blockDuration", NOW2),
     ("wsc.security.jwt.algorithm", NOW),
     ("wsc.security.jwt.secretRef", NOW),

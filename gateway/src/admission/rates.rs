@@ -1,9 +1,10 @@
 //! `Rates`: how much users and addresses have sent lately, whichever session it came by.
 //!
 //! A session finds its meters once and keeps them; from then on a message costs two short locks that only sessions of the
-//! same user or address share. Other nodes' messages come in by the exchange: a node may not know of them for one exchange,
+//! same user or address share. What one session may send is counted by itself alone. Other nodes' messages come in by the exchange: a node may not know of them for one exchange,
 //! nor of what is less than an eighth of the limit.
 
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -31,18 +32,35 @@ pub struct RateRules {
     pub bytes: Option<u64>,
     /// Messages from an address; `None`: any.
     pub per_address: Option<u32>,
+    /// Messages of a session; `None`: as many as its user may send.
+    pub session_messages: Option<u32>,
+    /// Bytes of a session's messages; `None`: as many as its user may send.
+    pub session_bytes: Option<u64>,
     /// How long one who sent too much is refused; zero: until there is room.
     pub block: Duration,
 }
 
 impl RateRules {
-    fn of(&self, meter: &Meter) -> Option<Bounds> {
-        let user = Bounds {
+    const fn of_user(&self) -> Bounds {
+        Bounds {
             window: self.window,
-            messages: u64::from(self.messages),
+            messages: self.messages as u64,
             bytes: self.bytes,
             block: self.block,
-        };
+        }
+    }
+
+    fn of_session(&self) -> Option<Bounds> {
+        let is_bounded = self.session_messages.is_some() || self.session_bytes.is_some();
+        is_bounded.then(|| Bounds {
+            messages: self.session_messages.map_or(u64::MAX, u64::from),
+            bytes: self.session_bytes,
+            ..self.of_user()
+        })
+    }
+
+    fn of(&self, meter: &Meter) -> Option<Bounds> {
+        let user = self.of_user();
         match meter.whose {
             Whose::User(_) => Some(user),
             Whose::Address(_) => self.per_address.map(|messages| Bounds {
@@ -59,8 +77,19 @@ impl RateRules {
 pub struct TooMuch {
     /// How long to wait.
     pub retry_after: Duration,
-    /// Whether it was the user's own, or that of an address that others share.
-    pub shared: bool,
+    /// Of whom it was too much.
+    pub of: Sender,
+}
+
+/// Whose messages are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// The session's own.
+    Session,
+    /// Those of all its user's sessions.
+    User,
+    /// Those from its address, which others may share.
+    Address,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,8 +105,10 @@ pub(super) struct Meter {
 }
 
 /// What a session's messages are counted by. Made with its first message.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct SessionMeters {
+    /// There once a session has limits of its own.
+    own: OnceCell<Box<RefCell<Window>>>,
     user: Arc<Meter>,
     address: Arc<Meter>,
 }
@@ -110,6 +141,7 @@ impl Rates {
             )
         };
         SessionMeters {
+            own: OnceCell::new(),
             user: meter(Whose::User(user.clone())),
             address: meter(Whose::Address(counted_as(address))),
         }
@@ -141,14 +173,18 @@ impl Rates {
 impl SessionMeters {
     /// Counts a message of so many bytes, if it may be sent.
     pub fn take(&self, bytes: usize, rules: &RateRules) -> Result<(), TooMuch> {
-        let now = Instant::now();
-        for (meter, shared) in [(&self.user, false), (&self.address, true)] {
+        let (now, bytes) = (Instant::now(), bytes as u64);
+        let too_much = |of| move |retry_after| TooMuch { retry_after, of };
+        if let Some(bounds) = rules.of_session() {
+            let fresh = || Box::new(RefCell::new(Window::new(now)));
+            let mut own = self.own.get_or_init(fresh).borrow_mut();
+            own.take(bytes, bounds, now)
+                .map_err(too_much(Sender::Session))?;
+        }
+        for (meter, of) in [(&self.user, Sender::User), (&self.address, Sender::Address)] {
             if let Some(bounds) = rules.of(meter) {
-                let taken = meter.window.lock().take(bytes as u64, bounds, now);
-                taken.map_err(|retry_after| TooMuch {
-                    retry_after,
-                    shared,
-                })?;
+                let taken = meter.window.lock().take(bytes, bounds, now);
+                taken.map_err(too_much(of))?;
             }
         }
         Ok(())

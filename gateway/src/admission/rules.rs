@@ -63,11 +63,14 @@ fn some(limit: u32) -> Option<u32> {
 fn rates(security: &SecurityConfig) -> Option<RateRules> {
     let limit = &security.message_rate_limit;
     let bytes = limit.max_bytes.bytes();
+    let session_bytes = limit.max_bytes_per_session.bytes();
     security.enable_rate_limit.then(|| RateRules {
         window: limit.window.into(),
         messages: limit.max_messages,
         bytes: (bytes > 0).then_some(bytes),
         per_address: some(limit.max_messages_per_address),
+        session_messages: some(limit.max_messages_per_session),
+        session_bytes: (session_bytes > 0).then_some(session_bytes),
         block: limit.block_duration.into(),
     })
 }

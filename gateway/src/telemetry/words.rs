@@ -17,6 +17,8 @@ label! {
         LockedOut = "locked_out",
         /// `wsc.security.messageRateLimit`, of a user.
         MessageRate = "message_rate",
+        /// `wsc.security.messageRateLimit.maxMessagesPerSession` or `maxBytesPerSession`.
+        SessionRate = "session_rate",
         /// `wsc.security.messageRateLimit.maxMessagesPerAddress`.
         AddressRate = "address_rate",
         /// `wsc.maxConnectionsPerUser`: the new session was refused.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::reader::BAD_FRAMES_MAX;
-use crate::admission::TooMuch;
+use crate::admission::{Sender, TooMuch};
 use crate::hub::Shard;
 use crate::protocol::json::Refusal;
 use crate::protocol::{Control, Disconnect, ErrorCode};
@@ -51,20 +51,13 @@ pub(super) fn within(
 }
 
 fn refuse(shard: &Shard, connection: &Rc<Connection>, too_much: TooMuch, id: Option<&str>) {
-    let TooMuch {
-        retry_after,
-        shared,
-    } = too_much;
-    shard.context().admission.met(if shared {
-        Limit::AddressRate
-    } else {
-        Limit::MessageRate
-    });
-    let whose = if shared {
-        "from this address"
-    } else {
-        "of this user"
+    let TooMuch { retry_after, of } = too_much;
+    let (limit, whose) = match of {
+        Sender::Session => (Limit::SessionRate, "of this session"),
+        Sender::User => (Limit::MessageRate, "of this user"),
+        Sender::Address => (Limit::AddressRate, "from this address"),
     };
+    shard.context().admission.met(limit);
     let refusal = Refusal {
         code: ErrorCode::RateLimited,
         message: format!("too many messages {whose}, this one was not taken"),

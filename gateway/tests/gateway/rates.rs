@@ -159,6 +159,54 @@ async fn an_address_is_limited_whoever_sends_from_it_and_others_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_limited_by_itself_and_leaves_the_rest_to_the_users_others() {
+    let own = "wsc.security.messageRateLimit.maxMessagesPerSession=3";
+    let node = alone(&[FIVE, own]).await;
+    let mut first = node.connect("alice").await;
+    let mut second = node.connect("alice").await;
+    for _ in 0..3 {
+        send(&mut first).await.unwrap();
+        // It comes to both.
+        assert_eq!(second.next().await["type"], "n");
+    }
+    let error = send(&mut first).await.unwrap_err();
+    assert_eq!(
+        (&error["code"], &error["message"]),
+        (
+            &"rate_limited".into(),
+            &"too many messages of this session, this one was not taken".into()
+        ),
+        "{error}"
+    );
+    assert!(error["retry_after_ms"].as_u64() > Some(50_000), "{error}");
+    let metrics = node.admin("/metrics").await.1;
+    assert!(metrics.contains("wsc_limits_met_total{limit=\"session_rate\"} 1"));
+    for _ in 0..2 {
+        send(&mut second).await.unwrap();
+    }
+    let error = send(&mut second).await.unwrap_err();
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.contains("of this user"),
+        "what was refused is not counted: {error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bytes_of_a_session_are_limited_by_themselves() {
+    let node = alone(&["wsc.security.messageRateLimit.maxBytesPerSession=300B"]).await;
+    for _ in 0..2 {
+        let mut alice = node.connect("alice").await;
+        let mut sent = 0;
+        while send(&mut alice).await.is_ok() {
+            sent += 1;
+            assert!(sent < 10);
+        }
+        assert!(sent > 1, "{sent}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_goes_on_and_on_is_closed() {
     let node = alone(&["wsc.security.messageRateLimit.maxMessages=1"]).await;
     let mut alice = node.connect("alice").await;

@@ -100,6 +100,8 @@ const CHANGES: &[(&str, &str)] = &[
     ("wsc.security.messageRateLimit.maxMessages", "1"),
     ("wsc.security.messageRateLimit.maxBytes", "1B"),
     ("wsc.security.messageRateLimit.maxMessagesPerAddress", "1"),
+    ("wsc.security.messageRateLimit.maxMessagesPerSession", "1"),
+    ("wsc.security.messageRateLimit.maxBytesPerSession", "1B"),
     ("wsc.security.messageRateLimit.blockDuration", "1h"),
     ("wsc.security.maxConnectionsPerAddress", "1"),
     ("wsc.security.maxHandshakesPerAddress", "1"),
@@ -331,6 +333,14 @@ async fn rate_works(node: &Node, path: &str) {
         "wsc.security.messageRateLimit.maxMessagesPerAddress" => {
             sent(node, path, 1).await;
             assert!(sent(node, "another", 1).await[0] > 0);
+        }
+        "wsc.security.messageRateLimit.maxMessagesPerSession" => {
+            let retry = sent(node, path, 2).await;
+            assert!(retry[0] == 0 && retry[1] > 2_000, "{retry:?}");
+            assert_eq!(sent(node, path, 1).await, [0], "another session");
+        }
+        "wsc.security.messageRateLimit.maxBytesPerSession" => {
+            assert!(sent(node, path, 1).await[0] > 0);
         }
         "wsc.security.messageRateLimit.blockDuration" => {
             let retry = sent(node, path, 3).await;
