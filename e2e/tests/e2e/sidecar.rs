@@ -61,7 +61,7 @@ async fn an_application_gets_its_gateway_and_pods_that_do_not_ask_are_left_alone
 /// A gateway for applications, of which there may be several on a small machine.
 fn resource() -> Value {
     let hook = json!({
-        "name": "app", "on": ["connect", "message"], "timeout": "5s",
+        "name": "app", "points": ["connect", "message"], "timeout": "5s",
         "target": {"local": {"port": PORT, "path": "/hook"}},
     });
     let beside = json!({"spec": {"replicas": null, "mode": "Sidecar", "hooks": [hook]}});

@@ -101,11 +101,14 @@ fn object(schema: &Value, fields: &Map<String, Value>, path: &str, problems: &mu
     }
 }
 
-/// A problem for a key that the schema does not have, with the nearest of its neighbours.
+/// A problem for a key that the schema does not have, with the one that had its name before or the nearest of its neighbours.
 pub(crate) fn unknown(known: &Map<String, Value>, key: &str, path: &str) -> Problem {
     let parent = path.strip_suffix(key).unwrap_or_default();
-    let suggestion =
-        nearest(key, known.keys().map(String::as_str)).map(|near| format!("{parent}{near}"));
+    let mut all = known.iter();
+    let renamed = all.find(|(_, schema)| keyword(schema, "x-wsc-was") == Some(key));
+    let meant = renamed.map(|(name, _)| name.as_str());
+    let meant = meant.or_else(|| nearest(key, known.keys().map(String::as_str)));
+    let suggestion = meant.map(|name| format!("{parent}{name}"));
     Problem {
         path: path.to_owned(),
         fault: Fault::Unknown { suggestion },

@@ -56,9 +56,9 @@ closed! {
 
 const HOOK_RULES: &[Rule] = &[
     Rule {
-        cel: "size(self.on) + size(self.events) > 0",
+        cel: "size(self.points) + size(self.events) > 0",
         message: "must name something to take part in, here or in events",
-        path: ".on",
+        path: ".points",
     },
     Rule {
         cel: "!has(self.tls) || !has(self.target.url) || self.target.url.startsWith('https:')",
@@ -88,11 +88,11 @@ pub struct HookConfig {
     #[serde(default)]
     #[schemars(range(min = -1000, max = 1000))]
     pub order: i32,
-    /// What it takes part in: `connect`, `message`, `groupJoin`, `sent`, `disconnect`. In quotes, `"on":`, since `kubectl` and
-    /// Helm read a bare `on` as true.
+    /// What it takes part in: `connect`, `message`, `groupJoin`, `sent`, `disconnect`.
     #[serde(default)]
-    #[schemars(length(max = 5))]
-    pub on: Vec<HookPoint>,
+    // YAML 1.1, which `kubectl` and Helm speak, takes `on` for true.
+    #[schemars(length(max = 5), extend("x-wsc-was" = "on"))]
+    pub points: Vec<HookPoint>,
     /// The events it is told of, by name, by family (`user.*`), or all (`*`).
     #[serde(default)]
     #[schemars(
@@ -278,9 +278,9 @@ impl HookConfig {
                 let why = format!("must differ from all other names, is {}", hook.name);
                 problems.invalid(join(&at, "name"), why);
             }
-            if hook.on.is_empty() && hook.events.is_empty() {
+            if hook.points.is_empty() && hook.events.is_empty() {
                 let why = "must name something to take part in, here or in events";
-                problems.invalid(join(&at, "on"), why);
+                problems.invalid(join(&at, "points"), why);
             }
             hook.target.rules(&join(&at, "target"), problems);
             let is_plain = |url: &String| !url.starts_with("https:");
@@ -311,17 +311,21 @@ mod tests {
     #[test]
     fn a_hook_needs_a_name_a_target_and_something_to_take_part_in() {
         assert_eq!(
-            problems("[{name: a, on: [connect], target: {local: {port: 1}}}]"),
+            problems("[{name: a, points: [connect], target: {local: {port: 1}}}]"),
             ""
         );
-        let missing = problems("[{on: [connect]}]");
+        let missing = problems("[{points: [connect]}]");
         assert!(missing.contains("hooks[0].name"), "{missing}");
         assert!(missing.contains("hooks[0].target"), "{missing}");
         let nothing = problems("[{name: a, target: {local: {port: 1}}}]");
-        assert!(nothing.contains("hooks[0].on"), "{nothing}");
-        let two = "[{name: a, on: [sent], target: {local: {port: 1}, url: 'http://a.example'}}]";
+        assert!(nothing.contains("hooks[0].points"), "{nothing}");
+        let old = problems("[{name: a, on: [connect], target: {local: {port: 1}}}]");
+        let renamed = "unknown key hooks[0].on, did you mean hooks[0].points";
+        assert!(old.contains(renamed), "{old}");
+        let two =
+            "[{name: a, points: [sent], target: {local: {port: 1}, url: 'http://a.example'}}]";
         assert!(problems(two).contains("hooks[0].target.url"));
-        let twice = "{name: a, on: [sent], target: {local: {port: 1}}}";
+        let twice = "{name: a, points: [sent], target: {local: {port: 1}}}";
         assert!(problems(&format!("[{twice}, {twice}]")).contains("hooks[1].name"));
     }
 
@@ -329,7 +333,7 @@ mod tests {
     fn tls_is_for_targets_that_speak_it() {
         let with = |target: &str| {
             let tls = "tls: {caSecretRef: {name: ca, key: ca.crt}, serverName: a.example}";
-            format!("[{{name: a, on: [sent], target: {{{target}}}, {tls}}}]")
+            format!("[{{name: a, points: [sent], target: {{{target}}}, {tls}}}]")
         };
         for (target, fine) in [
             ("url: 'https://a.example/x'", true),
@@ -358,7 +362,7 @@ mod tests {
             ("ftp://a.example", false),
             ("http://user@a.example", false),
         ] {
-            let hook = format!("[{{name: a, on: [sent], target: {{url: '{url}'}}}}]");
+            let hook = format!("[{{name: a, points: [sent], target: {{url: '{url}'}}}}]");
             let said = problems(&hook);
             assert_eq!(said.is_empty(), fine, "{url}: {said}");
         }

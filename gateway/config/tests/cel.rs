@@ -98,8 +98,7 @@ fn redis(value: Value) -> Value {
 }
 
 fn hook(more: Value) -> Value {
-    let mut hook =
-        json!({"name": "a", "on": ["connect"], "events": [], "target": {"local": {"port": 9000}}});
+    let mut hook = json!({"name": "a", "points": ["connect"], "events": [], "target": {"local": {"port": 9000}}});
     for (key, value) in more.as_object().expect("an object") {
         hook[key] = value.clone();
     }
@@ -158,7 +157,7 @@ fn right() -> Vec<Value> {
         json!({"drain": {"unreadyDelay": 0, "window": "60s", "deadline": "1m"}}),
         json!({"http": {"host": "127.0.0.1"}}),
         hook(json!({})),
-        hook(json!({"on": [], "events": ["user.*"], "target": {"url": "https://a.example/x"}})),
+        hook(json!({"points": [], "events": ["user.*"], "target": {"url": "https://a.example/x"}})),
     ]
 }
 
@@ -243,7 +242,7 @@ fn wrong_by_itself() -> Vec<(Value, &'static str)> {
 /// Values that do not go with others.
 fn wrong_hooks() -> Vec<(Value, &'static str)> {
     vec![
-        (hook(json!({"on": []})), "hooks[0].on"),
+        (hook(json!({"points": []})), "hooks[0].points"),
         (hook(json!({"target": {}})), "hooks[0].target.url"),
         (
             hook(json!({"target": {"url": "http://a.example"}, "tls": {}})),

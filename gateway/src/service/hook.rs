@@ -372,6 +372,6 @@ impl Interceptor for Hook {
 impl Hook {
     /// Whether it takes part in this.
     pub(super) fn is_on(&self, point: HookPoint) -> bool {
-        self.plan().config().on.contains(&point)
+        self.plan().config().points.contains(&point)
     }
 }

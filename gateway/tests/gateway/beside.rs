@@ -32,7 +32,11 @@ async fn the_python_application_decides_answers_and_ends_when_it_is_told_to() {
     let first = said.next().unwrap().unwrap();
     let port: u16 = first.strip_prefix("listening ").unwrap().parse().unwrap();
     let node = start(
-        &[hook("app", port, "on: [connect, message], timeout: 10s")],
+        &[hook(
+            "app",
+            port,
+            "points: [connect, message], timeout: 10s",
+        )],
         |_| {},
     )
     .await;

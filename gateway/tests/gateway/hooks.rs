@@ -59,8 +59,8 @@ async fn a_connect_hook_refuses_or_admits_with_notes_a_type_and_scopes() {
     })
     .await;
     let hooks = [
-        hook("gate", target.port, "on: [connect]"),
-        hook("words", target.port, "on: [message]"),
+        hook("gate", target.port, "points: [connect]"),
+        hook("words", target.port, "points: [message]"),
     ];
     let node = start(&hooks, |_| {}).await;
     let (frame, code) = refused(&node, "mallory").await;
@@ -132,7 +132,7 @@ async fn a_message_hook_passes_changes_answers_swallows_and_refuses_in_one_order
     options.extensions.use_interceptor(Mark("outer", -10));
     let set = format!(
         "hooks=[{}]",
-        hook("words", target.port, "on: [message], order: 5")
+        hook("words", target.port, "points: [message], order: 5")
     );
     let node = Node(Gateway::start(config(&[&set]), options).await.unwrap());
     let mut bob = node.connect("bob").await;
@@ -194,7 +194,7 @@ async fn a_hook_that_does_not_decide_refuses_or_is_passed_over_by_its_policy_and
     let closed = crate::redis::free_port();
     for (policy, kind) in [("Fail", "error"), ("Ignore", "text")] {
         let rules = format!(
-            "on: [message], failurePolicy: {policy}, timeout: 300ms, circuit: {{failures: 0}}"
+            "points: [message], failurePolicy: {policy}, timeout: 300ms, circuit: {{failures: 0}}"
         );
         let node = start(&[hook("words", target.port, &rules)], |_| {}).await;
         let mut alice = node.connect("alice").await;
@@ -232,7 +232,7 @@ async fn a_decision_is_asked_for_again_within_its_deadline() {
         _ => says(&json!({"action": "change", "content": "third"})),
     })
     .await;
-    let rules = "on: [message], retry: {baseDelay: 5ms}, timeout: 5s";
+    let rules = "points: [message], retry: {baseDelay: 5ms}, timeout: 5s";
     let node = start(&[hook("words", target.port, rules)], |_| {}).await;
     let mut alice = node.connect("alice").await;
     assert_eq!(says_hi(&mut alice, "alice").await["content"], "third");
@@ -266,7 +266,7 @@ async fn requests_are_signed_with_each_key_of_the_hook_and_a_key_that_is_missing
         ("gate".to_owned(), "first-key-0123456789".to_owned()),
         ("gate.second".to_owned(), "second-key-0123456789".to_owned()),
     ]);
-    let named = "on: [connect], signingKeySecretRef: {name: s, key: k}";
+    let named = "points: [connect], signingKeySecretRef: {name: s, key: k}";
     let node = start(&[hook("gate", target.port, named)], |secrets| {
         secrets.hook_keys = keys.clone();
     })
@@ -299,7 +299,7 @@ async fn requests_are_signed_with_each_key_of_the_hook_and_a_key_that_is_missing
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hook_that_is_down_is_not_asked_for_a_while_and_then_tried_once() {
     let target = Target::start(|_| fails(503)).await;
-    let rules = "on: [message], retry: {maxAttempts: 1}, circuit: {failures: 3, openFor: 1s}";
+    let rules = "points: [message], retry: {maxAttempts: 1}, circuit: {failures: 3, openFor: 1s}";
     let node = start(&[hook("words", target.port, rules)], |_| {}).await;
     let mut alice = node.connect("alice").await;
     for _ in 0..10 {
@@ -326,7 +326,7 @@ async fn so_many_decisions_are_asked_for_at_once_and_no_more() {
         ..says(&json!({}))
     })
     .await;
-    let rules = "on: [message], maxConcurrency: 2, timeout: 10s";
+    let rules = "points: [message], maxConcurrency: 2, timeout: 10s";
     let node = Arc::new(start(&[hook("words", target.port, rules)], |_| {}).await);
     let mut talks = tokio::task::JoinSet::new();
     for index in 0..8 {
@@ -367,12 +367,12 @@ async fn events_are_delivered_in_batches_or_one_by_one_and_tried_again_until_the
         hook(
             "batches",
             batches.port,
-            "events: ['client.*'], on: [sent], batch: {maxAge: 300ms}, retry: {baseDelay: 5ms}",
+            "events: ['client.*'], points: [sent], batch: {maxAge: 300ms}, retry: {baseDelay: 5ms}",
         ),
         hook(
             "singles",
             singles.port,
-            "on: [disconnect], batch: {maxEvents: 1}",
+            "points: [disconnect], batch: {maxEvents: 1}",
         ),
     ];
     let node = start(&hooks, |_| {}).await;
@@ -474,7 +474,7 @@ async fn hooks_come_and_go_under_clients_that_stay() {
     assert_eq!(says_hi(&mut alice, "alice").await["content"], "hi");
     let set = format!(
         "hooks=[{}]",
-        hook("words", target.port, "on: [message, disconnect]")
+        hook("words", target.port, "points: [message, disconnect]")
     );
     let changes = node.0.reload(config(&[&set])).await.unwrap();
     assert!(changes.live.contains(&"hooks".to_owned()), "{changes:?}");
@@ -523,7 +523,7 @@ async fn the_python_example_authenticates_filters_and_answers() {
     let mut said = BufReader::new(python.stdout.take().unwrap()).lines();
     let first = said.next().unwrap().unwrap();
     let port: u16 = first.strip_prefix("listening ").unwrap().parse().unwrap();
-    let rules = "on: [connect, message, disconnect], timeout: 10s";
+    let rules = "points: [connect, message, disconnect], timeout: 10s";
     let keys = |key: &str| BTreeMap::from([("py".to_owned(), key.to_owned())]);
     let node = start(&[hook("py", port, rules)], |secrets| {
         secrets.hook_keys = keys(KEY);
@@ -587,7 +587,10 @@ async fn a_join_hook_lets_into_groups_of_which_the_token_says_nothing() {
         }
     })
     .await;
-    let set = format!("hooks=[{}]", hook("door", target.port, "on: [groupJoin]"));
+    let set = format!(
+        "hooks=[{}]",
+        hook("door", target.port, "points: [groupJoin]")
+    );
     let sets = [&set, "wsc.group.enabled=true", "wsc.group.autoCreate=true"];
     let node = Node(
         Gateway::start(config(&sets), options("hooked"))
@@ -730,7 +733,7 @@ mod grpc {
             .add_service(HookServiceServer::new(application.clone()))
             .serve(address);
         tokio::spawn(served);
-        let rules = "transport: grpc, on: [connect, message, disconnect], timeout: 5s, retry: {maxAttempts: 2, baseDelay: 5ms}";
+        let rules = "transport: grpc, points: [connect, message, disconnect], timeout: 5s, retry: {maxAttempts: 2, baseDelay: 5ms}";
         let keys = std::collections::BTreeMap::from([("app".to_owned(), KEY.to_owned())]);
         let node = start(&[hook("app", address.port(), rules)], |secrets| {
             secrets.hook_keys = keys;

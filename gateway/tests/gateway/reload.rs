@@ -33,7 +33,7 @@ const CHANGES: &[(&str, &str)] = &[
     ("rebalance.minAge", "7s"),
     (
         "hooks",
-        "[{name: a, on: [groupJoin], target: {local: {port: 1}}}]",
+        "[{name: a, points: [groupJoin], target: {local: {port: 1}}}]",
     ),
     ("wsc.heartbeatInterval", "40s"),
     ("wsc.clientTimeout", "120s"),

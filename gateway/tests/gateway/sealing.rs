@@ -58,7 +58,8 @@ async fn what_redis_sees(sets: &[&str]) -> String {
     });
     // Nobody is there: what it is to be told waits.
     let closed = crate::redis::free_port();
-    let hook = format!("hooks=[{{name: ears, on: [sent], target: {{local: {{port: {closed}}}}}}}]");
+    let hook =
+        format!("hooks=[{{name: ears, points: [sent], target: {{local: {{port: {closed}}}}}}}]");
     let mut sets = sets.to_vec();
     sets.push(&hook);
     let [one, two] = pair(redis.port, &sets).await;

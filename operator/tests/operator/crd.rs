@@ -182,7 +182,7 @@ fn wrong_sidecars() -> Vec<(Value, &'static str)> {
         }
         spec
     };
-    let local = |port: u16| json!([{"name": "app", "on": ["connect"], "target": {"local": {"port": port}}}]);
+    let local = |port: u16| json!([{"name": "app", "points": ["connect"], "target": {"local": {"port": port}}}]);
     let policy = |key: &str| sidecar(json!({"networkPolicy": {"enabled": true, key: [{}]}}));
     vec![
         (json!({"mode": "Sidecar"}), "spec.wsc.distributed.enabled"),
@@ -223,7 +223,7 @@ fn a_sidecar_with_hooks_to_its_application_is_admitted_and_modes_can_change() {
         "mode": "Sidecar",
         "wsc": {"distributed": {"enabled": true}},
         "networkPolicy": {"enabled": true},
-        "hooks": [{"name": "app", "on": ["connect"], "target": {"local": {"port": 9000}}}],
+        "hooks": [{"name": "app", "points": ["connect"], "target": {"local": {"port": 9000}}}],
     });
     let alone = json!({"replicas": 3, "wsc": {"distributed": {"enabled": true}}});
     assert_eq!(judge(resource(sidecar.clone())), []);

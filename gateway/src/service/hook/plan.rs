@@ -104,7 +104,7 @@ impl HookPlan {
             (HookPoint::Sent, Event::SENT),
             (HookPoint::Disconnect, Event::DISCONNECTED),
         ] {
-            if config.on.contains(&point) {
+            if config.points.contains(&point) {
                 filters.push(EventFilter::Name(name.to_owned()));
             }
         }

@@ -20,7 +20,7 @@ async fn putting_into(groups: &[&str]) -> Target {
 }
 
 fn gate(target: &Target) -> String {
-    format!("hooks=[{}]", hook("gate", target.port, "on: [connect]"))
+    format!("hooks=[{}]", hook("gate", target.port, "points: [connect]"))
 }
 
 async fn members(node: &Node, group: &str) -> Vec<Value> {

@@ -17,7 +17,7 @@ use crate::tickets;
 /// A lease has to run out, and the news of it to get around.
 const PATIENT: Duration = Duration::from_secs(40);
 
-const EARS: &str = "events: ['client.*', 'group.*', 'ticket.*'], on: [sent], timeout: 5s, \
+const EARS: &str = "events: ['client.*', 'group.*', 'ticket.*'], points: [sent], timeout: 5s, \
     retry: {maxAttempts: 100, baseDelay: 50ms, maxDelay: 200ms}, circuit: {failures: 0}";
 
 /// What happens on one node that the hook is told of.

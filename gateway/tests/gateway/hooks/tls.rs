@@ -80,7 +80,7 @@ const H1: &[u8] = b"http/1.1";
 fn gate(port: u16, tls: &str, more: &str) -> String {
     let ca = "caSecretRef: {name: rules, key: ca.crt}";
     format!(
-        "hooks=[{{name: gate, on: [connect], target: {{local: {{port: {port}}}}}, tls: {{{ca}{tls}}}, timeout: 5s{more}}}]"
+        "hooks=[{{name: gate, points: [connect], target: {{local: {{port: {port}}}}}, tls: {{{ca}{tls}}}, timeout: 5s{more}}}]"
     )
 }
 
@@ -145,7 +145,7 @@ async fn without_its_authority_a_hook_does_not_start_and_without_a_word_the_publ
         "{chain}"
     );
     let url = format!(
-        "hooks=[{{name: gate, on: [connect], timeout: 5s, target: {{url: 'https://127.0.0.1:{port}'}}}}]"
+        "hooks=[{{name: gate, points: [connect], timeout: 5s, target: {{url: 'https://127.0.0.1:{port}'}}}}]"
     );
     assert!(!is_asked(&start(&url, &ours.pem).await).await);
 }
