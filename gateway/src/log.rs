@@ -151,6 +151,25 @@ impl Gap {
     }
 }
 
+/// How much of a log is read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Most {
+    /// So many messages.
+    pub messages: usize,
+    /// So many bytes of them. One message is read in any case.
+    pub bytes: usize,
+}
+
+impl Most {
+    /// So many messages, however large.
+    pub const fn messages(messages: usize) -> Self {
+        Self {
+            messages,
+            bytes: usize::MAX,
+        }
+    }
+}
+
 /// A piece of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
@@ -271,12 +290,12 @@ pub trait Log: Send + Sync + 'static {
         log: &'a LogId,
         messages: &'a [Append],
     ) -> BoxFuture<'a, Result<Vec<Appended>, ClusterError>>;
-    /// At most `limit` messages after a place, or from the oldest that is kept.
+    /// At most so much after a place, or from the oldest that is kept.
     fn read<'a>(
         &'a self,
         log: &'a LogId,
         after: Option<Position>,
-        limit: usize,
+        most: Most,
     ) -> BoxFuture<'a, Result<Page, ClusterError>>;
     /// Where these logs end, in order.
     fn heads<'a>(&'a self, logs: &'a [LogId])

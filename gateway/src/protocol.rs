@@ -16,7 +16,7 @@ mod parcel;
 mod position;
 pub mod proto;
 pub mod reference;
-mod resume;
+pub mod resume;
 pub mod sse;
 mod trace;
 mod transport;

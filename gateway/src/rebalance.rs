@@ -162,7 +162,7 @@ impl Rebalance {
                 .remaining
                 .store((chosen.len() - index) as u64, Relaxed);
             let turn = pace.departure(index, chosen.len(), rand::random());
-            sleep_until(began + turn).await;
+            sleep_until(began + turn.at).await;
             let view = peers.borrow().clone();
             if !self.balance.may_go_on(&self.sight(&view)) {
                 break;

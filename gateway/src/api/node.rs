@@ -23,7 +23,7 @@ use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport, NodeInfo, Se
 use crate::delivery::{Accepted, Delivery, Route, Submission, awaited};
 use crate::group::Groups;
 use crate::hub::{Hub, KickWhom, Outgoing, unix_millis};
-use crate::log::{Append, Entry, MessageName, Record, SentPage, SentQuery};
+use crate::log::{Append, Entry, MessageName, Most, Record, SentPage, SentQuery};
 use crate::protocol::{
     LogId, Message, MessageBody, Parcel, Position, Sender, Target, UserId, json,
 };
@@ -346,7 +346,8 @@ impl NodeApi {
             LogFrom::After(after) => Some(after),
             LogFrom::Since(millis) => log.since(id, millis).await.map_err(unreached)?,
         };
-        let page = log.read(id, after, query.limit).await.map_err(unreached)?;
+        let most = Most::messages(query.limit);
+        let page = log.read(id, after, most).await.map_err(unreached)?;
         let (more, epoch) = (page.more(), page.head.epoch);
         let name = |entry: &Entry| MessageName::new(&entry.sender, &entry.id);
         let names: Vec<MessageName> = page.entries.iter().map(name).collect();

@@ -9,10 +9,14 @@ use tokio_util::sync::CancellationToken;
 use super::Delivery;
 use crate::cluster::{ClusterError, Rounds};
 use crate::hub::Outgoing;
+use crate::log::Most;
 use crate::protocol::LogId;
 
-/// Messages read at once, and given to sessions before those have a moment to read them.
-const PAGE: usize = 50;
+/// What is read at once, and given to sessions before those have a moment to read it.
+const PAGE: Most = Most {
+    messages: 50,
+    bytes: 4 * PORTION,
+};
 /// Bytes given before such a moment.
 const PORTION: usize = 256 * 1024;
 /// That moment.

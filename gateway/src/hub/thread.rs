@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::LocalOptions;
 use tokio_util::sync::CancellationToken;
@@ -110,7 +111,7 @@ fn apply(shard: &Rc<Shard>, command: Command) {
         }
         Command::SendAway(key) => {
             if let Some(connection) = shard.get(key) {
-                shard.send_away(&connection, Disconnect::Rebalance);
+                shard.send_away(&connection, Disconnect::Rebalance, Duration::ZERO);
             }
         }
         Command::Drain(plan, answer) => {

@@ -12,8 +12,8 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::{
-    About, Append, Appended, Awaited, Gap, Log, MessageName, Page, Record, Retention, SentPage,
-    SentQuery, Word,
+    About, Append, Appended, Awaited, Gap, Log, MessageName, Most, Page, Record, Retention,
+    SentPage, SentQuery, Word,
 };
 use crate::cluster::ClusterError;
 use crate::group::Generation;
@@ -88,7 +88,7 @@ impl MemoryLog {
         appended
     }
 
-    fn read_now(&self, log: &LogId, after: Option<Position>, limit: usize) -> Page {
+    fn read_now(&self, log: &LogId, after: Option<Position>, most: Most) -> Page {
         let state = self.state.lock();
         let Some(stored) = state.logs.get(log) else {
             let lost = after.filter(|after| after.offset > 0).map(|_| Gap::Lost);
@@ -105,7 +105,7 @@ impl MemoryLog {
                 ..Page::default()
             };
         };
-        stored.read(after, limit)
+        stored.read(after, most)
     }
 }
 
@@ -148,9 +148,9 @@ impl Log for MemoryLog {
         &'a self,
         log: &'a LogId,
         after: Option<Position>,
-        limit: usize,
+        most: Most,
     ) -> BoxFuture<'a, Result<Page, ClusterError>> {
-        ready(self.read_now(log, after, limit))
+        ready(self.read_now(log, after, most))
     }
 
     fn heads<'a>(

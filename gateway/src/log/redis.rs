@@ -26,7 +26,7 @@ use futures_util::future::{BoxFuture, try_join_all};
 
 use super::scripts::{APPEND, READ, SAW};
 use super::{
-    About, Append, Appended, Awaited, Entry, Gap, Log, MessageName, Page, Record, Retention,
+    About, Append, Appended, Awaited, Entry, Gap, Log, MessageName, Most, Page, Record, Retention,
     SentPage, SentQuery, Word, name,
 };
 use crate::cluster::ClusterError;
@@ -35,6 +35,12 @@ use crate::group::Generation;
 use crate::protocol::{LogId, Position, TraceContext, UserId};
 use crate::telemetry::RedisPart;
 use crate::time::millis;
+
+/// How much of a log is gone through at once for a place in it.
+const STRIDE: Most = Most {
+    messages: 500,
+    bytes: 4 << 20,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -137,14 +143,16 @@ impl RedisLog {
         &self,
         log: &LogId,
         after: Option<Position>,
-        limit: usize,
+        most: Most,
     ) -> Result<Page, ClusterError> {
         let script = &READ;
         let mut call = script.prepare_invoke();
         call.key(self.key(log, "log")).key(self.key(log, "meta"));
         let from = after.unwrap_or_default();
         call.arg(from.epoch).arg(from.offset);
-        call.arg(limit).arg(millis(self.retention().age));
+        call.arg(most.messages)
+            .arg(millis(self.retention().age))
+            .arg(most.bytes);
         let (epoch, head, lost, raw): (String, String, u8, Vec<Raw>) =
             self.link.run("read", &call).await?;
         let number = |text: &str| text.parse().map_err(|_| unreadable("read"));
@@ -219,7 +227,7 @@ impl RedisLog {
     ) -> Result<Option<Position>, ClusterError> {
         let mut after = None;
         loop {
-            let page = self.read(log, after, 500).await?;
+            let page = self.read(log, after, STRIDE).await?;
             if let Some(first) = page.entries.iter().find(|entry| is_wanted(entry)) {
                 let offset = first.offset.saturating_sub(1);
                 return Ok(Some(Position {
@@ -305,9 +313,9 @@ impl Log for RedisLog {
         &'a self,
         log: &'a LogId,
         after: Option<Position>,
-        limit: usize,
+        most: Most,
     ) -> BoxFuture<'a, Result<Page, ClusterError>> {
-        Box::pin(self.read(log, after, limit))
+        Box::pin(self.read(log, after, most))
     }
 
     fn heads<'a>(

@@ -105,7 +105,7 @@ return out
     )
 });
 
-/// KEYS entries, meta · ARGV epoch, offset (0: from the oldest), limit, age ms. Returns {epoch, head, `1` if that place is
+/// KEYS entries, meta · ARGV epoch, offset (0: from the oldest), most messages, age ms, most bytes. Returns {epoch, head, `1` if that place is
 /// not in this log's past, entries}. A reader who has been further than a former epoch came goes on after its end. A log
 /// that is gone gets its next epoch from the first reader who had known it, so that there is a place to go on from.
 pub(super) static READ: LazyLock<Script> = LazyLock::new(|| {
@@ -131,7 +131,19 @@ if somewhere then
   if from ~= tonumber(ARGV[2]) then lost = 1 end
   if from and from > 0 then start = '(' .. string.format('%.0f', from) .. '-0' end
 end
-return {meta[1], meta[2], lost, redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', ARGV[3])}
+local most, bytes, found, size = tonumber(ARGV[3]), tonumber(ARGV[5]), {}, 0
+while #found < most do
+  local wanted = math.min(4, most - #found)
+  local some = redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', wanted)
+  for _, entry in ipairs(some) do
+    size = size + #entry[2][#entry[2]]
+    if size > bytes and #found > 0 then return {meta[1], meta[2], lost, found} end
+    found[#found + 1] = entry
+    start = '(' .. entry[1]
+  end
+  if #some < wanted then break end
+end
+return {meta[1], meta[2], lost, found}
 ",
     )
 });

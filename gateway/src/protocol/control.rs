@@ -25,6 +25,8 @@ pub enum Control<'a> {
         reason: &'a str,
         /// How long to wait first.
         after_ms: u64,
+        /// Where the session is, as a client says it when it comes back.
+        resume: Option<&'a RawJson>,
     },
     /// The session was ended by somebody.
     Kicked {

@@ -549,12 +549,17 @@ pub fn control(control: &Control<'_>) -> Vec<u8> {
             refusal,
             retry_after_ms,
         } => error(refusal, Some(*retry_after_ms)),
-        Control::Reconnect { reason, after_ms } => with_data(
+        Control::Reconnect {
+            reason,
+            after_ms,
+            resume,
+        } => with_data(
             "reconnect",
             None,
             &Reconnect {
                 reason,
                 after_ms: *after_ms,
+                resume: *resume,
             },
         ),
         Control::Kicked { reason } => with_data("kicked", None, &Kicked { reason }),
@@ -567,6 +572,8 @@ pub fn control(control: &Control<'_>) -> Vec<u8> {
 struct Reconnect<'a> {
     reason: &'a str,
     after_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resume: Option<&'a RawJson>,
 }
 
 #[derive(Serialize)]

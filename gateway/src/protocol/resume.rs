@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{LogId, Position, UserId};
+use super::json::string;
+use super::{LogId, Position, RawJson, UserId};
 
 /// The most logs a client can name.
 const LOGS_MAX: usize = 1000;
@@ -37,6 +38,37 @@ impl Resume {
             };
             Some((log, *position))
         })
+    }
+}
+
+/// The places of a session, as its client says them when it comes back; nothing if there are none, or more than it may say.
+pub fn told(places: &[(&LogId, Position)]) -> Option<Box<RawJson>> {
+    if places.is_empty() || places.len() > LOGS_MAX {
+        return None;
+    }
+    let mut json = Vec::new();
+    write(places, &mut json);
+    RawJson::from_string(String::from_utf8(json).ok()?).ok()
+}
+
+/// Writes places as the JSON object that is read here.
+pub(super) fn write(places: &[(&LogId, Position)], out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (index, (log, position)) in places.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        string(&name(log), out);
+        out.extend_from_slice(format!(":\"{position}\"").as_bytes());
+    }
+    out.push(b'}');
+}
+
+/// The name of a log as its reader knows it: one's own inbox is just that.
+pub fn name(log: &LogId) -> String {
+    match log {
+        LogId::Inbox(_) => "inbox".to_owned(),
+        LogId::Group(_) | LogId::Ticket(_) | LogId::Broadcast => log.to_string(),
     }
 }
 

@@ -67,24 +67,10 @@ pub fn places(places: &[(&LogId, Position)]) -> Option<Bytes> {
 }
 
 fn id(places: &[(&LogId, Position)]) -> Option<Vec<u8>> {
-    let mut out = b"id: {".to_vec();
-    for (index, (log, position)) in places.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        super::json::string(&name(log), &mut out);
-        out.extend_from_slice(format!(":\"{position}\"").as_bytes());
-    }
-    out.extend_from_slice(b"}\n");
+    let mut out = b"id: ".to_vec();
+    super::resume::write(places, &mut out);
+    out.push(b'\n');
     (out.len() <= ID_MAX).then_some(out)
-}
-
-/// The name of a log in `resume`: one's own inbox is just that.
-fn name(log: &LogId) -> String {
-    match log {
-        LogId::Inbox(_) => "inbox".to_owned(),
-        LogId::Group(_) | LogId::Ticket(_) | LogId::Broadcast => log.to_string(),
-    }
 }
 
 /// JSON may have line ends between its tokens; each line is a `data:` of its own, and clients join them again.

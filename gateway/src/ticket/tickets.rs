@@ -25,7 +25,7 @@ use super::{
 use crate::cluster::{Cluster, ClusterError, Rounds};
 use crate::delivery::{Accepted, Delivery, Route};
 use crate::hub::{Hub, unix_millis};
-use crate::log::{About, AckState, Append, Awaited, MessageName, Page};
+use crate::log::{About, AckState, Append, Awaited, MessageName, Most, Page};
 use crate::protocol::{LogId, Parcel, Position, TicketId, UserId};
 use crate::security::Identity;
 use crate::service::Service;
@@ -250,7 +250,8 @@ impl Tickets {
         after: Option<Position>,
         limit: usize,
     ) -> Result<Page, DeskError> {
-        let page = self.0.delivery.log().read(log, after, limit).await;
+        let most = Most::messages(limit);
+        let page = self.0.delivery.log().read(log, after, most).await;
         page.map_err(DeskError::Store)
     }
 

@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::Socket;
 use crate::admission::SessionMeters;
 use crate::hub::{Question, SessionKey};
@@ -34,12 +36,19 @@ pub struct Session {
     pub groups: RefCell<Vec<GroupId>>,
     /// Messages it has yet to acknowledge.
     pub owed: RefCell<Debts>,
+    /// The turn among the logs that it reads; there once it reads one.
+    reading: OnceCell<Box<Semaphore>>,
 }
 
 impl Session {
     /// Whose it is, as the last token said.
     pub fn identity(&self) -> Rc<Identity> {
         Rc::clone(&self.identity.borrow())
+    }
+
+    /// For whoever reads a log for it: one at a time holds messages.
+    pub fn reading_turn(&self) -> &Semaphore {
+        self.reading.get_or_init(|| Box::new(Semaphore::new(1)))
     }
 
     /// Goes by another token of the same user.
@@ -158,6 +167,7 @@ impl Connection {
             cursors: RefCell::default(),
             groups: RefCell::default(),
             owed: RefCell::default(),
+            reading: OnceCell::new(),
         });
         debug_assert!(self.session.get().is_none());
         self.session.get_or_init(|| session);

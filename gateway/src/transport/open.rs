@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{extended, groups, seated, tickets};
 use crate::hub::Shard;
+use crate::log::Most;
 use crate::protocol::{Disconnect, LogId, Position, Resume, SessionId, UserId};
 use crate::security::Identity;
 use crate::transport::Connection;
@@ -35,7 +36,7 @@ pub(super) async fn begin(
     (identity, resume): (Option<Identity>, Option<Resume>),
 ) {
     if shard.is_draining() {
-        shard.send_away(connection, Disconnect::Drain);
+        shard.send_away(connection, Disconnect::Drain, Duration::ZERO);
     } else if shard.settings().echo {
         connection.set_until(None);
     } else if let Some(identity) = identity {
@@ -120,7 +121,7 @@ async fn is_whole(shard: &Rc<Shard>, places: &[(LogId, Position)]) -> bool {
     let log = shard.context().delivery.log();
     let all = async {
         for (id, position) in places {
-            let page = log.read(id, Some(*position), 1).await;
+            let page = log.read(id, Some(*position), Most::messages(1)).await;
             if !page.is_ok_and(|page| page.gap.is_none()) {
                 return false;
             }

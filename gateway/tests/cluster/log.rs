@@ -9,7 +9,7 @@ use wsc_gateway::cluster::redis::RedisLink;
 use wsc_gateway::cluster::{Listener, RedisParams};
 use wsc_gateway::group::{Bounds, Entry, Generation, GroupStore, MemoryGroups, RedisGroups};
 use wsc_gateway::log::{
-    About, AckState, Append, Appended, Awaited, Gap, Log, MemoryLog, MessageName, RedisLog,
+    About, AckState, Append, Appended, Awaited, Gap, Log, MemoryLog, MessageName, Most, RedisLog,
     Retention, SentQuery, Word,
 };
 use wsc_gateway::protocol::{GroupId, LogId, NodeId, Position, TicketId, TraceContext, UserId};
@@ -101,7 +101,10 @@ async fn put(log: &dyn Log, id: &str, at: u64) -> Appended {
 }
 
 async fn ids(log: &dyn Log, after: Option<Position>) -> (Vec<String>, Option<Gap>) {
-    let page = log.read(&inbox(), after, 100).await.unwrap();
+    let page = log
+        .read(&inbox(), after, Most::messages(100))
+        .await
+        .unwrap();
     let ids = page.entries.iter().map(|entry| entry.id.clone());
     (ids.collect(), page.gap)
 }
@@ -136,11 +139,33 @@ both! {
         assert_eq!(put(log, "d", 6).await.position().offset, 4);
         let (found, gap) = ids(log, Some(appended[1].position())).await;
         assert_eq!((found, gap), (names(&["c", "d"]), None));
-        let page = log.read(&inbox(), None, 2).await.unwrap();
+        let page = log.read(&inbox(), None, Most::messages(2)).await.unwrap();
         assert_eq!(page.entries[1].json, batch[1].json);
         assert!(page.more());
-        let rest = log.read(&inbox(), Some(page.end), 2).await.unwrap();
+        let rest = log.read(&inbox(), Some(page.end), Most::messages(2)).await.unwrap();
         assert!(!rest.more());
+    }
+}
+
+both! {
+    async fn a_piece_is_no_larger_than_asked_for_and_has_one_message_at_least(log: &dyn Log) {
+        let large = |id: &str, len: usize| Append {
+            json: Bytes::from(format!("\"{}\"", "x".repeat(len - 2))),
+            ..message(id, 5)
+        };
+        let batch = [large("a", 400), large("b", 400), large("c", 400), large("d", 2000), large("e", 10)];
+        log.append(&inbox(), &batch).await.unwrap();
+        let (mut after, mut pieces) = (None, Vec::new());
+        loop {
+            let most = Most { messages: 9, bytes: 1000 };
+            let page = log.read(&inbox(), after, most).await.unwrap();
+            pieces.push(page.entries.len());
+            if !page.more() {
+                break;
+            }
+            after = Some(page.end);
+        }
+        assert_eq!(pieces, [2, 1, 1, 1]);
     }
 }
 
@@ -149,7 +174,7 @@ both! {
         let trace = TraceContext::of_ids(&[0xab; 16], &[0x0c; 8]);
         let batch = [message("a", 5), Append { trace, ..message("b", 5) }, message("c", 5)];
         log.append(&inbox(), &batch).await.unwrap();
-        let page = log.read(&inbox(), None, 9).await.unwrap();
+        let page = log.read(&inbox(), None, Most::messages(9)).await.unwrap();
         let read: Vec<_> = page.entries.iter().map(|entry| (entry.trace, entry.json.clone())).collect();
         let written: Vec<_> = batch.iter().map(|one| (one.trace, one.json.clone())).collect();
         assert_eq!(read, written);
@@ -215,13 +240,13 @@ both! {
         let other = Position { epoch: first.epoch + 1, offset: 1 };
         assert_eq!(ids(log, Some(other)).await, (names(&["a"]), Some(Gap::Lost)));
         let nothing = LogId::Group(GroupId::new("none").unwrap());
-        let page = log.read(&nothing, Some(first), 1).await.unwrap();
+        let page = log.read(&nothing, Some(first), Most::messages(1)).await.unwrap();
         assert_eq!(page.gap, Some(Gap::Lost));
         assert!(page.head.epoch > 0, "there is a place to go on from: {}", page.head);
         let first = log.append(&nothing, &[message("b", 1)]).await.unwrap()[0].position();
         assert_eq!(first, Position { offset: 1, ..page.head });
         let fresh = LogId::Group(GroupId::new("fresh").unwrap());
-        assert_eq!(log.read(&fresh, None, 1).await.unwrap().gap, None);
+        assert_eq!(log.read(&fresh, None, Most::messages(1)).await.unwrap().gap, None);
     }
 }
 
@@ -310,7 +335,7 @@ both! {
             put(log, &format!("m{number}"), 62_000).await;
         }
         // Of ten messages one of c1 is left: alice's second.
-        let read = log.read(&inbox(), None, 100).await.unwrap();
+        let read = log.read(&inbox(), None, Most::messages(100)).await.unwrap();
         assert_eq!((read.entries[0].offset, read.entries[0].sender.as_str()), (3, "alice"));
         let wanted = ["alice", "carol"].map(|sender| MessageName::new(sender, "c1"));
         let records = log.records(&inbox(), &wanted, 62_000).await.unwrap();
@@ -510,7 +535,7 @@ both! {
 
 /// What a member of the group is shown of its log.
 async fn shown_to(log: &dyn Log, group: &LogId, joined: Generation) -> (Vec<String>, u64) {
-    let page = log.read(group, None, 100).await.unwrap();
+    let page = log.read(group, None, Most::messages(100)).await.unwrap();
     let entries = page.entries.iter().filter(|entry| entry.is_after(joined));
     let ids = entries.map(|entry| entry.id.clone()).collect();
     let place = log.joined(group, joined).await.unwrap();
@@ -566,7 +591,10 @@ async fn members_see_what_was_stored_since_they_joined(log: &dyn Log, groups: &d
         shown_to(log, &of_group, bob_again).await,
         (names(&["b3"]), 5)
     );
-    let page = log.read(&of_group, None, 100).await.unwrap();
+    let page = log
+        .read(&of_group, None, Most::messages(100))
+        .await
+        .unwrap();
     assert!(page.entries.iter().all(|entry| entry.trace.is_some()));
 }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use wsc_gateway::cluster::{
     Address, Backend, Link, Password, RedisParams, RedisTls, Sentinels, Topology,
 };
-use wsc_gateway::log::{Append, Log, RedisLog};
+use wsc_gateway::log::{Append, Log, Most, RedisLog};
 use wsc_gateway::protocol::{LogId, UserId};
 use wsc_gateway::telemetry::RedisPart;
 
@@ -57,7 +57,11 @@ fn of_alice(id: &str) -> Append {
 }
 
 async fn stored_in(log: &dyn Log, inbox: &LogId) -> usize {
-    log.read(inbox, None, 100).await.unwrap().entries.len()
+    log.read(inbox, None, Most::messages(100))
+        .await
+        .unwrap()
+        .entries
+        .len()
 }
 
 /// Sends until it arrives: right after a failover a node may not know yet that its link is gone.

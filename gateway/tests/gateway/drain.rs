@@ -60,6 +60,39 @@ async fn sessions_are_told_over_the_window_and_the_port_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_has_to_go_sooner_than_the_rate_allows_is_told_to_wait_so_long() {
+    // Three seconds are there to tell them, one a second on each of two shards.
+    let sets = [
+        "drain.window=1s",
+        "drain.ratePerSecond=2",
+        "drain.deadline=5s",
+    ];
+    let node = alone(&sets).await;
+    let mut clients = Vec::new();
+    for index in 0..12 {
+        clients.push(node.connect(&format!("user-{index}")).await);
+    }
+    let gateway = node.0.clone();
+    let began = Instant::now();
+    let draining = tokio::task::spawn(async move { gateway.drain().await });
+    let told = clients.into_iter().map(|mut client| {
+        tokio::task::spawn(async move {
+            let (before, _) = client.closed().await;
+            let after = before.last().unwrap()["data"]["after_ms"].as_u64().unwrap();
+            began.elapsed() + Duration::from_millis(after)
+        })
+    });
+    let mut back = Vec::new();
+    for told in told.collect::<Vec<_>>() {
+        back.push(told.await.unwrap());
+    }
+    back.sort();
+    let spread = back[back.len() - 1].checked_sub(back[0]).unwrap();
+    assert!(spread >= Duration::from_millis(4_500), "{back:?}");
+    draining.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_accepted_is_written_before_the_farewell() {
     let node = alone(&["drain.window=1s"]).await;
     let (mut alice, mut bob) = (node.connect("alice").await, node.connect("bob").await);

@@ -43,6 +43,7 @@ mod wire;
 
 mod addresses;
 mod beside;
+mod catching_up;
 mod cluster;
 mod conformance;
 mod delivery;

@@ -182,6 +182,56 @@ async fn a_session_resumes_on_another_node_where_it_was<S: Speaker>() {
     }
 }
 
+async fn said_in_room<S: Speaker>(sender: &mut S, id: &str) {
+    sender
+        .send(json!({"type": "grouped", "id": id, "group": "room"}))
+        .await;
+    assert_eq!(sender.until("receipt").await["data"]["ref"], id);
+}
+
+async fn who_is_told_to_reconnect_goes_on_on_any_node_by_what_the_frame_says<S: Speaker>() {
+    let redis = RedisServer::start();
+    let sets = ["wsc.group.enabled=true", "wsc.group.autoCreate=true"];
+    let [one, two] = nodes::<S>(&redis, &sets).await;
+    let room = |user: &str| token_into(user, &["room"]);
+    let mut bob = S::enter(&one, &room("bob"), None).await.ok().unwrap();
+    let mut alice = S::enter(&two, &room("alice"), None).await.ok().unwrap();
+    for client in [&mut alice, &mut bob] {
+        let join = json!({"type": "group.join", "id": "j", "data": {"group": "room"}});
+        client.send(join).await;
+        assert_eq!(client.until("result").await["ref"], "j");
+    }
+    accepted(&mut alice, "m1", "bob").await;
+    said_in_room(&mut alice, "g1").await;
+    assert_eq!(bob.until("text").await["id"], "m1");
+    assert_eq!(bob.until("grouped").await["id"], "g1");
+    let gateway = one.0.clone();
+    let draining = tokio::spawn(async move { gateway.drain().await });
+    let (before, code) = bob.closed().await;
+    let told = &before.last().unwrap()["data"];
+    assert_eq!(
+        (code, &told["reason"], &told["after_ms"]),
+        (1012, &"drain".into(), &0.into())
+    );
+    accepted(&mut alice, "m2", "bob").await;
+    said_in_room(&mut alice, "g2").await;
+    let entered = S::enter(&two, &room("bob"), Some(&told["resume"])).await;
+    let mut bob = entered.ok().unwrap();
+    assert_eq!(bob.welcome()["data"]["resumed"], true, "{told}");
+    accepted(&mut alice, "m3", "bob").await;
+    said_in_room(&mut alice, "g3").await;
+    let mut heard = Vec::new();
+    while heard.len() < 4 {
+        let frame = bob.next().await;
+        if ["text", "grouped"].contains(&frame["type"].as_str().unwrap()) {
+            heard.push(frame["id"].as_str().unwrap().to_owned());
+        }
+    }
+    heard.sort();
+    assert_eq!(heard, ["g2", "g3", "m2", "m3"], "all that was missed, once");
+    draining.await.unwrap();
+}
+
 async fn an_acknowledgement_reaches_the_sender_on_another_node<S: Speaker>() {
     let redis = RedisServer::start();
     let [one, two] = nodes::<S>(&redis, &["wsc.ack.enabled=true"]).await;
@@ -386,6 +436,7 @@ macro_rules! suites {
             broadcast_needs_its_scope,
             what_was_stored_for_someone_absent_comes_in_order,
             a_session_resumes_on_another_node_where_it_was,
+            who_is_told_to_reconnect_goes_on_on_any_node_by_what_the_frame_says,
             an_acknowledgement_reaches_the_sender_on_another_node,
             a_bad_frame_is_refused_by_name_and_the_session_goes_on,
             a_ping_is_answered,

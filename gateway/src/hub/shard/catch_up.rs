@@ -1,7 +1,8 @@
 //! Reading a log until a session has all of it: after a reconnect, after a hole, and when a slow reader has room again.
 //!
 //! One task for each log that is read, ended by the session's end. It goes as fast as the client reads: it waits for room
-//! in the outbox before each message, so that a long absence fills no memory. A log that cannot be read now is tried again.
+//! in the outbox before each message, and the logs of a session take turns, so that a long absence fills no memory: what was
+//! read and waits is at most the half of the outbox that is left to it, or one message. A log that cannot be read now is tried again.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,12 +13,12 @@ use tokio::time::{Instant, sleep};
 use super::Shard;
 use crate::group::Generation;
 use crate::hub::Outgoing;
-use crate::log::{Entry, Gap, Page};
-use crate::protocol::{Control, LogId, Position};
+use crate::log::{Entry, Gap, Most, Page};
+use crate::protocol::{Control, LogId, Position, resume};
 use crate::session::{Limits, Waiting};
 use crate::transport::Connection;
 
-/// Messages read at once.
+/// Messages read at once, if they are small.
 const PAGE: usize = 100;
 /// The pause after a read that failed, doubled by each that follows.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -129,7 +130,13 @@ impl Reading {
         let Some(session) = self.connection.session() else {
             return Ok(true);
         };
+        // Never closed.
+        let _turn = session.reading_turn().acquire().await;
+        if !self.is_wanted() {
+            return Ok(true);
+        }
         let delivery = &self.shard.context().delivery;
+        let most = self.share();
         let asked = Instant::now();
         let (at, noted) = {
             let cursors = session.cursors.borrow();
@@ -139,11 +146,11 @@ impl Reading {
             (None, LogId::Inbox(user)) => delivery.log().seen(user).await?,
             (at, _) => at,
         };
-        let mut page = delivery.log().read(&self.log, after, PAGE).await?;
+        let mut page = delivery.log().read(&self.log, after, most).await?;
         let vanished = noted.filter(|noted| page.entries.is_empty() && *noted > page.head);
         if vanished.is_some() {
             // It was heard of before it was asked for, and is not there: the storage has lost it.
-            page = delivery.log().read(&self.log, vanished, PAGE).await?;
+            page = delivery.log().read(&self.log, vanished, most).await?;
         }
         if !self.is_wanted() {
             return Ok(true);
@@ -171,19 +178,31 @@ impl Reading {
         Ok(!more && cursors.caught_up(&self.log))
     }
 
+    /// Half of the room stays for what comes live meanwhile. What is larger goes when nothing else waits.
+    fn half(&self) -> Limits {
+        let limits = self.shard.limits(&self.connection);
+        Limits {
+            messages: limits.messages / 2 + 1,
+            bytes: limits.bytes / 2,
+        }
+    }
+
+    /// What is read at once: no more than that half.
+    fn share(&self) -> Most {
+        let half = self.half();
+        Most {
+            messages: half.messages.min(PAGE),
+            bytes: half.bytes,
+        }
+    }
+
     /// Waits until the outbox takes one more of so many bytes; `false`: the session is over.
     async fn has_room(&self, len: usize) -> bool {
         loop {
             if !self.is_wanted() {
                 return false;
             }
-            let limits = self.shard.limits(&self.connection);
-            // Half of the room stays for what comes live meanwhile. What is larger goes when nothing else waits.
-            let half = Limits {
-                messages: limits.messages / 2 + 1,
-                bytes: limits.bytes / 2,
-            };
-            if self.connection.outbox().borrow().fits(len, half) {
+            if self.connection.outbox().borrow().fits(len, self.half()) {
                 return true;
             }
             if self.connection.blocked() {
@@ -221,7 +240,7 @@ impl Reading {
             ..page.head
         };
         let data = serde_json::json!({
-            "log": shown(&self.log),
+            "log": resume::name(&self.log),
             "gap": gap.as_str(),
             "pos": position.to_string(),
         });
@@ -234,13 +253,5 @@ impl Reading {
             data: &data,
         };
         self.shard.say_anyway(&self.connection, &event);
-    }
-}
-
-/// The name of a log as its reader knows it: one's own inbox is just that.
-fn shown(log: &LogId) -> String {
-    match log {
-        LogId::Inbox(_) => "inbox".to_owned(),
-        LogId::Group(_) | LogId::Ticket(_) | LogId::Broadcast => log.to_string(),
     }
 }

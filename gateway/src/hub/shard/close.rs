@@ -9,8 +9,8 @@ use rand::RngExt as _;
 use tokio::time::Instant;
 
 use super::Shard;
-use crate::hub::{DrainPlan, Movable};
-use crate::protocol::{Control, Disconnect, Transport};
+use crate::hub::{Departure, DrainPlan, Movable};
+use crate::protocol::{Control, Disconnect, LogId, Transport, resume};
 use crate::session::liveness::{CLOSE_PATIENCE, TICK};
 use crate::transport::Connection;
 
@@ -64,8 +64,9 @@ impl Shard {
         let count = leaving.len();
         for (index, connection) in leaving.into_iter().enumerate() {
             let random = rand::rng().random_range(0.0..1.0);
-            tokio::time::sleep_until(began + plan.departure(index, count, random)).await;
-            self.send_away(&connection, Disconnect::Drain);
+            let Departure { at, wait } = plan.departure(index, count, random);
+            tokio::time::sleep_until(began + at).await;
+            self.send_away(&connection, Disconnect::Drain, wait);
         }
         let pending = || {
             self.handle()
@@ -74,7 +75,7 @@ impl Shard {
         while (!self.is_empty() || pending()) && began.elapsed() < plan.deadline {
             // Also those whose handshake was under way when the drain began.
             for connection in self.all() {
-                self.send_away(&connection, Disconnect::Drain);
+                self.send_away(&connection, Disconnect::Drain, Duration::ZERO);
             }
             tokio::time::sleep(DRAIN_POLL).await;
         }
@@ -107,14 +108,20 @@ impl Shard {
         movable
     }
 
-    /// Tells a connection to come back, to another node.
-    pub fn send_away(&self, connection: &Rc<Connection>, why: Disconnect) {
+    /// Tells a connection to come back after a while, to another node. Whatever it has or gets before that frame lies before
+    /// the places that the frame names; what comes later it gets there.
+    pub fn send_away(&self, connection: &Rc<Connection>, why: Disconnect, wait: Duration) {
         if connection.is_closing() {
             return;
         }
+        let places = connection.session().and_then(|session| {
+            let inbox = LogId::Inbox(session.identity().user.clone());
+            resume::told(&session.cursors.borrow().places(&inbox))
+        });
         let reconnect = Control::Reconnect {
             reason: why.label(),
-            after_ms: 0,
+            after_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            resume: places.as_deref(),
         };
         self.say_anyway(connection, &reconnect);
         self.close(connection, why);

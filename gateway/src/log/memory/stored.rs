@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::super::redis::gap;
-use super::super::{Append, Appended, Entry, Gap, MessageName, Page, Record, Retention};
+use super::super::{Append, Appended, Entry, Gap, MessageName, Most, Page, Record, Retention};
 use super::kept::Kept;
 use crate::group::Generation;
 use crate::protocol::{LogId, Position};
@@ -129,8 +129,8 @@ impl Stored {
         self.entries.is_empty() && self.written_at.saturating_add(life) <= now
     }
 
-    /// At most so many messages after a place.
-    pub(super) fn read(&self, after: Option<Position>, limit: usize) -> Page {
+    /// At most so much after a place.
+    pub(super) fn read(&self, after: Option<Position>, most: Most) -> Page {
         let lost = after
             .filter(|after| after.offset > 0)
             .filter(|after| after.epoch != self.epoch || after.offset > self.head)
@@ -141,7 +141,13 @@ impl Stored {
             _ => 0,
         };
         let later = self.entries.iter().filter(|entry| entry.offset > from);
-        let entries: Vec<Entry> = later.take(limit).cloned().collect();
+        let mut bytes = 0_usize;
+        let fits = |(index, entry): &(usize, &Entry)| {
+            bytes = bytes.saturating_add(entry.json.len());
+            *index == 0 || bytes <= most.bytes
+        };
+        let some = later.take(most.messages).enumerate().take_while(fits);
+        let entries: Vec<Entry> = some.map(|(_, entry)| entry.clone()).collect();
         let head = self.head();
         Page {
             end: entries.last().map_or(head, |last| self.at(last.offset)),
