@@ -131,3 +131,24 @@ fn no_password_can_be_found_from_what_is_published() {
     };
     assert_eq!(with("guess"), with("truth"));
 }
+
+#[test]
+fn two_rounds_are_enough_for_a_rollout_of_any_number_of_gateways() {
+    for replicas in 1..=50 {
+        let spec = json!({"replicas": replicas, "wsc": {"distributed": {"enabled": true}}});
+        let gateway = admit(json!({
+            "apiVersion": "wsc.dev/v1alpha1", "kind": "WebSocketGateway",
+            "metadata": {"name": "chat", "namespace": "default"}, "spec": spec,
+        }));
+        let built = desired(gateway, &[], Kind::ALL.into()).unwrap();
+        let mut objects = built.objects.iter();
+        let found = objects.find(|object| object.kind == Kind::Deployment);
+        let strategy = &found.unwrap().body["spec"]["strategy"]["rollingUpdate"];
+        assert_eq!(strategy["maxUnavailable"], 0);
+        let surge = strategy["maxSurge"].as_str().unwrap().trim_end_matches('%');
+        let surge: usize = surge.parse().unwrap();
+        let a_round = (replicas * surge).div_ceil(100);
+        let rounds = replicas.div_ceil(a_round);
+        assert!(rounds <= 2, "{replicas} gateways in {rounds} rounds");
+    }
+}

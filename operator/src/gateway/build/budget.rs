@@ -27,8 +27,9 @@ pub(super) fn build(input: &Validated) -> Option<PodDisruptionBudget> {
             max_unavailable,
             min_available: min_available.clone(),
             selector: Some(input.selector()),
-            // A pod that never becomes ready must not keep a node from being emptied.
-            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
+            // Without Redis all pods are unready, and yet serve who is there: they must not be evicted all at once. One that
+            // never becomes ready goes all the same while the others are.
+            unhealthy_pod_eviction_policy: Some("IfHealthyBudget".to_owned()),
         }),
         ..PodDisruptionBudget::default()
     })

@@ -1,7 +1,7 @@
 //! The gateways in pods of their own.
 //!
 //! Rollouts surge first and never take a pod away before its successor is ready; the grace period leaves room for the
-//! whole drain. The pod template carries the hash of what a running gateway cannot take over, so that a change of that
+//! whole drain. Two rounds are enough for all pods, so that who is sent away twice is where they stay. The pod template carries the hash of what a running gateway cannot take over, so that a change of that
 //! rolls out; other changes of configuration and keys reach running pods through their files.
 
 use k8s_openapi::DeepMerge;
@@ -26,8 +26,9 @@ pub(super) fn build(input: &Validated, hash: &str) -> Deployment {
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".to_owned()),
                 rolling_update: Some(RollingUpdateDeployment {
-                    // Rounded up by Kubernetes: at least one.
-                    max_surge: Some(IntOrString::String("25%".to_owned())),
+                    // Rounded up by Kubernetes: at least one, and never more than two rounds. A client of the first may come to a
+                    // pod of the second, and nobody to a third; with a quarter, one in sixteen would be told three times.
+                    max_surge: Some(IntOrString::String("50%".to_owned())),
                     max_unavailable: Some(IntOrString::Int(0)),
                 }),
             }),

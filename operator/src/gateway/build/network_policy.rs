@@ -3,6 +3,8 @@
 //! Pods of the application are its own matter: beside sidecars there is a policy of Redis alone, since one of the pods
 //! would close the application's ports. Ports are named as the containers name them. Peers reach each other through Redis, so no port is open among them.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
     NetworkPolicyPort, NetworkPolicySpec as Rules,
@@ -11,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{REDIS_PORT, SENTINEL_PORT};
-use crate::api::{Mode, NetworkPolicySpec};
+use crate::api::{Mode, NetworkPolicySpec, ParentRef, RouteSpec};
 use crate::gateway::validate::{self, Layout, ManagedRedis, Validated};
 use crate::names::Component;
 
@@ -31,7 +33,10 @@ pub(super) fn gateway(input: &Validated) -> Option<NetworkPolicy> {
     }
     let mut ingress = Vec::with_capacity(3);
     if input.config.wsc.enabled {
-        ingress.push(from(clients.clone(), &["ws"]));
+        ingress.push(from(
+            with_routes(input, clients, &input.route.parent_refs),
+            &["ws"],
+        ));
     }
     let apis = if apis.is_empty() {
         vec![pods(LabelSelector::default())]
@@ -39,6 +44,7 @@ pub(super) fn gateway(input: &Validated) -> Option<NetworkPolicy> {
         apis.clone()
     };
     ingress.push(from(apis, &["http", "grpc"]));
+    ingress.extend(routed(input));
     // Streams between the pods of one gateway.
     ingress.push(from(gateways(input).into(), &["grpc"]));
     let mut watchers = vec![namespace(&input.operator_namespace)];
@@ -100,6 +106,48 @@ fn policy(
             policy_types: Some(types),
         }),
     }
+}
+
+/// Who is let in, and the Gateways that send them; no peers stay everyone.
+fn with_routes(
+    input: &Validated,
+    peers: &[NetworkPolicyPeer],
+    parents: &[ParentRef],
+) -> Vec<NetworkPolicyPeer> {
+    let mut all = peers.to_vec();
+    if input.route.enabled && !all.is_empty() {
+        all.extend(namespaces(input, parents));
+    }
+    all
+}
+
+/// The Gateways that the APIs' routes belong to, to the port that each sends to.
+fn routed(input: &Validated) -> Vec<NetworkPolicyIngressRule> {
+    let RouteSpec {
+        enabled,
+        parent_refs,
+        hostnames: _,
+        http,
+        grpc,
+    } = &input.route;
+    let mut rules = Vec::with_capacity(2);
+    for (api, port) in [(http, "http"), (grpc, "grpc")] {
+        if *enabled && api.enabled {
+            let own = !api.parent_refs.is_empty();
+            let parents = if own { &api.parent_refs } else { parent_refs };
+            rules.push(from(namespaces(input, parents), &[port]));
+        }
+    }
+    rules
+}
+
+/// The namespaces of Gateways: most have their proxies there.
+fn namespaces(input: &Validated, parents: &[ParentRef]) -> Vec<NetworkPolicyPeer> {
+    let names: BTreeSet<&str> = parents
+        .iter()
+        .map(|parent| parent.namespace.as_deref().unwrap_or(&input.namespace))
+        .collect();
+    names.into_iter().map(namespace).collect()
 }
 
 /// No peers: everyone.
