@@ -10,7 +10,6 @@ use kube::runtime::events::{Event, Recorder, Reporter};
 use kube::{Api, Client};
 use parking_lot::Mutex;
 
-use crate::api::WebSocketGateway;
 use crate::census::Census;
 use crate::error::Error;
 use crate::gateway::apply::Settled;
@@ -64,11 +63,6 @@ impl Context {
             facts: Mutex::default(),
             failures: Mutex::default(),
         }
-    }
-
-    /// The resources of one namespace.
-    pub fn gateways(&self, namespace: &str) -> Api<WebSocketGateway> {
-        Api::namespaced(self.client.clone(), namespace)
     }
 
     /// Publishes an event.

@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::gateway::dereference::secret_names;
 use crate::gateway::reconcile;
 use crate::gateway::status::Outcome;
+use crate::gateway::unreadable;
 use crate::gateway::validate::Defaults;
 use crate::metrics::Metrics;
 use crate::watch::{Concern, Watches};
@@ -154,7 +155,11 @@ async fn reconcile_guarded(guarded: Arc<Guarded>, context: Arc<Context>) -> Resu
                 .instrument(span)
                 .await
         }
-        Err(invalid) => Err(Error::Unreadable(invalid.error.clone())),
+        Err(invalid) => {
+            let told = unreadable::tell(&invalid.metadata, &invalid.error, &context);
+            let told = told.instrument(span).await;
+            told.and(Err(Error::Unreadable(invalid.error.clone())))
+        }
     };
     let label = match &result {
         Ok(Outcome::Settled) => "settled",

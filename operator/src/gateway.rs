@@ -11,6 +11,7 @@ pub mod held;
 pub mod live;
 pub mod rollout;
 pub mod status;
+pub mod unreadable;
 pub mod validate;
 
 use std::sync::Arc;

@@ -1,19 +1,22 @@
 //! Step 5: says in the status what is so, and in events what changed. Computed purely, written only when it differs.
 
+mod autoscalers;
 mod compute;
 mod conditions;
 mod events;
+mod redis;
 mod routes;
 mod sidecars;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::Resource;
-use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use kube::api::{ObjectMeta, Patch, PatchParams};
+use kube::core::{ApiResource, DynamicObject};
+use kube::{Api, Resource};
+use serde_json::{Value, json};
 use tracing::warn;
 
 use super::apply::{Applied, Verdict};
-use crate::api::{GatewayStatus, WebSocketGateway};
+use crate::api::WebSocketGateway;
 use crate::context::Context;
 use crate::error::Error;
 use crate::kube_call::{is_gone, within};
@@ -32,16 +35,17 @@ pub async fn report(
     let namespace = gateway.metadata.namespace.as_deref().unwrap_or_default();
     let name = gateway.metadata.name.as_deref().unwrap_or_default();
     let pods = context.stores.pods().group(namespace, name);
+    let now = Timestamp::now();
     let status = compute(&Seen {
         gateway,
         applied: &applied,
         pods: &pods,
         counts: context.census.counts(namespace, name).as_ref(),
-        now: Timestamp::now(),
+        now,
     });
     let before = gateway.status.clone().unwrap_or_default();
     if status != before {
-        write(gateway, &status, context).await?;
+        write(&gateway.metadata, &serde_json::to_value(&status)?, context).await?;
     }
     let reference = gateway.object_ref(&());
     for event in events::between(&before, &status, &applied.changes) {
@@ -51,6 +55,12 @@ pub async fn report(
         }
     }
     match applied.verdict {
+        // Nothing tells when it has lasted for long enough to be said.
+        Verdict::Realised | Verdict::Paused
+            if autoscalers::complaint(&applied.live, now) == autoscalers::Complaint::Fresh =>
+        {
+            Ok(Outcome::Waiting)
+        }
         Verdict::Realised | Verdict::Paused => Ok(Outcome::Settled),
         Verdict::Rejected(_, None) => Ok(Outcome::Waiting),
         Verdict::Rejected(_, Some(error)) | Verdict::Failed(error) => Err(error),
@@ -66,22 +76,25 @@ pub enum Outcome {
     Waiting,
 }
 
-async fn write(
-    gateway: &WebSocketGateway,
-    status: &GatewayStatus,
+/// Writes a whole status.
+pub(super) async fn write(
+    resource: &ObjectMeta,
+    status: &Value,
     context: &Context,
 ) -> Result<(), Error> {
-    let namespace = gateway.metadata.namespace.as_deref().unwrap_or_default();
-    let name = gateway.metadata.name.as_deref().unwrap_or_default();
+    let namespace = resource.namespace.as_deref().unwrap_or_default();
+    let name = resource.name.as_deref().unwrap_or_default();
     let body = json!({
         "apiVersion": WebSocketGateway::api_version(&()),
         "kind": WebSocketGateway::kind(&()),
         // A namesake that was made meanwhile gets its own status.
-        "metadata": { "name": name, "uid": gateway.metadata.uid },
+        "metadata": { "name": name, "uid": resource.uid },
         "status": status,
     });
     let params = PatchParams::apply(STATUS_MANAGER).force();
-    let api = context.gateways(namespace);
+    // Not in the resource's own type: it may be one that cannot be read.
+    let kind = ApiResource::erase::<WebSocketGateway>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &kind);
     let patch = Patch::Apply(&body);
     let action = format!("writing the status of {namespace}/{name}");
     match within(action, api.patch_status(name, &params, &patch)).await {

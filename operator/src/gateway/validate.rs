@@ -201,6 +201,11 @@ pub enum Rejection {
         /// Kind and name.
         object: String,
     },
+    /// The resource was stored under a CRD of another release.
+    #[error(
+        "this release cannot read the resource: {0}; it was stored under another CRD: upgrade the CRD, and apply the resource again"
+    )]
+    Unreadable(String),
     /// The configuration contradicts itself in a way the schema could not see.
     #[error("the configuration cannot be used: {0}")]
     InvalidConfiguration(String),
@@ -218,6 +223,7 @@ impl Rejection {
             Self::PodTemplateUnfit { .. } => "PodTemplateUnfit",
             Self::NoInjector => "NoInjector",
             Self::NameTaken { .. } => "NameTaken",
+            Self::Unreadable(_) => "Unreadable",
             Self::InvalidConfiguration(_) => "InvalidConfiguration",
         }
     }

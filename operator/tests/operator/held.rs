@@ -2,9 +2,12 @@
 
 use serde_json::{Value, json};
 use wsc_operator::gateway::status::Outcome;
+use wsc_operator::gateway::unreadable;
 
 use crate::fake::Seen;
-use crate::reconcile::{CHAT, CONFIG, DEPLOYMENT, SECRETS, SERVICE, World, pods_with, writes};
+use crate::reconcile::{
+    CHAT, CONFIG, DEPLOYMENT, SECRETS, SERVICE, World, events, pods_with, writes,
+};
 
 const REVISIONS: &str = "/apis/apps/v1/namespaces/default/controllerrevisions";
 
@@ -209,4 +212,54 @@ async fn once_the_secret_is_there_what_was_asked_for_is_realised() {
     // The key never is in what is remembered.
     let revisions = json!(world.fake.list(REVISIONS)).to_string();
     assert!(!revisions.contains("a-key-of-more") && revisions.contains("/other"));
+}
+
+#[tokio::test]
+async fn a_resource_that_cannot_be_read_says_so_and_is_held_and_scaled() {
+    let world = World::cluster();
+    world.settle().await;
+    world.fake.edit(CHAT, |chat| {
+        chat["spec"]["mode"] = json!("Elsewhere");
+        chat["spec"]["replicas"] = json!(2);
+    });
+    world.fake.remove(SERVICE);
+    world.catch_up();
+    world.fake.take_seen();
+    let chat: kube::core::DynamicObject =
+        serde_json::from_value(world.fake.get(CHAT).unwrap()).unwrap();
+    let why = "unknown variant `Elsewhere`";
+    let tell = async || {
+        unreadable::tell(&chat.metadata, why, &world.context)
+            .await
+            .unwrap();
+        world.fake.take_seen()
+    };
+    let seen = tell().await;
+    assert_eq!(
+        writes(&seen),
+        [
+            "APPLY websocketgateways/chat/status",
+            "APPLY services/chat",
+            "APPLY deployments/chat"
+        ]
+    );
+    assert_eq!(events(&seen), ["Unreadable"]);
+    assert_eq!(world.fake.get(DEPLOYMENT).unwrap()["spec"]["replicas"], 2);
+    let accepted = world.condition("Accepted");
+    assert_eq!(
+        (&accepted["status"], &accepted["reason"]),
+        (&json!("False"), &json!("Unreadable"))
+    );
+    assert!(accepted["message"].as_str().unwrap().contains(why));
+    // The rest of the status is as it was.
+    assert_eq!(world.condition("RedisReady")["type"], "RedisReady");
+    let status = &world.fake.get(CHAT).unwrap()["status"];
+    assert!(status["selector"].is_string());
+
+    world.catch_up();
+    let again = tell().await;
+    assert!(
+        writes(&again).is_empty() && events(&again).is_empty(),
+        "{again:?}"
+    );
 }

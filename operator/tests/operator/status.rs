@@ -25,6 +25,7 @@ struct Cluster {
     /// Whether the census has asked yet.
     asked: bool,
     verdict: Verdict,
+    autoscaler: Option<(Kind, Value)>,
 }
 
 fn cluster(replicas: i32) -> Cluster {
@@ -62,6 +63,7 @@ fn cluster(replicas: i32) -> Cluster {
         counts,
         asked: true,
         verdict: Verdict::Realised,
+        autoscaler: None,
     }
 }
 
@@ -95,6 +97,9 @@ impl Cluster {
         let mut live = Live::default();
         live.insert(Kind::Deployment, object(Kind::Deployment, &self.deployment));
         live.insert(Kind::StatefulSet, object(Kind::StatefulSet, &self.redis));
+        if let Some((kind, body)) = &self.autoscaler {
+            live.insert(*kind, object(*kind, body));
+        }
         let service = json!({"metadata": {"name": "chat", "namespace": "default"}, "spec": {}});
         live.insert(Kind::Service, object(Kind::Service, &service));
         compute(&Seen {
@@ -326,4 +331,119 @@ fn what_gateways_say_is_wrong_with_them_is_told_with_their_names() {
     assert_eq!(said(&status, "RedisReady"), ("False", "Unreachable"));
     let status = cut_off(RedisLink::Up);
     assert_eq!(said(&status, "Degraded"), ("True", "GatewayProblems"));
+}
+
+fn message(status: &GatewayStatus, kind: &str) -> String {
+    let mut all = status.conditions.iter();
+    let found = all.find(|found| found.type_ == kind).unwrap();
+    found.message.clone()
+}
+
+#[test]
+fn an_autoscaler_that_cannot_do_its_work_is_told_once_that_has_lasted_and_clears_by_itself() {
+    let hpa = |status: &str, reason: &str, since: &str| {
+        let active = json!({"type": "ScalingActive", "status": status, "reason": reason,
+            "message": "no metrics returned", "lastTransitionTime": since});
+        let able = json!({"type": "AbleToScale", "status": "True", "reason": "SucceededGetScale"});
+        let body = json!({
+            "metadata": {"name": "chat", "namespace": "default"},
+            "status": {"conditions": [able, active]},
+        });
+        let mut cluster = cluster(3);
+        cluster.autoscaler = Some((Kind::HorizontalPodAutoscaler, body));
+        cluster.status()
+    };
+    // It is 1970-01-01T00:16:40Z.
+    let long_ago = "1970-01-01T00:10:00Z";
+    let failing = hpa("False", "FailedGetResourceMetric", long_ago);
+    assert_eq!(said(&failing, "Degraded"), ("True", "AutoscalerFailing"));
+    assert_eq!(
+        message(&failing, "Degraded"),
+        "HorizontalPodAutoscaler/chat: FailedGetResourceMetric: no metrics returned"
+    );
+    let healthy = ("False", "Healthy");
+    let fresh = hpa("False", "FailedGetResourceMetric", "1970-01-01T00:16:30Z");
+    assert_eq!(said(&fresh, "Degraded"), healthy);
+    assert_eq!(
+        said(&hpa("False", "ScalingDisabled", long_ago), "Degraded"),
+        healthy
+    );
+    assert_eq!(
+        said(&hpa("True", "ValidMetricFound", long_ago), "Degraded"),
+        healthy
+    );
+
+    let mut keda = cluster(3);
+    let ready = json!({"type": "Ready", "status": "False", "reason": "TriggerError", "message": "no such host"});
+    let body = json!({
+        "metadata": {"name": "chat", "namespace": "default"}, "status": {"conditions": [ready]},
+    });
+    keda.autoscaler = Some((Kind::ScaledObject, body));
+    let status = keda.status();
+    assert_eq!(said(&status, "Degraded"), ("True", "AutoscalerFailing"));
+    assert_eq!(
+        message(&status, "Degraded"),
+        "ScaledObject/chat: TriggerError: no such host"
+    );
+}
+
+#[test]
+fn what_was_not_looked_at_is_not_called_healthy() {
+    let mut wrong = cluster(3);
+    let action = "applying Service/chat".to_owned();
+    wrong.verdict = Verdict::Failed(wsc_operator::error::Error::Conflict { action });
+    let before = wrong.status();
+    assert_eq!(said(&before, "Degraded"), ("True", "ApplyFailed"));
+    let then = |verdict: Verdict| {
+        let mut cluster = cluster(3);
+        cluster.gateway.status = Some(before.clone());
+        cluster.verdict = verdict;
+        cluster.status()
+    };
+    let paused = then(Verdict::Paused);
+    assert_eq!(said(&paused, "Degraded"), ("True", "ApplyFailed"));
+    assert_eq!(message(&paused, "Degraded"), message(&before, "Degraded"));
+    let rejection = || {
+        let (path, name) = ("spec.wsc", "ours".to_owned());
+        wsc_operator::gateway::validate::Rejection::SecretMissing { path, name }
+    };
+    let rejected = then(Verdict::rejected(rejection()));
+    assert_eq!(said(&rejected, "Degraded"), ("True", "ApplyFailed"));
+    assert_eq!(
+        said(&then(Verdict::Realised), "Degraded"),
+        ("False", "Healthy")
+    );
+
+    let mut well = cluster(3);
+    well.verdict = Verdict::Paused;
+    let status = well.status();
+    assert_eq!(said(&status, "Degraded"), ("False", "Healthy"));
+    let words = message(&status, "Degraded");
+    assert!(words.contains("is not looked at"), "{words}");
+}
+
+#[test]
+fn redis_is_ready_with_most_of_its_pods_and_the_words_say_who_reaches_it() {
+    let redis = |wanted: i32, ready: i32| {
+        let mut cluster = cluster(3);
+        cluster.redis["spec"]["replicas"] = json!(wanted);
+        cluster.redis["status"]["readyReplicas"] = json!(ready);
+        cluster
+    };
+    assert_eq!(
+        said(&redis(3, 1).status(), "RedisReady"),
+        ("False", "NoMajority")
+    );
+    assert_eq!(said(&redis(3, 2).status(), "RedisReady"), ("True", "Up"));
+    let all = redis(1, 1).status();
+    assert_eq!(message(&all, "RedisReady"), "reached by every gateway");
+
+    let mut partly = redis(1, 1);
+    partly.counts = Counts::default();
+    let up = PodCount::new(10, Phase::Serving, RedisLink::Up);
+    partly.counts.insert("chat-1".to_owned(), up);
+    assert_eq!(
+        message(&partly.status(), "RedisReady"),
+        "reached by 1 gateways; 2 have not said yet"
+    );
 }

@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::jiff::Timestamp;
 
-use super::conditions::{Facts, conditions};
+use super::autoscalers::{Complaint, complaint};
+use super::conditions::{Facts, Look, conditions};
 use super::routes::Routes;
 use crate::api::{DrainStatus, GatewayStatus, PodStatus, WebSocketGateway};
 use crate::census::Counts;
@@ -43,7 +44,9 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
     let deployment: Option<Deployment> = live.typed(Kind::Deployment, names.gateway());
     let redis: Option<StatefulSet> = live.typed(Kind::StatefulSet, &names.redis());
     let gateways: Vec<&PodView> = gateway_pods(seen.pods);
-    let running = running(seen);
+    let remembered = remembered(seen);
+    let running = remembered.unwrap_or_else(|| Running::asked_for(gateway));
+    let autoscalers = complaint(live, seen.now);
     let mode = running.mode;
     let rollout = Rollout::of(mode, live, names.gateway(), seen.pods);
     let config_hash = rollout.as_ref().and_then(|rollout| rollout.hash.clone());
@@ -62,6 +65,11 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
                 unserved: &seen.applied.unserved,
                 unmeasured: seen.applied.unmeasured,
                 refused_route: routes.refused.as_deref(),
+                autoscaler: match &autoscalers {
+                    Complaint::Standing(why) => Some(why),
+                    Complaint::Fresh | Complaint::None => None,
+                },
+                look: look(seen, remembered),
                 paused: gateway.spec.paused,
                 mode,
                 rollout: rollout.as_ref(),
@@ -101,14 +109,22 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
     }
 }
 
-/// What kind of gateway the status is about: what is asked for has not come to run yet where it was rejected, or waits.
-fn running(seen: &Seen<'_>) -> Running {
+/// What kind of gateway runs, where that may be another than what is asked for: that was rejected, or waits.
+fn remembered(seen: &Seen<'_>) -> Option<Running> {
     let uid = seen.gateway.metadata.uid.as_deref().unwrap_or_default();
-    let remembered = match seen.applied.verdict {
+    match seen.applied.verdict {
         Verdict::Realised | Verdict::Failed(_) => None,
         Verdict::Paused | Verdict::Rejected(..) => Running::remembered(&seen.applied.live, uid),
-    };
-    remembered.unwrap_or_else(|| Running::asked_for(seen.gateway))
+    }
+}
+
+/// What this reconcile has looked at.
+const fn look(seen: &Seen<'_>, remembered: Option<Running>) -> Look {
+    match (&seen.applied.verdict, remembered) {
+        (Verdict::Realised | Verdict::Failed(_), _) => Look::Wanted,
+        (Verdict::Rejected(..), Some(_)) => Look::Held,
+        (Verdict::Rejected(..), None) | (Verdict::Paused, _) => Look::Nothing,
+    }
 }
 
 /// The gateway pods that are not over, by name.

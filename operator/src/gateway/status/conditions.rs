@@ -7,9 +7,9 @@ use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use super::sidecars;
+use super::{redis, sidecars};
 use crate::api::Mode;
-use crate::census::{Counts, RedisLink};
+use crate::census::Counts;
 use crate::gateway::apply::Verdict;
 use crate::gateway::rollout::Rollout;
 use crate::gateway::validate::RedisMode;
@@ -26,6 +26,10 @@ pub(super) struct Facts<'a> {
     pub(super) unmeasured: Option<&'static str>,
     /// Why a Gateway does not take a route, if one does not.
     pub(super) refused_route: Option<&'a str>,
+    /// What an autoscaler says keeps it from its work.
+    pub(super) autoscaler: Option<&'a str>,
+    /// What this reconcile has looked at.
+    pub(super) look: Look,
     pub(super) paused: bool,
     pub(super) mode: Mode,
     pub(super) rollout: Option<&'a Rollout>,
@@ -37,6 +41,50 @@ pub(super) struct Facts<'a> {
     /// Whether the gateways have been asked since this operator began.
     pub(super) asked: bool,
 }
+
+/// What a reconcile has looked at: it claims health of nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Everything that is asked for.
+    Wanted,
+    /// What was realised last, in place of what is asked for.
+    Held,
+    /// What runs, and not whether it is what is asked for.
+    Nothing,
+}
+
+impl Look {
+    /// What the last look said is wrong, and this one says nothing of.
+    const fn leaves(self) -> &'static [&'static str] {
+        match self {
+            Self::Wanted => &[],
+            Self::Held => &[UNMEASURED],
+            Self::Nothing => &[APPLY_FAILED, KIND_MISSING, UNMEASURED],
+        }
+    }
+
+    /// That nothing is wrong.
+    const fn fine(self) -> &'static str {
+        match self {
+            Self::Wanted => "nothing is known to be wrong",
+            Self::Held => {
+                "nothing is known to be wrong with what was realised last; see Accepted for what is asked for"
+            }
+            Self::Nothing => {
+                "nothing is known to be wrong with the pods; whether all is there that is asked for is not looked at, see Accepted and Paused"
+            }
+        }
+    }
+}
+
+/// Why a gateway is degraded of which something could not be written.
+const APPLY_FAILED: &str = "ApplyFailed";
+
+/// Why one is that asks for what the cluster has not.
+const KIND_MISSING: &str = "KindMissing";
+
+/// Why one is whose connections nobody tells its autoscaler.
+const UNMEASURED: &str = "ConnectionsUnmeasured";
 
 /// Why a gateway is degraded that says so itself.
 pub(super) const GATEWAY_PROBLEMS: &str = "GatewayProblems";
@@ -75,7 +123,7 @@ pub(super) fn conditions(
         ("Accepted", accepted(facts)),
         ("Ready", ready(facts)),
         ("Progressing", progressing(facts)),
-        ("RedisReady", redis_ready(facts, before)),
+        ("RedisReady", redis::ready(facts, before)),
         ("Degraded", degraded(facts, before)),
         ("Paused", paused(facts)),
     ]
@@ -196,70 +244,14 @@ fn progressing(facts: &Facts<'_>) -> Judgement {
     Judgement::new(Answer::False, "Stable", "nothing is changing")
 }
 
-fn redis_ready(facts: &Facts<'_>, before: &[Condition]) -> Judgement {
-    // Until the gateways have been asked, what they said last stands: a new operator is no news of Redis.
-    let last = before
-        .iter()
-        .find(|old| !facts.asked && old.type_ == "RedisReady");
-    let cut_off = last.filter(|old| old.reason == "Unreachable");
-    match facts.redis_mode {
-        RedisMode::None => Judgement::new(
-            Answer::True,
-            "NotNeeded",
-            "the gateway is alone and keeps everything in memory",
-        ),
-        RedisMode::Managed => {
-            let ready = facts
-                .redis
-                .and_then(|set| set.status.as_ref())
-                .and_then(|status| status.ready_replicas)
-                .unwrap_or(0);
-            if ready == 0 {
-                let message = "the managed Redis is not ready";
-                return Judgement::new(Answer::False, "NotReady", message);
-            }
-            if let Some(old) = cut_off {
-                return Judgement::new(Answer::False, "Unreachable", &old.message);
-            }
-            linked(facts, "the managed Redis is ready")
-        }
-        RedisMode::External => {
-            if let Some(old) = cut_off {
-                return Judgement::new(Answer::False, "Unreachable", &old.message);
-            }
-            let was_up = last.is_some_and(|old| old.reason == "Up");
-            if !was_up && (!facts.asked || facts.counts.links().next().is_none()) {
-                let message = "no gateway has said yet whether it reaches Redis";
-                return Judgement::new(Answer::Unknown, "Pending", message);
-            }
-            linked(facts, "the gateways reach Redis")
-        }
-    }
-}
-
-/// What the gateways say of their link to Redis decides.
-fn linked(facts: &Facts<'_>, fine: &str) -> Judgement {
-    let cut: Vec<&str> = facts
-        .counts
-        .links()
-        .filter(|(pod, link)| *link == RedisLink::Down && is_there(facts, pod))
-        .map(|(pod, _)| pod)
-        .collect();
-    if cut.is_empty() {
-        return Judgement::new(Answer::True, "Up", fine);
-    }
-    let message = format!("not reached by {}", cut.join(", "));
-    Judgement::new(Answer::False, "Unreachable", message)
-}
-
 /// The census may still remember a pod that is gone.
-fn is_there(facts: &Facts<'_>, name: &str) -> bool {
+pub(super) fn is_there(facts: &Facts<'_>, name: &str) -> bool {
     facts.pods.iter().any(|pod| pod.name == name)
 }
 
 fn degraded(facts: &Facts<'_>, before: &[Condition]) -> Judgement {
     if let Verdict::Failed(error) | Verdict::Rejected(_, Some(error)) = facts.verdict {
-        return Judgement::new(Answer::True, "ApplyFailed", error.chain());
+        return Judgement::new(Answer::True, APPLY_FAILED, error.chain());
     }
     let worst = facts
         .pods
@@ -296,15 +288,29 @@ fn degraded(facts: &Facts<'_>, before: &[Condition]) -> Judgement {
         return bare;
     }
     if !facts.unserved.is_empty() {
-        return Judgement::new(Answer::True, "KindMissing", missing(facts.unserved));
+        return Judgement::new(Answer::True, KIND_MISSING, missing(facts.unserved));
     }
     if let Some(why) = facts.refused_route {
         return Judgement::new(Answer::True, "RouteRefused", why);
     }
-    if let Some(why) = facts.unmeasured {
-        return Judgement::new(Answer::True, "ConnectionsUnmeasured", why);
+    if let Some(why) = facts.autoscaler {
+        return Judgement::new(Answer::True, "AutoscalerFailing", why);
     }
-    Judgement::new(Answer::False, "Healthy", "nothing is known to be wrong")
+    if let Some(why) = facts.unmeasured {
+        return Judgement::new(Answer::True, UNMEASURED, why);
+    }
+    left(facts.look, before)
+        .unwrap_or_else(|| Judgement::new(Answer::False, "Healthy", facts.look.fine()))
+}
+
+/// What was wrong at the last look, if this one cannot tell.
+fn left(look: Look, before: &[Condition]) -> Option<Judgement> {
+    let last = before
+        .iter()
+        .find(|old| old.type_ == "Degraded" && old.status == "True")?;
+    let mut left = look.leaves().iter();
+    let reason = left.find(|reason| **reason == last.reason)?;
+    Some(Judgement::new(Answer::True, reason, &last.message))
 }
 
 /// What the gateways say is wrong with them. Until they have been asked, what they said last stands.
