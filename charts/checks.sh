@@ -8,8 +8,14 @@ lints() {
     helm lint --strict "$chart" "${options[@]}" || return 1
   done
 }
+default_rights() {
+  holds default 'of("Role") | map(select(.metadata.name == "wsc-operator")) | length == 1 and .[0].metadata.namespace == $ns
+    and (.[0].rules | rights) == $rights' --arg ns "$namespace" --argjson rights "$(rights_of watched-rules.yaml)" &&
+    holds default 'map(select(.kind | startswith("Cluster"))) == []' &&
+    holds default 'the("Deployment").spec.template.spec.containers[0].args | any(. == "--namespace=" + $ns)' --arg ns "$namespace"
+}
 cluster_wide_rights() {
-  holds default '(the("ClusterRole").rules | rights) == $rights' --argjson rights "$(rights_of watched-rules.yaml)"
+  holds everywhere '(the("ClusterRole").rules | rights) == $rights' --argjson rights "$(rights_of watched-rules.yaml)"
 }
 namespaced_rights() {
   holds namespaced 'of("Role") | map(select(.metadata.namespace != $ns)) | map(.metadata.namespace) == ["shop", "desk"]
@@ -20,7 +26,7 @@ nothing_cluster_wide() {
     holds namespaced '[of("RoleBinding")[].roleRef.kind] | unique == ["Role"]'
 }
 own_rights() {
-  holds default '(the("Role") | .metadata.namespace == $ns and (.rules | rights) == $rights)' \
+  holds everywhere '(the("Role") | .metadata.namespace == $ns and (.rules | rights) == $rights)' \
     --arg ns "$namespace" --argjson rights "$(rights_of own-rules.yaml)" &&
     holds namespaced '(of("Role") | map(select(.metadata.namespace == $ns)) | length == 1
       and (.[0].rules | rights) == $rights)' --arg ns "$namespace" --argjson rights "$(rights_of own-rules.yaml)"
@@ -36,16 +42,16 @@ as_golden() { # as_golden NAME OPTION...: compared with the file of that name, o
   [ -z "${WSC_UPDATE:-}" ] || cp "$out/roles" "$file"
   diff "$file" "$out/roles" || { echo "what is granted has changed; if it should: WSC_UPDATE=1 charts/test"; return 1; }
 }
-roles_everywhere() { as_golden roles-everywhere --set metricsApi.enabled=true --set sidecars.enabled=true; }
+roles_everywhere() { as_golden roles-everywhere --set 'watchNamespaces={*}' --set metricsApi.enabled=true --set sidecars.enabled=true; }
 roles_namespaced() { as_golden roles-namespaced --set 'watchNamespaces={shop,desk}'; }
 no_secrets_cluster_wide() {
   local mode
-  for mode in namespaced everything; do
+  for mode in default namespaced everything; do
     holds "$mode" '[of("ClusterRole")[].rules[] | select(.resources | any(. == "secrets" or . == "*"))] == []' || return 1
   done
 }
 secrets_everywhere() {
-  holds default '[of("ClusterRole")[] | . as $role | .rules[] | select(.resources | any(. == "secrets"))
+  holds everywhere '[of("ClusterRole")[] | . as $role | .rules[] | select(.resources | any(. == "secrets"))
     | {name: $role.metadata.name, verbs: (.verbs | sort)}] as $found
     | ($found | map(.name) | unique) == ["wsc-operator"]
     and ($found | map(.verbs[]) | unique) == ["create", "get", "list", "patch", "watch"]'
@@ -273,12 +279,14 @@ each_value_matters() { # put back to its default among all that differ, or the o
 }
 templates_rendered() {
   diff <(cd "$chart" && find templates -name '*.yaml' | sort) \
-    <(sed -n "s/^# Source: wsc-operator\///p" "$out"/{default,ha,namespaced,everything}.yaml | grep ^templates/ | sort -u)
+    <(sed -n "s/^# Source: wsc-operator\///p" "$out"/{default,ha,everywhere,namespaced,everything}.yaml | grep ^templates/ | sort -u)
 }
 notes() {
   local said; said=$(installed | jq -r .info.notes)
-  grep -q "looks after the WebSocketGateways of all namespaces" <<<"$said" && grep -q "helm test wsc-operator --namespace wsc-system" <<<"$said" \
-    && grep -q "kubectl get wsg --all-namespaces" <<<"$said" || { echo "$said"; return 1; }
+  grep -q "looks after the WebSocketGateways of wsc-system" <<<"$said" && grep -q "helm test wsc-operator --namespace wsc-system" <<<"$said" \
+    && grep -q "kubectl get wsg --namespace wsc-system" <<<"$said" || { echo "$said"; return 1; }
+  said=$(installed --set 'watchNamespaces={*}' | jq -r .info.notes)
+  grep -q "of all namespaces" <<<"$said" && grep -q "kubectl get wsg --all-namespaces" <<<"$said" || { echo "$said"; return 1; }
   said=$(installed --set 'watchNamespaces={shop,desk}' | jq -r .info.notes)
   grep -q "of shop, desk" <<<"$said" && grep -q "kubectl apply --namespace shop -f -" <<<"$said" || { echo "$said"; return 1; }
 }

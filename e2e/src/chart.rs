@@ -15,12 +15,13 @@ pub const RELEASE: &str = "wsc-operator";
 /// Where it is installed.
 pub const NAMESPACE: &str = "wsc-system";
 /// The images that `scripts/images` makes, and the chart values they go to; and what is off by default.
-const VALUES: [&str; 5] = [
+const VALUES: [&str; 6] = [
     "image.repository=localhost/wsc-operator",
     "image.tag=dev",
     "gatewayImage=localhost/wsc-gateway:dev",
     "redisImage=localhost/wsc-redis:dev",
     "sidecars.enabled=true",
+    "watchNamespaces={*}",
 ];
 /// What registers the operator's metrics API.
 const METRICS_API: &str = "v1beta1.external.metrics.k8s.io";

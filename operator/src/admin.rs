@@ -1,6 +1,7 @@
 //! The admin port: `/livez`, `/readyz`, `/metrics`, and for KEDA `/connections/NAMESPACE/GATEWAY`. Not for users; no
 //! authentication, nothing secret.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -66,9 +67,17 @@ impl Health {
             Part::Leading(scopes) => scopes
                 .iter()
                 .find_map(Stores::behind)
-                .map(|kind| format!("the watch of {kind} has not caught up")),
+                .map(|kind| format!("the watch of {kind} has not caught up"))
+                .or_else(|| lacking(scopes)),
         }
     }
+}
+
+/// The rights that are missing to see everything.
+fn lacking(scopes: &[Stores]) -> Option<String> {
+    let refused: BTreeSet<String> = scopes.iter().flat_map(Stores::refused).collect();
+    let refused: Vec<String> = refused.into_iter().collect();
+    (!refused.is_empty()).then(|| format!("the operator may not {}", refused.join(", ")))
 }
 
 /// What is told.
@@ -188,6 +197,18 @@ mod tests {
             StatusCode::SERVICE_UNAVAILABLE
         );
         assert_eq!(code(&health, "/metrics").await, StatusCode::OK);
+    }
+
+    #[test]
+    fn a_leader_that_may_not_see_something_names_the_right() {
+        let stores = Stores::default();
+        assert!(stores.pods().refused());
+        assert!(stores.owned(crate::owned::Kind::Ingress).refused());
+        assert_eq!(
+            lacking(&[stores]).unwrap(),
+            "the operator may not list and watch ingresses.networking.k8s.io, list and watch pods"
+        );
+        assert_eq!(lacking(&[Stores::default()]), None);
     }
 
     #[tokio::test]

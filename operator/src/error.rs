@@ -37,6 +37,12 @@ pub enum Error {
         /// The kind watched.
         kind: &'static str,
     },
+    /// The operator lacks rights without which nothing can be decided.
+    #[error(
+        "the operator may not {}: grant it that (wsc-operator check names every right that is missing)",
+        .0.join(", ")
+    )]
+    NotPermitted(Vec<String>),
     /// An object of our own cannot be written as JSON or YAML.
     #[error("an object cannot be serialised")]
     Serialise(#[from] serde_json::Error),
@@ -59,6 +65,7 @@ impl Error {
             Self::Deadline { .. } => "deadline",
             Self::Conflict { .. } => "conflict",
             Self::NotWatchingYet { .. } => "not_watching_yet",
+            Self::NotPermitted(_) => "not_permitted",
             Self::Serialise(_) | Self::Yaml(_) => "serialise",
             Self::Unreadable(_) => "unreadable",
             Self::Incomplete(_) => "incomplete",
@@ -71,7 +78,8 @@ impl Error {
             Self::Api { .. }
             | Self::Deadline { .. }
             | Self::Conflict { .. }
-            | Self::NotWatchingYet { .. } => true,
+            | Self::NotWatchingYet { .. }
+            | Self::NotPermitted(_) => true,
             Self::Serialise(_) | Self::Yaml(_) | Self::Unreadable(_) | Self::Incomplete(_) => false,
         }
     }

@@ -23,7 +23,7 @@ use apply::{Applied, Verdict};
 use build::build;
 use dereference::dereference;
 use held::Asked;
-use status::Outcome;
+use status::{Outcome, Single};
 use validate::validate;
 
 /// Brings the cluster to what `gateway` asks for, and says in its status how far that went.
@@ -35,7 +35,10 @@ pub async fn reconcile(
     if gateway.metadata.deletion_timestamp.is_some() {
         return Ok(Outcome::Settled);
     }
-    let dereferenced = dereference(Arc::clone(&gateway), context).await?;
+    let dereferenced = match dereference(Arc::clone(&gateway), context).await {
+        Err(error @ Error::NotPermitted(_)) => return tell(&gateway, error, context).await,
+        read => read?,
+    };
     let live = dereferenced.live.clone();
     let applied = match validate(&dereferenced, &context.defaults) {
         Ok(_) if gateway.spec.paused => Applied::nothing(live, Verdict::Paused),
@@ -49,4 +52,21 @@ pub async fn reconcile(
         held::hold(Asked::by(&gateway), applied, context).await?
     };
     status::report(&gateway, applied, context).await
+}
+
+/// Says in the status which rights are missing; the rest of it stands, since nothing was looked at.
+async fn tell(
+    gateway: &WebSocketGateway,
+    error: Error,
+    context: &Context,
+) -> Result<Outcome, Error> {
+    let whole = serde_json::to_value(gateway)?;
+    let single = Single {
+        kind: "Degraded",
+        status: "True",
+        reason: "NotPermitted",
+        message: error.to_string(),
+    };
+    status::say(&serde_json::from_value(whole)?, single, context).await?;
+    Err(error)
 }

@@ -48,6 +48,7 @@ fn code(error: &Error) -> Option<u16> {
         Error::Deadline { .. }
         | Error::Conflict { .. }
         | Error::NotWatchingYet { .. }
+        | Error::NotPermitted(_)
         | Error::Serialise(_)
         | Error::Yaml(_)
         | Error::Unreadable(_)

@@ -131,6 +131,13 @@ impl Kind {
         }
     }
 
+    /// The right to see it, in words: `list and watch deployments.apps`.
+    pub fn watching(self) -> String {
+        let resource = self.api_resource();
+        let dot = if resource.group.is_empty() { "" } else { "." };
+        format!("list and watch {}{dot}{}", resource.plural, resource.group)
+    }
+
     /// What brings this kind, if it is none of Kubernetes' own: a cluster may do without.
     pub const fn extension(self) -> Option<&'static str> {
         match self {

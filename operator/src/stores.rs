@@ -75,12 +75,29 @@ impl Stores {
         }
     }
 
-    /// The kinds that the cluster has, as far as is known: those of extensions may be missing.
+    /// The kinds that the cluster has, as far as is known: those of extensions may be missing, or not be for the operator to see.
     pub fn served(&self) -> BTreeSet<Kind> {
         Kind::ALL
             .into_iter()
             .filter(|kind| !self.owned(*kind).is_absent())
             .collect()
+    }
+
+    /// What the operator may not see and can do nothing without, in the words of its rights: `list and watch deployments.apps`.
+    pub fn refused(&self) -> Vec<String> {
+        let owned = Kind::ALL.into_iter();
+        let owned = owned.filter(|kind| self.owned(*kind).is_refused());
+        let mut all: Vec<String> = owned.map(Kind::watching).collect();
+        let pods = self
+            .pods
+            .is_refused()
+            .then(|| "list and watch pods".to_owned());
+        let secrets = self
+            .secrets
+            .is_refused()
+            .then(|| "list and watch secrets".to_owned());
+        all.extend(pods.into_iter().chain(secrets));
+        all
     }
 
     /// The pods of gateways and of their Redis.
@@ -103,7 +120,11 @@ impl Stores {
             self.secrets.ready().await;
         };
         match tokio::time::timeout(READY_WITHIN, all).await {
-            Ok(()) => Ok(()),
+            // What cannot be seen would be taken for missing, and what hangs on it for unwanted.
+            Ok(()) => match self.refused() {
+                refused if refused.is_empty() => Ok(()),
+                refused => Err(Error::NotPermitted(refused)),
+            },
             Err(_) => Err(Error::NotWatchingYet {
                 kind: self.behind().unwrap_or("everything"),
             }),

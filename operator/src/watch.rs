@@ -76,7 +76,7 @@ impl Concerns {
 enum Ended {
     /// By its token.
     Stopped,
-    /// The cluster has no such kind.
+    /// The cluster has no such kind, or does not let the operator see it.
     NotServed,
 }
 
@@ -202,9 +202,9 @@ impl Watches {
             };
             match event {
                 Some(Ok(event)) => {
-                    let was_absent = cache.is_absent();
+                    let was_unseen = cache.is_absent() || cache.is_refused();
                     let changed = cache.apply(event, keep);
-                    let appeared = was_absent && !cache.is_absent();
+                    let appeared = was_unseen && !cache.is_absent() && !cache.is_refused();
                     let everyone = appeared.then_some(Concern::Everyone);
                     let concerns = changed.into_iter().map(|key| concern(kind, key));
                     for concern in concerns.chain(everyone) {
@@ -215,6 +215,19 @@ impl Watches {
                 }
                 Some(Err(error)) if missing == Missing::Ends && is_not_served(&error) => {
                     return Ended::NotServed;
+                }
+                Some(Err(error)) if missing == Missing::Ends && is_forbidden(&error) => {
+                    if !cache.is_absent() {
+                        warn!(kind, scope = %self.scope, %error, "the operator lacks a right and does without this kind");
+                    }
+                    return Ended::NotServed;
+                }
+                Some(Err(error)) if is_forbidden(&error) => {
+                    self.metrics.watch_failed(kind);
+                    warn!(kind, scope = %self.scope, %error, "the operator lacks a right and can do nothing without it");
+                    if cache.refused() && !self.concerns.tell(Concern::Everyone).await {
+                        return Ended::Stopped;
+                    }
                 }
                 Some(Err(error)) => {
                     self.metrics.watch_failed(kind);
@@ -244,12 +257,24 @@ enum Missing {
 
 /// Whether the API server has no such kind.
 fn is_not_served(error: &watcher::Error) -> bool {
+    code(error) == Some(404)
+}
+
+/// Whether it does not let the operator see them.
+fn is_forbidden(error: &watcher::Error) -> bool {
+    code(error) == Some(403)
+}
+
+fn code(error: &watcher::Error) -> Option<u16> {
     let (watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause)) =
         error
     else {
-        return false;
+        return None;
     };
-    matches!(cause, kube::Error::Api(status) if status.code == 404)
+    match cause {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
 }
 
 /// Objects that carry the label of this operator.

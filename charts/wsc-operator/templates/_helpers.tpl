@@ -116,3 +116,12 @@ affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+
+{{/* The namespaces whose gateways are looked after, as JSON; none: all. */}}
+{{- define "wsc-operator.namespaces" -}}
+{{- if has "*" .Values.watchNamespaces -}}
+[]
+{{- else -}}
+{{ .Values.watchNamespaces | default (list .Release.Namespace) | toJson }}
+{{- end -}}
+{{- end }}

@@ -7,6 +7,7 @@ mod events;
 mod redis;
 mod routes;
 mod sidecars;
+mod single;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, Patch, PatchParams};
@@ -22,6 +23,7 @@ use crate::error::Error;
 use crate::kube_call::{is_gone, within};
 
 pub use compute::{Seen, compute};
+pub(super) use single::{Single, say};
 
 /// The field manager of the status; apart from that of objects, since the resource itself is the user's.
 const STATUS_MANAGER: &str = "wsc-operator-status";

@@ -68,6 +68,8 @@ enum Known {
     Nothing,
     /// The cluster has no such kind.
     Absent,
+    /// The API server does not let the operator see them.
+    Refused,
     /// The first list is in.
     Listed,
 }
@@ -117,7 +119,7 @@ impl<T> Cache<T> {
                 let before = mem::replace(&mut state.current, incoming);
                 match self.known.send_replace(Known::Listed) {
                     Known::Listed => difference(&before, &state.current),
-                    Known::Nothing | Known::Absent => Vec::new(),
+                    Known::Nothing | Known::Absent | Known::Refused => Vec::new(),
                 }
             }
             Event::Apply(object) => {
@@ -140,6 +142,23 @@ impl<T> Cache<T> {
         state.current = Index::default();
         state.incoming = None;
         self.known.send_replace(Known::Absent) != Known::Absent
+    }
+
+    /// Takes note that they may not be seen; says whether that is news. What was seen before stands: rights may be on their
+    /// way from one role to another.
+    pub fn refused(&self) -> bool {
+        self.known.send_if_modified(|known| {
+            let news = *known == Known::Nothing;
+            if news {
+                *known = Known::Refused;
+            }
+            news
+        })
+    }
+
+    /// Whether they may not be seen.
+    pub fn is_refused(&self) -> bool {
+        *self.known.borrow() == Known::Refused
     }
 
     /// Whether the cluster has no such kind.
@@ -277,6 +296,18 @@ mod tests {
         assert!(!cache.is_ready());
         assert!(feed(&cache, Event::InitDone).is_empty());
         assert!(cache.is_ready());
+        assert!(cache.get("default", "chat", "a").is_some());
+    }
+
+    #[test]
+    fn a_right_that_is_lost_later_takes_nothing_away_and_one_that_comes_begins_anew() {
+        let cache = Cache::default();
+        assert!(cache.refused() && cache.is_ready() && cache.is_refused());
+        feed(&cache, Event::Init);
+        feed(&cache, Event::InitApply(map("a", "1")));
+        feed(&cache, Event::InitDone);
+        assert!(!cache.is_refused());
+        assert!(!cache.refused() && !cache.is_refused());
         assert!(cache.get("default", "chat", "a").is_some());
     }
 

@@ -1,8 +1,13 @@
 //! What goes on while a resource is rejected.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+use wsc_operator::error::Error;
+use wsc_operator::gateway::reconcile;
 use wsc_operator::gateway::status::Outcome;
 use wsc_operator::gateway::unreadable;
+use wsc_operator::owned::Kind;
 
 use crate::fake::Seen;
 use crate::reconcile::{
@@ -262,4 +267,39 @@ async fn a_resource_that_cannot_be_read_says_so_and_is_held_and_scaled() {
         writes(&again).is_empty() && events(&again).is_empty(),
         "{again:?}"
     );
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_named_and_nothing_is_touched_for_it() {
+    let world = World::cluster();
+    world.settle().await;
+    let fresh = World::cluster();
+    let chat = world.fake.get(CHAT).unwrap();
+    fresh.fake.put(CHAT, chat.clone());
+    fresh.catch_up();
+    // Another operator, whose role has lost a rule.
+    let context = fresh.context_without(Kind::Deployment);
+    let gateway = || Arc::new(serde_json::from_value(fresh.fake.get(CHAT).unwrap()).unwrap());
+    fresh.fake.take_seen();
+    let refused = reconcile(gateway(), &context).await;
+    assert!(
+        matches!(refused, Err(Error::NotPermitted(_))),
+        "{refused:?}"
+    );
+    let seen = fresh.fake.take_seen();
+    assert_eq!(writes(&seen), ["APPLY websocketgateways/chat/status"]);
+    assert_eq!(events(&seen), ["NotPermitted"]);
+    let degraded = fresh.condition("Degraded");
+    assert_eq!(degraded["status"], "True");
+    let words = degraded["message"].as_str().unwrap();
+    assert!(
+        words.contains("may not list and watch deployments.apps"),
+        "{words}"
+    );
+    // Of the rest nothing is claimed.
+    assert_eq!(fresh.condition("Ready"), world.condition("Ready"));
+
+    fresh.fake.take_seen();
+    assert!(reconcile(gateway(), &context).await.is_err());
+    assert_eq!(fresh.fake.take_seen().len(), 0);
 }

@@ -66,6 +66,36 @@ impl World {
         Self::new(json!({"replicas": 3, "wsc": {"distributed": {"enabled": true}}}))
     }
 
+    /// Another operator before the same cluster, which may not see objects of this kind.
+    pub fn context_without(&self, unseen: Kind) -> Context {
+        let stores = Stores::default();
+        for kind in Kind::ALL {
+            let cache = stores.owned(kind);
+            if kind == unseen {
+                assert!(cache.refused() && !cache.refused());
+            } else {
+                cache.apply(Event::Init, keep(kind));
+                cache.apply(Event::InitDone, keep(kind));
+            }
+        }
+        stores.secrets().apply(Event::Init, keep_version);
+        stores.secrets().apply(Event::InitDone, keep_version);
+        stores.pods().apply(Event::Init, keep_pod);
+        stores.pods().apply(Event::InitDone, keep_pod);
+        let reporter = Reporter {
+            controller: "wsc-operator".to_owned(),
+            instance: None,
+        };
+        let metrics = Arc::new(Metrics::default());
+        Context::new(
+            self.fake.client(),
+            stores,
+            defaults(),
+            Arc::default(),
+            (metrics, reporter),
+        )
+    }
+
     /// What a user does with kubectl.
     pub fn set_spec(&self, spec: Value) {
         let resource = json!({

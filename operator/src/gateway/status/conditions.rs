@@ -337,7 +337,7 @@ fn missing(kinds: &BTreeSet<Kind>) -> String {
         })
         .collect();
     format!(
-        "not made, since this cluster has no such kind: {}; install its CRDs, or take the section out of the resource",
+        "not made, since this cluster has no such kind, or the operator may not see it: {}; install its CRDs, grant the right (see the operator's log), or take the section out of the resource",
         each.join(", ")
     )
 }
