@@ -32,6 +32,7 @@ use crate::api::{self, ApiContext, BodyLimit, GrpcHealth, ReflectionError};
 use crate::cluster::Cluster;
 use crate::hub::{Hub, ShardContext, ShardThread};
 use crate::jwks::JwksKeeper;
+use crate::presence::PresenceDesk;
 use crate::protocol::CodecError;
 use crate::revocation::RevocationDesk;
 use crate::security::{ApiKeyGuard, FetchedKeys, Sealer};
@@ -313,6 +314,11 @@ impl Gateway {
     /// The other nodes.
     pub const fn cluster(&self) -> &Cluster {
         &self.shared.cluster
+    }
+
+    /// Who watches whom.
+    pub const fn presence(&self) -> &PresenceDesk {
+        &self.shared.presence
     }
 
     /// Customer service.

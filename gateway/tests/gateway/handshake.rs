@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, interval, timeout};
+use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::Error;
 use wsc_gateway::admission::{MemoryGauge, MemoryUse};
 use wsc_gateway::app::Gateway;
@@ -296,6 +297,64 @@ async fn a_stalled_handshake_is_cut() {
     let counted = "wsc_limits_met_total{limit=\"handshake_time\"} 2\n";
     let metrics = node.admin("/metrics").await.1;
     assert!(metrics.contains(counted), "{metrics}");
+}
+
+/// Says so much, then a byte at a time for ever; how long it takes until nobody listens any more.
+pub async fn trickle(
+    mut socket: impl AsyncRead + AsyncWrite + Unpin,
+    first: &[u8],
+    then: u8,
+) -> Duration {
+    socket.write_all(first).await.unwrap();
+    let (began, mut pace) = (Instant::now(), interval(Duration::from_millis(50)));
+    let mut piece = [0; 512];
+    loop {
+        tokio::select! {
+            _ = pace.tick() => {
+                if socket.write_all(&[then]).await.is_err() {
+                    return began.elapsed();
+                }
+            }
+            read = socket.read(&mut piece) => {
+                if !matches!(read, Ok(1..)) {
+                    return began.elapsed();
+                }
+            }
+        }
+        assert!(began.elapsed() < DEADLINE, "it may go on and on");
+    }
+}
+
+/// Neither at once nor much later than a second, with the two seconds that a close frame is waited for.
+pub fn is_cut_after_a_second(took: Duration) {
+    let bounds = Duration::from_millis(800)..Duration::from_secs(6);
+    assert!(bounds.contains(&took), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_trickles_a_request_or_a_token_has_no_more_time_than_who_says_nothing() {
+    let times = [
+        "wsc.security.handshakeTimeout=1s",
+        "wsc.security.authTimeout=1s",
+    ];
+    let node = alone(&times).await;
+    let address = node.0.addresses().ws.unwrap();
+    let slow = TcpStream::connect(address).await.unwrap();
+    let request = b"GET /ws HTTP/1.1\r\nHost: x\r\nX-Slow: ";
+    is_cut_after_a_second(trickle(slow, request, b'x').await);
+
+    let slow = Client::open(&node.ws(), &[]).await.unwrap();
+    let MaybeTlsStream::Plain(slow) = slow.into_inner().into_inner() else {
+        panic!("no TLS here");
+    };
+    // A text frame of four kibibytes, masked with zeroes.
+    let auth = b"\x81\xfe\x10\x00\0\0\0\0{\"type\":\"auth\",\"data\":{\"token\":\"";
+    is_cut_after_a_second(trickle(slow, auth, b'x').await);
+    eventually("it is counted as who brought no token", || async {
+        let ends = node.0.hub().stats().disconnects;
+        ends.contains(&("unauthenticated", 1))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,6 +117,11 @@ async fn what_a_request_would_watch_is_refused_and_nothing_of_it_stays() {
         (501, &json!("not_supported")),
         "{answer}"
     );
+    assert_eq!(node.0.presence().watching(), 0);
+    let mut watching = node.connect_with("watcher", Scopes::PRESENCE).await;
+    watching.send(frame).await;
+    assert_eq!(watching.next().await["type"], "result");
+    assert_eq!(node.0.presence().watching(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

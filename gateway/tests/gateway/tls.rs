@@ -30,6 +30,7 @@ use wsc_proto::v1::wsc_service_client::WscServiceClient;
 
 use crate::client::Client;
 use crate::grpc_stream::{GrpcStream, code};
+use crate::handshake::trickle;
 use crate::redis::RedisServer;
 use crate::sandbox::{API_KEY, DEADLINE, Node, cluster_of, config, eventually, options, token};
 
@@ -377,6 +378,10 @@ async fn whoever_speaks_no_tls_or_nothing_at_all_is_cut_in_time() {
             "a stalled handshake is cut after handshakeTimeout"
         );
     }
+    let slow = TcpStream::connect(("127.0.0.1", ports.0)).await.unwrap();
+    // The head of a record that never ends.
+    let took = trickle(slow, &[0x16, 3, 1, 0x3f, 0xff, 1, 0], 0).await;
+    assert!(took < Duration::from_secs(5), "{took:?} a byte at a time");
     let metrics = node.admin("/metrics").await.1;
     for listener in ["ws", "http", "grpc"] {
         let line = format!("wsc_tls_handshakes_failed_total{{listener=\"{listener}\"}}");
