@@ -23,12 +23,13 @@ use wsc_gateway::app::Options;
 use wsc_gateway::cluster::routing::{Balance, Policy};
 use wsc_gateway::cluster::{Backend, Cluster, ClusterParams};
 use wsc_gateway::delivery::Delivery;
-use wsc_gateway::group::Groups;
+use wsc_gateway::group::{GroupPatterns, Groups};
 use wsc_gateway::hub::{Hub, Outgoing, Recipients, Shard, ShardContext};
-use wsc_gateway::protocol::NodeId;
+use wsc_gateway::protocol::{NodeId, UserId};
+use wsc_gateway::security::{JwtSettings, KeySet, Keys, NewToken, Scopes, TokenVerifier};
 use wsc_gateway::settings::Settings;
 use wsc_gateway::telemetry::Instruments;
-use wsc_gateway::ticket::{Means, Tickets};
+use wsc_gateway::ticket::{Means, Queue, Tickets};
 use wsc_gateway::transport::{UpgradeState, upgrade_router, ws};
 
 /// Enough that what a shard keeps for itself, and what its maps grow by, is small beside it.
@@ -54,11 +55,16 @@ impl Bench {
             .enable_all()
             .build()
             .unwrap();
-        let config =
-            GatewayConfig::load(None, [], &["wsc.security.enableAuth=false".to_owned()]).unwrap();
-        let settings = Arc::new(
-            Settings::resolve(&config, &Options::default().secrets, "bench", None).unwrap(),
-        );
+        let sets = [
+            "wsc.group.enabled=true",
+            "wsc.group.autoCreate=true",
+            "wsc.group.maxGroupSize=10000",
+        ]
+        .map(str::to_owned);
+        let config = GatewayConfig::load(None, [], &sets).unwrap();
+        let mut secrets = Options::default().secrets;
+        secrets.jwt_key = Some(KEY.to_owned());
+        let settings = Arc::new(Settings::resolve(&config, &secrets, "bench", None).unwrap());
         let (hub, _inboxes) = Hub::new(1);
         let params = ClusterParams {
             node: NodeId::new("bench"),
@@ -162,10 +168,7 @@ impl Bench {
                 .unwrap()
                 .pending()
                 .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let request = format!(
-                "GET /ws?user_id=user-{user} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-            );
+            let request = request(user);
             client.write_all(request.as_bytes()).unwrap();
             let entered = self.shard.len() + 1;
             self.runtime.block_on(async {
@@ -183,6 +186,33 @@ impl Bench {
             });
             read_welcome(&mut client);
             self.clients.push(client);
+        }
+    }
+
+    /// Has all but the first so many users join one group, and reads what they are answered.
+    fn join(&mut self, after: usize) {
+        let join = r#"{"type":"group.join","id":"j","data":{"group":"all"}}"#;
+        let length = 0x80 | u8::try_from(join.len()).unwrap();
+        let frame = [&[0x81, length, 0, 0, 0, 0], join.as_bytes()].concat();
+        for index in after..self.clients.len() {
+            let mut client = self.clients[index].try_clone().unwrap();
+            client.write_all(&frame).unwrap();
+            client.set_nonblocking(true).unwrap();
+            let mut heard = Vec::new();
+            while !String::from_utf8_lossy(&heard).contains(r#""ref":"j""#) {
+                self.runtime
+                    .block_on(async { tokio::task::yield_now().await });
+                let mut piece = [0; 1024];
+                if let Ok(read) = client.read(&mut piece) {
+                    assert!(read > 0, "closed");
+                    heard.extend_from_slice(&piece[..read]);
+                }
+            }
+            assert!(
+                String::from_utf8_lossy(&heard).contains("result"),
+                "{}",
+                String::from_utf8_lossy(&heard)
+            );
         }
     }
 
@@ -258,6 +288,32 @@ impl Bench {
 }
 
 /// A client that connects by TLS, reads its welcome and then only keeps the socket.
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// A handshake of this user, who may join any group.
+fn request(user: usize) -> String {
+    let config = GatewayConfig::default();
+    let security = &config.wsc.security;
+    let keys = KeySet::one(security.jwt.algorithm, KEY).unwrap();
+    let keys = Keys::Fixed(Arc::new(keys));
+    let verifier = TokenVerifier::new(JwtSettings::from_config(security), keys);
+    let token = NewToken {
+        groups: GroupPatterns::new(["*"]).unwrap(),
+        user: UserId::new(&format!("user-{user}")).unwrap(),
+        user_type: "customer".into(),
+        scopes: Scopes::NONE,
+        skills: Queue::default(),
+        device: None,
+        lifetime: Duration::from_mins(30),
+        key_id: None,
+    };
+    let token = verifier.mint(&token).unwrap();
+    format!(
+        "GET /ws HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
 fn greet_by_tls(
     address: std::net::SocketAddr,
     certificate: &rustls::pki_types::CertificateDer<'static>,
@@ -278,10 +334,7 @@ fn greet_by_tls(
         .set_read_timeout(Some(Duration::from_secs(10)))
         .unwrap();
     let mut client = rustls::StreamOwned::new(session, socket);
-    let request = format!(
-        "GET /ws?user_id=user-{user} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
+    let request = request(user);
     client.write_all(request.as_bytes()).unwrap();
     let mut heard = Vec::new();
     let mut piece = [0; 2048];
@@ -333,6 +386,26 @@ fn an_idle_session_stays_within_three_kibibytes() {
     println!("an idle session holds {each} bytes");
     assert!(each <= 3 * 1024, "an idle session holds {each} bytes");
     assert!(each >= 300, "{each} bytes: the count missed the sessions");
+}
+
+#[test]
+fn an_idle_member_of_a_group_stays_within_three_and_a_quarter_kibibytes() {
+    let mut bench = Bench::new();
+    bench.connect(50);
+    bench.join(0);
+    bench.rest();
+    let info = counted(|| {
+        bench.connect(SESSIONS);
+        bench.join(50);
+        bench.rest();
+    });
+    let each = info.bytes_current / i64::try_from(SESSIONS).unwrap();
+    println!("an idle member of a group holds {each} bytes");
+    assert!(each <= 3328, "an idle member of a group holds {each} bytes");
+    assert!(
+        each >= 2048,
+        "{each} bytes: the count missed the membership"
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
+use litemap::LiteMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -29,7 +30,7 @@ pub struct MemoryGroups(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     groups: HashMap<GroupId, Kept>,
-    users: HashMap<UserId, BTreeMap<GroupId, Generation>>,
+    users: HashMap<UserId, LiteMap<GroupId, Generation>>,
     sent: HashMap<(GroupId, UserId), (Instant, u32)>,
 }
 
@@ -98,7 +99,7 @@ impl State {
     ) -> Result<Joined, GroupError> {
         let list = self.users.get(user);
         if !list.is_some_and(|list| list.contains_key(group))
-            && list.map_or(0, BTreeMap::len) >= bounds.groups_per_user as usize
+            && list.map_or(0, LiteMap::len) >= bounds.groups_per_user as usize
         {
             return Err(GroupError::TooMany {
                 user: user.clone(),
@@ -135,7 +136,8 @@ impl State {
         let kept = kept.or_insert_with(|| Kept::new(Some(user), life));
         kept.members.insert(user.clone(), generation);
         kept.in_order.insert(generation, user.clone());
-        let list = self.users.entry(user.clone()).or_default();
+        let list = self.users.entry(user.clone());
+        let list = list.or_insert_with(|| LiteMap::with_capacity(1));
         list.insert(group.clone(), generation);
         Ok(Joined {
             generation,
@@ -297,7 +299,8 @@ impl GroupStore for MemoryGroups {
     ) -> BoxFuture<'a, Result<Vec<(GroupId, Generation)>, GroupError>> {
         Box::pin(async move {
             let state = self.0.lock();
-            let list = state.users.get(user).into_iter().flatten();
+            let list = state.users.get(user).into_iter();
+            let list = list.flat_map(LiteMap::iter);
             Ok(list
                 .map(|(group, generation)| (group.clone(), *generation))
                 .collect())

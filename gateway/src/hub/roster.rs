@@ -4,10 +4,10 @@
 //! membership carries its generation, and the newest word counts. Never waits and knows no shard; touched when sessions
 //! and memberships begin or end, never per delivery.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use litemap::{Entry, LiteMap};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -44,7 +44,8 @@ struct Card {
     was_read: bool,
     /// Since when the user has no session here.
     idle: Option<Instant>,
-    standings: HashMap<GroupId, Standing>,
+    /// Sorted: most users are in few groups, and there are as many cards as users.
+    standings: LiteMap<GroupId, Standing>,
 }
 
 /// What was last heard of a user and a group.
@@ -188,7 +189,7 @@ impl Roster {
     pub fn groups_of(&self, user: &UserId) -> Vec<GroupId> {
         let state = self.0.lock();
         let standings = state.cards.get(user).into_iter();
-        let standings = standings.flat_map(|card| &card.standings);
+        let standings = standings.flat_map(|card| card.standings.iter());
         standings
             .filter(|(_, standing)| standing.is_member)
             .map(|(group, _)| group.clone())
@@ -269,7 +270,7 @@ impl Card {
             read: None,
             was_read: false,
             idle: None,
-            standings: HashMap::new(),
+            standings: LiteMap::new(),
         }
     }
 
@@ -277,7 +278,7 @@ impl Card {
     fn rest(&mut self) {
         self.idle = Some(Instant::now());
         self.began = unix_millis();
-        for standing in self.standings.values_mut() {
+        for (_, standing) in self.standings.iter_mut() {
             standing.from = None;
             standing.is_old = true;
         }
@@ -285,6 +286,10 @@ impl Card {
 
     /// Takes the newer word; whether it makes a difference.
     fn hear(&mut self, group: &GroupId, standing: Standing) -> bool {
+        if self.standings.is_empty() {
+            // Room for exactly the first: a second doubles it.
+            self.standings = LiteMap::with_capacity(1);
+        }
         match self.standings.entry(group.clone()) {
             Entry::Occupied(known) if known.get().generation >= standing.generation => false,
             Entry::Occupied(mut known) => known.insert(standing).is_member != standing.is_member,

@@ -40,6 +40,8 @@ pub(super) async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, mut firs
     loop {
         if !later.is_empty() {
             Box::pin(settle(shard, connection, &mut later)).await;
+            // One that has become idle keeps no room for what it may say again.
+            later = Later::default();
         }
         if connection.readable().await.is_err() {
             return;
