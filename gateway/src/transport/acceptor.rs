@@ -1,12 +1,12 @@
 //! One acceptor for all shards: it hands each accepted socket to the least loaded shard, and sheds what is too much.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,22 +24,31 @@ const BREATH: Duration = Duration::from_millis(50);
 const WARN_EVERY: Duration = Duration::from_secs(5);
 
 /// Accepts until `cancel` fires. Errors of one socket end nothing.
+///
+/// Sockets never meet this runtime's reactor: to be registered here only to be taken out again would cost each of them two
+/// system calls.
 pub async fn accept_forever(
-    listener: TcpListener,
+    listener: AsyncFd<TcpListener>,
     (hub, admission): (Arc<Hub>, Admission),
     cancel: CancellationToken,
 ) {
     let mut warned = None;
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let ready = tokio::select! {
+            ready = listener.readable() => ready,
             () = cancel.cancelled() => return,
         };
+        let accepted = ready.and_then(|mut ready| {
+            // Not ready after all: the next look waits.
+            let accepted = ready.try_io(|listener| listener.get_ref().accept());
+            accepted.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into()))
+        });
         match accepted {
             Ok((socket, peer)) => {
                 if let Err(error) = hand_over((&hub, &admission), socket, peer) {
                     tracing::debug!(%error, "a socket was lost on the way to its shard");
                 }
+                tokio::task::consume_budget().await;
             }
             Err(error) if is_of_one_socket(&error) => {}
             Err(error) => {
@@ -69,7 +78,7 @@ fn hand_over(
         shard.stats().count_refused(TurnedAway::Handshakes);
         return Ok(());
     };
-    let socket = socket.into_std()?;
+    socket.set_nonblocking(true)?;
     shard.pending().fetch_add(1, Relaxed);
     if hub
         .try_post(id, Command::Accept(socket, peer, place))
