@@ -1,5 +1,5 @@
 //! The operator as a process against a real API server and etcd, without a kubelet: killed at every step, faults between
-//! the two, two of them at once, very many resources, and every property of the resource set and taken back.
+//! the two, two of them at once, very many resources, and every property of the resource set and taken back; and the chart by helm.
 //!
 //! `Plane` is the API server, one for all tests. Between it and each operator stands a `Proxy`, which counts, holds up,
 //! refuses and cuts; the operator itself knows nothing of tests.
@@ -15,6 +15,7 @@
     unreachable_pub
 )]
 
+mod chart;
 mod failpoints;
 mod faults;
 mod ground;

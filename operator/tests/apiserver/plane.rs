@@ -68,6 +68,19 @@ async fn install_crd(client: &Client) {
     .await;
 }
 
+/// Writes a kubeconfig with every right, for other programs.
+pub fn kubeconfig(path: &Path) -> PathBuf {
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
+        clusters: [{{name: test, cluster: {{server: \"https://127.0.0.1:{}\", insecure-skip-tls-verify: true}}}}]\n\
+        contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n\
+        users: [{{name: test, user: {{token: {TOKEN}}}}}]\n",
+        PLANE.port
+    );
+    std::fs::write(path, text).unwrap();
+    path.to_owned()
+}
+
 impl Plane {
     fn start() -> Self {
         let ports = free_ports::<3>();
@@ -136,7 +149,7 @@ fn guarded(program: &Path, args: &[String], dir: &Path) -> (Child, ChildStdin) {
 }
 
 /// Where `e2e/cluster/up` puts what it builds.
-fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let cache = std::env::var_os("CLUSTER_CACHE").map_or_else(
         || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/wsc-cluster"),
         PathBuf::from,
