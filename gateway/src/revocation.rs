@@ -79,18 +79,20 @@ impl RevocationDesk {
                 () = self.cluster.revocation_told() => {}
                 _ = ticks.tick() => self.list.forget(crate::hub::unix_millis() / 1000, Instant::now()),
             }
-            if let Some(store) = &self.store {
-                self.catch_up(store).await;
+            if let Some(store) = &self.store
+                && let Err(error) = self.catch_up(store).await
+            {
+                tracing::debug!(%error, "the list of revoked tokens is not in step");
             }
         }
     }
 
-    /// Reads what is new. With Redis away the list stays what it was.
-    async fn catch_up(&self, store: &Store) {
-        match store.news(&self.list).await {
-            Ok(lines) => self.apply(lines).await,
-            Err(error) => tracing::debug!(%error, "the list of revoked tokens was not read"),
+    /// Reads what is new, and gives Redis back what it has lost. With Redis away the list stays what it was.
+    async fn catch_up(&self, store: &Store) -> Result<(), ClusterError> {
+        while let Some(lines) = store.news().await? {
+            self.apply(lines).await;
         }
+        store.give_back(&self.list).await
     }
 
     /// Goes by these lines from now on, for those who come and for those who are here.

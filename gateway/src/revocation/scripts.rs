@@ -7,8 +7,13 @@ use ::redis::Script;
 /// Lines read at once.
 pub(super) const PAGE: usize = 1000;
 
-/// KEYS lines, until, meta · ARGV line, until when, the epoch of a list that begins with it. Takes out what is over by Redis'
-/// own clock, then adds a line, or moves it to the end if it is there; the list goes as a whole when its last line is.
+/// Lines added at once: Redis is held for about a millisecond.
+pub(super) const BATCH: usize = 256;
+
+/// KEYS lines, until, meta · ARGV the epoch of a list that begins with them, then lines and until when. Takes out what is over
+/// by Redis' own clock, then adds each line, or moves it to the end if it is there; the list goes as a whole when its last
+/// line is. Returns the list's epoch, empty when all of it is over, and how many lines there
+/// was no room for.
 pub(super) static ADD: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -17,18 +22,22 @@ for _, line in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT',
   redis.call('ZREM', KEYS[1], line)
   redis.call('ZREM', KEYS[2], line)
 end
-if redis.call('ZCARD', KEYS[1]) >= 100000 and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
-  return redis.error_reply('FULL the list of revoked tokens holds 100000 lines')
+local full = 0
+for i = 2, #ARGV, 2 do
+  if redis.call('ZCARD', KEYS[1]) >= 100000 and not redis.call('ZSCORE', KEYS[1], ARGV[i]) then
+    full = full + 1
+  else
+    redis.call('HSETNX', KEYS[3], 'epoch', ARGV[1])
+    local seq = redis.call('HINCRBY', KEYS[3], 'seq', 1)
+    redis.call('ZADD', KEYS[1], seq, ARGV[i])
+    redis.call('ZADD', KEYS[2], ARGV[i + 1], ARGV[i])
+  end
 end
-redis.call('HSETNX', KEYS[3], 'epoch', ARGV[3])
-local seq = redis.call('HINCRBY', KEYS[3], 'seq', 1)
-redis.call('ZADD', KEYS[1], seq, ARGV[1])
-redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
 local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
 if last[2] then
   for _, key in ipairs(KEYS) do redis.call('EXPIREAT', key, last[2]) end
 end
-return redis.status_reply('OK')
+return {redis.call('HGET', KEYS[3], 'epoch') or '', full}
 ",
     )
 });

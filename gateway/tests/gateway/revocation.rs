@@ -282,3 +282,49 @@ async fn a_full_list_makes_room_by_what_is_over_and_takes_again_what_it_has() {
     }
     revoke(&node, json!({"token_id": "known"})).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_redis_lost_is_given_back_however_often_that_fails() {
+    let redis = RedisServer::start();
+    let [a, _b] = cluster(redis.port, &[]).await;
+    let first = token("alice", Scopes::NONE);
+    revoke(&a, json!({"token_id": id_of(&first)})).await;
+    // More than is written at once.
+    for number in 0..300 {
+        revoke(&a, json!({"token_id": format!("t{number}")})).await;
+    }
+    let keys =
+        ["lines", "until", "meta"].map(|name| redis.cli(&["KEYS", &format!("*revoked*{name}")]));
+    // Lost, with something in its place that no line can be added to.
+    let lose = "redis.call('DEL', unpack(KEYS)) redis.call('SET', KEYS[1], 'x')";
+    redis.cli(&["CONFIG", "RESETSTAT"]);
+    redis.cli(&["EVAL", lose, "3", &keys[0], &keys[1], &keys[2]]);
+    eventually("both nodes have failed to give it back", || async {
+        let errors = redis.cli(&["INFO", "errorstats"]);
+        let failed = errors.split("errorstat_WRONGTYPE:count=").nth(1);
+        let failed = failed.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        failed.is_some_and(|failed| failed >= 2)
+    })
+    .await;
+    redis.cli(&["DEL", &keys[0]]);
+    let lines = ["ZCARD", &keys[0]];
+    eventually("all of it is stored again", || async {
+        redis.cli(&lines) == "301"
+    })
+    .await;
+    let port = format!("wsc.redis.port={}", redis.port);
+    let sets = [
+        "wsc.distributed.enabled=true",
+        "wsc.redis.host=127.0.0.1",
+        &port,
+    ];
+    let late = Node(
+        Gateway::start(config(&sets), options("late"))
+            .await
+            .unwrap(),
+    );
+    eventually("a node that starts now knows", || async {
+        knock(&late, &first).await == 401
+    })
+    .await;
+}
