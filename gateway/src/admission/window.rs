@@ -125,9 +125,10 @@ impl Window {
         is_news.then(|| std::mem::take(&mut self.untold))
     }
 
-    /// It could not be told after all.
+    /// It could not be told after all. That it is shut, or that somebody is new here, is to be told all the same.
     pub(super) const fn untell(&mut self, count: Count) {
         self.untold.add(count);
+        self.is_news = true;
     }
 
     /// For how much longer it is shut.
@@ -289,6 +290,28 @@ mod tests {
                 bytes: 2
             })
         );
+    }
+
+    #[test]
+    fn what_could_not_be_told_is_told_again_however_little_it_is() {
+        let now = Instant::now();
+        let bounds = Bounds {
+            block: Duration::from_mins(10),
+            ..BOUNDS
+        };
+        let mut window = Window::new(now);
+        let question = window.tell(bounds).unwrap();
+        window.untell(question);
+        assert_eq!(window.tell(bounds), Some(question), "a newcomer");
+        assert_eq!(window.tell(bounds), None);
+        for _ in 0..100 {
+            assert_eq!(window.take(1, bounds, now), Ok(()));
+        }
+        assert!(window.tell(bounds).is_some());
+        assert!(window.take(1, bounds, now).is_err());
+        let block = window.tell(bounds).unwrap();
+        window.untell(block);
+        assert_eq!(window.tell(bounds), Some(block), "shut");
     }
 
     proptest! {
