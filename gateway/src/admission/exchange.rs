@@ -26,34 +26,50 @@ const EVERY: Duration = Duration::from_secs(1);
 const REPEAT: Duration = Duration::from_mins(1);
 /// Suspects or meters told in one script: Redis is held for about a millisecond.
 const BATCH: usize = 256;
-/// Lock-outs heard of at a time, those that last longest first.
+/// Lock-outs heard of at a time, those that last longest first; and as many names of who has failed or succeeded, the latest
+/// first.
 const LOCKS: usize = 10_000;
 
-/// KEYS the locks, then the failures of each suspect · ARGV how long failures count in ms, how many lock out, how many
-/// locks to return, then for each suspect its name and `f` (failed) or `s` (succeeded). Returns names and ms left.
+/// KEYS the locks, who has failed, who has succeeded since, then the failures of each suspect · ARGV how long failures count
+/// in ms, how many lock out, how many names to return of each kind, from when on, then for each suspect its name and `f`
+/// (failed) or `s` (succeeded). Returns the time in ms, who is locked out and for how many ms more, and who has failed and
+/// who has succeeded since the time that was asked about.
 static LOCKOUT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local window, attempts = tonumber(ARGV[1]), tonumber(ARGV[2])
-for i = 2, #KEYS do
-  local name, what = ARGV[2 * i], ARGV[2 * i + 1]
+local window, attempts, most, since = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local locks, failed, succeeded = KEYS[1], KEYS[2], KEYS[3]
+for i = 4, #KEYS do
+  local name, what = ARGV[2 * i - 3], ARGV[2 * i - 2]
   if what == 's' then
     redis.call('DEL', KEYS[i])
-  elseif not redis.call('ZSCORE', KEYS[1], name) then
+    redis.call('ZREM', failed, name)
+    redis.call('ZADD', succeeded, now, name)
+  elseif not redis.call('ZSCORE', locks, name) then
     local count = redis.call('INCR', KEYS[i])
     if count == 1 then redis.call('PEXPIRE', KEYS[i], window) end
     if count >= attempts then
-      redis.call('ZADD', KEYS[1], now + window, name)
+      redis.call('ZADD', locks, now + window, name)
       redis.call('DEL', KEYS[i])
+      redis.call('ZREM', failed, name)
+    else
+      redis.call('ZADD', failed, now, name)
+      redis.call('ZREM', succeeded, name)
     end
   end
 end
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-local locks = redis.call('ZREVRANGE', KEYS[1], 0, ARGV[3] - 1, 'WITHSCORES')
-for i = 2, #locks, 2 do locks[i] = string.format('%.0f', locks[i] - now) end
-return locks
+redis.call('ZREMRANGEBYSCORE', locks, '-inf', now)
+local locked = redis.call('ZREVRANGE', locks, 0, most - 1, 'WITHSCORES')
+for i = 2, #locked, 2 do locked[i] = string.format('%.0f', locked[i] - now) end
+local rows = {}
+for i, key in ipairs({failed, succeeded}) do
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
+  redis.call('PEXPIRE', key, window)
+  rows[i] = redis.call('ZREVRANGEBYSCORE', key, '+inf', since, 'LIMIT', 0, most)
+end
+return {now, locked, rows[1], rows[2]}
 ",
     )
 });
@@ -108,6 +124,8 @@ pub(super) struct Exchange {
     link: Option<RedisCalls>,
     seats: Option<RedisSeats>,
     repeated: Option<(Instant, Epoch)>,
+    /// Up to when this node knows who has failed and who has succeeded elsewhere, by Redis' clock in ms.
+    heard_until: u64,
 }
 
 impl Exchange {
@@ -119,6 +137,7 @@ impl Exchange {
             seats: link.as_ref().map(RedisSeats::new),
             cluster,
             repeated: None,
+            heard_until: 0,
         }
     }
 
@@ -150,7 +169,7 @@ impl Exchange {
         self.departures().await;
     }
 
-    async fn lockouts(&self) -> Result<(), ClusterError> {
+    async fn lockouts(&mut self) -> Result<(), ClusterError> {
         let Some(rules) = self.admission.rules().lockout else {
             return Ok(());
         };
@@ -159,28 +178,32 @@ impl Exchange {
         let Some(link) = &self.link else {
             return Ok(());
         };
-        let locked = loop {
+        loop {
             // Without news as well: the others may have some.
             let batch = news.get(..BATCH).unwrap_or(&news);
-            let told = tell_failures(link, rules, batch).await;
-            let locked = match told {
-                Ok(locked) => locked,
+            let told = tell_failures(link, rules, (batch, self.heard_until)).await;
+            let (now, locked, failed, succeeded) = match told {
+                Ok(answer) => answer,
                 Err(error) => {
                     lockout.put_back(news);
                     return Err(error);
                 }
             };
+            self.heard_until = now;
+            for (name, left) in locked {
+                if let Some(suspect) = Suspect::parse(&name) {
+                    lockout.lock(suspect, Duration::from_millis(left), rules);
+                }
+            }
+            let suspects =
+                |names: Vec<String>| names.into_iter().filter_map(|n| Suspect::parse(&n));
+            lockout.others_failed(suspects(failed), rules);
+            lockout.others_succeeded(suspects(succeeded));
             news = news.split_off(BATCH.min(news.len()));
             if news.is_empty() {
-                break locked;
-            }
-        };
-        for (name, left) in locked {
-            if let Some(suspect) = Suspect::parse(&name) {
-                lockout.lock(suspect, Duration::from_millis(left), rules);
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     async fn rates(&self) -> Result<(), ClusterError> {
@@ -244,16 +267,23 @@ impl Exchange {
     }
 }
 
-/// Tells of these failures and successes, and hears who is locked out: names, and for how many ms more.
+/// The time in ms; who is locked out, and for how many ms more; who has failed, and who has succeeded.
+type Heard = (u64, Vec<(String, u64)>, Vec<String>, Vec<String>);
+
+/// Tells of these failures and successes, and hears who is locked out, and what happened elsewhere since this time.
 async fn tell_failures(
     link: &RedisCalls,
     rules: LockoutRules,
-    batch: &[News],
-) -> Result<Vec<(String, u64)>, ClusterError> {
-    let mut call = LOCKOUT.key(link.key("lockout", "locks"));
+    (batch, since): (&[News], u64),
+) -> Result<Heard, ClusterError> {
+    let mut call = LOCKOUT.prepare_invoke();
+    for name in ["locks", "failed", "succeeded"] {
+        call.key(link.key("lockout", name));
+    }
     call.arg(millis(rules.duration))
         .arg(rules.attempts)
-        .arg(LOCKS);
+        .arg(LOCKS)
+        .arg(since);
     for news in batch {
         let (suspect, what) = match news {
             News::Failed(suspect) => (suspect, "f"),

@@ -6,6 +6,7 @@
 //! that nobody signed counts for nothing. Bounded; when full, what is new is not counted.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -85,6 +86,7 @@ impl Suspect {
 
 #[derive(Clone, Copy, Debug)]
 struct Record {
+    /// Seen here. None: other nodes have seen some.
     failures: u32,
     /// Of the failures that count now.
     since: Instant,
@@ -174,6 +176,57 @@ impl Lockout {
             locked_until: Some(now + left),
         };
         records.insert(suspect, record);
+        self.count_users(&records);
+    }
+
+    /// Other nodes have seen these fail: a success here is news to them.
+    pub(super) fn others_failed(
+        &self,
+        suspects: impl Iterator<Item = Suspect>,
+        rules: LockoutRules,
+    ) {
+        let now = Instant::now();
+        let mut records = self.records.lock();
+        for suspect in suspects {
+            if records.len() >= SUSPECTS {
+                break;
+            }
+            let seen = Record {
+                failures: 0,
+                since: now,
+                locked_until: None,
+            };
+            let record = records.entry(suspect).or_insert(seen);
+            if record.failures == 0 || !record.matters(now, rules.duration) {
+                *record = seen;
+            }
+        }
+        self.count_users(&records);
+    }
+
+    /// Other nodes have seen these succeed: what is left of their rows are failures that nobody has heard of. Who is locked
+    /// out stays so.
+    pub(super) fn others_succeeded(&self, suspects: impl Iterator<Item = Suspect>) {
+        let mut records = self.records.lock();
+        let news = self.news.lock();
+        for suspect in suspects {
+            let Entry::Occupied(mut record) = records.entry(suspect) else {
+                continue;
+            };
+            if record.get().locked_until.is_some() {
+                continue;
+            }
+            let untold = news
+                .iter()
+                .filter(|news| matches!(news, News::Failed(who) if who == record.key()));
+            let untold = u32::try_from(untold.count()).unwrap_or(u32::MAX);
+            if untold > 0 {
+                record.get_mut().failures = untold;
+            } else {
+                record.remove();
+            }
+        }
+        drop(news);
         self.count_users(&records);
     }
 
@@ -319,6 +372,39 @@ mod tests {
         let now = now + RULES.duration;
         lockout.failed(somebody.clone(), RULES, now);
         assert_eq!(lockout.judge(&somebody, now), Ok(()));
+    }
+
+    #[test]
+    fn a_row_that_other_nodes_saw_is_ended_by_a_success_here_and_one_here_by_a_success_there() {
+        let lockout = Lockout::default();
+        let now = Instant::now();
+        let somebody = suspect("192.0.2.1");
+        let one = || std::iter::once(somebody.clone());
+        lockout.forget(&somebody);
+        assert_eq!(lockout.take_news(RULES.duration), [], "nobody cares");
+        lockout.others_failed(one(), RULES);
+        assert_eq!(lockout.judge(&somebody, now), Ok(()));
+        lockout.forget(&somebody);
+        let ended = [News::Forgotten(somebody.clone())];
+        assert_eq!(lockout.take_news(RULES.duration), ended);
+
+        lockout.failed(somebody.clone(), RULES, now);
+        lockout.failed(somebody.clone(), RULES, now);
+        assert_eq!(lockout.take_news(RULES.duration).len(), 2);
+        lockout.others_succeeded(one());
+        lockout.failed(somebody.clone(), RULES, now);
+        // What came after it, or before it and was not told yet, counts on.
+        lockout.others_succeeded(one());
+        lockout.failed(somebody.clone(), RULES, now);
+        assert_eq!(lockout.judge(&somebody, now), Ok(()));
+        lockout.failed(somebody.clone(), RULES, now);
+        assert!(lockout.judge(&somebody, now).is_err());
+        lockout.others_succeeded(one());
+        lockout.others_failed(one(), RULES);
+        assert!(
+            lockout.judge(&somebody, now).is_err(),
+            "it stays locked out"
+        );
     }
 
     #[test]

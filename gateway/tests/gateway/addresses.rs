@@ -204,6 +204,35 @@ async fn a_right_token_in_between_ends_the_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_right_token_on_another_node_ends_the_row() {
+    let redis = RedisServer::start();
+    let sets = [PROXY, "wsc.security.maxLoginAttempts=3"];
+    let [one, two, three] = cluster(redis.port, &sets).await;
+    let from = "203.0.113.9";
+    for _ in 0..2 {
+        assert_eq!(knock(&one, from, "x.y.z").await.0, 401);
+    }
+    eventually("the other node hears and says that it is over", || async {
+        assert_eq!(status(&two, from).await, 101);
+        let ended = redis.cli(&["KEYS", "*lockout*succeeded"]);
+        !ended.is_empty() && redis.cli(&["ZCARD", &ended]) == "1"
+    })
+    .await;
+    for _ in 0..2 {
+        assert_eq!(knock(&three, from, "x.y.z").await.0, 401);
+    }
+    // Told to everybody, four in all are no lock-out.
+    eventually("the two that count are known", || async {
+        let failed = redis.cli(&["KEYS", "*lockout*failed"]);
+        redis.cli(&["ZCARD", &failed]) == "1"
+    })
+    .await;
+    for node in [&one, &two, &three] {
+        assert_eq!(status(node, from).await, 101);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_old_token_locks_out_its_user_at_its_address_and_no_neighbour() {
     let sets = [
         PROXY,
