@@ -129,6 +129,7 @@ impl Gateway {
     ) -> Result<Arc<Self>, StartError> {
         let extensions = std::mem::take(&mut options.extensions);
         let prepared = Prepared::new(&config, &options)?;
+        Self::look_at_drain(&config);
         let fetched = prepared.jwks.as_ref().map(JwksKeeper::keys);
         let live = Arc::new(ArcSwap::from(prepared.settings.clone()));
         let listeners = Listeners::bind(&config)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
+use wsc_config::{DrainConfig, GatewayConfig};
 
 use super::Gateway;
 use crate::admin::Phase;
@@ -69,6 +70,22 @@ impl Gateway {
         tracing::info!(took = ?began.elapsed(), "stopped");
     }
 
+    /// Says so where the node may hold more sessions than it can send away by its own rate.
+    pub(super) fn look_at_drain(config: &GatewayConfig) {
+        let drain = &config.drain;
+        let deadline = Duration::from(drain.deadline);
+        let kept = Duration::from(drain.unready_delay) + FAREWELL.min(deadline / 2);
+        let most = u64::from(config.wsc.performance.max_connections_per_node);
+        if let Some(needed) = plan(drain, deadline.saturating_sub(kept)).hurry(most) {
+            let (rate, needed) = (drain.rate_per_second, needed.ceil());
+            tracing::warn!(
+                "drain.ratePerSecond is {rate}, but to be told within drain.deadline ({}) the {most} sessions of \
+                 wsc.performance.maxConnectionsPerNode take {needed} a second: a drain of a full node is so much faster",
+                drain.deadline
+            );
+        }
+    }
+
     /// Ends at once and without a word to anyone, as a crash would: peers notice by the lease. For tests of what they do then.
     pub fn abort(&self) {
         self.accepting.cancel();
@@ -78,15 +95,18 @@ impl Gateway {
     }
 
     async fn send_sessions_away(&self, deadline: Instant) {
-        let config = self.config();
-        let drain = &config.drain;
         let shards = self.hub.shards().len();
-        let plan = DrainPlan {
-            window: drain.window.into(),
-            rate_per_second: f64::from(drain.rate_per_second),
-            jitter: drain.jitter,
-            deadline: deadline.saturating_duration_since(Instant::now()),
-        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let plan = plan(&self.config().drain, left);
+        let connections = self.hub.stats().connections;
+        if let Some(needed) = plan.hurry(connections) {
+            let needed = needed.ceil();
+            tracing::warn!(
+                connections,
+                needed,
+                "sessions are told faster than drain.ratePerSecond: drain.deadline leaves no time for less"
+            );
+        }
         let mut waiting = Vec::new();
         for shard in (0..).take(shards) {
             let (answer, drained) = oneshot::channel();
@@ -127,5 +147,15 @@ impl Gateway {
                 tracing::debug!("a request of the admin port did not end in time");
             }
         }
+    }
+}
+
+/// How sessions are sent away when so much time is left for it.
+fn plan(drain: &DrainConfig, left: Duration) -> DrainPlan {
+    DrainPlan {
+        window: drain.window.into(),
+        rate_per_second: f64::from(drain.rate_per_second),
+        jitter: drain.jitter,
+        deadline: left,
     }
 }

@@ -36,6 +36,7 @@ impl Gateway {
         let seal_keys = secrets.seal_keys(config.wsc.security.enable_encryption)?;
         let plans = HookPlan::all(&config, &secrets)?;
         self.hooks.apply(plans)?;
+        Self::look_at_drain(&config);
         let settings = Arc::new(settings);
         self.settings.store(settings.clone());
         self.admission.replace(Rules::new(&config.wsc));

@@ -1,4 +1,5 @@
-//! How a shard sends its sessions away: spread over a window, quiet ones first, never faster than a rate.
+//! How a shard sends its sessions away: spread over a window, quiet ones first, no faster than a rate. Where the deadline is too
+//! close for that they are told faster, evenly, and each to wait for its turn.
 
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use crate::session::liveness::{CLOSE_PATIENCE, TICK};
 pub struct DrainPlan {
     /// Sessions leave spread over so long.
     pub window: Duration,
-    /// At most so many a second on this shard; 0: no bound. The window stretches where it must.
+    /// At most so many a second on this shard; 0: no bound. The window stretches where it must. Where the deadline is too
+    /// close even for that, all are told faster, evenly: the rest at once would be what the bound is to prevent, for clients
+    /// that do not wait.
     pub rate_per_second: f64,
     /// Each departure is moved by up to this fraction of the distance to the next.
     pub jitter: f64,
@@ -22,8 +25,8 @@ pub struct DrainPlan {
 pub struct Departure {
     /// After the beginning of the drain.
     pub at: Duration,
-    /// How long it is then to wait before it comes back: what is missing to its turn where the deadline comes first, so that
-    /// those who are told together do not come together.
+    /// How long it is then to wait before it comes back: what is missing to its turn where it had to be told sooner, so that
+    /// all come back no faster than the rate, or as slowly as [`WAIT_MAX`] allows.
     pub wait: Duration,
 }
 
@@ -43,21 +46,23 @@ impl DrainPlan {
 
     /// When the `index`th of `count` sessions is told to go; `random` in 0..1 decides the jitter.
     pub fn departure(&self, index: usize, count: usize, random: f64) -> Departure {
-        let gap = self.gap(count);
+        let told = self.gap(count);
+        let back = self.turn(count).min(told + WAIT_MAX / whole(count));
         #[allow(clippy::cast_precision_loss)] // sessions of a shard are far below 2^52
-        let (index, count) = (index as f64, count as f64);
+        let index = index as f64;
         let moved = (index + self.jitter.clamp(0.0, 1.0) * random).max(0.0);
-        let (turn, last) = (gap.mul_f64(moved), self.last_departure());
-        let longest = gap.mul_f64(count).saturating_sub(last);
-        let wait = turn.saturating_sub(last);
+        let at = told.mul_f64(moved).min(self.last_departure());
         Departure {
-            at: turn.min(last),
-            wait: if longest > WAIT_MAX {
-                wait.mul_f64(WAIT_MAX.div_duration_f64(longest))
-            } else {
-                wait
-            },
+            at,
+            wait: back.mul_f64(moved).saturating_sub(at),
         }
+    }
+
+    /// How many a second it takes to tell so many, where that is more than the rate allows.
+    pub fn hurry(&self, count: u64) -> Option<f64> {
+        #[allow(clippy::cast_precision_loss)] // sessions of a node are far below 2^52
+        let needed = count as f64 / self.last_departure().as_secs_f64();
+        (self.rate_per_second > 0.0 && needed > self.rate_per_second).then_some(needed)
     }
 
     /// The last to be told must have time to hear it.
@@ -66,17 +71,25 @@ impl DrainPlan {
         self.deadline.saturating_sub(patience)
     }
 
+    /// From one that is told to the next.
     fn gap(&self, count: usize) -> Duration {
-        let window = self.window.min(self.last_departure());
-        let even = window
-            .checked_div(u32::try_from(count).unwrap_or(u32::MAX))
-            .unwrap_or_default();
+        self.turn(count).min(self.last_departure() / whole(count))
+    }
+
+    /// From the turn of one to that of the next, whatever the deadline.
+    fn turn(&self, count: usize) -> Duration {
+        let even = self.window.min(self.last_departure()) / whole(count);
         if self.rate_per_second > 0.0 {
-            even.max(Duration::from_secs_f64(1.0 / self.rate_per_second))
+            let slow = Duration::try_from_secs_f64(1.0 / self.rate_per_second);
+            even.max(slow.unwrap_or(Duration::MAX))
         } else {
             even
         }
     }
+}
+
+fn whole(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX).max(1)
 }
 
 #[cfg(test)]
@@ -104,30 +117,39 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_stretches_the_window_and_the_deadline_ends_it() {
+    fn the_rate_stretches_the_window() {
         let plan = DrainPlan {
             rate_per_second: 4.0,
             ..PLAN
         }
         .share(2);
-        assert_eq!(plan.departure(100, 1000, 0.0), at(50));
-        assert_eq!(plan.departure(116, 1000, 0.0), at(58));
+        assert_eq!(plan.departure(100, 110, 0.0), at(50));
     }
 
     #[test]
-    fn those_for_whom_the_deadline_comes_first_are_told_to_wait_for_their_turn_but_not_for_long() {
+    fn where_the_rate_does_not_fit_all_are_told_faster_and_wait_for_their_turn_but_not_for_long() {
         let plan = DrainPlan {
             rate_per_second: 2.0,
             ..PLAN
         };
-        let waits = |count| [117, 136, 156].map(|index| plan.departure(index, count, 0.0));
-        let of = |millis| Departure {
-            at: Duration::from_secs(58),
-            wait: Duration::from_millis(millis),
-        };
-        assert_eq!(waits(160), [500, 10_000, 20_000].map(of));
-        // All would take a minute more than there is, and so do it at twice the rate.
-        assert_eq!(waits(236), [250, 5_000, 10_000].map(of));
+        // 116 can be told in the 58 seconds there are.
+        let cases = [(116, 500, 500), (160, 362, 500), (580, 100, 152)];
+        for (count, told, back) in cases {
+            for index in [1, 50, count - 1] {
+                let Departure { at, wait } = plan.departure(index, count, 0.0);
+                let each =
+                    |time: Duration| time.div_duration_f64(Duration::from_millis(1)) / index as f64;
+                let (at, back_at) = (each(at), each(at + wait));
+                assert!((at - f64::from(told)).abs() < 1.0, "{at} of {count}");
+                assert!(
+                    (back_at - f64::from(back)).abs() < 1.0,
+                    "{back_at} of {count}"
+                );
+                assert!(wait <= WAIT_MAX, "{wait:?} of {count}");
+            }
+        }
+        assert_eq!((plan.hurry(116), plan.hurry(580)), (None, Some(10.0)));
+        assert_eq!(PLAN.hurry(1_000_000), None, "nothing is bounded");
     }
 
     #[test]
