@@ -30,7 +30,6 @@ pub mod ws;
 pub use acceptor::accept_forever;
 pub use carrier::Carrier;
 pub use connection::{Connection, Session};
-pub use held::Held;
 pub use socket::Socket;
 pub use tls_socket::TlsSocket;
 pub use upgrade::{Accepted, UpgradeState, upgrade_router};

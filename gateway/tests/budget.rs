@@ -46,21 +46,22 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self::with(None)
+        Self::with(None, &[])
     }
 
-    fn with(tls: Option<Arc<wsc_gateway::tls::ListenerTls>>) -> Self {
+    fn with(tls: Option<Arc<wsc_gateway::tls::ListenerTls>>, sets: &[&str]) -> Self {
         let elsewhere = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        let sets = [
+        let fixed = [
             "wsc.group.enabled=true",
             "wsc.group.autoCreate=true",
             "wsc.group.maxGroupSize=10000",
-        ]
-        .map(str::to_owned);
+        ];
+        let sets = fixed.iter().chain(sets);
+        let sets: Vec<String> = sets.map(|set| (*set).to_owned()).collect();
         let config = GatewayConfig::load(None, [], &sets).unwrap();
         let mut secrets = Options::default().secrets;
         secrets.jwt_key = Some(KEY.to_owned());
@@ -159,31 +160,7 @@ impl Bench {
     fn connect(&mut self, count: u64) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         for _ in 0..count {
-            let user = self.clients.len();
-            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let (socket, peer) = listener.accept().unwrap();
-            socket.set_nonblocking(true).unwrap();
-            self.shard
-                .handle()
-                .unwrap()
-                .pending()
-                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let request = request(user);
-            client.write_all(request.as_bytes()).unwrap();
-            let entered = self.shard.len() + 1;
-            self.runtime.block_on(async {
-                let place = self.shard.context().admission.handshake(peer.ip()).unwrap();
-                ws::accept(&self.shard, socket, peer, place);
-            });
-            self.turn_until(|shard| {
-                shard.len() == entered
-                    && shard
-                        .handle()
-                        .unwrap()
-                        .pending()
-                        .load(std::sync::atomic::Ordering::Relaxed)
-                        == 0
-            });
+            let mut client = self.enter(&listener, "");
             read_welcome(&mut client);
             self.clients.push(client);
         }
@@ -214,6 +191,36 @@ impl Bench {
                 String::from_utf8_lossy(&heard)
             );
         }
+    }
+
+    /// Connects a user with these header lines besides.
+    fn enter(&self, listener: &TcpListener, lines: &str) -> TcpStream {
+        let user = self.clients.len();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, peer) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        self.shard
+            .handle()
+            .unwrap()
+            .pending()
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let request = request(user, lines);
+        client.write_all(request.as_bytes()).unwrap();
+        let entered = self.shard.len() + 1;
+        self.runtime.block_on(async {
+            let place = self.shard.context().admission.handshake(peer.ip()).unwrap();
+            ws::accept(&self.shard, socket, peer, place);
+        });
+        self.turn_until(|shard| {
+            shard.len() == entered
+                && shard
+                    .handle()
+                    .unwrap()
+                    .pending()
+                    .load(std::sync::atomic::Ordering::Relaxed)
+                    == 0
+        });
+        client
     }
 
     /// Drives the shard until nothing is left to do for anybody: one task a connection, and the flusher.
@@ -291,7 +298,7 @@ impl Bench {
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// A handshake of this user, who may join any group.
-fn request(user: usize) -> String {
+fn request(user: usize, lines: &str) -> String {
     let config = GatewayConfig::default();
     let security = &config.wsc.security;
     let keys = KeySet::one(security.jwt.algorithm, KEY).unwrap();
@@ -310,7 +317,7 @@ fn request(user: usize) -> String {
     let token = verifier.mint(&token).unwrap();
     format!(
         "GET /ws HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{lines}\r\n"
     )
 }
 
@@ -334,7 +341,7 @@ fn greet_by_tls(
         .set_read_timeout(Some(Duration::from_secs(10)))
         .unwrap();
     let mut client = rustls::StreamOwned::new(session, socket);
-    let request = request(user);
+    let request = request(user, "");
     client.write_all(request.as_bytes()).unwrap();
     let mut heard = Vec::new();
     let mut piece = [0; 2048];
@@ -419,7 +426,7 @@ fn an_idle_session_by_tls_stays_within_eleven_kibibytes() {
     let config = wsc_config::TlsConfig::default().with_ws(true);
     let pairs = wsc_gateway::tls::TlsPairs::resolve(&config, &files.into()).unwrap();
     let tls = wsc_gateway::tls::TlsListeners::new(pairs, &Instruments::default());
-    let mut bench = Bench::with(tls.ws);
+    let mut bench = Bench::with(tls.ws, &[]);
     // Enough that the cache of sessions to be resumed is full: it is one for all.
     bench.connect_by_tls(made.cert.der(), 300);
     let info = counted(|| bench.connect_by_tls(made.cert.der(), BY_TLS));
@@ -515,5 +522,47 @@ fn eight_messages_in_flight_still_cost_one_system_call_per_recipient() {
         info.count_total < 200,
         "{} allocations for 1600 deliveries",
         info.count_total
+    );
+}
+
+/// A frame as a client may send it: under a mask that changes nothing.
+fn masked(frame: &[u8]) -> Vec<u8> {
+    let header = if frame[1] == 126 { 4 } else { 2 };
+    let mut masked = frame.to_vec();
+    masked[1] |= 0x80;
+    masked.splice(header..header, [0; 4]);
+    masked
+}
+
+#[test]
+fn what_one_read_inflates_to_is_never_held_all_at_once() {
+    const MIB: usize = 1 << 20;
+    let bench = Bench::with(None, &["wsc.performance.enableCompression=true"]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let lines = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    let mut client = bench.enter(&listener, lines);
+    let content = "x".repeat(MIB - 100);
+    let big = format!(r#"{{"type":"t","to":"nobody","durable":false,"content":"{content}"}}"#);
+    let bomb = wsc_wire::Deflater::new(9, wsc_wire::Window::Wide)
+        .encode(wsc_wire::Opcode::Text, big.as_bytes());
+    // A frame that is waited for, and behind it what would wait with it.
+    let first = br#"{"type":"auth","data":{"token":"x"}}"#;
+    let mut burst = masked(&wsc_wire::encode(wsc_wire::Opcode::Text, first));
+    for _ in 0..12 {
+        burst.extend(masked(&bomb));
+    }
+    assert!(
+        burst.len() < 16 * 1024,
+        "{} bytes are one read",
+        burst.len()
+    );
+    client.write_all(&burst).unwrap();
+    let received = |shard: &Shard| shard.context().hub.stats().messages_received;
+    let info = counted(|| bench.turn_until(|shard| received(shard) == 12));
+    println!("twelve messages of 1 MiB hold {} bytes", info.bytes_max);
+    assert!(
+        info.bytes_max < 5 * MIB as u64,
+        "{} bytes at a time",
+        info.bytes_max
     );
 }

@@ -1,9 +1,8 @@
-//! Frames that cannot be dealt with at once: what they need is waited for, and whatever the client said after them waits
-//! behind them, so that order is kept.
+//! A frame that cannot be dealt with at once: what it needs is waited for.
 //!
-//! The reader takes nothing more from the socket meanwhile, so what is held is bounded by one read and one message.
+//! The reader digests nothing more of what the client said meanwhile, so that order is kept, and one frame of a connection
+//! waits at a time.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::open::{Opening, open};
@@ -13,27 +12,6 @@ use crate::protocol::json::{Ack, ClientFrame};
 use crate::protocol::{Control, ErrorCode, LogId, MessageBody, RawJson, Target};
 use crate::session::decide::{Decision, decide};
 use crate::transport::{Connection, Session};
-
-/// The frames of one connection that wait, oldest first.
-#[derive(Debug, Default)]
-pub struct Held(VecDeque<String>);
-
-impl Held {
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Adds a frame behind the others.
-    pub fn push(&mut self, text: &str) {
-        self.0.push_back(text.to_owned());
-    }
-
-    /// The oldest.
-    pub fn pop(&mut self) -> Option<String> {
-        self.0.pop_front()
-    }
-}
 
 /// Deals with a frame that had to wait, and with what that takes.
 pub(super) async fn take(

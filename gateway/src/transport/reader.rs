@@ -2,7 +2,8 @@
 //! place.
 //!
 //! All connections of a shard read into the shard's one buffer and digest what came in one go; only a partial message is
-//! kept, in the decoder. What cannot be handed on at once is waited for before more is read: TCP then slows the sender.
+//! kept, in the decoder. What cannot be handed on at once is waited for before more is digested or read: what came behind
+//! it is kept as it came, so that a few compressed bytes cannot become many that wait, and TCP slows the sender.
 
 use std::rc::Rc;
 
@@ -26,22 +27,26 @@ pub(super) const BAD_FRAMES_MAX: u32 = 100;
 const FAREWELL_MAX: usize = 1024 * 1024;
 
 /// Serves a connection to its end. `first` is what hyper had read beyond the request.
-pub(super) async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, mut first: Vec<u8>) {
+pub(super) async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, first: Vec<u8>) {
     let mut reader = Reader {
         decoder: Decoder::new(shard.settings().max_message),
+        rest: first,
+        digested: 0,
         dead: false,
         discarded: 0,
     };
     let place = Place { shard, connection };
     let Place { shard, connection } = &place;
     let mut later = Later::default();
-    reader.digest(shard, connection, &mut first, &mut later);
-    drop(first);
     loop {
         if !later.is_empty() {
             Box::pin(settle(shard, connection, &mut later)).await;
             // One that has become idle keeps no room for what it may say again.
             later = Later::default();
+        }
+        if reader.has_rest() {
+            reader.go_on(shard, connection, &mut later);
+            continue;
         }
         if connection.readable().await.is_err() {
             return;
@@ -60,7 +65,9 @@ pub(super) async fn settle(shard: &Rc<Shard>, connection: &Rc<Connection>, later
     let began = Instant::now();
     loop {
         later.hand_over(shard.context()).await;
-        let Some(text) = later.next_held() else {
+        // What the client said meanwhile is in the socket: it has not been silent.
+        connection.heard(shard.now());
+        let Some(text) = later.take_held() else {
             break;
         };
         held::take(shard, connection, &text, later).await;
@@ -71,8 +78,6 @@ pub(super) async fn settle(shard: &Rc<Shard>, connection: &Rc<Connection>, later
         .context()
         .instruments
         .message(session, began.elapsed());
-    // What the client said meanwhile is in the socket: it has not been silent.
-    connection.heard(shard.now());
 }
 
 /// What one read found.
@@ -87,6 +92,9 @@ enum Read {
 
 struct Reader {
     decoder: Decoder,
+    /// What came behind a message that had to wait, and how much of it has been digested since.
+    rest: Vec<u8>,
+    digested: usize,
     /// The client broke the protocol: nothing it sends means anything any more.
     dead: bool,
     discarded: usize,
@@ -101,7 +109,12 @@ impl Reader {
                 connection.heard(shard.now());
                 let full = read == buffer.len();
                 let bytes = buffer.get_mut(..read).unwrap_or_default();
-                self.digest(shard, connection, bytes, later);
+                if connection.is_closing() {
+                    self.discard(connection, read);
+                }
+                let digested = self.digest(shard, connection, bytes, later);
+                self.rest = bytes.get(digested..).unwrap_or_default().to_vec();
+                self.digested = 0;
                 if full { Read::Full } else { Read::Drained }
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Read::Drained,
@@ -109,20 +122,40 @@ impl Reader {
         }
     }
 
+    fn has_rest(&self) -> bool {
+        self.digested < self.rest.len()
+    }
+
+    /// Goes on behind the message that had to wait.
+    fn go_on(&mut self, shard: &Rc<Shard>, connection: &Rc<Connection>, later: &mut Later) {
+        let mut rest = std::mem::take(&mut self.rest);
+        let bytes = rest.get_mut(self.digested..).unwrap_or_default();
+        let digested = self.digest(shard, connection, bytes, later);
+        self.digested += digested;
+        // An idle connection keeps no room for what once came.
+        if self.digested < rest.len() {
+            self.rest = rest;
+        }
+    }
+
+    fn discard(&mut self, connection: &Connection, more: usize) {
+        self.discarded += more;
+        if self.discarded > FAREWELL_MAX {
+            connection.cut();
+        }
+    }
+
+    /// Deals with messages up to one behind which the others have to wait; how many bytes that took.
     fn digest(
         &mut self,
         shard: &Rc<Shard>,
         connection: &Rc<Connection>,
-        mut bytes: &mut [u8],
+        bytes: &mut [u8],
         later: &mut Later,
-    ) {
-        if connection.is_closing() {
-            self.discarded += bytes.len();
-            if self.discarded > FAREWELL_MAX {
-                connection.cut();
-            }
-        }
-        while !bytes.is_empty() && !self.dead {
+    ) -> usize {
+        let (room, mut waiting, mut digested) = (bytes.len(), 0, 0);
+        while digested < room && !self.dead {
+            let bytes = bytes.get_mut(digested..).unwrap_or_default();
             let decoded = if connection.codec().inflates() {
                 let mut inflater = shard.inflater().borrow_mut();
                 self.decoder.decode_with(bytes, &mut inflater)
@@ -131,7 +164,7 @@ impl Reader {
             };
             match decoded {
                 Ok(decoded) => {
-                    let consumed = decoded.consumed;
+                    digested += decoded.consumed;
                     match decoded.message {
                         Some(Message::Close(frame)) => {
                             self.dead = true;
@@ -139,27 +172,45 @@ impl Reader {
                         }
                         Some(message) if !connection.is_closing() => {
                             take(shard, connection, &message, later);
+                            if !later.is_empty() {
+                                waiting += size(&message);
+                            }
                         }
                         Some(_) => {}
-                        None => return,
+                        None => return room,
                     }
-                    bytes = bytes.get_mut(consumed..).unwrap_or_default();
-                }
-                Err(violation) => {
-                    tracing::debug!(peer = %connection.peer(), %violation, "protocol violation");
-                    self.dead = true;
-                    let limit = match violation {
-                        Violation::TooManyFragments { .. } => Some(Limit::Fragments),
-                        Violation::MessageTooBig { .. } => Some(Limit::MessageSize),
-                        _ => None,
-                    };
-                    if let Some(limit) = limit {
-                        shard.context().admission.met(limit);
+                    // What is only to be handed on waits together, unless it has grown beyond what came.
+                    if later.is_holding() || waiting > room {
+                        return digested;
                     }
-                    shard.close(connection, Disconnect::Protocol(violation.close_code()));
                 }
+                Err(violation) => self.violated(shard, connection, violation),
             }
         }
+        // Behind the end of the conversation nothing means anything.
+        room
+    }
+
+    fn violated(&mut self, shard: &Rc<Shard>, connection: &Rc<Connection>, violation: Violation) {
+        tracing::debug!(peer = %connection.peer(), %violation, "protocol violation");
+        self.dead = true;
+        let limit = match violation {
+            Violation::TooManyFragments { .. } => Some(Limit::Fragments),
+            Violation::MessageTooBig { .. } => Some(Limit::MessageSize),
+            _ => None,
+        };
+        if let Some(limit) = limit {
+            shard.context().admission.met(limit);
+        }
+        shard.close(connection, Disconnect::Protocol(violation.close_code()));
+    }
+}
+
+const fn size(message: &Message<'_>) -> usize {
+    match message {
+        Message::Text(text) => text.len(),
+        Message::Binary(bytes) => bytes.len(),
+        Message::Ping(_) | Message::Pong(_) | Message::Close(_) => 0,
     }
 }
 
@@ -240,9 +291,6 @@ pub(super) fn take_text(
     text: &str,
     later: &mut Later,
 ) {
-    if later.is_holding() {
-        return later.hold(text);
-    }
     let frame = match ClientFrame::parse(text) {
         Ok(frame) => frame,
         Err(refusal) => return refuse(shard, connection, &refusal),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::middleware::{Next as Onward, from_fn};
@@ -9,6 +10,8 @@ use axum::response::Response;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::time::interval;
 use wsc_gateway::app::Gateway;
 use wsc_gateway::protocol::Target;
 use wsc_gateway::security::Scopes;
@@ -16,11 +19,13 @@ use wsc_gateway::service::{
     Admission, Answer, Attributes, Client as Who, Extensions, Gatekeeper, Incoming, Interceptor,
     Next, Rejection, Verdict,
 };
+use wsc_wire::Opcode;
 
 use crate::client::Client;
 use crate::grpc_stream::GrpcStream;
 use crate::redis::RedisServer;
 use crate::sandbox::{Node, config, eventually, options, token, token_of};
+use crate::wire::{Form, Wire, masked};
 
 #[path = "../../examples/chat.rs"]
 #[allow(dead_code)]
@@ -242,6 +247,80 @@ async fn an_interceptor_changes_answers_swallows_and_refuses_and_order_is_kept()
     .await;
     let stats = node.0.stats();
     assert_eq!(stats.total_messages_received, 6);
+}
+
+/// Passes a message as it is, when it gets leave to.
+struct Patient(Arc<Semaphore>);
+
+impl Interceptor for Patient {
+    fn name(&self) -> &'static str {
+        "patient"
+    }
+
+    fn intercept<'a>(
+        &'a self,
+        _: &'a Who,
+        message: Incoming,
+        next: Next<'a>,
+    ) -> BoxFuture<'a, Result<Verdict, Rejection>> {
+        Box::pin(async move {
+            self.0.acquire().await.unwrap().forget();
+            next.run(message).await
+        })
+    }
+}
+
+/// Texts to bob as they come from a client, for one write.
+fn burst(texts: impl IntoIterator<Item = String>) -> Vec<u8> {
+    let frames = texts.into_iter().map(|text| {
+        let frame = json!({"type": "text", "to": "bob", "content": text});
+        masked(&wsc_wire::encode(
+            Opcode::Text,
+            frame.to_string().as_bytes(),
+        ))
+    });
+    frames.collect::<Vec<_>>().concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_before_a_close_frame_is_dealt_with_however_long_that_takes() {
+    let leave = Arc::new(Semaphore::new(0));
+    let node = start(&[], |extensions| {
+        extensions.use_interceptor(Patient(leave.clone()));
+    })
+    .await;
+    let mut bob = node.connect("bob").await;
+    let mut alice = Wire::connect(&node, Form::Json, "alice", Scopes::NONE).await;
+    let mut all = burst(["one".to_owned(), "two".to_owned()]);
+    all.extend(masked(&wsc_wire::encode_close(1000, "")));
+    alice.send_bytes(&all).await;
+    leave.add_permits(2);
+    assert_eq!([bob.hear().await, bob.hear().await], ["one", "two"]);
+    assert_eq!(alice.closed().await.1, 1000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_not_given_up_for_what_an_extension_is_slow_at() {
+    let leave = Arc::new(Semaphore::new(0));
+    let sets = ["wsc.heartbeatInterval=1s", "wsc.clientTimeout=2s"];
+    let node = start(&sets, |extensions| {
+        extensions.use_interceptor(Patient(leave.clone()));
+    })
+    .await;
+    let mut bob = Wire::connect(&node, Form::Json, "bob", Scopes::NONE).await;
+    let mut alice = Wire::connect(&node, Form::Json, "alice", Scopes::NONE).await;
+    let texts = (0..10).map(|number| number.to_string());
+    alice.send_bytes(&burst(texts)).await;
+    // More than three seconds for what came at once, and no word of hers is read meanwhile.
+    let mut pace = interval(Duration::from_millis(400));
+    for number in 0..10 {
+        pace.tick().await;
+        leave.add_permits(1);
+        assert_eq!(bob.next().await["content"], number.to_string());
+    }
+    leave.add_permits(1);
+    alice.say("bob", "still here").await;
+    assert_eq!(bob.next().await["content"], "still here");
 }
 
 #[tokio::test(flavor = "multi_thread")]

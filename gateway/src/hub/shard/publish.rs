@@ -19,15 +19,16 @@ use crate::protocol::{
     UserId, json,
 };
 use crate::telemetry::traces::{Kind, Span};
-use crate::transport::{Connection, Held};
+use crate::transport::Connection;
 
-/// What could not be handed on without waiting. Once something is here, what follows joins it: order is kept.
+/// What could not be handed on without waiting. Once something is here, what follows joins it: order is kept. Behind a frame
+/// that is held nothing follows until all of it is settled.
 #[derive(Default)]
 pub struct Later {
     posts: Vec<(ShardId, Command)>,
     forwards: Vec<Forward>,
     submissions: Vec<(Submission, Option<TraceContext>)>,
-    held: Held,
+    held: Option<String>,
 }
 
 impl Later {
@@ -36,22 +37,23 @@ impl Later {
         self.posts.is_empty()
             && self.forwards.is_empty()
             && self.submissions.is_empty()
-            && self.held.is_empty()
+            && self.held.is_none()
     }
 
-    /// Whether frames wait that whatever comes now must wait behind.
+    /// Whether a frame waits that whatever comes now must wait behind.
     pub fn is_holding(&self) -> bool {
-        !self.held.is_empty()
+        self.held.is_some()
     }
 
     /// Has a frame wait.
     pub fn hold(&mut self, text: &str) {
-        self.held.push(text);
+        debug_assert!(self.held.is_none());
+        self.held = Some(text.to_owned());
     }
 
-    /// The frame that waited longest.
-    pub fn next_held(&mut self) -> Option<String> {
-        self.held.pop()
+    /// The frame that waited.
+    pub fn take_held(&mut self) -> Option<String> {
+        self.held.take()
     }
 
     /// Hands everything on that is for others. The sender is not read from meanwhile; what finds no room to other nodes
