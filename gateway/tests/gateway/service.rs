@@ -16,8 +16,8 @@ use wsc_gateway::app::Gateway;
 use wsc_gateway::protocol::Target;
 use wsc_gateway::security::Scopes;
 use wsc_gateway::service::{
-    Admission, Answer, Attributes, Client as Who, Extensions, Gatekeeper, Incoming, Interceptor,
-    Next, Rejection, Verdict,
+    Admission, Answer, Attributes, Client as Who, Event, Extensions, Gatekeeper, Incoming,
+    Interceptor, Next, Rejection, Verdict,
 };
 use wsc_wire::Opcode;
 
@@ -411,6 +411,46 @@ async fn what_the_store_does_not_take_was_not_sent_and_is_an_error_to_the_applic
     })
     .await;
     assert!(!told.lock().iter().any(|one| one.starts_with("sent")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_of_the_end_of_a_session_that_never_began() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (seen, ended) = (told.clone(), told.clone());
+    let sets = [
+        "wsc.connectionPolicy=kickNew",
+        "wsc.maxConnectionsPerUser=1",
+    ];
+    let node = start(&sets, |extensions| {
+        let began = move |event: Event| {
+            seen.lock().push(event.name);
+            async {}
+        };
+        extensions.on_event("client.*", began).unwrap();
+        extensions.on_client_disconnect(move |client, _| {
+            ended.lock().push(format!("end of {}", client.user));
+            async { Ok(()) }
+        });
+    })
+    .await;
+    let first = node.connect("alice").await;
+    let mut second = Client::open(&node.ws(), &[]).await.unwrap();
+    let frame = json!({"type": "auth", "data": {"token": token("alice", Scopes::NONE)}});
+    second.send(frame).await;
+    assert_eq!(second.closed().await.1, 4023);
+    drop(second);
+    eventually("its place is free", || async {
+        node.0.hub().connections() == 1
+    })
+    .await;
+    drop(first);
+    eventually("the end of the other is told", || async {
+        let mut told = told.lock().clone();
+        told.sort();
+        assert!(told.len() <= 3, "{told:?}");
+        told == ["client.connected", "client.disconnected", "end of alice"]
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

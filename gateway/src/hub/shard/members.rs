@@ -179,7 +179,9 @@ impl Shard {
         self.forget(connection);
         self.context.presence.forget((self.id, connection.key()));
         let service = &self.context.service;
+        // One that was described and then refused has not connected.
         if service.hears_clients()
+            && connection.session().is_some()
             && let Some(client) = extended::client_of(self, connection)
         {
             service.client_disconnected(client, why);
