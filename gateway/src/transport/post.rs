@@ -24,7 +24,7 @@ use crate::hub::{Later, Shard, unix_millis};
 use crate::protocol::{ErrorCode, SessionId};
 
 /// How long the request waits for a word about its frame.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Deals with the frame and completes the answer to its request.
 pub(super) async fn answer(

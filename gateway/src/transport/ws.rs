@@ -20,7 +20,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
@@ -51,9 +52,14 @@ pub fn accept(shard: &Rc<Shard>, socket: std::net::TcpStream, peer: SocketAddr, 
         let began = Instant::now();
         let pending = Pending(Rc::clone(&shard));
         let deadline = pending.deadline();
-        let handshake = Box::pin(handshake(Rc::clone(&shard), socket, peer, began));
-        let ended = tokio::time::timeout(deadline, handshake).await;
-        drop((pending, place));
+        let arrival = Arrival {
+            peer,
+            began,
+            room: Rc::new(Cell::new(Some((pending, place)))),
+        };
+        let handshake = Box::pin(handshake(Rc::clone(&shard), socket, arrival.clone()));
+        let ended = in_time(deadline, &arrival, handshake).await;
+        arrival.give_back();
         match ended {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -75,6 +81,42 @@ fn is_timeout(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<hyper::Error>()
         .is_some_and(hyper::Error::is_timeout)
+}
+
+/// A socket that has come.
+#[derive(Clone)]
+struct Arrival {
+    peer: SocketAddr,
+    began: Instant,
+    /// What it takes of the room that handshakes have.
+    room: Rc<Cell<Option<(Pending, Place)>>>,
+}
+
+impl Arrival {
+    /// It is no handshake, or none any more.
+    fn give_back(&self) {
+        self.room.take();
+    }
+
+    fn is_handshake(&self) -> bool {
+        let room = self.room.take();
+        let is_handshake = room.is_some();
+        self.room.set(room);
+        is_handshake
+    }
+}
+
+/// Bounds a handshake, and what turned out to be none: a message that was posted has the time that its answer may take.
+async fn in_time<F: Future + Unpin>(
+    deadline: Duration,
+    arrival: &Arrival,
+    mut handshake: F,
+) -> Result<F::Output, Elapsed> {
+    let ended = timeout(deadline, &mut handshake).await;
+    if ended.is_err() && !arrival.is_handshake() {
+        return timeout(post::PATIENCE + HURRY, handshake).await;
+    }
+    ended
 }
 
 /// A handshake under way, counted until it is over, however it ends.
@@ -107,16 +149,15 @@ impl Drop for Pending {
 async fn handshake(
     shard: Rc<Shard>,
     socket: std::net::TcpStream,
-    peer: SocketAddr,
-    began: Instant,
+    arrival: Arrival,
 ) -> anyhow::Result<()> {
     let socket = TcpStream::from_std(socket)?;
     socket.set_nodelay(true)?;
     let Some(tls) = &shard.context().tls else {
-        return serve(&shard, socket, (peer, began)).await;
+        return serve(&shard, socket, arrival).await;
     };
     match tls.acceptor().accept(socket).await {
-        Ok(socket) => serve(&shard, socket, (peer, began)).await,
+        Ok(socket) => serve(&shard, socket, arrival).await,
         Err(error) => {
             tls.failed();
             Err(error.into())
@@ -142,18 +183,15 @@ impl Served for TlsStream<TcpStream> {
     }
 }
 
-async fn serve<S: Served>(
-    shard: &Rc<Shard>,
-    socket: S,
-    (peer, began): (SocketAddr, Instant),
-) -> anyhow::Result<()> {
+async fn serve<S: Served>(shard: &Rc<Shard>, socket: S, arrival: Arrival) -> anyhow::Result<()> {
+    let (peer, began) = (arrival.peer, arrival.began);
     let router = shard.context().upgrades.clone();
     let agreed = Rc::new(RefCell::new(None));
     let heard = Rc::<Cell<Heard>>::default();
     let socket = FirstWord::new(socket, Rc::clone(&heard));
     let service = service_fn(|request| {
         heard.set(Heard::Request);
-        let answer = answer(Rc::clone(shard), router.clone(), request, peer);
+        let answer = answer(Rc::clone(shard), router.clone(), request, arrival.clone());
         Box::pin(settle(answer, Rc::clone(&agreed)))
     });
     let mut serving = http1::Builder::new()
@@ -176,7 +214,7 @@ async fn serve<S: Served>(
         // It may still be sending: cut under it, it would lose the answer.
         let (mut rest, mut nowhere) = (socket.take(REST_MAX), tokio::io::sink());
         let rest = tokio::io::copy(&mut rest, &mut nowhere);
-        let _over = tokio::time::timeout(HURRY, rest).await;
+        let _over = timeout(HURRY, rest).await;
         return Ok(());
     }
     served?;
@@ -240,14 +278,19 @@ async fn answer(
     shard: Rc<Shard>,
     router: Router,
     mut request: Request<Incoming>,
-    peer: SocketAddr,
+    arrival: Arrival,
 ) -> (Response<Body>, Option<Agreed>) {
+    let peer = arrival.peer;
     request.extensions_mut().insert(ConnectInfo(peer));
     let Ok(mut response) = router.oneshot(request.map(Body::new)).await;
     let mut unsaid = TurnedAway::Other;
     if let Some(posted) = response.extensions_mut().remove::<Posted>() {
         unsaid = TurnedAway::Message;
         let client = client(posted.address, peer);
+        // Read and judged, it must not keep others from their handshakes while its answer is waited for.
+        if shard.asked() < PENDING_MAX {
+            arrival.give_back();
+        }
         post::answer(&shard, client, posted, &mut response).await;
     }
     let accepted = response.extensions_mut().remove::<Accepted>();

@@ -22,6 +22,7 @@ use wsc_gateway::service::{
 use wsc_wire::Opcode;
 
 use crate::client::Client;
+use crate::event_stream::post_to;
 use crate::grpc_stream::GrpcStream;
 use crate::redis::RedisServer;
 use crate::sandbox::{Node, config, eventually, options, token, token_of};
@@ -321,6 +322,40 @@ async fn a_client_is_not_given_up_for_what_an_extension_is_slow_at() {
     leave.add_permits(1);
     alice.say("bob", "still here").await;
     assert_eq!(bob.next().await["content"], "still here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_are_posted_and_wait_take_no_handshakes_place() {
+    let (leave, taken) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counted = taken.clone();
+    let node = start(&["wsc.security.maxHandshakesPerAddress=3"], |extensions| {
+        extensions.use_interceptor(Patient(leave.clone()));
+        extensions.on_message_received(move |_, _| {
+            counted.fetch_add(1, Relaxed);
+            async { Ok(()) }
+        });
+    })
+    .await;
+    let _bob = node.connect("bob").await;
+    let url = node.public("/sse/messages");
+    let mut posts = Vec::new();
+    // More than may begin at once from one address.
+    for number in 0..6 {
+        let (url, frame) = (
+            url.clone(),
+            json!({"type": "n", "to": "bob", "id": number.to_string()}),
+        );
+        posts.push(tokio::spawn(async move {
+            post_to(&url, &token("alice", Scopes::NONE), frame.to_string()).await
+        }));
+        eventually("it waits", || async { taken.load(Relaxed) > number }).await;
+    }
+    node.connect("carol").await;
+    leave.add_permits(6);
+    for post in posts {
+        let (status, answer) = post.await.unwrap();
+        assert_eq!(status, 200, "{answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,6 +61,11 @@ impl Shard {
             .cloned()
     }
 
+    /// How many of them there are.
+    pub fn asked(&self) -> usize {
+        self.asked.borrow().len()
+    }
+
     /// Nothing more will be said: what was goes out, and then the end.
     pub fn nothing_more(&self, key: SessionKey) {
         if let Some(connection) = self.get_asked(key) {

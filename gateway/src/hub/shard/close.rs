@@ -69,8 +69,8 @@ impl Shard {
             self.send_away(&connection, Disconnect::Drain, wait);
         }
         let pending = || {
-            self.handle()
-                .is_some_and(|handle| handle.pending().load(Relaxed) > 0)
+            let handle = self.handle();
+            self.asked() > 0 || handle.is_some_and(|handle| handle.pending().load(Relaxed) > 0)
         };
         while (!self.is_empty() || pending()) && began.elapsed() < plan.deadline {
             // Also those whose handshake was under way when the drain began.
