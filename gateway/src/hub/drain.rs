@@ -137,8 +137,8 @@ mod tests {
         for (count, told, back) in cases {
             for index in [1, 50, count - 1] {
                 let Departure { at, wait } = plan.departure(index, count, 0.0);
-                let each =
-                    |time: Duration| time.div_duration_f64(Duration::from_millis(1)) / index as f64;
+                let turns = f64::from(u32::try_from(index).unwrap());
+                let each = |time: Duration| time.as_secs_f64() * 1000.0 / turns;
                 let (at, back_at) = (each(at), each(at + wait));
                 assert!((at - f64::from(told)).abs() < 1.0, "{at} of {count}");
                 assert!(
