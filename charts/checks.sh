@@ -226,7 +226,7 @@ everything_arrives() {
     and (.template.spec.containers[0] | .image == "registry.example:5000/team/operator:9.9.9"
       and .imagePullPolicy == "Always"
       and .resources == {requests: {cpu: "1", memory: "1Gi"}, limits: {cpu: "2", memory: "2Gi"}}
-      and (.args | sort) == (["--admin-port=9100", "--log-level=info,wsc_operator=debug", "--log-format=text",
+      and (.args | sort) == (["--admin-port=9100", "--log-level=info,wsc_operator=debug", "--log-format=text", "--otlp-endpoint=http://collector.monitoring:4317",
         "--gateway-image=registry.example/gateway:1", "--redis-image=registry.example/redis:2", "--leader-election",
         "--metrics-service=wsc-operator-metrics", "--metrics-api-port=9443",
         "--metrics-api-service=wsc-operator-metrics-api", "--injector-service=wsc-operator-injector",

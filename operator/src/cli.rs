@@ -77,6 +77,9 @@ pub struct Options {
     /// The port on which it is asked.
     #[arg(long, env = "WSC_INJECTOR_PORT", default_value_t = 9444)]
     pub injector_port: u16,
+    /// Where a span of each reconcile goes by OTLP over gRPC, such as `http://collector.monitoring:4317`; absent: nowhere.
+    #[arg(long, env = "WSC_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
     /// How much is logged: a level, or directives such as `info,wsc_operator=debug`.
     #[arg(long, env = "WSC_LOG_LEVEL", default_value = "info")]
     pub log_level: String,

@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::secrets::SecretFacts;
 use crate::stores::Stores;
+use crate::traces::Tracer;
 
 /// What reconciles share.
 pub struct Context {
@@ -34,6 +35,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Who says so in events.
     pub reporter: Reporter,
+    /// Who is told how reconciles went.
+    pub tracer: Tracer,
     /// Differences between desired and live that the API server made itself.
     pub settled: Settled,
     /// Facts of Secrets, by namespace, name and version.
@@ -59,6 +62,7 @@ impl Context {
             census,
             metrics,
             reporter,
+            tracer: Tracer::default(),
             settled: Settled::default(),
             facts: Mutex::default(),
             failures: Mutex::default(),

@@ -3,7 +3,7 @@
 //! Bounded concurrency; one reconcile of a gateway at a time; failures back off with jitter. Errors are logged here, once.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::{Stream, StreamExt, stream};
 use kube::core::DeserializeGuard;
@@ -28,6 +28,7 @@ use crate::gateway::status::Outcome;
 use crate::gateway::unreadable;
 use crate::gateway::validate::Defaults;
 use crate::metrics::Metrics;
+use crate::traces::{Reconciled, Tracer};
 use crate::watch::{Concern, Watches};
 
 /// Resources are read one by one, so that one which an older CRD let through does not hide the others.
@@ -59,6 +60,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Who says so in events.
     pub reporter: Reporter,
+    /// Who is told how reconciles went.
+    pub tracer: Tracer,
 }
 
 /// Runs until the token says stop and the last reconcile has ended. Pods are counted already.
@@ -81,13 +84,15 @@ pub async fn run(counting: Counting, shared: Shared, token: CancellationToken) {
         token: token.clone(),
     };
     watches.start(&stores, &tracker);
-    let context = Arc::new(Context::new(
+    let mut context = Context::new(
         shared.client.clone(),
         stores,
         shared.defaults,
         census,
         (shared.metrics, shared.reporter),
-    ));
+    );
+    context.tracer = shared.tracer;
+    let context = Arc::new(context);
     let controller =
         Controller::<Guarded>::new(scope.api(&shared.client), watcher::Config::default());
     let known = controller.store();
@@ -148,7 +153,7 @@ fn concerned(concern: &Concern, known: &Store<Guarded>) -> Vec<ObjectRef<Guarded
 async fn reconcile_guarded(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
     let key = key(&guarded);
     let span = info_span!("reconcile", namespace = key.0, gateway = key.1);
-    let began = Instant::now();
+    let (began, since) = (Instant::now(), SystemTime::now());
     let result = match &guarded.0 {
         Ok(gateway) => {
             reconcile(Arc::new(gateway.clone()), &context)
@@ -167,6 +172,13 @@ async fn reconcile_guarded(guarded: Arc<Guarded>, context: Arc<Context>) -> Resu
         Err(error) => error.label(),
     };
     context.metrics.reconciled(label, began.elapsed());
+    context.tracer.reconciled(&Reconciled {
+        namespace: key.0.clone(),
+        gateway: key.1.clone(),
+        began: since,
+        outcome: label,
+        failed: result.is_err(),
+    });
     let outcome = result?;
     context.failures.lock().remove(&key);
     Ok(match outcome {

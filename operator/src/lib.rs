@@ -33,4 +33,5 @@ pub mod run;
 pub mod scope;
 pub mod secrets;
 pub mod stores;
+pub mod traces;
 pub mod watch;

@@ -65,6 +65,7 @@ pub struct Metrics {
     status_writes: Counter,
     watch_failures: Family<OfKind, Counter>,
     scrape_failures: Counter,
+    spans_dropped: Counter,
     api_requests: Family<Outcome, Counter>,
     api_turned_away: Counter,
     reviews: Family<Outcome, Counter>,
@@ -83,6 +84,7 @@ impl Default for Metrics {
             status_writes: Counter::default(),
             watch_failures: Family::default(),
             scrape_failures: Counter::default(),
+            spans_dropped: Counter::default(),
             api_requests: Family::default(),
             api_turned_away: Counter::default(),
             reviews: Family::default(),
@@ -115,6 +117,11 @@ impl Default for Metrics {
             "watch_failures",
             "Watches that broke and were tried again, by kind",
             metrics.watch_failures.clone(),
+        );
+        registry.register(
+            "trace_spans_dropped",
+            "Spans that no collector took",
+            metrics.spans_dropped.clone(),
         );
         registry.register(
             "scrape_failures",
@@ -159,6 +166,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// So many spans were dropped.
+    pub fn spans_dropped(&self, count: u64) {
+        self.spans_dropped.inc_by(count);
+    }
+
     /// A reconcile ended.
     pub fn reconciled(&self, outcome: &'static str, took: Duration) {
         self.reconciles.get_or_create(&Outcome { outcome }).inc();

@@ -22,6 +22,7 @@ use crate::metrics_api::{MetricsApi, Place};
 use crate::names::MANAGER;
 use crate::patience;
 use crate::scope::Scope;
+use crate::traces::Tracer;
 
 /// Sets up the log.
 pub fn telemetry(options: &Options) -> anyhow::Result<()> {
@@ -53,8 +54,16 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     tracker.spawn(admin::serve(listener, shared, admin_token.clone()));
     stop_on_signal(&tracker, token.clone())?;
     info!(version = env!("CARGO_PKG_VERSION"), "started");
+    let tracer = match &options.otlp_endpoint {
+        Some(endpoint) => {
+            let tasks = (&tracker, admin_token.clone());
+            Tracer::start(endpoint, &options.identity, &metrics, tasks)?
+        }
+        None => Tracer::default(),
+    };
     let work = Work {
         client,
+        tracer,
         counting,
         health,
         metrics,
@@ -74,6 +83,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
 struct Work {
     client: Client,
+    tracer: Tracer,
     counting: Vec<Counting>,
     health: Health,
     metrics: Arc<Metrics>,
@@ -178,6 +188,7 @@ impl Work {
             },
             metrics: Arc::clone(&self.metrics),
             reporter,
+            tracer: self.tracer.clone(),
         }
     }
 }

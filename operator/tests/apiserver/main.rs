@@ -25,4 +25,5 @@ mod plane;
 mod proxy;
 mod snapshot;
 mod thousand;
+mod traces;
 mod walk;

@@ -103,7 +103,10 @@ async fn a_rejected_resource_goes_on_holding_what_was_realised_last() {
         found["spec"]["template"]["spec"]["serviceAccountName"] = json!("another")
     });
     assert_eq!(writes(&world.reconcile().await), ["APPLY deployments/chat"]);
-    assert_eq!(world.condition("Accepted")["status"], "False");
+    let accepted = world.condition("Accepted");
+    assert_eq!(accepted["status"], "False");
+    let words = accepted["message"].as_str().unwrap();
+    assert!(words.ends_with("what was realised last is held"), "{words}");
     // The file is that which was realised, not the one that waits for its Secret.
     let file = world.fake.get(CONFIG).unwrap()["data"].to_string();
     assert!(!file.contains("/other"), "{file}");

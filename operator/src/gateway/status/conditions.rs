@@ -165,7 +165,12 @@ fn whole_second(now: Timestamp) -> Timestamp {
 fn accepted(facts: &Facts<'_>) -> Judgement {
     match facts.verdict {
         Verdict::Rejected(rejection, _) => {
-            Judgement::new(Answer::False, rejection.reason(), rejection.to_string())
+            let meanwhile = match facts.look {
+                Look::Held => "; until it is mended, what was realised last is held",
+                Look::Wanted | Look::Nothing => "",
+            };
+            let message = format!("{rejection}{meanwhile}");
+            Judgement::new(Answer::False, rejection.reason(), message)
         }
         Verdict::Realised | Verdict::Paused | Verdict::Failed(_) => {
             let message = if facts.unimplemented.is_empty() {
