@@ -41,10 +41,10 @@ pub struct RateRules {
 }
 
 impl RateRules {
-    const fn of_user(&self) -> Bounds {
+    fn of_user(&self) -> Bounds {
         Bounds {
             window: self.window,
-            messages: self.messages as u64,
+            messages: u64::from(self.messages),
             bytes: self.bytes,
             block: self.block,
         }

@@ -30,6 +30,7 @@ mod reader;
 #[path = "../support/redis.rs"]
 mod redis;
 
+mod clock;
 mod failover;
 mod faults;
 mod history_tests;

@@ -40,7 +40,11 @@ pub struct Process {
 
 impl Process {
     /// Starts it with `gateway.yaml` and the keys in this directory; its output is a file there.
-    pub fn start(dir: &Path, name: &str, ports: Ports) -> Self {
+    pub fn start(
+        dir: &Path,
+        name: &str,
+        (ports, environment): (Ports, &[(&'static str, String)]),
+    ) -> Self {
         let log = |kind: &str| {
             File::options()
                 .append(true)
@@ -68,6 +72,7 @@ impl Process {
             command.env_remove(name);
         }
         let child = command
+            .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log("out"))
             .stderr(log("err"))
@@ -147,6 +152,14 @@ impl Process {
         let (status, body) = answered(client().get(url).bearer_auth(key)).await?;
         let body = serde_json::from_str(&body).ok();
         body.filter(|_| status == 200)
+    }
+
+    /// What a call with this body is answered with.
+    pub async fn post(&self, path: &str, key: &str, body: &Value) -> (u16, Value) {
+        let url = format!("http://127.0.0.1:{}{path}", self.ports.http);
+        let call = client().post(url).bearer_auth(key).json(body);
+        let (status, body) = answered(call).await.unwrap();
+        (status, serde_json::from_str(&body).unwrap_or_default())
     }
 }
 

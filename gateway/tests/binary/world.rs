@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as Turns, MutexGuard};
@@ -35,6 +35,12 @@ const QUIET: Duration = Duration::from_millis(1200);
 static TURN: Turns<()> = Turns::const_new(());
 
 pub fn token(user: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    token_at(user, now.as_secs())
+}
+
+/// A token that was minted then, in Unix seconds.
+pub fn token_at(user: &str, now: u64) -> String {
     let config = GatewayConfig::default();
     let security = &config.wsc.security;
     let keys = KeySet::one(security.jwt.algorithm, KEY).unwrap();
@@ -50,7 +56,7 @@ pub fn token(user: &str) -> String {
     };
     let settings = JwtSettings::from_config(security);
     let verifier = TokenVerifier::new(settings, Keys::Fixed(Arc::new(keys)));
-    verifier.mint(&token).unwrap()
+    verifier.mint_at(&token, now).unwrap()
 }
 
 /// A port that no other gateway of this process was given.
@@ -93,6 +99,7 @@ pub struct World {
     publishers: Vec<PublisherTask>,
     quota: usize,
     stop: CancellationToken,
+    environment: Vec<(&'static str, String)>,
     dir: Scratch,
     _turn: MutexGuard<'static, ()>,
 }
@@ -105,6 +112,23 @@ impl World {
 
     /// The same with further files of secrets.
     pub async fn start_with(nodes: usize, keys: &str, secrets: &[(&str, &str)]) -> Self {
+        Self::prepared(nodes, keys, (secrets, Vec::new())).await
+    }
+
+    /// The same with further variables of the environment.
+    pub async fn start_in(
+        nodes: usize,
+        keys: &str,
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
+        Self::prepared(nodes, keys, (&[], environment)).await
+    }
+
+    async fn prepared(
+        nodes: usize,
+        keys: &str,
+        (secrets, environment): (&[(&str, &str)], Vec<(&'static str, String)>),
+    ) -> Self {
         let turn = TURN.lock().await;
         let dir = Scratch::new();
         let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
@@ -122,6 +146,7 @@ impl World {
             gates,
             quota: 0,
             stop: CancellationToken::new(),
+            environment,
             dir,
             _turn: turn,
         };
@@ -140,7 +165,7 @@ impl World {
     }
 
     fn process(&self, name: &str, ports: Ports) -> Process {
-        Process::start(self.dir.path(), name, ports)
+        Process::start(self.dir.path(), name, (ports, &self.environment))
     }
 
     pub fn open_all(&self) {
