@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::unix::AsyncFd;
 use tokio::net::TcpListener;
 use wsc_config::GatewayConfig;
 
@@ -37,7 +36,7 @@ pub struct Addresses {
 
 /// Bound, not yet served.
 pub(super) struct Listeners {
-    pub(super) ws: Option<AsyncFd<std::net::TcpListener>>,
+    pub(super) ws: Option<TcpListener>,
     pub(super) http: TcpListener,
     pub(super) grpc: TcpListener,
     pub(super) admin: std::net::TcpListener,
@@ -64,15 +63,6 @@ impl Listeners {
             grpc: bound("grpc.port", &grpc)?,
             admin: bound("admin.port", &admin)?,
         };
-        let ws = ws.zip(addresses.ws).map(|(ws, address)| {
-            let ws = ws.into_std().and_then(AsyncFd::new);
-            ws.map_err(|source| BindError {
-                key: "wsc.nodePort",
-                address,
-                source,
-            })
-        });
-        let ws = ws.transpose()?;
         let admin = admin.into_std().map_err(|source| BindError {
             key: "admin.port",
             address: addresses.admin,

@@ -1,12 +1,12 @@
 //! One acceptor for all shards: it hands each accepted socket to the least loaded shard, and sheds what is too much.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,31 +24,22 @@ const BREATH: Duration = Duration::from_millis(50);
 const WARN_EVERY: Duration = Duration::from_secs(5);
 
 /// Accepts until `cancel` fires. Errors of one socket end nothing.
-///
-/// Sockets never meet this runtime's reactor: to be registered here only to be taken out again would cost each of them two
-/// system calls.
 pub async fn accept_forever(
-    listener: AsyncFd<TcpListener>,
+    listener: TcpListener,
     (hub, admission): (Arc<Hub>, Admission),
     cancel: CancellationToken,
 ) {
     let mut warned = None;
     loop {
-        let ready = tokio::select! {
-            ready = listener.readable() => ready,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = cancel.cancelled() => return,
         };
-        let accepted = ready.and_then(|mut ready| {
-            // Not ready after all: the next look waits.
-            let accepted = ready.try_io(|listener| listener.get_ref().accept());
-            accepted.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into()))
-        });
         match accepted {
             Ok((socket, peer)) => {
                 if let Err(error) = hand_over((&hub, &admission), socket, peer) {
                     tracing::debug!(%error, "a socket was lost on the way to its shard");
                 }
-                tokio::task::consume_budget().await;
             }
             Err(error) if is_of_one_socket(&error) => {}
             Err(error) => {
@@ -78,7 +69,7 @@ fn hand_over(
         shard.stats().count_refused(TurnedAway::Handshakes);
         return Ok(());
     };
-    socket.set_nonblocking(true)?;
+    let socket = socket.into_std()?;
     shard.pending().fetch_add(1, Relaxed);
     if hub
         .try_post(id, Command::Accept(socket, peer, place))
