@@ -185,9 +185,10 @@ impl Outbox {
         place
     }
 
-    /// Drops what waits, except the rest of a frame that is half written.
+    /// Drops what waits, except the rest of a frame that is half written, and the head of the answer.
     pub fn clear(&mut self) {
-        let keep = usize::from(self.head_written > 0);
+        let is_head = self.queue.front().is_some_and(Waiting::is_head);
+        let keep = usize::from(self.head_written > 0 || is_head);
         self.queue.truncate(keep);
         self.bytes = self
             .queue
@@ -240,8 +241,7 @@ impl Outbox {
     fn can_make_room(&self, len: usize, limits: Limits) -> bool {
         let started = usize::from(self.head_written > 0);
         let waiting = self.queue.iter().enumerate();
-        let stays =
-            waiting.filter(|(at, waiting)| *at < started || waiting.rank().worth().is_none());
+        let stays = waiting.filter(|(at, waiting)| *at < started || waiting.worth().is_none());
         let (count, bytes) = stays.fold((0, 0), |(count, bytes), (_, waiting)| {
             (count + 1, bytes + waiting.size())
         });
@@ -251,7 +251,7 @@ impl Outbox {
     fn drop_oldest(&mut self) {
         let started = usize::from(self.head_written > 0);
         let unstarted = self.queue.iter().enumerate().skip(started);
-        let worth = unstarted.filter_map(|(index, waiting)| Some((waiting.rank().worth()?, index)));
+        let worth = unstarted.filter_map(|(index, waiting)| Some((waiting.worth()?, index)));
         // Nearly always the first: most messages are of the lowest priority.
         let lowest = worth.clone().find(|(worth, _)| *worth == 0);
         let lowest = lowest.or_else(|| worth.min_by_key(|(worth, _)| *worth));
@@ -296,8 +296,8 @@ impl Outbox {
             }
             written -= rest;
             self.head_written = 0;
+            frames += usize::from(!head.is_head());
             self.queue.pop_front();
-            frames += 1;
         }
         frames
     }

@@ -404,3 +404,26 @@ fn what_a_session_counts_as_had_is_not_dropped_for_what_is_nowhere_else() {
     );
     assert_eq!(pushed, Pushed::DroppedNewest);
 }
+
+#[test]
+fn the_head_of_the_answer_goes_out_with_the_first_frame_is_none_itself_and_is_never_dropped() {
+    let mut outbox = Outbox::default();
+    let mut pool = Vec::new();
+    outbox.push_unbounded(Waiting::head(frame(b'h', 40)), &mut pool);
+    for _ in 0..5 {
+        outbox.push(
+            frame(b'f', 30),
+            LIMITS,
+            OverflowPolicy::DropOldest,
+            &mut pool,
+        );
+    }
+    outbox.clear();
+    outbox.push_unbounded(frame(b'c', 2), &mut pool);
+    let io = socket(usize::MAX);
+    let flushed = outbox.flush(&io, &mut Gather::new(1024), &mut pool);
+    let flushed = flushed.expect("writes");
+    assert_eq!((flushed.frames, flushed.writes), (1, 1));
+    let wanted = [vec![b'h'; 40], vec![b'c'; 2]].concat();
+    assert_eq!(io.written.into_inner(), wanted);
+}

@@ -72,6 +72,7 @@ pub struct Waiting {
     pub frame: Frame,
     rank: Rank,
     overtaken: u8,
+    is_head: bool,
 }
 
 impl Waiting {
@@ -81,6 +82,29 @@ impl Waiting {
             frame,
             rank,
             overtaken: 0,
+            is_head: false,
+        }
+    }
+
+    /// The head of the HTTP answer that the connection begins with: no frame, but nothing makes sense without it.
+    pub fn head(bytes: Frame) -> Self {
+        Self {
+            is_head: true,
+            ..Self::new(bytes, Rank::FIXED)
+        }
+    }
+
+    /// Whether it is the head of the answer.
+    pub const fn is_head(&self) -> bool {
+        self.is_head
+    }
+
+    /// What goes first when something has to, as [`Rank::worth`]; `None`: it stays.
+    pub const fn worth(&self) -> Option<u8> {
+        if self.is_head {
+            None
+        } else {
+            self.rank.worth()
         }
     }
 

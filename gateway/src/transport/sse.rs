@@ -1,13 +1,10 @@
-//! A stream of events on the raw socket: the head of the answer, and then what the outbox writes.
+//! A stream of events on the raw socket: what the outbox writes.
 //!
 //! From the head on this is a connection like a WebSocket's, with the same outbox and the same writer. Its client has
 //! nothing more to say: what it sends is thrown away, and the end of what it sends is its end. The body has no length and
 //! ends with the socket, so that an event is the same bytes for everyone.
 
 use std::rc::Rc;
-
-use axum::http::HeaderMap;
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 
 use super::Connection;
 use super::place::Place;
@@ -19,21 +16,10 @@ const NOISE_MAX: usize = 64 * 1024;
 /// those whom a node loses do not come back at once.
 const RETRY: std::ops::Range<u32> = 1000..4000;
 
-/// The head of the answer and the first lines of the stream.
-pub(super) fn head(headers: &HeaderMap) -> Vec<u8> {
-    let mut head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n".to_vec();
-    // The body is not the empty one that the handler's answer has.
-    let ours = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
-    for (name, value) in headers.iter().filter(|(name, _)| !ours.contains(name)) {
-        head.extend_from_slice(name.as_str().as_bytes());
-        head.extend_from_slice(b": ");
-        head.extend_from_slice(value.as_bytes());
-        head.extend_from_slice(b"\r\n");
-    }
-    head.extend_from_slice(b"\r\n");
+/// The first lines of the stream.
+pub(super) fn first_lines() -> String {
     let retry = rand::random_range(RETRY);
-    head.extend_from_slice(format!("retry: {retry}\n\n").as_bytes());
-    head
+    format!("retry: {retry}\n\n")
 }
 
 /// Waits for the end of a stream.

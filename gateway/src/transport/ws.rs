@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::header::CONNECTION;
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use axum::http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -34,6 +34,7 @@ use super::{Socket, open, post, reader, sse};
 use crate::admission::Place;
 use crate::hub::{Shard, TurnedAway};
 use crate::protocol::Transport;
+use crate::session::Waiting;
 use crate::telemetry::Limit;
 
 /// The deadline of a handshake in a flood. Good clients need a fraction of it.
@@ -202,7 +203,7 @@ async fn serve<S: Served>(shard: &Rc<Shard>, socket: S, arrival: Arrival) -> any
         .serve_connection(TokioIo::new(socket), service);
     let served = std::future::poll_fn(|cx| {
         let ended = serving.poll_without_shutdown(cx);
-        let is_ours = agreed.borrow().as_ref().is_some_and(Agreed::is_unanswered);
+        let is_ours = agreed.borrow().is_some();
         if is_ours { Poll::Ready(Ok(())) } else { ended }
     });
     let served = served.await;
@@ -247,31 +248,36 @@ fn refused(shard: &Shard, status: StatusCode) {
 /// What a request was answered with that makes a connection of its socket.
 struct Agreed {
     accepted: Accepted,
-    /// What has yet to be written before anything else: hyper has written the answer to a WebSocket's handshake itself.
+    /// The head of the answer, and what its body begins with. It goes out with the first frame, by one system call.
     head: Vec<u8>,
 }
 
-impl Agreed {
-    /// Whether the socket is to be taken before hyper answers.
-    const fn is_unanswered(&self) -> bool {
-        !self.head.is_empty()
-    }
-}
-
-/// Has hyper answer a request, unless the answer is one that never ends: that is written by the connection itself.
+/// Has hyper answer a request, unless the answer never ends: that is written by the connection itself.
 async fn settle(
     answer: impl Future<Output = (Response<Body>, Option<Agreed>)>,
     slot: Rc<RefCell<Option<Agreed>>>,
 ) -> Result<Response<Body>, Infallible> {
     let (response, agreed) = answer.await;
-    let is_ours = agreed.as_ref().is_some_and(Agreed::is_unanswered);
     if agreed.is_some() {
         slot.replace(agreed);
-    }
-    if is_ours {
         std::future::pending::<()>().await;
     }
     Ok(response)
+}
+
+/// The head of an answer whose body is not the one that the handler gave it.
+fn head(response: &Response<Body>) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+    let ours = [CONTENT_LENGTH, TRANSFER_ENCODING];
+    let theirs = response.headers().iter();
+    for (name, value) in theirs.filter(|(name, _)| !ours.contains(name)) {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
 }
 
 async fn answer(
@@ -294,13 +300,16 @@ async fn answer(
         post::answer(&shard, client, posted, &mut response).await;
     }
     let accepted = response.extensions_mut().remove::<Accepted>();
+    let close = HeaderValue::from_static("close");
     match (accepted, response.status()) {
         (Some(accepted), StatusCode::SWITCHING_PROTOCOLS) => {
-            let head = Vec::new();
+            let head = head(&response);
             return (response, Some(Agreed { accepted, head }));
         }
         (Some(accepted), StatusCode::OK) => {
-            let head = sse::head(response.headers());
+            response.headers_mut().insert(CONNECTION, close);
+            let mut head = head(&response);
+            head.extend_from_slice(sse::first_lines().as_bytes());
             return (response, Some(Agreed { accepted, head }));
         }
         (_, status) if status.is_success() => {}
@@ -311,7 +320,6 @@ async fn answer(
         }
     }
     // Whoever was refused comes back on a new connection: no idle HTTP connection stays.
-    let close = HeaderValue::from_static("close");
     response.headers_mut().insert(CONNECTION, close);
     (response, None)
 }
@@ -337,12 +345,12 @@ async fn begin(
     let connection = shard.enter(socket, accepted.codec, client);
     // From here on the connection itself is counted.
     drop(accepted.place);
-    if !head.is_empty() {
+    if connection.transport() == Transport::Sse {
         connection
             .socket()
             .give_up_after(shard.settings().sse.timeout);
-        shard.push_anyway(&connection, Rc::new(head.into()));
     }
+    shard.push_anyway(&connection, Waiting::head(Rc::new(head.into())));
     let (identity, resume) = (accepted.identity, accepted.resume);
     Box::pin(open::begin(&shard, &connection, (identity, resume))).await;
     match connection.transport() {

@@ -9,7 +9,7 @@ use super::{SessionKey, Shard};
 use crate::hub::outgoing::Local;
 use crate::hub::{Outgoing, Recipients};
 use crate::protocol::{Control, Disconnect, LogId, Position, Start, Told, Transport, UserId, sse};
-use crate::session::{Flushed, Frame, Meet, OverflowPolicy, Pushed, Waiting};
+use crate::session::{Flushed, Meet, OverflowPolicy, Pushed, Waiting};
 use crate::transport::Connection;
 
 impl Shard {
@@ -186,7 +186,7 @@ impl Shard {
     }
 
     /// Puts a frame in one outbox whatever its bounds: control frames, which are few.
-    pub fn push_anyway(&self, connection: &Rc<Connection>, frame: Frame) {
+    pub fn push_anyway(&self, connection: &Rc<Connection>, frame: impl Into<Waiting>) {
         let mut outbox = connection.outbox().borrow_mut();
         outbox.push_unbounded(frame, &mut self.pool.borrow_mut());
         drop(outbox);
