@@ -184,10 +184,21 @@ impl SessionMeters {
         for (meter, of) in [(&self.user, Sender::User), (&self.address, Sender::Address)] {
             if let Some(bounds) = rules.of(meter) {
                 let taken = meter.window.lock().take(bytes, bounds, now);
+                if taken.is_err() && of == Sender::Address {
+                    self.give_back(bytes);
+                }
                 taken.map_err(too_much(of))?;
             }
         }
         Ok(())
+    }
+
+    /// What others behind the same address have used up is not this user's to pay for.
+    fn give_back(&self, bytes: u64) {
+        self.user.window.lock().give_back(bytes);
+        if let Some(own) = self.own.get() {
+            own.borrow_mut().give_back(bytes);
+        }
     }
 }
 
@@ -231,5 +242,40 @@ impl Meter {
         }
         let times = (Duration::from_millis(*into), Duration::from_millis(*shut));
         self.window.lock().heard(slots, times, Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_address_may_not_send_is_not_charged_to_its_user_or_session() {
+        let rules = RateRules {
+            window: Duration::from_mins(1),
+            messages: 5,
+            bytes: None,
+            per_address: Some(5),
+            session_messages: Some(5),
+            session_bytes: None,
+            block: Duration::ZERO,
+        };
+        let unbounded = RateRules {
+            per_address: None,
+            ..rules
+        };
+        let rates = Rates::default();
+        let of = |user| rates.of(&UserId::new(user).unwrap(), [192, 0, 2, 1].into());
+        let (alice, bob) = (of("alice"), of("bob"));
+        for _ in 0..5 {
+            assert_eq!(alice.take(1, &rules), Ok(()));
+        }
+        for _ in 0..5 {
+            assert_eq!(bob.take(1, &rules).unwrap_err().of, Sender::Address);
+        }
+        for _ in 0..5 {
+            assert_eq!(bob.take(1, &unbounded), Ok(()), "all five are his");
+        }
+        assert_eq!(bob.take(1, &unbounded).unwrap_err().of, Sender::Session);
     }
 }

@@ -107,6 +107,14 @@ impl Window {
         Err(bounds.block)
     }
 
+    /// A message that was counted just now was not taken after all.
+    pub(super) fn give_back(&mut self, bytes: u64) {
+        let one = Count { messages: 1, bytes };
+        let now = self.now();
+        *now = now.less(one);
+        self.untold = self.untold.less(one);
+    }
+
     /// Whether nothing is known any more that a fresh one would not know.
     pub(super) fn is_fresh(&mut self, bounds: Bounds, now: Instant) -> bool {
         self.advance(bounds.slot(), now);
@@ -226,6 +234,20 @@ mod tests {
         assert_eq!(window.take(1, BOUNDS, now), Ok(()));
         assert!(!window.is_fresh(BOUNDS, now));
         assert!(window.is_fresh(BOUNDS, now + Duration::from_mins(2)));
+    }
+
+    #[test]
+    fn what_was_not_taken_after_all_leaves_its_room() {
+        let now = Instant::now();
+        let mut window = Window::new(now);
+        for _ in 0..100 {
+            assert_eq!(window.take(1, BOUNDS, now), Ok(()));
+        }
+        window.give_back(1);
+        assert_eq!(window.take(1, BOUNDS, now), Ok(()));
+        assert!(window.take(1, BOUNDS, now).is_err());
+        let told = window.tell(BOUNDS).map(|count| count.messages);
+        assert_eq!(told, Some(100));
     }
 
     #[test]

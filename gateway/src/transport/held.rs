@@ -38,7 +38,8 @@ pub(super) async fn take(
         }
         Decision::Authenticate(auth) => {
             let identity = reader::authenticate(shard, connection, auth.token()).await;
-            if let Some(identity) = identity {
+            // A goodbye that was said meanwhile keeps its time.
+            if let Some(identity) = identity.filter(|_| !connection.is_closing()) {
                 let resume = auth.resume.clone();
                 open(shard, connection, Opening { identity, resume }).await;
             }

@@ -76,7 +76,7 @@ pub fn upgrade_router(state: UpgradeState) -> Router {
     let path = state.settings.load().path.clone();
     let gate = from_fn_with_state(state.admission.clone(), refusal::gate);
     Router::new()
-        .route(&path, get(upgrade))
+        .route(&path, get(upgrade).fallback(only_get))
         .merge(events::routes(&state))
         .fallback(not_found)
         .layer(gate)
@@ -85,6 +85,10 @@ pub fn upgrade_router(state: UpgradeState) -> Router {
 
 async fn not_found() -> Response {
     Refused::NotFound.into_response()
+}
+
+async fn only_get() -> Response {
+    Refused::Method("GET").into_response()
 }
 
 async fn upgrade(
