@@ -566,3 +566,41 @@ fn what_one_read_inflates_to_is_never_held_all_at_once() {
         info.bytes_max
     );
 }
+
+#[test]
+fn clients_that_never_read_hold_no_more_than_their_bounds_and_then_nothing() {
+    const CLIENTS: u64 = 10;
+    let mut bench = Bench::new();
+    bench.connect(CLIENTS);
+    let bound = CLIENTS * bench.shard.settings().outbox.bytes as u64;
+    let info = counted(|| {
+        // Far more than sockets and outboxes take.
+        for round in 0..400 {
+            for user in 0..CLIENTS {
+                let content = "x".repeat(64 * 1024);
+                let message = format!(r#"{{"type":"text","id":"{round}","content":"{content}"}}"#);
+                let message = Outgoing::new(bytes::Bytes::from(message).into());
+                let to = UserId::new(&format!("user-{user}")).unwrap();
+                bench.runtime.block_on(async {
+                    bench.shard.deliver(&Recipients::User(to), &message);
+                    tokio::task::yield_now().await;
+                });
+            }
+        }
+    });
+    println!(
+        "ten that never read hold {} bytes at most, and {} in the end",
+        info.bytes_max, info.bytes_current
+    );
+    assert!(
+        info.bytes_max < bound + (1 << 20),
+        "{} bytes at a time, of {bound}",
+        info.bytes_max
+    );
+    assert!(info.bytes_max > 1 << 20, "nobody was slow");
+    assert!(
+        info.bytes_current < 1 << 20,
+        "{} are kept",
+        info.bytes_current
+    );
+}

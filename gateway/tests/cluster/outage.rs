@@ -239,6 +239,20 @@ async fn a_redis_that_refuses_writes_is_named_and_heals() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_full_is_named_and_heals() {
+    let server = RedisServer::start();
+    let [a, b] = pair(&server, Duration::from_secs(2)).await;
+    server.cli(&["config", "set", "maxmemory", "1"]);
+    let named = async || match a.cluster.status().link {
+        Link::Down { last_error, .. } => last_error.contains("OOM"),
+        Link::Alone | Link::Up => false,
+    };
+    within(5, "the status names it", named).await;
+    server.cli(&["config", "set", "maxmemory", "0"]);
+    all_is_well(&a, &b).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_became_a_replica_is_dialled_anew() {
     let server = RedisServer::start();
     let [a, b] = pair(&server, Duration::from_secs(2)).await;

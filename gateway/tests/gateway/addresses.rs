@@ -1,7 +1,12 @@
 //! Where clients come from: whose word is taken, who is let in, and who is locked out after failed logins.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Error;
 use wsc_gateway::security::Scopes;
 use wsc_proto::v1::GetStatsRequest;
@@ -190,6 +195,37 @@ async fn wrong_tokens_lock_their_address_out_and_nobody_elses() {
         knock(&node, bad, &right).await.0 == 101
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn good_clients_come_in_while_wrong_tokens_come_at_speed() {
+    let node = Arc::new(alone(&[PROXY]).await);
+    let mut flood = JoinSet::new();
+    for number in 0..8 {
+        let node = node.clone();
+        flood.spawn(async move {
+            for turn in 0.. {
+                // Half of them come from one address, and half from ever new ones.
+                let from = match number % 2 {
+                    0 => "203.0.113.9".to_owned(),
+                    _ => format!("10.{number}.{}.{}", turn / 250 % 250, turn % 250),
+                };
+                assert_ne!(knock(&node, &from, "x.y.z").await.0, 101);
+            }
+        });
+    }
+    eventually("the flood is under way", || async {
+        met(&node, "locked_out").await > 0
+    })
+    .await;
+    for number in 0..20 {
+        let began = Instant::now();
+        let user = token(&format!("user-{number}"), Scopes::NONE);
+        assert_eq!(knock(&node, "198.51.100.7", &user).await.0, 101);
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+    flood.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
