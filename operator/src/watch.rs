@@ -319,9 +319,10 @@ pub fn keep_object(mut object: DynamicObject) -> (Key, DynamicObject) {
 
 /// What is kept of an owned object of a kind.
 pub fn keep(kind: Kind) -> fn(DynamicObject) -> (Key, DynamicObject) {
-    match kind {
-        Kind::ControllerRevision => keep_without_data,
-        _ => keep_object,
+    if kind == Kind::ControllerRevision {
+        keep_without_data
+    } else {
+        keep_object
     }
 }
 

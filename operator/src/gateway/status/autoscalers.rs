@@ -6,7 +6,6 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use crate::gateway::live::Live;
-use crate::owned::Kind;
 
 /// A new autoscaler has nothing to go by until pods have been measured. So long that is no news.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -25,16 +24,15 @@ pub(super) enum Complaint {
 /// What they say.
 pub(super) fn complaint(live: &Live, now: Timestamp) -> Complaint {
     for (kind, name, object) in live.iter() {
-        let bad: &[&str] = match kind {
-            Kind::HorizontalPodAutoscaler => &["AbleToScale", "ScalingActive"],
-            Kind::ScaledObject => &["Ready"],
-            _ => continue,
-        };
+        if !kind.is_autoscaler() {
+            continue;
+        }
+        let bad = ["AbleToScale", "ScalingActive", "Ready"];
         let conditions = object.data.pointer("/status/conditions");
         let all = conditions
             .and_then(Value::as_array)
             .map_or(&[][..], Vec::as_slice);
-        if let Some(found) = all.iter().find(|condition| is_failing(condition, bad)) {
+        if let Some(found) = all.iter().find(|condition| is_failing(condition, &bad)) {
             if is_fresh(found, now) {
                 return Complaint::Fresh;
             }
@@ -52,7 +50,7 @@ fn is_failing(condition: &Value, kinds: &[&str]) -> bool {
         && word(condition, "reason") != "ScalingDisabled"
 }
 
-/// KEDA says no time; what it says is wrong is the ScaledObject itself.
+/// KEDA says no time; what it says is wrong is its object itself.
 fn is_fresh(condition: &Value, now: Timestamp) -> bool {
     let since: Option<Timestamp> = word(condition, "lastTransitionTime").parse().ok();
     since.is_some_and(|since| now.duration_since(since).unsigned_abs() < PATIENCE)
