@@ -129,7 +129,6 @@ impl Gateway {
     ) -> Result<Arc<Self>, StartError> {
         let extensions = std::mem::take(&mut options.extensions);
         let prepared = Prepared::new(&config, &options)?;
-        Self::look_at_drain(&config);
         let fetched = prepared.jwks.as_ref().map(JwksKeeper::keys);
         let live = Arc::new(ArcSwap::from(prepared.settings.clone()));
         let listeners = Listeners::bind(&config)?;
@@ -231,6 +230,7 @@ impl Gateway {
 
     /// Tells everyone that calls and clients are welcome.
     async fn announce(&self) {
+        Self::look_at_drain(&self.config());
         self.health.serving().await;
         self.phase.send_replace(Phase::Serving);
         self.service.emit_now(Event::STARTED, &self.options.node);

@@ -55,14 +55,7 @@ impl Bench {
             .enable_all()
             .build()
             .unwrap();
-        let fixed = [
-            "wsc.group.enabled=true",
-            "wsc.group.autoCreate=true",
-            "wsc.group.maxGroupSize=10000",
-        ];
-        let sets = fixed.iter().chain(sets);
-        let sets: Vec<String> = sets.map(|set| (*set).to_owned()).collect();
-        let config = GatewayConfig::load(None, [], &sets).unwrap();
+        let config = configured(sets);
         let mut secrets = Options::default().secrets;
         secrets.jwt_key = Some(KEY.to_owned());
         let settings = Arc::new(Settings::resolve(&config, &secrets, "bench", None).unwrap());
@@ -295,6 +288,18 @@ impl Bench {
 }
 
 /// A client that connects by TLS, reads its welcome and then only keeps the socket.
+/// Anybody may make groups, and they hold many.
+fn configured(sets: &[&str]) -> GatewayConfig {
+    let fixed = [
+        "wsc.group.enabled=true",
+        "wsc.group.autoCreate=true",
+        "wsc.group.maxGroupSize=10000",
+    ];
+    let sets = fixed.iter().chain(sets);
+    let sets: Vec<String> = sets.map(|set| (*set).to_owned()).collect();
+    GatewayConfig::load(None, [], &sets).unwrap()
+}
+
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// A handshake of this user, who may join any group.

@@ -88,7 +88,7 @@ async fn await_connections(gateway: &Gateway, connections: usize) -> Result<()> 
     until(&what, COUNTED_WITHIN, async || {
         let list = gateway.cluster().kubectl(&["get", "--raw", &path]).await?;
         let list: Value = serde_json::from_str(&list)?;
-        let told = list["items"][0]["value"] == connections.to_string();
+        let told = list["items"][0]["value"].as_str() == Some(&*connections.to_string());
         Ok(held(told, || list.to_string()))
     })
     .await

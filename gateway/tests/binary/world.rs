@@ -70,6 +70,9 @@ pub fn port() -> u16 {
     }
 }
 
+/// Variables of a gateway's environment.
+type Environment = Vec<(&'static str, String)>;
+
 /// Who sends how much to whom.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
@@ -99,7 +102,7 @@ pub struct World {
     publishers: Vec<PublisherTask>,
     quota: usize,
     stop: CancellationToken,
-    environment: Vec<(&'static str, String)>,
+    environment: Environment,
     dir: Scratch,
     _turn: MutexGuard<'static, ()>,
 }
@@ -116,18 +119,14 @@ impl World {
     }
 
     /// The same with further variables of the environment.
-    pub async fn start_in(
-        nodes: usize,
-        keys: &str,
-        environment: Vec<(&'static str, String)>,
-    ) -> Self {
+    pub async fn start_in(nodes: usize, keys: &str, environment: Environment) -> Self {
         Self::prepared(nodes, keys, (&[], environment)).await
     }
 
     async fn prepared(
         nodes: usize,
         keys: &str,
-        (secrets, environment): (&[(&str, &str)], Vec<(&'static str, String)>),
+        (secrets, environment): (&[(&str, &str)], Environment),
     ) -> Self {
         let turn = TURN.lock().await;
         let dir = Scratch::new();

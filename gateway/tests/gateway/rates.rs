@@ -12,7 +12,6 @@ use crate::sandbox::{Node, alone, cluster, eventually, token};
 
 const PROXY: &str = "wsc.security.trustedProxies=[127.0.0.1]";
 const FIVE: &str = "wsc.security.messageRateLimit.maxMessages=5";
-const SHORT: &str = "wsc.security.messageRateLimit.window=2s";
 
 /// Sends one message to oneself: `Ok` when it arrives, otherwise the error frame.
 async fn send(client: &mut Client) -> Result<(), Value> {

@@ -65,7 +65,7 @@ pub async fn alone(sets: &[&str]) -> Node {
 /// Gateways that share a Redis and see each other.
 pub async fn cluster<const N: usize>(redis: u16, sets: &[&str]) -> [Node; N] {
     let named = |index| options(&format!("node-{index}"));
-    cluster_of(redis, sets, std::array::from_fn(named)).await
+    Box::pin(cluster_of(redis, sets, std::array::from_fn(named))).await
 }
 
 /// The same with options of their own.
@@ -74,7 +74,7 @@ pub async fn cluster_of<const N: usize>(
     sets: &[&str],
     options: [Options; N],
 ) -> [Node; N] {
-    cluster_through([redis; N], sets, options).await
+    Box::pin(cluster_through([redis; N], sets, options)).await
 }
 
 /// The same with a port for each by which it comes to Redis.

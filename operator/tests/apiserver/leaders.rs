@@ -98,9 +98,12 @@ async fn of_two_one_writes_and_when_it_is_killed_the_other_does_within_the_lease
 #[tokio::test]
 async fn one_that_cannot_renew_stops_before_the_other_begins() {
     let mut pair = Pair::new("cut-off-leader").await;
-    let blocked = |call: &Call| match call.is_lease() {
-        true => Deed::Silence,
-        false => Deed::Pass,
+    let blocked = |call: &Call| {
+        if call.is_lease() {
+            Deed::Silence
+        } else {
+            Deed::Pass
+        }
     };
     pair.leader.proxy.plan(blocked);
     let began = Instant::now();

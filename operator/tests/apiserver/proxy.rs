@@ -180,7 +180,6 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     let call = note(&state, &request);
     let plan = Arc::clone(&state.plan.lock());
     match plan(&call) {
-        Deed::Pass => pass(&state, request).await,
         Deed::Slow(by) => {
             tokio::time::sleep(by).await;
             pass(&state, request).await
@@ -188,7 +187,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         Deed::Refuse(code, after) => Ok(refuse(code, after)),
         Deed::Cut => Err("cut as the test wants".into()),
         Deed::Expired if call.is_watch => Ok(expired()),
-        Deed::Expired => pass(&state, request).await,
+        Deed::Expired | Deed::Pass => pass(&state, request).await,
         Deed::Silence => std::future::pending().await,
         Deed::Last => {
             pass(&state, request).await?;

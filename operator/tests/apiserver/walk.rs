@@ -123,7 +123,7 @@ fn leaves(path: &[String], schema: &Value, found: &mut Vec<Property>) {
         return;
     };
     for (name, schema) in properties {
-        let path = [path, &[name.clone()]].concat();
+        let path = [path, std::slice::from_ref(name)].concat();
         leaves(&path, schema, found);
     }
 }

@@ -100,7 +100,7 @@ async fn a_rejected_resource_goes_on_holding_what_was_realised_last() {
         );
     }
     world.fake.edit(DEPLOYMENT, |found| {
-        found["spec"]["template"]["spec"]["serviceAccountName"] = json!("another")
+        found["spec"]["template"]["spec"]["serviceAccountName"] = json!("another");
     });
     assert_eq!(writes(&world.reconcile().await), ["APPLY deployments/chat"]);
     let accepted = world.condition("Accepted");

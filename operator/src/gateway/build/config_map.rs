@@ -30,7 +30,8 @@ fn leave_out(value: &mut Value, default: &Value) {
             return true;
         };
         leave_out(entry, default);
-        let is_emptied = default.is_object() && entry.as_object().is_some_and(|it| it.is_empty());
+        let is_emptied =
+            default.is_object() && entry.as_object().is_some_and(serde_json::Map::is_empty);
         !is_emptied && entry != default
     });
 }
