@@ -245,8 +245,8 @@ impl Delivery {
             at: unix_millis(),
         };
         let noted = self.pass_on(&saying).await;
-        if let Err(ClusterError::Deadline { .. } | ClusterError::Disconnected) = noted {
-            self.0.unanswered.keep(saying);
+        if let Err(met @ (ClusterError::Deadline { .. } | ClusterError::Disconnected)) = &noted {
+            self.0.unanswered.keep(saying, met);
         }
         noted
     }

@@ -21,6 +21,8 @@ use crate::log::Awaited;
 const LOOK: Duration = Duration::from_millis(500);
 /// Messages given up in one round of a share.
 const ROUND: usize = 128;
+/// So many of them at once: together they wait for the log as long as one.
+const AT_ONCE: usize = 16;
 
 /// See the module.
 pub(super) struct Expiry {
@@ -61,13 +63,24 @@ impl Expiry {
         let log = &self.delivery.0.log;
         loop {
             let due = log.due(share, (unix_millis(), ROUND)).await?;
-            for awaited in &due {
-                self.give_up(awaited).await?;
+            let mut done = Vec::with_capacity(due.len());
+            let mut failed = None;
+            for some in due.chunks(AT_ONCE) {
+                let given_up = join_all(some.iter().map(|awaited| self.give_up(awaited))).await;
+                for (awaited, outcome) in some.iter().zip(given_up) {
+                    match outcome {
+                        Ok(()) => done.push(awaited.clone()),
+                        Err(error) => failed = Some(error),
+                    }
+                }
             }
-            // Only now: whoever does this work after us finds what we did not get to.
-            log.forget(&due).await?;
-            if due.len() < ROUND {
-                return Ok(());
+            // Only now: whoever does this work after us finds what we did not get to. Without those that failed: they are
+            // tried at the next look, and the others must not be told of again then.
+            log.forget(&done).await?;
+            match failed {
+                Some(error) => return Err(error),
+                None if due.len() < ROUND => return Ok(()),
+                None => {}
             }
         }
     }

@@ -128,7 +128,7 @@ mod tests {
         let event = places(&all).unwrap();
         let id = text(&event).strip_prefix("id: ").unwrap().trim_end();
         let resume = Resume::parse(id).unwrap();
-        let read: Vec<_> = resume.places(&bob).collect();
+        let read = resume.places(&bob);
         assert!(read.contains(&(mark.log, mark.position)));
         assert!(read.contains(&(group, position(5, 6))));
     }

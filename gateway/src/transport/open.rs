@@ -10,15 +10,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{extended, groups, seated, tickets};
 use crate::hub::Shard;
 use crate::log::Most;
+use crate::protocol::resume::PLACES_MAX;
 use crate::protocol::{Disconnect, LogId, Position, Resume, SessionId, UserId};
 use crate::security::Identity;
 use crate::transport::Connection;
 
 /// How long a client waits for the word whether it was resumed; then it is told no, and gets what there is all the same.
 const RESUMING: Duration = Duration::from_secs(2);
-
-/// Logs that one session resumes; each ticket among them is asked about.
-const PLACES_MAX: usize = 128;
 
 /// What is known of a connection when it is to become a session.
 #[derive(Debug)]
@@ -87,16 +85,17 @@ pub async fn open(shard: &Rc<Shard>, connection: &Rc<Connection>, opening: Openi
     }
 }
 
-/// The places that the client named in logs it may read, and whether all were looked at in time: others it is not resumed in.
+/// The places that the client named in logs it may read, and whether all were looked at: others it is not resumed in. Each
+/// ticket among them is asked about, for which there is so much time; and so many places are looked at.
 async fn permitted(
     shard: &Shard,
     user: &UserId,
     resume: Option<&Resume>,
 ) -> (Vec<(LogId, Position)>, bool) {
     let deadline = Instant::now() + RESUMING;
-    let (mut places, mut all) = (Vec::new(), true);
-    let named = resume.iter().flat_map(|resume| resume.places(user));
-    for (log, position) in named.take(PLACES_MAX) {
+    let named = resume.map_or_else(Vec::new, |resume| resume.places(user));
+    let (mut places, mut all) = (Vec::new(), named.len() <= PLACES_MAX);
+    for (log, position) in named.into_iter().take(PLACES_MAX) {
         // What is known here is answered even then.
         match timeout_at(deadline, may_follow(shard, user, &log)).await {
             Ok(true) => places.push((log, position)),

@@ -1,7 +1,8 @@
 //! Durable messages: stored before `accepted`, there for whoever comes back, on whatever node.
 
 use serde_json::{Value, json};
-use wsc_gateway::protocol::LogId;
+use wsc_gateway::log::{Awaited, MessageName};
+use wsc_gateway::protocol::{LogId, UserId};
 use wsc_gateway::security::Scopes;
 
 use crate::client::Client;
@@ -202,6 +203,83 @@ async fn a_message_is_repeated_until_it_is_acknowledged_and_its_sender_hears_whe
         metrics.contains("wsc_messages_repeated_total 2\n"),
         "{metrics}"
     );
+}
+
+/// In which share of what waits a user's messages are.
+fn share(user: &str) -> u8 {
+    let message = MessageName::new("alice", "m");
+    let user = UserId::new(user).unwrap();
+    let ticket = None;
+    Awaited {
+        user,
+        ticket,
+        message,
+    }
+    .share()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_given_up_keeps_no_other_from_being_given_up_once() {
+    let redis = RedisServer::start();
+    let rules = [
+        "wsc.ack.enabled=true",
+        "wsc.ack.timeout=1s",
+        "wsc.ack.baseDelay=10ms",
+        "wsc.ack.maxDelay=10ms",
+        "wsc.ack.maxRetries=1",
+    ];
+    let [node] = cluster(redis.port, &rules).await;
+    let mut alice = node.connect("alice").await;
+    let mut others = (0..100).map(|number| format!("user-{number}"));
+    let other = others.find(|user| share(user) == share("bob")).unwrap();
+    for (id, to) in [("m0", other.as_str()), ("m1", "bob"), ("m2", &other)] {
+        let message = json!({"type": "text", "id": id, "to": to, "require_ack": true});
+        alice.send(message).await;
+        assert_eq!(alice.next().await["data"]["state"], "accepted");
+    }
+    let key = redis.cli(&["KEYS", "*u:bob}:acks"]).trim().to_owned();
+    redis.cli(&["RENAME", &key, "aside"]);
+    redis.cli(&["SET", &key, "not a hash"]);
+    let mut expired = Vec::new();
+    for _ in 0..2 {
+        let receipt = alice.next().await;
+        assert_eq!(receipt["data"]["state"], "expired", "{receipt}");
+        expired.push(receipt["data"]["ref"].clone());
+    }
+    expired.sort_by_key(Value::to_string);
+    assert_eq!(expired, ["m0", "m2"]);
+    // It is tried at each look; the others are told of no more.
+    eventually("it has failed at several looks", || async {
+        let told = redis.cli(&["INFO", "errorstats"]);
+        let count = told.split("errorstat_WRONGTYPE:count=").nth(1);
+        let count = count.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+        count.unwrap_or(0) >= 4
+    })
+    .await;
+    redis.cli(&["RENAME", "aside", &key]);
+    let receipt = alice.next().await;
+    let data = &receipt["data"];
+    assert_eq!(
+        (&data["state"], &data["ref"]),
+        (&"expired".into(), &"m1".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_names_more_logs_than_are_looked_at_is_not_resumed_but_gets_its_inbox() {
+    let node = alone(&[]).await;
+    let mut alice = node.connect("alice").await;
+    let first = accepted(&mut alice, "m0", "bob").await;
+    accepted(&mut alice, "m1", "bob").await;
+    for (groups, resumed) in [(127, true), (128, false)] {
+        let mut places = json!({"inbox": first["pos"]});
+        for group in 0..groups {
+            places[format!("group:g{group}")] = "1.1".into();
+        }
+        let mut bob = come_back(&node, "bob", &places).await;
+        assert_eq!(bob.welcome["data"]["resumed"], resumed, "{}", bob.welcome);
+        assert_eq!(bob.hear().await, "m1");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
