@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::window::{Bounds, Count, SLOTS, Slots, Window};
@@ -171,38 +171,49 @@ impl Rates {
 }
 
 impl SessionMeters {
-    /// Counts a message of so many bytes, if it may be sent.
+    /// Counts a message of so many bytes, if it may be sent. All are asked before any counts it: what is refused is nobody's.
     pub fn take(&self, bytes: usize, rules: &RateRules) -> Result<(), TooMuch> {
         let (now, bytes) = (Instant::now(), bytes as u64);
         let too_much = |of| move |retry_after| TooMuch { retry_after, of };
+        let mut own = None;
         if let Some(bounds) = rules.of_session() {
             let fresh = || Box::new(RefCell::new(Window::new(now)));
-            let mut own = self.own.get_or_init(fresh).borrow_mut();
-            own.take(bytes, bounds, now)
-                .map_err(too_much(Sender::Session))?;
+            let mut window = self.own.get_or_init(fresh).borrow_mut();
+            let asked = window.ask(bytes, bounds, now);
+            asked.map_err(too_much(Sender::Session))?;
+            own = Some(window);
         }
-        for (meter, of) in [(&self.user, Sender::User), (&self.address, Sender::Address)] {
-            if let Some(bounds) = rules.of(meter) {
-                let taken = meter.window.lock().take(bytes, bounds, now);
-                if taken.is_err() && of == Sender::Address {
-                    self.give_back(bytes);
-                }
-                taken.map_err(too_much(of))?;
-            }
+        // Everybody locks a user's before an address'.
+        let user = self.user.ask(bytes, rules, now);
+        let user = user.map_err(too_much(Sender::User))?;
+        let address = self.address.ask(bytes, rules, now);
+        let address = address.map_err(too_much(Sender::Address))?;
+        for mut window in [user, address].into_iter().flatten() {
+            window.count(bytes);
+        }
+        if let Some(mut own) = own {
+            own.count(bytes);
         }
         Ok(())
-    }
-
-    /// What others behind the same address have used up is not this user's to pay for.
-    fn give_back(&self, bytes: u64) {
-        self.user.window.lock().give_back(bytes);
-        if let Some(own) = self.own.get() {
-            own.borrow_mut().give_back(bytes);
-        }
     }
 }
 
 impl Meter {
+    /// Its window, if it has room; `None`: any number is fine.
+    fn ask(
+        &self,
+        bytes: u64,
+        rules: &RateRules,
+        now: Instant,
+    ) -> Result<Option<MutexGuard<'_, Window>>, Duration> {
+        let Some(bounds) = rules.of(self) else {
+            return Ok(None);
+        };
+        let mut window = self.window.lock();
+        window.ask(bytes, bounds, now)?;
+        Ok(Some(window))
+    }
+
     /// Its name among nodes.
     pub(super) fn name(&self) -> String {
         match &self.whose {
@@ -247,7 +258,51 @@ impl Meter {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+
+    const RULES: RateRules = RateRules {
+        window: Duration::from_hours(1),
+        messages: 3,
+        bytes: None,
+        per_address: None,
+        session_messages: Some(5),
+        session_bytes: None,
+        block: Duration::ZERO,
+    };
+
+    fn refused(meters: &SessionMeters, rules: &RateRules) -> Option<Sender> {
+        meters.take(1, rules).err().map(|too_much| too_much.of)
+    }
+
+    #[test]
+    fn what_one_limit_refuses_is_not_counted_by_the_others() {
+        let (rates, address) = (Rates::default(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let bob = UserId::new("bob").unwrap();
+        let meters = rates.of(&bob, address);
+        let told: Vec<_> = (0..8).map(|_| refused(&meters, &RULES)).collect();
+        let user = Some(Sender::User);
+        assert_eq!(told, [None, None, None, user, user, user, user, user]);
+        // Three of the session's five are counted, and so for its user while the address refuses.
+        let by_address = RateRules {
+            messages: 6,
+            per_address: Some(0),
+            ..RULES
+        };
+        for _ in 0..4 {
+            assert_eq!(refused(&meters, &by_address), Some(Sender::Address));
+        }
+        let wider = RateRules {
+            messages: 6,
+            ..RULES
+        };
+        let told: Vec<_> = (0..3).map(|_| refused(&meters, &wider)).collect();
+        assert_eq!(told, [None, None, Some(Sender::Session)]);
+        let other = rates.of(&bob, address);
+        assert_eq!(refused(&other, &wider), None, "the sixth of the user's six");
+        assert_eq!(refused(&other, &wider), user);
+    }
 
     #[test]
     fn what_an_address_may_not_send_is_not_charged_to_its_user_or_session() {

@@ -80,13 +80,8 @@ impl Window {
         }
     }
 
-    /// Counts a message, if there is room; otherwise in how long there may be.
-    pub(super) fn take(
-        &mut self,
-        bytes: u64,
-        bounds: Bounds,
-        now: Instant,
-    ) -> Result<(), Duration> {
+    /// Whether there is room for a message; otherwise in how long there may be.
+    pub(super) fn ask(&mut self, bytes: u64, bounds: Bounds, now: Instant) -> Result<(), Duration> {
         self.advance(bounds.slot(), now);
         if let Some(left) = self.shut(now) {
             return Err(left);
@@ -95,8 +90,6 @@ impl Window {
         let mut all = self.sum();
         all.add(more);
         if all.fits(bounds) {
-            self.now().add(more);
-            self.untold.add(more);
             return Ok(());
         }
         if bounds.block.is_zero() {
@@ -107,12 +100,11 @@ impl Window {
         Err(bounds.block)
     }
 
-    /// A message that was counted just now was not taken after all.
-    pub(super) fn give_back(&mut self, bytes: u64) {
-        let one = Count { messages: 1, bytes };
-        let now = self.now();
-        *now = now.less(one);
-        self.untold = self.untold.less(one);
+    /// Counts a message for which there was room just now.
+    pub(super) const fn count(&mut self, bytes: u64) {
+        let more = Count { messages: 1, bytes };
+        self.now().add(more);
+        self.untold.add(more);
     }
 
     /// Whether nothing is known any more that a fresh one would not know.
@@ -208,6 +200,14 @@ mod tests {
 
     use super::*;
 
+    impl Window {
+        fn take(&mut self, bytes: u64, bounds: Bounds, now: Instant) -> Result<(), Duration> {
+            self.ask(bytes, bounds, now)?;
+            self.count(bytes);
+            Ok(())
+        }
+    }
+
     const BOUNDS: Bounds = Bounds {
         window: Duration::from_mins(1),
         messages: 100,
@@ -234,20 +234,6 @@ mod tests {
         assert_eq!(window.take(1, BOUNDS, now), Ok(()));
         assert!(!window.is_fresh(BOUNDS, now));
         assert!(window.is_fresh(BOUNDS, now + Duration::from_mins(2)));
-    }
-
-    #[test]
-    fn what_was_not_taken_after_all_leaves_its_room() {
-        let now = Instant::now();
-        let mut window = Window::new(now);
-        for _ in 0..100 {
-            assert_eq!(window.take(1, BOUNDS, now), Ok(()));
-        }
-        window.give_back(1);
-        assert_eq!(window.take(1, BOUNDS, now), Ok(()));
-        assert!(window.take(1, BOUNDS, now).is_err());
-        let told = window.tell(BOUNDS).map(|count| count.messages);
-        assert_eq!(told, Some(100));
     }
 
     #[test]
