@@ -16,6 +16,9 @@ const IN_THE_FIRST: usize = 81;
 /// As large as a message may be, but for what stands around it.
 const LARGE: usize = (1 << 20) - 1024;
 
+/// Looks in a row that see nothing read any more.
+const QUIET_LOOKS: u32 = 4;
+
 /// What Redis has sent to all its clients.
 fn fetched(redis: &RedisServer) -> u64 {
     let told = redis.cli(&["info", "stats"]);
@@ -25,14 +28,16 @@ fn fetched(redis: &RedisServer) -> u64 {
     line.unwrap().trim().parse().unwrap()
 }
 
-/// The same once it does not grow any more.
+/// The same once it has not grown for a while: not for one look alone, in which a busy machine may have done nothing.
 async fn settled(redis: &RedisServer, more_than: u64) -> u64 {
-    let (mut pace, mut last) = (interval(Duration::from_millis(500)), 0);
+    let (mut pace, mut last, mut quiet) = (interval(Duration::from_millis(500)), 0, 0);
     let began = Instant::now();
     loop {
         pace.tick().await;
         let now = fetched(redis);
-        if now > more_than && now - last < 256 << 10 {
+        let is_quiet = now > more_than && now - last < 256 << 10;
+        quiet = if is_quiet { quiet + 1 } else { 0 };
+        if quiet == QUIET_LOOKS {
             return now;
         }
         assert!(began.elapsed() < DEADLINE, "still reading: {now}");
