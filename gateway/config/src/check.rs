@@ -80,7 +80,10 @@ fn object(schema: &Value, fields: &Map<String, Value>, path: &str, problems: &mu
     for (key, value) in fields {
         let path = join(path, key);
         match known.get(key).or(others) {
-            Some(schema) => check(schema, value, &path, problems),
+            Some(schema) => match keyword(schema, "x-wsc-now") {
+                Some(now) => problems.invalid(path, format!("was renamed to {now}")),
+                None => check(schema, value, &path, problems),
+            },
             None => problems.push(unknown(known, key, &path)),
         }
     }
@@ -101,13 +104,14 @@ fn object(schema: &Value, fields: &Map<String, Value>, path: &str, problems: &mu
     }
 }
 
-/// A problem for a key that the schema does not have, with the one that had its name before or the nearest of its neighbours.
+/// A problem for a key that the schema does not have, with the nearest of its neighbours.
 pub(crate) fn unknown(known: &Map<String, Value>, key: &str, path: &str) -> Problem {
     let parent = path.strip_suffix(key).unwrap_or_default();
-    let mut all = known.iter();
-    let renamed = all.find(|(_, schema)| keyword(schema, "x-wsc-was") == Some(key));
-    let meant = renamed.map(|(name, _)| name.as_str());
-    let meant = meant.or_else(|| nearest(key, known.keys().map(String::as_str)));
+    // Not one that is refused itself.
+    let known = known
+        .iter()
+        .filter(|(_, schema)| keyword(schema, "x-wsc-now").is_none());
+    let meant = nearest(key, known.map(|(name, _)| name.as_str()));
     let suggestion = meant.map(|name| format!("{parent}{name}"));
     Problem {
         path: path.to_owned(),

@@ -56,7 +56,12 @@ closed! {
 
 const HOOK_RULES: &[Rule] = &[
     Rule {
-        cel: "size(self.points) + size(self.events) > 0",
+        cel: "!has(self.on)",
+        message: "was renamed to points",
+        path: ".on",
+    },
+    Rule {
+        cel: "has(self.on) || size(self.points) + size(self.events) > 0",
         message: "must name something to take part in, here or in events",
         path: ".points",
     },
@@ -90,9 +95,13 @@ pub struct HookConfig {
     pub order: i32,
     /// What it takes part in: `connect`, `message`, `groupJoin`, `sent`, `disconnect`.
     #[serde(default)]
-    // YAML 1.1, which `kubectl` and Helm speak, takes `on` for true.
-    #[schemars(length(max = 5), extend("x-wsc-was" = "on"))]
+    #[schemars(length(max = 5))]
     pub points: Vec<HookPoint>,
+    /// What `points` was called. Refused: YAML 1.1, which `kubectl` and Helm speak, takes it for true.
+    // A key that the CRD does not know is taken out of what is stored, and the hook would be asked nothing any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 5), extend("x-wsc-now" = "points"))]
+    pub on: Option<Vec<HookPoint>>,
     /// The events it is told of, by name, by family (`user.*`), or all (`*`).
     #[serde(default)]
     #[schemars(
@@ -278,7 +287,7 @@ impl HookConfig {
                 let why = format!("must differ from all other names, is {}", hook.name);
                 problems.invalid(join(&at, "name"), why);
             }
-            if hook.points.is_empty() && hook.events.is_empty() {
+            if hook.on.is_none() && hook.points.is_empty() && hook.events.is_empty() {
                 let why = "must name something to take part in, here or in events";
                 problems.invalid(join(&at, "points"), why);
             }
@@ -320,8 +329,8 @@ mod tests {
         let nothing = problems("[{name: a, target: {local: {port: 1}}}]");
         assert!(nothing.contains("hooks[0].points"), "{nothing}");
         let old = problems("[{name: a, on: [connect], target: {local: {port: 1}}}]");
-        let renamed = "unknown key hooks[0].on, did you mean hooks[0].points";
-        assert!(old.contains(renamed), "{old}");
+        assert!(old.contains("hooks[0].on: was renamed to points"), "{old}");
+        assert!(!old.contains("hooks[0].points"), "{old}");
         let two =
             "[{name: a, points: [sent], target: {local: {port: 1}, url: 'http://a.example'}}]";
         assert!(problems(two).contains("hooks[0].target.url"));

@@ -243,6 +243,11 @@ fn wrong_by_itself() -> Vec<(Value, &'static str)> {
 fn wrong_hooks() -> Vec<(Value, &'static str)> {
     vec![
         (hook(json!({"points": []})), "hooks[0].points"),
+        (hook(json!({"on": ["connect"]})), "hooks[0].on"),
+        (
+            hook(json!({"on": ["connect"], "points": []})),
+            "hooks[0].on",
+        ),
         (hook(json!({"target": {}})), "hooks[0].target.url"),
         (
             hook(json!({"target": {"url": "http://a.example"}, "tls": {}})),

@@ -126,7 +126,7 @@ fn the_schema_uses_no_keyword_that_the_loader_does_not_read() {
         "x-wsc-min",
         "x-wsc-syntax",
         "x-wsc-unit",
-        "x-wsc-was",
+        "x-wsc-now",
         "x-wsc-zero",
     ]);
     walk(&schema(), "", &mut |path, node| {

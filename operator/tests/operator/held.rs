@@ -114,6 +114,36 @@ async fn a_rejected_resource_goes_on_holding_what_was_realised_last() {
 }
 
 #[tokio::test]
+async fn a_hook_that_is_stored_with_the_former_name_of_points_is_rejected_and_what_runs_is_held() {
+    let hook = |key: &str| {
+        let mut hook =
+            json!({"name": "rules", "target": {"service": {"name": "rules", "port": 80}}});
+        hook[key] = json!(["connect"]);
+        json!({"wsc": {"distributed": {"enabled": true}}, "hooks": [hook]})
+    };
+    let world = World::cluster();
+    world.set_spec(hook("points"));
+    world.settle().await;
+    let file = world.fake.get(CONFIG).unwrap()["data"].clone();
+    // Stored before the rule was: the API server would refuse it now.
+    world.fake.edit(CHAT, |chat| {
+        chat["spec"] = hook("on");
+        chat["metadata"]["generation"] = json!(9);
+    });
+    world.rest().await;
+    let accepted = world.condition("Accepted");
+    let said = (&accepted["status"], &accepted["reason"]);
+    assert_eq!(said, (&json!("False"), &json!("InvalidConfiguration")));
+    let words = accepted["message"].as_str().unwrap();
+    assert!(
+        words.contains("hooks[0].on: was renamed to points"),
+        "{words}"
+    );
+    assert_eq!(world.fake.get(CONFIG).unwrap()["data"], file);
+    assert!(file.to_string().contains("connect"), "{file}");
+}
+
+#[tokio::test]
 async fn a_rejected_resource_is_scaled_all_the_same_and_the_emptiest_go_first() {
     let world = rejected(3).await;
     pods_with(&world, &[("chat-a", 7), ("chat-b", 3)]);
