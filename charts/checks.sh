@@ -290,6 +290,17 @@ notes() {
   said=$(installed --set 'watchNamespaces={shop,desk}' | jq -r .info.notes)
   grep -q "of shop, desk" <<<"$said" && grep -q "kubectl apply --namespace shop -f -" <<<"$said" || { echo "$said"; return 1; }
 }
+notes_warn() {
+  local said on
+  for on in sidecars metricsApi; do
+    said=$(installed --set $on.enabled=true | jq -r .info.notes)
+    [ "$(grep -c "WARNING: watchNamespaces is empty.* in wsc-system alone" <<<"$said")" = 1 ] || { echo "$on: $said"; return 1; }
+    said=$(installed --set $on.enabled=true --set 'watchNamespaces={shop}' | jq -r .info.notes)
+    ! grep -q WARNING <<<"$said" || { echo "$on: $said"; return 1; }
+  done
+  said=$(installed | jq -r .info.notes)
+  ! grep -q WARNING <<<"$said" || { echo "$said"; return 1; }
+}
 annotations() {
   local said crd; crd=$(json <"$chart/crds/websocketgateways.yaml" | jq -c '.[0] | [.spec.names.kind, .spec.versions[0].name, .metadata.name]')
   said=$(sed -n '/artifacthub.io.crds: |/,/displayName/s/^ *\(- \)\{0,1\}\(kind\|version\|name\): //p' "$chart/Chart.yaml" | jq -Rsc 'split("\n")[:-1]')
