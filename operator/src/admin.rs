@@ -75,7 +75,7 @@ impl Health {
 
 /// The rights that are missing to see everything.
 fn lacking(scopes: &[Stores]) -> Option<String> {
-    let refused: BTreeSet<String> = scopes.iter().flat_map(Stores::refused).collect();
+    let refused: BTreeSet<String> = scopes.iter().flat_map(Stores::lacking).collect();
     let refused: Vec<String> = refused.into_iter().collect();
     (!refused.is_empty()).then(|| format!("the operator may not {}", refused.join(", ")))
 }
@@ -209,6 +209,16 @@ mod tests {
             "the operator may not list and watch ingresses.networking.k8s.io, list and watch pods"
         );
         assert_eq!(lacking(&[Stores::default()]), None);
+    }
+
+    #[test]
+    fn a_leader_that_may_not_see_the_resources_themselves_names_that_right() {
+        let stores = Stores::default();
+        assert!(stores.gateways().note());
+        assert_eq!(
+            lacking(&[stores]).unwrap(),
+            "the operator may not list and watch websocketgateways.wsc.dev"
+        );
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ const FIRST: Duration = Duration::from_secs(1);
 const LAST: Duration = Duration::from_secs(10);
 
 /// A watch that did not fail for so long works again.
-const CALM: Duration = Duration::from_secs(30);
+pub const CALM: Duration = Duration::from_secs(30);
 
 /// The delay after so many failures in a row.
 pub fn after(failures: u32) -> Duration {

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use kube::core::ObjectMeta;
 use kube::runtime::events::{Event, Recorder, Reporter};
 use kube::{Api, Client};
 use parking_lot::Mutex;
@@ -41,6 +42,8 @@ pub struct Context {
     pub settled: Settled,
     /// Facts of Secrets, by namespace, name and version.
     facts: Mutex<HashMap<(String, String), (String, SecretFacts)>>,
+    /// What an event has told in place of a condition that was refused, by resource: its uid, generation and reason.
+    told: Mutex<HashMap<(String, String), (String, i64, &'static str)>>,
     /// Failures in a row, by resource.
     pub failures: Mutex<HashMap<(String, String), u32>>,
 }
@@ -65,6 +68,7 @@ impl Context {
             tracer: Tracer::default(),
             settled: Settled::default(),
             facts: Mutex::default(),
+            told: Mutex::default(),
             failures: Mutex::default(),
         }
     }
@@ -120,10 +124,23 @@ impl Context {
         self.facts.lock().remove(&key);
     }
 
+    /// Whether an event has yet to tell this of a resource whose condition was refused; from now on it has.
+    pub fn tells(&self, about: &ObjectMeta, reason: &'static str) -> bool {
+        let key = (
+            about.namespace.clone().unwrap_or_default(),
+            about.name.clone().unwrap_or_default(),
+        );
+        let uid = about.uid.clone().unwrap_or_default();
+        let what = (uid, about.generation.unwrap_or_default(), reason);
+        let mut told = self.told.lock();
+        told.insert(key, what.clone()) != Some(what)
+    }
+
     /// Forgets what was remembered for a resource that is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
         let key = (namespace.to_owned(), name.to_owned());
         self.failures.lock().remove(&key);
+        self.told.lock().remove(&key);
         let names = Names::of(name);
         let mut facts = self.facts.lock();
         for secret in [names.auth(), names.redis()] {

@@ -29,7 +29,7 @@ use crate::gateway::unreadable;
 use crate::gateway::validate::Defaults;
 use crate::metrics::Metrics;
 use crate::traces::{Reconciled, Tracer};
-use crate::watch::{Concern, Watches};
+use crate::watch::{Concern, Watches, is_forbidden};
 
 /// Resources are read one by one, so that one which an older CRD let through does not hide the others.
 type Guarded = DeserializeGuard<WebSocketGateway>;
@@ -228,6 +228,11 @@ fn ended(
         Err(controller::Error::ReconcilerFailed(..)) => {}
         Err(error) => {
             context.metrics.watch_failed("WebSocketGateway");
+            if let controller::Error::QueueError(cause) = &error
+                && is_forbidden(cause)
+            {
+                context.stores.gateways().note();
+            }
             warn!(%error, "the watch of gateways failed and is tried again");
         }
     }

@@ -4,9 +4,11 @@
 //! however many gateways there are; what is kept of a pod or a Secret is only what somebody reads.
 
 mod cache;
+mod forbidden;
 mod pod_view;
 
-pub use cache::{Cache, Change, Key};
+pub use cache::{Cache, Change, Key, Sight};
+pub use forbidden::Forbidden;
 pub use pod_view::{PodView, Role, Trouble};
 
 use std::collections::BTreeSet;
@@ -28,6 +30,7 @@ pub struct Stores {
     owned: [Arc<Cache<DynamicObject>>; Kind::ALL.len()],
     pods: Arc<Cache<PodView>>,
     secrets: Arc<Cache<String>>,
+    gateways: Arc<Forbidden>,
 }
 
 impl Stores {
@@ -83,21 +86,38 @@ impl Stores {
             .collect()
     }
 
-    /// What the operator may not see and can do nothing without, in the words of its rights: `list and watch deployments.apps`.
+    /// What the operator has never been allowed to see and can do nothing without, in the words of its rights:
+    /// `list and watch deployments.apps`.
     pub fn refused(&self) -> Vec<String> {
-        let owned = Kind::ALL.into_iter();
-        let owned = owned.filter(|kind| self.owned(*kind).is_refused());
-        let mut all: Vec<String> = owned.map(Kind::watching).collect();
-        let pods = self
-            .pods
-            .is_refused()
-            .then(|| "list and watch pods".to_owned());
-        let secrets = self
-            .secrets
-            .is_refused()
-            .then(|| "list and watch secrets".to_owned());
-        all.extend(pods.into_iter().chain(secrets));
+        self.rights(|sight| sight == Sight::Blind)
+    }
+
+    /// The same, and also what it could see once: that hinders nothing, and what is known of it grows old.
+    pub fn lacking(&self) -> Vec<String> {
+        let mut all = self.rights(|sight| sight != Sight::Clear);
+        if self.gateways.stands() {
+            all.push("list and watch websocketgateways.wsc.dev".to_owned());
+        }
         all
+    }
+
+    fn rights(&self, is_lacking: fn(Sight) -> bool) -> Vec<String> {
+        let owned = Kind::ALL.into_iter();
+        let owned = owned.filter(|kind| is_lacking(self.owned(*kind).sight()));
+        let others = [
+            ("pods", self.pods.sight()),
+            ("secrets", self.secrets.sight()),
+        ];
+        let others = others.into_iter().filter(|(_, sight)| is_lacking(*sight));
+        owned
+            .map(Kind::watching)
+            .chain(others.map(|(plural, _)| format!("list and watch {plural}")))
+            .collect()
+    }
+
+    /// Whether the resources themselves may be seen. Their watch is the controller's own.
+    pub const fn gateways(&self) -> &Arc<Forbidden> {
+        &self.gateways
     }
 
     /// The pods of gateways and of their Redis.

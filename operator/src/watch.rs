@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::names::{GATEWAY_LABEL, MANAGED_BY_LABEL, MANAGER};
 use crate::owned::Kind;
 use crate::scope::Scope;
-use crate::stores::{Cache, Key, PodView, Stores};
+use crate::stores::{Cache, Key, PodView, Sight, Stores};
 
 /// Whom a change concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,11 +73,14 @@ impl Concerns {
 }
 
 /// How a watch ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Ended {
     /// By its token.
     Stopped,
-    /// The cluster has no such kind, or does not let the operator see it.
+    /// The cluster has no such kind.
     NotServed,
+    /// It does not let the operator see it.
+    Forbidden,
 }
 
 /// How long until a kind that the cluster did not have is looked for again.
@@ -167,12 +170,15 @@ impl Watches {
                 keep: keep_object,
                 missing: Missing::Ends,
             };
-            match self.follow(kind.as_str(), stream, &cache, handling).await {
-                Ended::Stopped => return,
-                Ended::NotServed => {}
+            let ended = self.follow(kind.as_str(), stream, &cache, handling).await;
+            if ended == Ended::Stopped {
+                return;
             }
             if cache.absent() {
-                info!(kind = kind.as_str(), scope = %self.scope, "the cluster has no such kind");
+                // That it is forbidden was said with the error.
+                if ended == Ended::NotServed {
+                    info!(kind = kind.as_str(), scope = %self.scope, "the cluster has no such kind");
+                }
                 if !self.concerns.tell(Concern::Everyone).await {
                     return;
                 }
@@ -202,9 +208,15 @@ impl Watches {
             };
             match event {
                 Some(Ok(event)) => {
-                    let was_unseen = cache.is_absent() || cache.is_refused();
+                    let is_unseen = || cache.is_absent() || cache.sight() != Sight::Clear;
+                    let was_unseen = is_unseen();
+                    // A list says so before its first request.
+                    let is_answer = !matches!(event, Event::Init);
                     let changed = cache.apply(event, keep);
-                    let appeared = was_unseen && !cache.is_absent() && !cache.is_refused();
+                    if is_answer {
+                        cache.watched();
+                    }
+                    let appeared = was_unseen && !is_unseen();
                     let everyone = appeared.then_some(Concern::Everyone);
                     let concerns = changed.into_iter().map(|key| concern(kind, key));
                     for concern in concerns.chain(everyone) {
@@ -220,11 +232,11 @@ impl Watches {
                     if !cache.is_absent() {
                         warn!(kind, scope = %self.scope, %error, "the operator lacks a right and does without this kind");
                     }
-                    return Ended::NotServed;
+                    return Ended::Forbidden;
                 }
                 Some(Err(error)) if is_forbidden(&error) => {
                     self.metrics.watch_failed(kind);
-                    warn!(kind, scope = %self.scope, %error, "the operator lacks a right and can do nothing without it");
+                    warn!(kind, scope = %self.scope, %error, "the operator lacks a right, and what it knows of this kind is old or nothing");
                     if cache.refused() && !self.concerns.tell(Concern::Everyone).await {
                         return Ended::Stopped;
                     }
@@ -261,7 +273,7 @@ fn is_not_served(error: &watcher::Error) -> bool {
 }
 
 /// Whether it does not let the operator see them.
-fn is_forbidden(error: &watcher::Error) -> bool {
+pub fn is_forbidden(error: &watcher::Error) -> bool {
     code(error) == Some(403)
 }
 

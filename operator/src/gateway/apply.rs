@@ -122,26 +122,35 @@ pub async fn apply(desired: Desired, live: Live, context: &Context) -> Result<Ap
 
 /// Brings back what of `held` is missing or was changed, and takes nothing away. What somebody else has put in its place is
 /// left to them.
-pub(super) async fn hold(held: Desired, applied: Applied, context: &Context) -> Applied {
+pub(super) async fn hold(
+    held: Desired,
+    applied: Applied,
+    context: &Context,
+) -> Result<Applied, Error> {
     let mut run = Run {
         desired: &held,
         context,
         live: applied.live,
         changes: applied.changes,
     };
-    let failed = Box::pin(run.hold()).await.err();
+    let failed = match Box::pin(run.hold()).await {
+        Ok(()) => None,
+        // As above.
+        Err(error @ Error::Conflict { .. }) => return Err(error),
+        Err(error) => Some(error),
+    };
     let verdict = match applied.verdict {
         Verdict::Rejected(rejection, _) => Verdict::Rejected(rejection, failed),
         other @ (Verdict::Realised | Verdict::Paused | Verdict::Failed(_)) => other,
     };
-    Applied {
+    Ok(Applied {
         verdict,
         live: run.live,
         changes: run.changes,
         unserved: held.unserved,
         unmeasured: applied.unmeasured,
         unimplemented: applied.unimplemented,
-    }
+    })
 }
 
 struct Run<'a> {

@@ -143,7 +143,7 @@ pub async fn hold(asked: Asked, applied: Applied, context: &Context) -> Result<A
         unmeasured: None,
         unimplemented: Vec::new(),
     };
-    Ok(apply::hold(held, applied, context).await)
+    apply::hold(held, applied, context).await
 }
 
 /// As many gateways as the resource says now. One that asks for gateways in other pods does not say.
@@ -156,13 +156,36 @@ fn replicas(asked: &Asked, running: Running, live: &Live) -> i32 {
     there.unwrap_or(asked.replicas)
 }
 
+/// So many gateways, and never fewer or more than the autoscaler among these objects may choose: it goes on, and what a
+/// resource says that cannot be read, or was rejected, is not what it goes by. None is a word of its own.
+fn bounded(replicas: i32, bodies: &[Value]) -> i32 {
+    let autoscaler = bodies.iter().find_map(|body| {
+        let kind = body.get("kind")?.as_str()?;
+        let keys = if kind == Kind::HorizontalPodAutoscaler.as_str() {
+            ("minReplicas", "maxReplicas")
+        } else if kind == Kind::ScaledObject.as_str() {
+            ("minReplicaCount", "maxReplicaCount")
+        } else {
+            return None;
+        };
+        Some((body.get("spec")?, keys))
+    });
+    let Some((spec, (least, most))) = autoscaler.filter(|_| replicas > 0) else {
+        return replicas;
+    };
+    let bound = |key: &str| i32::try_from(spec.get(key)?.as_i64()?).ok();
+    replicas
+        .min(bound(most).unwrap_or(replicas))
+        .max(bound(least).unwrap_or(1))
+}
+
 /// The objects that a revision remembers, with so many gateways; `None` if one of them is none.
 /// Of those that are no cluster there is never more than one.
 fn objects(revision: &DynamicObject, replicas: i32) -> Option<Vec<Object>> {
     let bodies = revision.data.pointer("/data/objects")?.as_array()?;
     let distributed = revision.data.pointer("/data/distributed")?.as_bool()?;
     let replicas = if distributed {
-        replicas
+        bounded(replicas, bodies)
     } else {
         replicas.min(1)
     };

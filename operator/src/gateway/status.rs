@@ -38,10 +38,12 @@ pub async fn report(
     let name = gateway.metadata.name.as_deref().unwrap_or_default();
     let pods = context.stores.pods().group(namespace, name);
     let now = Timestamp::now();
+    let lacking = context.stores.lacking();
     let status = compute(&Seen {
         gateway,
         applied: &applied,
         pods: &pods,
+        lacking: &lacking,
         counts: context.census.counts(namespace, name).as_ref(),
         now,
     });
@@ -57,9 +59,10 @@ pub async fn report(
         }
     }
     match applied.verdict {
-        // Nothing tells when it has lasted for long enough to be said.
+        // Nothing tells when it has lasted for long enough to be said, nor when a right is back.
         Verdict::Realised | Verdict::Paused
-            if autoscalers::complaint(&applied.live, now) == autoscalers::Complaint::Fresh =>
+            if !lacking.is_empty()
+                || autoscalers::complaint(&applied.live, now) == autoscalers::Complaint::Fresh =>
         {
             Ok(Outcome::Waiting)
         }

@@ -12,6 +12,8 @@ use kube::runtime::watcher::Event;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use super::forbidden::Forbidden;
+
 /// Where an object is kept: namespace, group (the gateway it is labelled with, or nothing) and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
@@ -74,10 +76,22 @@ enum Known {
     Listed,
 }
 
+/// How well the objects of a watch can be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// As well as the watch tells.
+    Clear,
+    /// They were seen, and the API server does not let the operator see what has changed since.
+    Stale,
+    /// It has never let the operator see them.
+    Blind,
+}
+
 /// The objects of one watch.
 pub struct Cache<T> {
     state: RwLock<State<T>>,
     known: watch::Sender<Known>,
+    forbidden: Forbidden,
 }
 
 impl<T> Default for Cache<T> {
@@ -88,6 +102,7 @@ impl<T> Default for Cache<T> {
                 incoming: None,
             }),
             known: watch::Sender::new(Known::Nothing),
+            forbidden: Forbidden::default(),
         }
     }
 }
@@ -148,17 +163,29 @@ impl<T> Cache<T> {
     /// way from one role to another.
     pub fn refused(&self) -> bool {
         self.known.send_if_modified(|known| {
-            let news = *known == Known::Nothing;
-            if news {
+            let first = *known == Known::Nothing;
+            if first {
                 *known = Known::Refused;
             }
-            news
-        })
+            first
+        });
+        self.forbidden.note()
     }
 
-    /// Whether they may not be seen.
-    pub fn is_refused(&self) -> bool {
-        *self.known.borrow() == Known::Refused
+    /// Takes note that the watch goes on. Not for what was written here: that says nothing of what may be seen.
+    pub fn watched(&self) {
+        self.forbidden.clear();
+    }
+
+    /// How well they can be seen.
+    pub fn sight(&self) -> Sight {
+        if *self.known.borrow() == Known::Refused {
+            Sight::Blind
+        } else if self.forbidden.stands() {
+            Sight::Stale
+        } else {
+            Sight::Clear
+        }
     }
 
     /// Whether the cluster has no such kind.
@@ -302,12 +329,17 @@ mod tests {
     #[test]
     fn a_right_that_is_lost_later_takes_nothing_away_and_one_that_comes_begins_anew() {
         let cache = Cache::default();
-        assert!(cache.refused() && cache.is_ready() && cache.is_refused());
+        assert!(cache.refused() && cache.is_ready() && cache.sight() == Sight::Blind);
         feed(&cache, Event::Init);
         feed(&cache, Event::InitApply(map("a", "1")));
         feed(&cache, Event::InitDone);
-        assert!(!cache.is_refused());
-        assert!(!cache.refused() && !cache.is_refused());
+        cache.watched();
+        assert_eq!(cache.sight(), Sight::Clear);
+        assert!(cache.refused() && !cache.refused());
+        assert_eq!(cache.sight(), Sight::Stale);
+        // A write of the operator's own.
+        feed(&cache, Event::Apply(map("b", "2")));
+        assert_eq!(cache.sight(), Sight::Stale);
         assert!(cache.get("default", "chat", "a").is_some());
     }
 

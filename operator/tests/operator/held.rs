@@ -1,13 +1,9 @@
 //! What goes on while a resource is rejected.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use wsc_operator::error::Error;
-use wsc_operator::gateway::reconcile;
 use wsc_operator::gateway::status::Outcome;
 use wsc_operator::gateway::unreadable;
-use wsc_operator::owned::Kind;
 
 use crate::fake::Seen;
 use crate::reconcile::{
@@ -303,36 +299,64 @@ async fn a_resource_that_cannot_be_read_says_so_and_is_held_and_scaled() {
 }
 
 #[tokio::test]
-async fn a_right_that_is_missing_is_named_and_nothing_is_touched_for_it() {
+async fn a_resource_that_cannot_be_read_is_not_scaled_beyond_its_autoscaler() {
+    let world = World::new(json!({
+        "replicas": 3,
+        "autoscaling": {"enabled": true, "minReplicas": 3, "maxReplicas": 5},
+        "wsc": {"distributed": {"enabled": true}},
+    }));
+    world.settle().await;
+    for (asked, runs) in [(json!(1), 3), (json!(9), 5), (json!(4), 4), (json!(0), 0)] {
+        world.fake.edit(CHAT, |chat| {
+            chat["spec"]["mode"] = json!("Elsewhere");
+            chat["spec"]["replicas"] = asked.clone();
+        });
+        world.catch_up();
+        tell_unreadable(&world).await;
+        let deployment = world.fake.get(DEPLOYMENT).unwrap();
+        assert_eq!(deployment["spec"]["replicas"], runs, "asked for {asked}");
+    }
+}
+
+#[tokio::test]
+async fn where_the_condition_is_refused_an_event_tells_it_once_for_each_generation() {
     let world = World::cluster();
     world.settle().await;
-    let fresh = World::cluster();
-    let chat = world.fake.get(CHAT).unwrap();
-    fresh.fake.put(CHAT, chat.clone());
-    fresh.catch_up();
-    // Another operator, whose role has lost a rule.
-    let context = fresh.context_without(Kind::Deployment);
-    let gateway = || Arc::new(serde_json::from_value(fresh.fake.get(CHAT).unwrap()).unwrap());
-    fresh.fake.take_seen();
-    let refused = reconcile(gateway(), &context).await;
-    assert!(
-        matches!(refused, Err(Error::NotPermitted(_))),
-        "{refused:?}"
-    );
-    let seen = fresh.fake.take_seen();
-    assert_eq!(writes(&seen), ["APPLY websocketgateways/chat/status"]);
-    assert_eq!(events(&seen), ["NotPermitted"]);
-    let degraded = fresh.condition("Degraded");
-    assert_eq!(degraded["status"], "True");
-    let words = degraded["message"].as_str().unwrap();
-    assert!(
-        words.contains("may not list and watch deployments.apps"),
-        "{words}"
-    );
-    // Of the rest nothing is claimed.
-    assert_eq!(fresh.condition("Ready"), world.condition("Ready"));
+    let mut told = Vec::new();
+    for generation in [2, 2, 2, 3, 3] {
+        world.fake.edit(CHAT, |chat| {
+            chat["spec"]["mode"] = json!("Elsewhere");
+            chat["metadata"]["generation"] = json!(generation);
+        });
+        world.fake.fail("APPLY websocketgateways/chat/status", 422);
+        world.catch_up();
+        told.push(events(&tell_unreadable(&world).await).len());
+    }
+    assert_eq!(told, [1, 0, 0, 1, 0]);
+}
 
-    fresh.fake.take_seen();
-    assert!(reconcile(gateway(), &context).await.is_err());
-    assert_eq!(fresh.fake.take_seen().len(), 0);
+async fn tell_unreadable(world: &World) -> Vec<Seen> {
+    let chat: kube::core::DynamicObject =
+        serde_json::from_value(world.fake.get(CHAT).unwrap()).unwrap();
+    world.fake.take_seen();
+    unreadable::tell(&chat.metadata, "unknown variant", &world.context)
+        .await
+        .unwrap();
+    world.fake.take_seen()
+}
+
+#[tokio::test]
+async fn a_write_of_what_is_held_that_comes_too_late_is_no_news() {
+    let world = rejected(3).await;
+    world.fake.remove(SERVICE);
+    world.catch_up();
+    world.fake.take_seen();
+    world.fake.fail("APPLY services/chat", 409);
+    let late = world.try_reconcile().await;
+    assert!(matches!(late, Err(Error::Conflict { .. })), "{late:?}");
+    let seen = world.fake.take_seen();
+    assert_eq!(writes(&seen), ["APPLY services/chat"]);
+    assert!(events(&seen).is_empty());
+    world.rest().await;
+    assert!(world.fake.get(SERVICE).is_some());
 }

@@ -24,6 +24,7 @@ mod pipeline;
 mod problems;
 mod rbac;
 mod reconcile;
+mod rights;
 mod rollout;
 mod sidecar;
 mod status;

@@ -106,6 +106,7 @@ impl Cluster {
             gateway: &self.gateway,
             applied: &Applied::nothing(live, self.verdict),
             pods: &self.pods,
+            lacking: &[],
             counts: self.asked.then_some(&self.counts),
             now: Timestamp::from_second(1000).unwrap(),
         })

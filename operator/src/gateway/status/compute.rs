@@ -30,6 +30,8 @@ pub struct Seen<'a> {
     pub applied: &'a Applied,
     /// Its pods.
     pub pods: &'a [Arc<PodView>],
+    /// What the operator may not see any more.
+    pub lacking: &'a [String],
     /// What the gateways say of themselves; `None`: they have not been asked yet, and the last status stands.
     pub counts: Option<&'a Counts>,
     /// The time of conditions that change.
@@ -63,6 +65,7 @@ pub fn compute(seen: &Seen<'_>) -> GatewayStatus {
                 verdict: &seen.applied.verdict,
                 unimplemented: &seen.applied.unimplemented,
                 unserved: &seen.applied.unserved,
+                lacking: seen.lacking,
                 unmeasured: seen.applied.unmeasured,
                 refused_route: routes.refused.as_deref(),
                 autoscaler: match &autoscalers {

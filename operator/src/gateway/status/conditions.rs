@@ -22,6 +22,8 @@ pub(super) struct Facts<'a> {
     pub(super) unimplemented: &'a [String],
     /// Kinds that are wanted and that the cluster has not.
     pub(super) unserved: &'a BTreeSet<Kind>,
+    /// What the operator may not see any more.
+    pub(super) lacking: &'a [String],
     /// Why nothing scales on connections although it should.
     pub(super) unmeasured: Option<&'static str>,
     /// Why a Gateway does not take a route, if one does not.
@@ -257,6 +259,13 @@ pub(super) fn is_there(facts: &Facts<'_>, name: &str) -> bool {
 fn degraded(facts: &Facts<'_>, before: &[Condition]) -> Judgement {
     if let Verdict::Failed(error) | Verdict::Rejected(_, Some(error)) = facts.verdict {
         return Judgement::new(Answer::True, APPLY_FAILED, error.chain());
+    }
+    if !facts.lacking.is_empty() {
+        let message = format!(
+            "the operator may not {} any more, and what it knows of them is old; give it the chart's rights",
+            facts.lacking.join(", ")
+        );
+        return Judgement::new(Answer::True, "NotPermitted", message);
     }
     let worst = facts
         .pods

@@ -63,6 +63,9 @@ pub(in crate::gateway) async fn say(
     match super::write(&found.metadata, &status, context).await {
         // The CRD takes the resource for wrong as a whole; the event tells then.
         Err(error) if is_invalid(&error) => {
+            if !context.tells(&found.metadata, single.reason) {
+                return Ok(());
+            }
             warn!(error = error.chain(), "a condition was refused");
         }
         done => done?,
