@@ -42,11 +42,14 @@ pub struct Context {
     pub settled: Settled,
     /// Facts of Secrets, by namespace, name and version.
     facts: Mutex<HashMap<(String, String), (String, SecretFacts)>>,
-    /// What an event has told in place of a condition that was refused, by resource: its uid, generation and reason.
-    told: Mutex<HashMap<(String, String), (String, i64, &'static str)>>,
+    /// What an event has told in place of a condition that was refused, by resource.
+    told: Mutex<HashMap<(String, String), Told>>,
     /// Failures in a row, by resource.
     pub failures: Mutex<HashMap<(String, String), u32>>,
 }
+
+/// The uid and the generation of a resource, and the reason that it was told.
+type Told = (String, i64, &'static str);
 
 impl Context {
     /// A context without memories.
