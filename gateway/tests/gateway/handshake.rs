@@ -187,6 +187,18 @@ async fn what_cannot_be_read_as_a_request_is_refused_with_a_body_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sockets_are_served_at_the_path_that_is_configured_and_nowhere_else() {
+    let node = alone(&["wsc.path=/chat"]).await;
+    let user = token("alice", Scopes::NONE);
+    let there = node.ws().replace("/ws", "/chat");
+    Client::connect(&there, &user).await.unwrap();
+    match Client::connect(&node.ws(), &user).await {
+        Err(Error::Http(refusal)) => assert_eq!(refusal.status(), 404),
+        other => panic!("{:?}", other.map(|client| client.welcome)),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_node_says_so_before_the_upgrade() {
     let node = alone(&["wsc.performance.maxConnectionsPerNode=2"]).await;
     let (_first, second) = (node.connect("alice").await, node.connect("bob").await);
