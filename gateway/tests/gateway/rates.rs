@@ -49,6 +49,16 @@ async fn from(node: &Node, user: &str, address: &str) -> Client {
     client
 }
 
+/// Of what is sent without a pause more than one message is taken, and fewer than ten.
+async fn some_are_taken(client: &mut Client) {
+    let mut sent = 0;
+    while send(client).await.is_ok() {
+        sent += 1;
+        assert!(sent < 10);
+    }
+    assert!(sent > 1, "{sent}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_sends_too_much_is_told_when_to_try_again_and_then_may() {
     // Short enough that asking again and again until there is room is no abuse.
@@ -135,13 +145,7 @@ async fn who_exceeded_the_limit_is_blocked_for_as_long_as_is_set() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_are_limited_beside_messages() {
     let node = alone(&["wsc.security.messageRateLimit.maxBytes=300B"]).await;
-    let mut alice = node.connect("alice").await;
-    let mut sent = 0;
-    while send(&mut alice).await.is_ok() {
-        sent += 1;
-        assert!(sent < 10);
-    }
-    assert!(sent > 1, "{sent}");
+    some_are_taken(&mut node.connect("alice").await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,13 +201,7 @@ async fn a_session_is_limited_by_itself_and_leaves_the_rest_to_the_users_others(
 async fn the_bytes_of_a_session_are_limited_by_themselves() {
     let node = alone(&["wsc.security.messageRateLimit.maxBytesPerSession=300B"]).await;
     for _ in 0..2 {
-        let mut alice = node.connect("alice").await;
-        let mut sent = 0;
-        while send(&mut alice).await.is_ok() {
-            sent += 1;
-            assert!(sent < 10);
-        }
-        assert!(sent > 1, "{sent}");
+        some_are_taken(&mut node.connect("alice").await).await;
     }
 }
 

@@ -33,6 +33,18 @@ async fn knock(node: &Node, token: &str) -> u16 {
     }
 }
 
+/// A node that starts when the others have their lists.
+async fn late(redis: &RedisServer) -> Node {
+    let port = format!("wsc.redis.port={}", redis.port);
+    let sets = [
+        "wsc.distributed.enabled=true",
+        "wsc.redis.host=127.0.0.1",
+        &port,
+    ];
+    let late = Gateway::start(config(&sets), options("late")).await;
+    Node(late.unwrap())
+}
+
 async fn revoke(node: &Node, body: Value) -> Value {
     let (status, answer) = node.call("POST", "/v1/revocations", body).await;
     assert_eq!(status, 200, "{answer}");
@@ -176,17 +188,7 @@ async fn a_revocation_holds_on_every_node_and_for_those_that_come_later() {
     assert_eq!(here.closed().await.1, 4012);
 
     // A node that starts later reads the list before long.
-    let port = format!("wsc.redis.port={}", redis.port);
-    let sets = [
-        "wsc.distributed.enabled=true",
-        "wsc.redis.host=127.0.0.1",
-        &port,
-    ];
-    let late = Node(
-        Gateway::start(config(&sets), options("late"))
-            .await
-            .unwrap(),
-    );
+    let late = late(&redis).await;
     eventually("a late node knows", || async {
         knock(&late, &tokens[0]).await == 401
     })
@@ -312,17 +314,7 @@ async fn a_list_that_redis_lost_is_given_back_however_often_that_fails() {
         redis.cli(&lines) == "301"
     })
     .await;
-    let port = format!("wsc.redis.port={}", redis.port);
-    let sets = [
-        "wsc.distributed.enabled=true",
-        "wsc.redis.host=127.0.0.1",
-        &port,
-    ];
-    let late = Node(
-        Gateway::start(config(&sets), options("late"))
-            .await
-            .unwrap(),
-    );
+    let late = late(&redis).await;
     eventually("a node that starts now knows", || async {
         knock(&late, &first).await == 401
     })
