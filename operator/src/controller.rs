@@ -22,7 +22,7 @@ use crate::backoff::{self, WatchBackoff, jittered};
 use crate::context::Context;
 use crate::counting::Counting;
 use crate::error::Error;
-use crate::gateway::dereference::secret_names;
+use crate::gateway::dereference::{is_drawn_for, secret_names};
 use crate::gateway::reconcile;
 use crate::gateway::status::Outcome;
 use crate::gateway::unreadable;
@@ -138,11 +138,10 @@ fn concerned(concern: &Concern, known: &Store<Guarded>) -> Vec<ObjectRef<Guarded
             .collect(),
         Concern::Secret { namespace, name } => known
             .state_filter(|guarded| {
+                let refers = |gateway| secret_names(gateway).contains(name);
                 guarded.namespace().as_ref() == Some(namespace)
-                    && guarded
-                        .0
-                        .as_ref()
-                        .is_ok_and(|gateway| secret_names(gateway).contains(name))
+                    && (is_drawn_for(&guarded.name_any(), name)
+                        || guarded.0.as_ref().is_ok_and(refers))
             })
             .iter()
             .map(|guarded| ObjectRef::from_obj(guarded.as_ref()))

@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::Secret;
 use rand::Rng;
 use sha2::{Digest, Sha256};
 
-use crate::names::{REDIS_AUTH, REDIS_PASSWORD};
+use crate::names::{API_KEY, ENCRYPTION_KEY, JWT_KEY, REDIS_AUTH, REDIS_PASSWORD};
 
 /// One key of a Secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,6 +66,13 @@ fn is_key_set(text: &[u8]) -> bool {
     parsed.is_ok_and(|set| set.get("keys").is_some_and(serde_json::Value::is_array))
 }
 
+impl KeyFact {
+    /// What pods that begin anew with this password carry of it.
+    pub fn password_hash(&self) -> String {
+        crate::digest::of_parts([self.digest.as_slice()])
+    }
+}
+
 impl fmt::Debug for KeyFact {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} bytes", self.len)
@@ -97,6 +104,16 @@ impl SecretFacts {
                 .collect(),
             redis_agrees: redis_pair(secret).is_none(),
         }
+    }
+
+    /// A key that is there and not empty.
+    pub fn usable(&self, key: &str) -> Option<&KeyFact> {
+        self.keys.get(key).filter(|fact| fact.len > 0)
+    }
+
+    /// Whether the controller with this uid owns it.
+    pub fn is_owned_by(&self, uid: &str) -> bool {
+        self.owner_uid.as_deref() == Some(uid)
     }
 }
 
@@ -197,6 +214,20 @@ impl FreshKeys {
             api: key(32),
             redis: key(32),
             encryption: key(32),
+        }
+    }
+}
+
+impl FreshKeys {
+    /// What was drawn for a key of a generated Secret.
+    pub fn get(&self, key: &str) -> Option<String> {
+        match key {
+            JWT_KEY => Some(self.jwt.clone()),
+            API_KEY => Some(self.api.clone()),
+            ENCRYPTION_KEY => Some(self.encryption.clone()),
+            REDIS_PASSWORD => Some(self.redis.clone()),
+            REDIS_AUTH => Some(redis_line(self.redis.as_bytes())),
+            _ => None,
         }
     }
 }

@@ -120,8 +120,8 @@ pub async fn apply(desired: Desired, live: Live, context: &Context) -> Result<Ap
     })
 }
 
-/// Brings back what of `held` is missing or was changed, and takes nothing away. What somebody else has put in its place is
-/// left to them.
+/// Brings back what of `held` is missing or was changed, and takes nothing away but a budget that is one too many. What
+/// somebody else has put in its place is left to them.
 pub(super) async fn hold(
     held: Desired,
     applied: Applied,
@@ -195,7 +195,12 @@ impl Run<'_> {
                 ours.push(object.clone());
             }
         }
+        for write in &self.desired.secrets {
+            self.write_secret(write).await?;
+        }
         let refused = self.put_all(&ours).await?;
+        // That of several gateways, of which there is one now.
+        self.prune(|kind| kind == Kind::PodDisruptionBudget).await?;
         match refused.into_iter().next() {
             Some((_, error)) => Err(error),
             None => Ok(()),

@@ -4,7 +4,7 @@
 //! verbs to `access` if they are new; the compiler and the golden files ask for the rest.
 
 mod autoscaler;
-mod budget;
+pub(super) mod budget;
 mod certificate;
 mod config_map;
 mod deployment;
@@ -25,7 +25,7 @@ mod redis_volume;
 pub(super) mod revision;
 mod route;
 mod scaled_object;
-mod secret;
+pub(super) mod secret;
 mod service;
 mod service_account;
 
@@ -80,7 +80,9 @@ pub fn build(input: &Validated) -> Result<Desired, Error> {
     let mut objects = certificate::build(input)?;
     if awaits.is_none() {
         objects.extend(everything_else(input)?);
-        objects.push(revision::build(input, &objects)?);
+        let revision = revision::build(input, &objects)?;
+        budget::is_for_several(&mut objects, input.names.gateway(), input.replicas);
+        objects.push(revision);
     }
     let unserved = take_unserved(&mut objects, &input.served);
     let secrets = input.secrets.generate.iter();
@@ -90,7 +92,10 @@ pub fn build(input: &Validated) -> Result<Desired, Error> {
         mode: input.mode,
         owner_uid: input.owner.uid.clone(),
         secrets: secrets
-            .map(|generated| secret::build(input, generated))
+            .map(|generated| {
+                let component = secret::component(&input.names, &generated.name);
+                secret::build(input.meta(&generated.name, component), generated)
+            })
             .collect(),
         awaits,
         objects,

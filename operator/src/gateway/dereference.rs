@@ -114,6 +114,13 @@ pub fn secret_names(gateway: &WebSocketGateway) -> BTreeSet<String> {
     found
 }
 
+/// Whether a Secret has keys that are drawn for a gateway of this name, whatever its resource says, and whether or not it can
+/// be read: what was realised last is held.
+pub fn is_drawn_for(gateway: &str, secret: &str) -> bool {
+    let names = Names::of(gateway);
+    secret == names.auth() || secret == names.redis()
+}
+
 /// The owner as owned objects name it.
 ///
 /// `blockOwnerDeletion` stays unset: nothing here needs the resource to outlive its objects, and setting it takes a

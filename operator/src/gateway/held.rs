@@ -1,7 +1,10 @@
 //! What goes on while a resource is rejected: what was realised last is held as it was, by the revision that remembers it.
 //!
-//! Deleted and edited objects come back, and `spec.replicas` is followed, since `kubectl scale` and autoscalers go on. Nothing
-//! is made that was not there before and nothing is pruned. Called by `reconcile`; `build/revision` makes the revision.
+//! Deleted and edited objects come back, Secrets with drawn keys as well, and `spec.replicas` is followed, since
+//! `kubectl scale` and autoscalers go on. Nothing is made that was not there before and nothing is pruned, but the budget of
+//! several gateways, which comes and goes with their number. Called by `reconcile`; `build/revision` makes the revision.
+
+mod keys;
 
 use std::sync::Arc;
 
@@ -12,7 +15,7 @@ use tracing::warn;
 
 use super::apply::{self, Applied, Verdict};
 use super::build::revision::{REPLICAS, mode_word};
-use super::build::{Desired, take_unserved};
+use super::build::{Desired, budget, take_unserved};
 use super::live::{Live, is_controlled_by};
 use super::validate::{RedisMode, Rejection, scaled};
 use crate::api::{Mode, WebSocketGateway};
@@ -21,6 +24,7 @@ use crate::error::Error;
 use crate::kube_call::within;
 use crate::names::{REVISION_MODE, REVISION_REDIS};
 use crate::owned::{Kind, Object};
+use keys::Keys;
 
 /// What kind of gateway runs, whatever is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,22 +108,23 @@ pub async fn hold(asked: Asked, applied: Applied, context: &Context) -> Result<A
     let (Some(running), Some(revision)) = (running, revision(&applied.live, &asked.uid)) else {
         return Ok(applied);
     };
-    let replicas = replicas(&asked, running, &applied.live);
-    let Asked {
-        namespace,
-        name: gateway,
-        uid,
-        ..
-    } = asked;
+    let asked = Asked {
+        replicas: replicas(&asked, running, &applied.live),
+        ..asked
+    };
     let name = revision.metadata.name.clone().unwrap_or_default();
     let resource = Kind::ControllerRevision.api_resource();
     let api: Api<DynamicObject> =
-        Api::namespaced_with(context.client.clone(), &namespace, &resource);
-    let action = format!("reading ControllerRevision/{name} in namespace {namespace}");
+        Api::namespaced_with(context.client.clone(), &asked.namespace, &resource);
+    let action = format!(
+        "reading ControllerRevision/{name} in namespace {}",
+        asked.namespace
+    );
     let Some(whole) = within(action, api.get_opt(&name)).await? else {
         return Ok(applied);
     };
-    let Some(mut objects) = objects(&whole, replicas) else {
+    let keys = keys::look(&whole, &asked, context).await?;
+    let Some(mut objects) = objects(&whole, &asked, &keys) else {
         warn!(
             revision = name,
             "what was realised last cannot be read and is not held"
@@ -132,11 +137,11 @@ pub async fn hold(asked: Asked, applied: Applied, context: &Context) -> Result<A
     }
     let unserved = take_unserved(&mut objects, &context.stores.served());
     let held = Desired {
-        gateway,
-        namespace,
+        gateway: asked.name,
+        namespace: asked.namespace,
         mode: running.mode,
-        owner_uid: uid,
-        secrets: Vec::new(),
+        owner_uid: asked.uid,
+        secrets: keys.writes,
         awaits: None,
         objects,
         unserved,
@@ -179,24 +184,27 @@ fn bounded(replicas: i32, bodies: &[Value]) -> i32 {
         .max(bound(least).unwrap_or(1))
 }
 
-/// The objects that a revision remembers, with so many gateways; `None` if one of them is none.
-/// Of those that are no cluster there is never more than one.
-fn objects(revision: &DynamicObject, replicas: i32) -> Option<Vec<Object>> {
+/// The objects that a revision remembers, with so many gateways and by the password that there is now; `None` if one of them
+/// is none. Of those that are no cluster there is never more than one.
+fn objects(revision: &DynamicObject, asked: &Asked, keys: &Keys) -> Option<Vec<Object>> {
     let bodies = revision.data.pointer("/data/objects")?.as_array()?;
     let distributed = revision.data.pointer("/data/distributed")?.as_bool()?;
     let replicas = if distributed {
-        bounded(replicas, bodies)
+        bounded(asked.replicas, bodies)
     } else {
-        replicas.min(1)
+        asked.replicas.min(1)
     };
-    let with_replicas = |body: &Value| {
+    let as_now = |body: &Value| {
         let mut body = body.clone();
         if body.get("kind").and_then(Value::as_str) == Some(Kind::Deployment.as_str())
             && let Some(spec) = body.get_mut("spec").and_then(Value::as_object_mut)
         {
             spec.insert(REPLICAS.to_owned(), json!(replicas));
         }
+        keys.tell(&mut body);
         Object::of_body(body)
     };
-    bodies.iter().map(with_replicas).collect()
+    let mut objects = bodies.iter().map(as_now).collect::<Option<Vec<Object>>>()?;
+    budget::is_for_several(&mut objects, &asked.name, replicas);
+    Some(objects)
 }

@@ -25,7 +25,7 @@ use crate::names::{Component, Names};
 use crate::owned::Kind;
 
 pub use redis::{Layout, ManagedRedis, RedisMode};
-pub use secrets::{GeneratedSecret, KeySource, Mounted, SecretPlan};
+pub use secrets::{Drawn, GeneratedSecret, KeySource, Mounted, SecretPlan};
 
 /// What the operator was started with and a resource may leave out.
 #[derive(Clone, Debug, PartialEq, Eq)]

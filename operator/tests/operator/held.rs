@@ -360,3 +360,125 @@ async fn a_write_of_what_is_held_that_comes_too_late_is_no_news() {
     world.rest().await;
     assert!(world.fake.get(SERVICE).is_some());
 }
+
+const AUTH: &str = "/api/v1/namespaces/default/secrets/chat-auth";
+const REDIS: &str = "/api/v1/namespaces/default/secrets/chat-redis";
+const REDIS_SET: &str = "/apis/apps/v1/namespaces/default/statefulsets/chat-redis";
+const BUDGET: &str = "/apis/policy/v1/namespaces/default/poddisruptionbudgets/chat";
+
+fn hashes(world: &World, path: &str) -> Value {
+    world.fake.get(path).unwrap()["spec"]["template"]["metadata"]["annotations"].clone()
+}
+
+#[tokio::test]
+async fn drawn_keys_that_are_deleted_while_a_resource_is_rejected_are_made_anew_as_when_it_is_accepted()
+ {
+    let world = rejected(3).await;
+    let (set, gateways) = (hashes(&world, REDIS_SET), hashes(&world, DEPLOYMENT));
+    let keys = |path: &str| world.fake.get(path).unwrap()["data"].clone();
+    let (auth, redis) = (keys(AUTH), keys(REDIS));
+    world.fake.remove(AUTH);
+    assert_eq!(
+        writes(&world.reconcile().await),
+        ["POST secrets/chat-auth"],
+        "a key of tokens reaches pods through its file"
+    );
+    world.fake.remove(REDIS);
+    // Redis begins anew with its new password, and gateways with it.
+    assert_eq!(
+        writes(&world.reconcile().await),
+        [
+            "POST secrets/chat-redis",
+            "APPLY statefulsets/chat-redis",
+            "APPLY deployments/chat"
+        ]
+    );
+    for (path, before) in [(AUTH, &auth), (REDIS, &redis)] {
+        let made = world.fake.get(path).unwrap();
+        let (made, owner) = (&made["data"], &made["metadata"]["ownerReferences"]);
+        assert_eq!(owner[0]["name"], "chat");
+        for (key, value) in before.as_object().unwrap() {
+            assert!(made[key].is_string() && made[key] != *value, "{path} {key}");
+        }
+    }
+    for (path, before) in [(REDIS_SET, &set), (DEPLOYMENT, &gateways)] {
+        let now = hashes(&world, path);
+        assert_eq!(now["wsc.dev/config-hash"], before["wsc.dev/config-hash"]);
+        let password = "wsc.dev/redis-password-hash";
+        assert!(before[password].is_string() && now[password] != before[password]);
+    }
+    world.rest().await;
+
+    // Accepted again, as it was: nothing is rolled out once more.
+    world.set_spec(json!({"replicas": 3, "wsc": {"distributed": {"enabled": true}}}));
+    let written = writes(&world.reconcile().await);
+    assert_eq!(written, ["APPLY websocketgateways/chat/status"]);
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn a_password_that_is_replaced_or_spoilt_while_a_resource_is_rejected_reaches_redis_and_gateways()
+ {
+    let world = rejected(3).await;
+    world.fake.edit(REDIS, |secret| {
+        secret["data"]["redis-password"] = json!("b3RoZXI=")
+    });
+    assert_eq!(
+        writes(&world.reconcile().await),
+        [
+            "MERGE secrets/chat-redis",
+            "APPLY statefulsets/chat-redis",
+            "APPLY deployments/chat"
+        ]
+    );
+    // "requirepass other\n"
+    let data = world.fake.get(REDIS).unwrap()["data"].clone();
+    assert_eq!(data["auth.conf"], "cmVxdWlyZXBhc3Mgb3RoZXIK");
+    world.fake.edit(AUTH, |secret| {
+        secret["data"].as_object_mut().unwrap().remove("api-key");
+    });
+    assert_eq!(
+        writes(&world.reconcile().await),
+        ["MERGE secrets/chat-auth"]
+    );
+    world.rest().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_somebody_else_put_in_the_place_of_drawn_keys_is_theirs() {
+    let world = rejected(3).await;
+    world.fake.remove(REDIS);
+    let theirs = json!({
+        "metadata": {"name": "chat-redis", "namespace": "default"},
+        "data": {"redis-password": "dGhlaXJz"},
+    });
+    world.fake.put(REDIS, theirs.clone());
+    world.rest().await;
+    assert_eq!(world.fake.get(REDIS).unwrap()["data"], theirs["data"]);
+}
+
+#[tokio::test]
+async fn the_budget_of_a_rejected_resource_comes_and_goes_with_the_number_of_its_gateways() {
+    let world = World::new(json!({"replicas": 1, "wsc": {"distributed": {"enabled": true}}}));
+    world.settle().await;
+    let mut seen = Vec::new();
+    for replicas in [1, 2, 1, 0, 3] {
+        world.set_spec(unrealisable(replicas));
+        world.rest().await;
+        seen.push((replicas, world.fake.get(BUDGET).is_some()));
+    }
+    let wanted = [(1, false), (2, true), (1, false), (0, false), (3, true)];
+    assert_eq!(seen, wanted);
+    let budget = world.fake.get(BUDGET).unwrap();
+    assert_eq!(budget["spec"]["maxUnavailable"], 1);
+}
+
+#[tokio::test]
+async fn no_budget_is_held_where_none_was_wanted() {
+    let wsc = json!({"distributed": {"enabled": true}});
+    let world = World::new(json!({"replicas": 1, "disruption": {"enabled": false}, "wsc": wsc}));
+    world.settle().await;
+    world.set_spec(unrealisable(3));
+    world.rest().await;
+    assert_eq!(world.fake.get(BUDGET), None);
+}

@@ -1,4 +1,5 @@
-//! The `PodDisruptionBudgets`. That of the gateway, from two replicas on: with one, it would only keep Kubernetes' nodes from being emptied.
+//! The `PodDisruptionBudgets`. That of the gateway, from two replicas on: with one, it would only keep Kubernetes' nodes from
+//! being emptied. It is built for any number, since what is remembered has to do for any, and left out for fewer.
 
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -7,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use crate::api::DisruptionSpec;
 use crate::gateway::validate::{Layout, ManagedRedis, Validated};
 use crate::names::Component;
+use crate::owned::{Kind, Object};
 
 pub(super) fn build(input: &Validated) -> Option<PodDisruptionBudget> {
     let DisruptionSpec {
@@ -14,7 +16,7 @@ pub(super) fn build(input: &Validated) -> Option<PodDisruptionBudget> {
         max_unavailable,
         min_available,
     } = &input.disruption;
-    if !enabled || input.replicas < 2 {
+    if !enabled {
         return None;
     }
     let max_unavailable = match (max_unavailable, min_available) {
@@ -33,6 +35,13 @@ pub(super) fn build(input: &Validated) -> Option<PodDisruptionBudget> {
         }),
         ..PodDisruptionBudget::default()
     })
+}
+
+/// Leaves out that of a gateway of fewer than two pods.
+pub(in crate::gateway) fn is_for_several(objects: &mut Vec<Object>, gateway: &str, replicas: i32) {
+    let is_its =
+        |object: &Object| object.kind == Kind::PodDisruptionBudget && object.name == gateway;
+    objects.retain(|object| replicas > 1 || !is_its(object));
 }
 
 /// One pod of a replicated Redis at a time, whatever the resource says of gateways: two may be most of them.

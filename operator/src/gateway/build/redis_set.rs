@@ -17,7 +17,7 @@ use super::redis_members::MEMBER_SCRIPT;
 use super::{REDIS_PORT, SENTINEL_PORT, pod, redis_volume};
 use crate::api::{PullPolicy, ResourcesSpec};
 use crate::gateway::validate::{Layout, ManagedRedis, Validated};
-use crate::names::{CONFIG_HASH, Component, REDIS_AUTH, REDIS_DATA, REDIS_PASSWORD};
+use crate::names::{Component, REDIS_AUTH, REDIS_DATA, REDIS_PASSWORD};
 
 pub(super) const DATA_DIR: &str = "/data";
 pub(super) const AUTH_FILE: &str = "/etc/redis-auth/auth.conf";
@@ -28,13 +28,9 @@ const CONFIG_DIR: &str = "/etc/redis";
 
 pub(super) fn build(input: &Validated, redis: &ManagedRedis) -> StatefulSet {
     let files = files(input, redis);
-    let mut parts: Vec<&[u8]> = files.values().map(String::as_bytes).collect();
+    let hash = crate::digest::of_parts(files.values().map(String::as_bytes));
     let (replicas, service_name) = match redis.layout {
-        Layout::Standalone => {
-            let password = input.secrets.redis_digest.as_deref().unwrap_or_default();
-            parts.push(password.as_bytes());
-            (1, input.names.redis())
-        }
+        Layout::Standalone => (1, input.names.redis()),
         Layout::Replicated(pods) => (pods, input.names.redis_members()),
     };
     let has_template = replicas > 1 && redis.persistence.enabled;
@@ -53,9 +49,7 @@ pub(super) fn build(input: &Validated, redis: &ManagedRedis) -> StatefulSet {
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(input.names.labels(Component::Redis)),
-                    annotations: Some(
-                        [(CONFIG_HASH.to_owned(), crate::digest::of_parts(parts))].into(),
-                    ),
+                    annotations: Some(pod::hashes(input, hash)),
                     ..ObjectMeta::default()
                 }),
                 spec: Some(pod_spec(input, redis)),

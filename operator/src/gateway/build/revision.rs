@@ -1,9 +1,12 @@
 //! The `ControllerRevision` that remembers what was realised, so that it can be held while what comes next is rejected.
 //!
 //! It holds the objects and not the resource: a Secret that is gone takes nothing from them, and nothing has to be
-//! validated again. Keys are in none of them. It is what Kubernetes keeps its own revisions in: what is in it cannot be
+//! validated again. Keys are in none of them: of Secrets with drawn keys only the names are told, so that one that is gone
+//! can be made anew. It is what Kubernetes keeps its own revisions in: what is in it cannot be
 //! changed, and who may edit a namespace may not write it, so that nobody has the operator apply what they may not
 //! themselves. Written last, named after its content, read by `held`.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -23,7 +26,13 @@ pub(super) fn build(input: &Validated, objects: &[Object]) -> Result<Object, ser
         None => RedisMode::None,
     };
     let bodies: Vec<Value> = objects.iter().map(remembered).collect();
-    let data = json!({ "distributed": input.config.wsc.distributed.enabled, "objects": bodies });
+    let drawn = input.secrets.drawn.iter();
+    let drawn: BTreeMap<&str, &[String]> = drawn
+        .map(|secret| (secret.name.as_str(), secret.keys.as_slice()))
+        .collect();
+    let data = json!({
+        "distributed": input.config.wsc.distributed.enabled, "drawn": drawn, "objects": bodies,
+    });
     let (mode, redis) = (mode_word(input.mode), redis.as_str());
     let parts = [data.to_string(), mode.to_owned(), redis.to_owned()];
     let digest = digest::of_parts(parts.iter().map(String::as_bytes));

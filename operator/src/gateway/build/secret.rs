@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::gateway::validate::{GeneratedSecret, Validated};
-use crate::names::Component;
+use crate::gateway::validate::GeneratedSecret;
+use crate::names::{Component, Names};
 
 /// What is done about a generated Secret.
 #[derive(Clone)]
@@ -28,16 +28,20 @@ impl std::fmt::Debug for SecretWrite {
     }
 }
 
-pub(super) fn build(input: &Validated, generated: &GeneratedSecret) -> SecretWrite {
-    let component = if generated.name == input.names.redis() {
+/// Whose keys are in a generated Secret.
+pub(in crate::gateway) fn component(names: &Names, secret: &str) -> Component {
+    if secret == names.redis() {
         Component::Redis
     } else {
         Component::Gateway
-    };
+    }
+}
+
+pub(in crate::gateway) fn build(metadata: ObjectMeta, generated: &GeneratedSecret) -> SecretWrite {
     let secret = Secret {
         metadata: ObjectMeta {
             resource_version: generated.version.clone(),
-            ..input.meta(&generated.name, component)
+            ..metadata
         },
         type_: Some("Opaque".to_owned()),
         string_data: (!generated.missing.is_empty()).then(|| generated.missing.clone()),

@@ -1,10 +1,9 @@
 //! Where each key comes from, what it must be, which Secrets must be made, and one digest over what a running gateway
 //! cannot take over.
 
+mod drawn;
 mod further;
 mod hooks;
-
-use std::collections::BTreeMap;
 
 use wsc_config::{SecretKeyRef, WscConfig};
 
@@ -16,7 +15,9 @@ use crate::names::{
     API_KEY, ENCRYPTION_KEY, JWT_JWKS, JWT_JWKS_CA, JWT_KEY, REDIS_AUTH, REDIS_CA, REDIS_PASSWORD,
     ROTATION,
 };
-use crate::secrets::{KeyFact, SecretFacts, fact, redis_line};
+use crate::secrets::{KeyFact, fact};
+
+pub use drawn::{Drawn, GeneratedSecret};
 
 /// 32 bytes in base64 without padding; in hexadecimal there are 64 digits.
 const MIN_ENCRYPTION_KEY: usize = 43;
@@ -30,28 +31,6 @@ pub struct KeySource {
     pub secret: String,
     /// The key in it.
     pub key: String,
-}
-
-/// A Secret with keys drawn by the operator: made once, never overwritten.
-#[derive(Clone, PartialEq, Eq)]
-pub struct GeneratedSecret {
-    /// Its name.
-    pub name: String,
-    /// The keys that are not there yet.
-    pub missing: BTreeMap<String, String>,
-    /// Whether the Secret itself is there.
-    pub exists: bool,
-    /// Which version of it lacks them.
-    pub version: Option<String>,
-    /// Whether Redis' line has to be made from the password, since the two do not agree.
-    pub disagrees: bool,
-}
-
-impl std::fmt::Debug for GeneratedSecret {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let keys: Vec<&String> = self.missing.keys().collect();
-        write!(out, "GeneratedSecret({}, {keys:?})", self.name)
-    }
 }
 
 /// A key that a gateway pod gets as a file.
@@ -72,20 +51,24 @@ pub struct SecretPlan {
     pub mounted: Vec<Mounted>,
     /// Redis' password, if it has one.
     pub redis: Option<KeySource>,
-    /// Secrets to make or to complete.
+    /// The Secrets whose keys the operator draws.
+    pub drawn: Vec<Drawn>,
+    /// Those of them to make or to complete.
     pub generate: Vec<GeneratedSecret>,
     /// Why the pods have to wait for a Secret that the operator has somebody else make.
     pub awaited: Option<Rejection>,
     /// Changes when a key does that a running gateway cannot take over. Nothing a person may have thought of is in it, so
     /// that nobody can find it by trying until the published digest fits.
     pub digest: String,
-    /// Changes when the managed Redis' own password does; it is drawn, so its digest tells nothing.
-    pub redis_digest: Option<String>,
+    /// Changes when the password of a managed Redis that is alone does: it begins anew with it, and so do its gateways, at
+    /// once rather than when the kubelet comes round. It is drawn, so its digest tells nothing.
+    pub password_hash: Option<String>,
 }
 
 pub(super) fn plan(input: &Dereferenced) -> Result<SecretPlan, Rejection> {
     let mut planner = Planner {
         input,
+        drawn: Vec::new(),
         generate: Vec::new(),
         mounted: Vec::new(),
         parts: Vec::new(),
@@ -95,15 +78,16 @@ pub(super) fn plan(input: &Dereferenced) -> Result<SecretPlan, Rejection> {
     planner.tokens()?;
     planner.api()?;
     planner.encryption()?;
-    let (redis, redis_digest) = planner.redis()?;
+    let (redis, password_hash) = planner.redis()?;
     planner.listeners()?;
     planner.further()?;
     planner.hooks()?;
     Ok(SecretPlan {
         mounted: planner.mounted,
         redis,
-        redis_digest,
+        password_hash,
         digest: crate::digest::of_parts(planner.parts.iter().map(Vec::as_slice)),
+        drawn: planner.drawn,
         generate: planner.generate,
         awaited: planner.awaited,
     })
@@ -119,6 +103,7 @@ struct Wanted<'a> {
 
 struct Planner<'a> {
     input: &'a Dereferenced,
+    drawn: Vec<Drawn>,
     generate: Vec<GeneratedSecret>,
     mounted: Vec<Mounted>,
     /// What a change of needs a new process.
@@ -133,7 +118,7 @@ impl<'a> Planner<'a> {
 
     /// Plans the Secret with drawn keys. Not when all are given: a user's own Secret may then have this very name.
     fn generate_auth(&mut self) -> Result<(), Rejection> {
-        let (security, fresh) = (&self.wsc().security, &self.input.fresh);
+        let security = &self.wsc().security;
         let jwt = &security.jwt;
         let draws_jwt = jwt.secret_ref.is_none()
             && !jwt.jwks.is_configured()
@@ -143,11 +128,11 @@ impl<'a> Planner<'a> {
             return Ok(());
         }
         // Both keys, so that a reference given later and taken back finds the old key again.
-        let mut keys = vec![(JWT_KEY, fresh.jwt.clone()), (API_KEY, fresh.api.clone())];
+        let mut keys = vec![JWT_KEY, API_KEY];
         if draws_seal {
-            keys.push((ENCRYPTION_KEY, fresh.encryption.clone()));
+            keys.push(ENCRYPTION_KEY);
         }
-        self.generate(&self.input.names.auth(), &keys)
+        self.generate(Drawn::new(self.input.names.auth(), &keys))
     }
 
     /// The keys of tokens: a key, a set, or the authority of who publishes one.
@@ -227,7 +212,7 @@ impl<'a> Planner<'a> {
         let (wsc, name) = (self.wsc(), self.input.names.redis());
         let path = "spec.wsc.redis.passwordSecretRef";
         let fit = Fit::Shared(1);
-        let mut digest = None;
+        let mut hash = None;
         let password = match (RedisMode::of(wsc), &wsc.redis.password_secret_ref) {
             (RedisMode::None, _) | (RedisMode::External, None) => None,
             (RedisMode::External, Some(reference)) => {
@@ -235,19 +220,16 @@ impl<'a> Planner<'a> {
                 Some(self.key(&Wanted { path, source, fit })?)
             }
             (RedisMode::Managed, _) => {
-                let fresh = self.input.fresh.redis.clone();
-                let line = redis_line(fresh.as_bytes());
-                self.generate(&name, &[(REDIS_PASSWORD, fresh), (REDIS_AUTH, line)])?;
+                self.generate(Drawn::new(name.clone(), &[REDIS_PASSWORD, REDIS_AUTH]))?;
                 let source = (name.as_str(), REDIS_PASSWORD);
                 let wanted = Wanted { path, source, fit };
                 let key = self.key(&wanted)?;
-                let part = self.found(&wanted, REDIS_PASSWORD)?.digest;
-                digest = Some(crate::digest::of_parts([part.as_slice()]));
-                match self.input.gateway.spec.managed_redis.mode {
-                    // It begins anew with it, and so do gateways, at once rather than when the kubelet comes round.
-                    ManagedRedisMode::Standalone => self.parts.push(part.into()),
-                    ManagedRedisMode::Replicated => {}
-                }
+                hash = match self.input.gateway.spec.managed_redis.mode {
+                    ManagedRedisMode::Standalone => {
+                        Some(self.found(&wanted, REDIS_PASSWORD)?.password_hash())
+                    }
+                    ManagedRedisMode::Replicated => None,
+                };
                 Some(key)
             }
         };
@@ -264,7 +246,7 @@ impl<'a> Planner<'a> {
             })?;
             self.mount_once(ca, REDIS_CA);
         }
-        Ok((password, digest))
+        Ok((password, hash))
     }
 
     /// Certificates and keys of the listeners that speak TLS. What an issuer has not delivered is awaited.
@@ -311,7 +293,7 @@ impl<'a> Planner<'a> {
         for suffix in ROTATION {
             let beside = format!("{}{suffix}", wanted.source.1);
             let facts = self.input.secrets.get(wanted.source.0);
-            if usable(facts, &beside).is_some() {
+            if facts.is_some_and(|facts| facts.usable(&beside).is_some()) {
                 self.key(&Wanted {
                     source: (wanted.source.0, &beside),
                     ..*wanted
@@ -322,42 +304,17 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// Plans a Secret with drawn keys. Keys that are there are kept whatever they hold.
-    ///
-    /// Redis' two carry one password: they are drawn together, or the line is made from the password that is there.
-    fn generate(&mut self, name: &str, keys: &[(&str, String)]) -> Result<(), Rejection> {
-        let facts = self.input.secrets.get(name);
-        if let Some(facts) = facts
-            && facts.owner_uid.as_deref() != Some(self.input.owner.uid.as_str())
-        {
+    /// Plans a Secret with drawn keys.
+    fn generate(&mut self, drawn: Drawn) -> Result<(), Rejection> {
+        let facts = self.input.secrets.get(&drawn.name);
+        if facts.is_some_and(|facts| !facts.is_owned_by(&self.input.owner.uid)) {
             return Err(Rejection::NameTaken {
-                object: format!("Secret/{name}"),
+                object: format!("Secret/{}", drawn.name),
             });
         }
-        let is_missing = |key: &str| usable(facts, key).is_none();
-        let is_redis = keys.iter().any(|(key, _)| *key == REDIS_AUTH);
-        let has_password = !is_missing(REDIS_PASSWORD);
-        let missing: BTreeMap<String, String> = keys
-            .iter()
-            .filter(|(key, _)| {
-                if is_redis {
-                    !has_password
-                } else {
-                    is_missing(key)
-                }
-            })
-            .map(|(key, value)| ((*key).to_owned(), value.clone()))
-            .collect();
-        let disagrees = is_redis && has_password && facts.is_some_and(|facts| !facts.redis_agrees);
-        if !missing.is_empty() || disagrees {
-            self.generate.push(GeneratedSecret {
-                name: name.to_owned(),
-                missing,
-                exists: facts.is_some(),
-                version: facts.and_then(|facts| facts.version.clone()),
-                disagrees,
-            });
-        }
+        self.generate
+            .extend(drawn.lacking(facts, &self.input.fresh));
+        self.drawn.push(drawn);
         Ok(())
     }
 
@@ -406,9 +363,4 @@ impl<'a> Planner<'a> {
 
 fn named(reference: &SecretKeyRef) -> (&str, &str) {
     (&reference.name, &reference.key)
-}
-
-/// A key that is there and not empty.
-fn usable<'a>(facts: Option<&'a SecretFacts>, key: &str) -> Option<&'a KeyFact> {
-    facts?.keys.get(key).filter(|fact| fact.len > 0)
 }
