@@ -1,5 +1,8 @@
 //! The admin port: `/livez`, `/readyz`, `/metrics`, and for KEDA `/connections/NAMESPACE/GATEWAY`. Not for users; no
 //! authentication, nothing secret.
+//!
+//! Ready is who serves what is asked of it, since the Services of the webhook and of the metrics API lead to those who are. A
+//! right that is missing takes neither away: `/readyz` and `/metrics` name it beside that.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -67,17 +70,15 @@ impl Health {
             Part::Leading(scopes) => scopes
                 .iter()
                 .find_map(Stores::behind)
-                .map(|kind| format!("the watch of {kind} has not caught up"))
-                .or_else(|| lacking(scopes)),
+                .map(|kind| format!("the watch of {kind} has not caught up")),
         }
     }
 }
 
-/// The rights that are missing to see everything.
-fn lacking(scopes: &[Stores]) -> Option<String> {
-    let refused: BTreeSet<String> = scopes.iter().flat_map(Stores::lacking).collect();
-    let refused: Vec<String> = refused.into_iter().collect();
-    (!refused.is_empty()).then(|| format!("the operator may not {}", refused.join(", ")))
+/// What the operator may not see, in any scope.
+fn unseen(counting: &[Counting]) -> BTreeSet<String> {
+    let scopes = counting.iter();
+    scopes.flat_map(|part| part.stores.unseen()).collect()
 }
 
 /// What is told.
@@ -125,10 +126,15 @@ pub async fn serve(
 }
 
 async fn readyz(State(shared): State<Shared>) -> Response {
-    match shared.health.missing() {
-        None => "ok".into_response(),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
+    if let Some(why) = shared.health.missing() {
+        return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
     }
+    let unseen: Vec<String> = unseen(&shared.counting).into_iter().collect();
+    if unseen.is_empty() {
+        return "ok".into_response();
+    }
+    let what = unseen.join(", ");
+    format!("ok, but the operator may not list and watch {what}").into_response()
 }
 
 /// How many connections a gateway has; a number that is not known is an error, never zero.
@@ -154,6 +160,7 @@ async fn connections(
 
 async fn metrics_text(State(shared): State<Shared>) -> Response {
     const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    shared.metrics.lacks(unseen(&shared.counting));
     match shared.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, KIND)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -171,14 +178,25 @@ mod tests {
     use super::*;
     use crate::scope::Scope;
 
+    fn counting() -> Counting {
+        Counting::new(Scope::Namespace("default".to_owned()))
+    }
+
     async fn code(health: &Health, path: &str) -> StatusCode {
+        answer(health, counting(), path).await.0
+    }
+
+    async fn answer(health: &Health, counting: Counting, path: &str) -> (StatusCode, String) {
         let router = router(Shared {
             health: health.clone(),
             metrics: Arc::default(),
-            counting: vec![Counting::new(Scope::Namespace("default".to_owned()))],
+            counting: vec![counting],
         });
         let request = Request::get(path).body(Body::empty()).unwrap();
-        router.oneshot(request).await.unwrap().status()
+        let response = router.oneshot(request).await.unwrap();
+        let code = response.status();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+        (code, String::from_utf8(body.unwrap().to_vec()).unwrap())
     }
 
     #[tokio::test]
@@ -199,25 +217,32 @@ mod tests {
         assert_eq!(code(&health, "/metrics").await, StatusCode::OK);
     }
 
-    #[test]
-    fn a_leader_that_may_not_see_something_names_the_right() {
-        let stores = Stores::default();
-        assert!(stores.pods().refused());
-        assert!(stores.owned(crate::owned::Kind::Ingress).refused());
-        assert_eq!(
-            lacking(&[stores]).unwrap(),
-            "the operator may not list and watch ingresses.networking.k8s.io, list and watch pods"
-        );
-        assert_eq!(lacking(&[Stores::default()]), None);
-    }
+    #[tokio::test]
+    async fn who_may_not_see_something_serves_all_the_same_and_names_the_right() {
+        let (health, counting) = (Health::default(), counting());
+        health.is(Part::Standby);
+        let asked = async |path| answer(&health, counting.clone(), path).await;
+        assert_eq!(asked("/readyz").await, (StatusCode::OK, "ok".to_owned()));
+        assert!(!asked("/metrics").await.1.contains("missing_rights{"));
 
-    #[test]
-    fn a_leader_that_may_not_see_the_resources_themselves_names_that_right() {
-        let stores = Stores::default();
-        assert!(stores.gateways().note());
+        assert!(counting.stores.pods().refused());
+        assert!(counting.stores.owned(crate::owned::Kind::Ingress).refused());
+        assert!(counting.stores.gateways().note());
+        let (code, words) = asked("/readyz").await;
+        assert_eq!(code, StatusCode::OK);
         assert_eq!(
-            lacking(&[stores]).unwrap(),
-            "the operator may not list and watch websocketgateways.wsc.dev"
+            words,
+            "ok, but the operator may not list and watch ingresses.networking.k8s.io, pods, websocketgateways.wsc.dev"
+        );
+        let (_, metrics) = asked("/metrics").await;
+        let line = "wsc_operator_missing_rights{resource=\"ingresses.networking.k8s.io\"} 1";
+        assert!(metrics.contains(line), "{metrics}");
+
+        counting.stores.gateways().clear();
+        let (_, words) = asked("/readyz").await;
+        assert!(
+            words.ends_with("ingresses.networking.k8s.io, pods"),
+            "{words}"
         );
     }
 

@@ -38,6 +38,11 @@ pub fn is_gone(error: &Error) -> bool {
     code(error) == Some(404)
 }
 
+/// Whether it lets nobody with our rights do that, or cannot do it with such objects.
+pub fn is_denied(error: &Error) -> bool {
+    matches!(code(error), Some(403 | 405))
+}
+
 /// The code of an answer, if there was one.
 fn code(error: &Error) -> Option<u16> {
     match error {

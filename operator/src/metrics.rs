@@ -52,6 +52,11 @@ struct Write {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfResource {
+    resource: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfKind {
     kind: &'static str,
 }
@@ -64,6 +69,7 @@ pub struct Metrics {
     writes: Family<Write, Counter>,
     status_writes: Counter,
     watch_failures: Family<OfKind, Counter>,
+    missing_rights: Family<OfResource, Gauge>,
     scrape_failures: Counter,
     spans_dropped: Counter,
     api_requests: Family<Outcome, Counter>,
@@ -83,6 +89,7 @@ impl Default for Metrics {
             writes: Family::default(),
             status_writes: Counter::default(),
             watch_failures: Family::default(),
+            missing_rights: Family::default(),
             scrape_failures: Counter::default(),
             spans_dropped: Counter::default(),
             api_requests: Family::default(),
@@ -117,6 +124,11 @@ impl Default for Metrics {
             "watch_failures",
             "Watches that broke and were tried again, by kind",
             metrics.watch_failures.clone(),
+        );
+        registry.register(
+            "missing_rights",
+            "1 for each resource that the operator may not list and watch, whether or not it ever could",
+            metrics.missing_rights.clone(),
         );
         registry.register(
             "trace_spans_dropped",
@@ -192,6 +204,15 @@ impl Metrics {
     /// A watch broke.
     pub fn watch_failed(&self, kind: &'static str) {
         self.watch_failures.get_or_create(&OfKind { kind }).inc();
+    }
+
+    /// These are what the operator may not list and watch, and nothing else is.
+    pub fn lacks(&self, resources: impl IntoIterator<Item = String>) {
+        self.missing_rights.clear();
+        for resource in resources {
+            let of = OfResource { resource };
+            self.missing_rights.get_or_create(&of).set(1);
+        }
     }
 
     /// A pod did not answer.

@@ -131,11 +131,11 @@ impl Kind {
         }
     }
 
-    /// The right to see it, in words: `list and watch deployments.apps`.
-    pub fn watching(self) -> String {
+    /// What it is called where rights are given: `deployments.apps`.
+    pub fn resource(self) -> String {
         let resource = self.api_resource();
         let dot = if resource.group.is_empty() { "" } else { "." };
-        format!("list and watch {}{dot}{}", resource.plural, resource.group)
+        format!("{}{dot}{}", resource.plural, resource.group)
     }
 
     /// What brings this kind, if it is none of Kubernetes' own: a cluster may do without.

@@ -89,19 +89,24 @@ impl Stores {
     /// What the operator has never been allowed to see and can do nothing without, in the words of its rights:
     /// `list and watch deployments.apps`.
     pub fn refused(&self) -> Vec<String> {
-        self.rights(|sight| sight == Sight::Blind)
+        in_words(self.resources(|sight| sight == Sight::Blind))
     }
 
     /// The same, and also what it could see once: that hinders nothing, and what is known of it grows old.
     pub fn lacking(&self) -> Vec<String> {
-        let mut all = self.rights(|sight| sight != Sight::Clear);
+        in_words(self.unseen())
+    }
+
+    /// What it may not list and watch, whether or not it ever could: `deployments.apps`.
+    pub fn unseen(&self) -> Vec<String> {
+        let mut all = self.resources(|sight| sight != Sight::Clear);
         if self.gateways.stands() {
-            all.push("list and watch websocketgateways.wsc.dev".to_owned());
+            all.push("websocketgateways.wsc.dev".to_owned());
         }
         all
     }
 
-    fn rights(&self, is_lacking: fn(Sight) -> bool) -> Vec<String> {
+    fn resources(&self, is_lacking: fn(Sight) -> bool) -> Vec<String> {
         let owned = Kind::ALL.into_iter();
         let owned = owned.filter(|kind| is_lacking(self.owned(*kind).sight()));
         let others = [
@@ -110,8 +115,8 @@ impl Stores {
         ];
         let others = others.into_iter().filter(|(_, sight)| is_lacking(*sight));
         owned
-            .map(Kind::watching)
-            .chain(others.map(|(plural, _)| format!("list and watch {plural}")))
+            .map(Kind::resource)
+            .chain(others.map(|(plural, _)| plural.to_owned()))
             .collect()
     }
 
@@ -179,4 +184,12 @@ impl Stores {
             .get(namespace, "", name)
             .map(|version| version.as_ref().clone())
     }
+}
+
+/// The rights to see these.
+fn in_words(resources: Vec<String>) -> Vec<String> {
+    let resources = resources.into_iter();
+    resources
+        .map(|resource| format!("list and watch {resource}"))
+        .collect()
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::api::WatchParams;
 use kube::core::{DynamicObject, NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -23,6 +24,7 @@ use tracing::{info, warn};
 
 use crate::api::WebSocketGateway;
 use crate::backoff::{WatchBackoff, jittered};
+use crate::kube_call::{self, within};
 use crate::metrics::Metrics;
 use crate::names::{GATEWAY_LABEL, MANAGED_BY_LABEL, MANAGER};
 use crate::owned::Kind;
@@ -168,7 +170,7 @@ impl Watches {
             let stream = watcher(api.clone(), ours());
             let handling = Handling {
                 keep: keep_object,
-                missing: Missing::Ends,
+                missing: Missing::Ends(&api),
             };
             let ended = self.follow(kind.as_str(), stream, &cache, handling).await;
             if ended == Ended::Stopped {
@@ -190,12 +192,19 @@ impl Watches {
         }
     }
 
+    /// Says once that a kind of an extension cannot be seen.
+    fn does_without<T>(&self, kind: &'static str, cache: &Cache<T>, why: &str) {
+        if !cache.is_absent() {
+            warn!(kind, scope = %self.scope, why, "the operator lacks a right and does without this kind");
+        }
+    }
+
     async fn follow<K, T>(
         &self,
         kind: &'static str,
         stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send,
         cache: &Cache<T>,
-        Handling { keep, missing }: Handling<K, T>,
+        Handling { keep, missing }: Handling<'_, K, T>,
     ) -> Ended
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -207,6 +216,14 @@ impl Watches {
                 event = events.next() => event,
             };
             match event {
+                Some(Ok(Event::InitDone))
+                    if let Missing::Ends(api) = missing
+                        && (cache.is_absent() || !cache.is_ready())
+                        && !may_be_watched(api).await =>
+                {
+                    self.does_without(kind, cache, "they may be listed and not watched");
+                    return Ended::Forbidden;
+                }
                 Some(Ok(event)) => {
                     let is_unseen = || cache.is_absent() || cache.sight() != Sight::Clear;
                     let was_unseen = is_unseen();
@@ -225,13 +242,11 @@ impl Watches {
                         }
                     }
                 }
-                Some(Err(error)) if missing == Missing::Ends && is_not_served(&error) => {
+                Some(Err(error)) if missing.ends() && is_not_served(&error) => {
                     return Ended::NotServed;
                 }
-                Some(Err(error)) if missing == Missing::Ends && is_forbidden(&error) => {
-                    if !cache.is_absent() {
-                        warn!(kind, scope = %self.scope, %error, "the operator lacks a right and does without this kind");
-                    }
+                Some(Err(error)) if missing.ends() && is_denied(&error) => {
+                    self.does_without(kind, cache, &error.to_string());
                     return Ended::Forbidden;
                 }
                 Some(Err(error)) if is_forbidden(&error) => {
@@ -252,24 +267,49 @@ impl Watches {
 }
 
 /// What a watch makes of what it gets.
-struct Handling<K, T> {
+struct Handling<'a, K, T> {
     /// What is kept of an object, and where.
     keep: fn(K) -> (Key, T),
-    missing: Missing,
+    missing: Missing<'a>,
 }
 
 /// What a watch makes of a kind that is not served.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    /// The watch ends.
-    Ends,
+#[derive(Clone, Copy)]
+enum Missing<'a> {
+    /// The watch of these ends.
+    Ends(&'a Api<DynamicObject>),
     /// It failed like any other time, and is tried again.
     Fails,
+}
+
+impl Missing<'_> {
+    const fn ends(self) -> bool {
+        matches!(self, Self::Ends(_))
+    }
+}
+
+/// Whether objects that may be listed may be watched as well. A kind of an extension is taken for served after its first list:
+/// one that were lost again with the watch that follows would come and go with each look.
+async fn may_be_watched(api: &Api<DynamicObject>) -> bool {
+    // As short as can be said; it is dropped when it has begun.
+    let params = WatchParams::default()
+        .labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"))
+        .timeout(1);
+    let action = "watching for a moment".to_owned();
+    match within(action, api.watch(&params, "0")).await {
+        Ok(_) => true,
+        Err(error) => !kube_call::is_denied(&error),
+    }
 }
 
 /// Whether the API server has no such kind.
 fn is_not_served(error: &watcher::Error) -> bool {
     code(error) == Some(404)
+}
+
+/// The same, or it cannot tell of such objects at all.
+fn is_denied(error: &watcher::Error) -> bool {
+    matches!(code(error), Some(403 | 405))
 }
 
 /// Whether it does not let the operator see them.

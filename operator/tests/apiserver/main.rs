@@ -23,6 +23,7 @@ mod leaders;
 mod operator;
 mod plane;
 mod proxy;
+mod rights;
 mod snapshot;
 mod thousand;
 mod traces;

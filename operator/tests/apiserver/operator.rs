@@ -93,10 +93,15 @@ impl Operator {
         kib.parse::<u64>().unwrap() / 1024
     }
 
+    /// The code and the words of its readiness; nothing of one that does not listen yet.
+    pub async fn readiness(&self) -> Option<(u16, String)> {
+        get(self.admin, "/readyz").await
+    }
+
     /// The sum of a metric over its labels.
     pub async fn metric(&self, name: &str) -> u64 {
         // One that has not begun to listen has nothing to say yet.
-        let text = get(self.admin, "/metrics").await.unwrap_or_default();
+        let text = get(self.admin, "/metrics").await.unwrap_or_default().1;
         let lines = text.lines().filter(|line| {
             let rest = line.strip_prefix(name);
             rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
@@ -127,15 +132,16 @@ fn kubeconfig_of(address: SocketAddr) -> String {
     )
 }
 
-async fn get(port: u16, path: &str) -> Option<String> {
+async fn get(port: u16, path: &str) -> Option<(u16, String)> {
     let socket = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.unwrap();
     TaskTracker::new().spawn(connection);
     let request = http::Request::get(path).header("host", "operator");
     let request = request.body(Empty::<Bytes>::new()).unwrap();
     let response = sender.send_request(request).await.unwrap();
+    let code = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    Some(String::from_utf8(body.to_vec()).unwrap())
+    Some((code, String::from_utf8(body.to_vec()).unwrap()))
 }
 
 /// No write for so long is the end of it: whatever an operator does, it does at once or after a shorter while.

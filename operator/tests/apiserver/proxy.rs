@@ -240,6 +240,7 @@ fn status(code: u16, reason: &str) -> serde_json::Value {
 
 fn refuse(code: u16, after: Option<u32>) -> Response<Answer> {
     let reason = match code {
+        403 => "Forbidden",
         429 => "TooManyRequests",
         503 => "ServiceUnavailable",
         _ => "InternalError",

@@ -2,12 +2,16 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::{StreamExt, stream};
 use http::{Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -212,70 +216,154 @@ async fn connections_that_nothing_tells_the_autoscaler_are_named_with_what_to_do
     assert_eq!(world.condition("Degraded")["status"], "False");
 }
 
-/// An API server with nothing in it, that has the kinds of Gateway API while `has_routes` says so. Watches never tell
-/// anything; those of a kind that goes end.
-fn empty(has_routes: &Arc<AtomicBool>) -> Client {
-    let has_routes = Arc::clone(has_routes);
-    let service = tower::service_fn(move |request: Request<Body>| {
-        let has_routes = Arc::clone(&has_routes);
-        async move {
-            let uri = request.uri().to_string();
-            let served =
-                || !uri.contains("gateway.networking.k8s.io") || has_routes.load(Ordering::SeqCst);
-            while served() && uri.contains("watch=true") {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            let (code, body) = if served() {
-                let list = json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []});
-                (StatusCode::OK, list)
-            } else {
-                let status = json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound", "message": "no such page"});
-                (StatusCode::NOT_FOUND, status)
-            };
-            let mut response = Response::new(Body::from(body.to_string().into_bytes()));
-            *response.status_mut() = code;
-            Ok::<_, Infallible>(response)
+type Answer = UnsyncBoxBody<Bytes, Infallible>;
+
+/// An API server with nothing in it, and what it does about the kinds of Gateway API. Watches never tell anything; those of
+/// a kind that goes end.
+#[derive(Clone, Default)]
+struct Empty {
+    has_routes: Arc<AtomicBool>,
+    /// Routes may be listed, and not watched.
+    hides_changes: Arc<AtomicBool>,
+    lists: Arc<AtomicUsize>,
+}
+
+impl Empty {
+    fn client(&self) -> Client {
+        let server = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let answer = server.answer(&request.uri().to_string());
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        Client::new(service, "default")
+    }
+
+    fn answer(&self, uri: &str) -> Response<Answer> {
+        let is_route = uri.contains("gateway.networking.k8s.io");
+        let is_watch = uri.contains("watch=true");
+        if is_route && !self.has_routes.load(Ordering::SeqCst) {
+            return refusal(StatusCode::NOT_FOUND, "NotFound");
         }
+        if is_route && is_watch && self.hides_changes.load(Ordering::SeqCst) {
+            return refusal(StatusCode::FORBIDDEN, "Forbidden");
+        }
+        if is_watch {
+            let has_routes = Arc::clone(&self.has_routes);
+            let until_gone = stream::once(async move {
+                while !is_route || has_routes.load(Ordering::SeqCst) {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            });
+            let nothing =
+                until_gone.filter_map(|()| async { None::<Result<Frame<Bytes>, Infallible>> });
+            return Response::new(StreamBody::new(nothing).boxed_unsync());
+        }
+        if is_route {
+            self.lists.fetch_add(1, Ordering::SeqCst);
+        }
+        let list = json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []});
+        Response::new(whole(&list))
+    }
+}
+
+fn refusal(code: StatusCode, reason: &str) -> Response<Answer> {
+    let status = json!({
+        "kind": "Status", "status": "Failure", "code": code.as_u16(), "reason": reason, "message": "as the test wants",
     });
-    Client::new(service, "default")
+    let mut response = Response::new(whole(&status));
+    *response.status_mut() = code;
+    response
+}
+
+fn whole(body: &Value) -> Answer {
+    Full::new(Bytes::from(body.to_string())).boxed_unsync()
+}
+
+/// The watches of an operator before it.
+struct Watching {
+    stores: Stores,
+    told: mpsc::Receiver<Concern>,
+    token: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl Watching {
+    fn start(server: &Empty) -> Self {
+        let (concerns, told) = mpsc::channel(64);
+        let token = CancellationToken::new();
+        let heard = Concerns::default();
+        heard.heard_by(concerns);
+        let watches = Watches {
+            client: server.client(),
+            scope: Scope::All,
+            concerns: heard,
+            metrics: Arc::new(Metrics::default()),
+            token: token.clone(),
+        };
+        let (stores, tracker) = (Stores::default(), TaskTracker::new());
+        watches.start_pods(&stores, &tracker);
+        watches.start(&stores, &tracker);
+        Self {
+            stores,
+            told,
+            token,
+            tracker,
+        }
+    }
+
+    async fn stop(self) {
+        self.token.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_kind_that_is_missing_holds_nothing_up_and_is_found_when_it_comes() {
-    let has_routes = Arc::new(AtomicBool::new(false));
-    let (concerns, mut told) = mpsc::channel(64);
-    let token = CancellationToken::new();
-    let heard = Concerns::default();
-    heard.heard_by(concerns);
-    let watches = Watches {
-        client: empty(&has_routes),
-        scope: Scope::All,
-        concerns: heard,
-        metrics: Arc::new(Metrics::default()),
-        token: token.clone(),
-    };
-    let (stores, tracker) = (Stores::default(), TaskTracker::new());
-    watches.start_pods(&stores, &tracker);
-    watches.start(&stores, &tracker);
-    stores.ready().await.unwrap();
-    assert!(!stores.served().contains(&Kind::HttpRoute));
-    assert!(stores.served().contains(&Kind::Deployment));
+    let server = Empty::default();
+    let mut watching = Watching::start(&server);
+    watching.stores.ready().await.unwrap();
+    assert!(!watching.stores.served().contains(&Kind::HttpRoute));
+    assert!(watching.stores.served().contains(&Kind::Deployment));
 
-    has_routes.store(true, Ordering::SeqCst);
-    served(&stores, &mut told, true).await;
-    // The CRDs are deleted, and with them every object.
-    has_routes.store(false, Ordering::SeqCst);
-    served(&stores, &mut told, false).await;
-    has_routes.store(true, Ordering::SeqCst);
-    served(&stores, &mut told, true).await;
+    // The CRDs come, are deleted, and with them every object, and come again.
+    for has_routes in [true, false, true] {
+        server.has_routes.store(has_routes, Ordering::SeqCst);
+        served(&mut watching, has_routes).await;
+    }
+    watching.stop().await;
+}
 
-    token.cancel();
-    tracker.close();
-    tracker.wait().await;
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_may_be_listed_and_not_watched_is_done_without_and_found_when_it_may() {
+    let server = Empty::default();
+    server.has_routes.store(true, Ordering::SeqCst);
+    server.hides_changes.store(true, Ordering::SeqCst);
+    let mut watching = Watching::start(&server);
+    watching.stores.ready().await.unwrap();
+    let mut served_of_late = Vec::new();
+    // On a clock that jumps: many looks.
+    for _ in 0..240 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        served_of_late.push(watching.stores.served().contains(&Kind::HttpRoute));
+    }
+    assert!(server.lists.load(Ordering::SeqCst) > 20, "it is looked for");
+    assert!(!served_of_late.contains(&true), "it came and went");
+    // Once for each of the two.
+    let mut told = 0;
+    while watching.told.try_recv().is_ok() {
+        told += 1;
+    }
+    assert_eq!(told, 2);
+
+    server.hides_changes.store(false, Ordering::SeqCst);
+    served(&mut watching, true).await;
+    watching.stop().await;
 }
 
 /// Waits until routes are served, or no longer, as everybody is told.
-async fn served(stores: &Stores, told: &mut mpsc::Receiver<Concern>, wanted: bool) {
+async fn served(watching: &mut Watching, wanted: bool) {
+    let Watching { stores, told, .. } = watching;
     let both = async {
         while [Kind::HttpRoute, Kind::GrpcRoute]
             .iter()
