@@ -145,11 +145,21 @@ bindings() {
 }
 restricted() { # https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
   in_every_mode 'pods | length == 2 and all(.spec
-    | (.securityContext | .runAsNonRoot == true and .runAsUser > 0 and .seccompProfile.type == "RuntimeDefault")
+    | (.securityContext | .runAsNonRoot == true and .runAsUser != 0 and .seccompProfile.type == "RuntimeDefault")
     and ([.hostNetwork, .hostPID, .hostIPC] | all(. != true))
     and ([.volumes // [] | .[] | has("hostPath")] | any | not)
     and (.containers + (.initContainers // []) | all(.securityContext
       | .allowPrivilegeEscalation == false and .capabilities == {drop: ["ALL"]} and .privileged != true)))'
+}
+users() {
+  local mode
+  for mode in default ha; do holds "$mode" 'pods | all(.spec.securityContext | .runAsUser == 65532 and .runAsGroup == 65532)' || return 1; done
+  rendered assigned --set podUser=Assigned --set podSecurityContext.fsGroup=1 &&
+    holds assigned '[.. | objects | select(has("runAsUser") or has("runAsGroup") or has("fsGroup"))] == []' &&
+    holds assigned 'the("Deployment").spec.template.spec.containers[0].args | any(. == "--pod-user=assigned")' &&
+    rendered fields --set podSecurityContext.runAsUser=null --set securityContext.runAsUser=1000 --set podSecurityContext.fsGroup=2000 &&
+    holds fields 'pods | all(.spec | (.securityContext == {runAsNonRoot: true, runAsGroup: 65532, fsGroup: 2000, seccompProfile: {type: "RuntimeDefault"}})
+      and (.containers[0].securityContext | .runAsUser == 1000 and .allowPrivilegeEscalation == false))'
 }
 containers_bounded() {
   in_every_mode 'pods | all(.spec.containers | all(.securityContext.readOnlyRootFilesystem == true
@@ -162,8 +172,35 @@ tokens() {
 budget() {
   holds default 'of("PodDisruptionBudget") | length == 0' &&
     holds ha 'the("Deployment") as $operator | the("PodDisruptionBudget").spec
-      | .maxUnavailable == 1 and .selector == $operator.spec.selector' &&
-    holds ha 'the("Deployment").spec.template.spec.topologySpreadConstraints | length == 1'
+      | .maxUnavailable == 1 and .selector == $operator.spec.selector'
+}
+spread() {
+  holds default 'the("Deployment").spec.template.spec | has("topologySpreadConstraints") | not' &&
+    holds ha 'the("Deployment").spec as $operator | $operator.template.spec
+      | (.topologySpreadConstraints | map([.topologyKey, .whenUnsatisfiable]) == [["kubernetes.io/hostname", "DoNotSchedule"],
+          ["topology.kubernetes.io/zone", "ScheduleAnyway"]]
+        and .[0].nodeTaintsPolicy == "Honor"
+        and all(.labelSelector == $operator.selector and .matchLabelKeys == ["pod-template-hash"] and .maxSkew == 1))
+      and (.tolerations | map([.key, .effect, .tolerationSeconds]) == [["node.kubernetes.io/not-ready", "NoExecute", 30],
+          ["node.kubernetes.io/unreachable", "NoExecute", 30]])
+      and (.containers[0].args | any(. == "--leader-election"))' &&
+    holds everything 'the("Deployment").spec.template.spec.topologySpreadConstraints
+      == [{maxSkew: 2, topologyKey: "example.com/rack", whenUnsatisfiable: "ScheduleAnyway"}]'
+}
+grace() { # what the operator says that it takes, and what it is answering then
+  local spreads goodbye
+  spreads=$(sed -n 's/^const SPREADS_WITHIN: Duration = Duration::from_secs(\([0-9]*\));/\1/p' "$here/../operator/src/stopping.rs")
+  goodbye=$(sed -n 's/^const GOODBYE: Duration = Duration::from_secs(\([0-9]*\));/\1/p' "$here/../operator/src/listener.rs")
+  in_every_mode "the(\"Deployment\").spec.template.spec.terminationGracePeriodSeconds > $spreads + $goodbye"
+}
+digests() {
+  local digest said; digest=sha256:$(printf 'a%.0s' {1..64})
+  image() { template "$@" | sed -n 's/^ *image: "\(.*\)"/\1/p' | sort -u; }
+  said=$(image --set image.digest="$digest"; image --set image.digest="$digest" --set-string image.tag=1; image --set-string image.tag=1)
+  [ "$said" = "wsc-operator@$digest
+wsc-operator:1@$digest
+wsc-operator:1" ] || { echo "$said"; return 1; }
+  template --set gatewayImage=registry.example/gateway@"$digest" | grep -qF -- "--gateway-image=registry.example/gateway@$digest"
 }
 test_not_selected() {
   holds ha 'the("Deployment").spec.template.metadata.labels as $operator
@@ -223,17 +260,19 @@ flags_known() { # the operator says so itself only once it runs; this is for a r
 }
 everything_arrives() {
   holds everything 'the("Deployment").spec | .replicas == 3 and .template.metadata.annotations == {"example.com/note": "a note"}
-    and (.template.spec.containers[0] | .image == "registry.example:5000/team/operator:9.9.9"
+    and (.template.spec.containers[0] | .image == "registry.example:5000/team/operator:9.9.9@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
       and .imagePullPolicy == "Always"
       and .resources == {requests: {cpu: "1", memory: "1Gi"}, limits: {cpu: "2", memory: "2Gi"}}
       and (.args | sort) == (["--admin-port=9100", "--log-level=info,wsc_operator=debug", "--log-format=text", "--otlp-endpoint=http://collector.monitoring:4317",
-        "--gateway-image=registry.example/gateway:1", "--redis-image=registry.example/redis:2", "--leader-election",
+        "--gateway-image=registry.example/gateway:1", "--redis-image=registry.example/redis:2", "--pod-user=assigned", "--leader-election",
         "--metrics-service=wsc-operator-metrics", "--metrics-api-port=9443",
         "--metrics-api-service=wsc-operator-metrics-api", "--injector-service=wsc-operator-injector",
         "--injector-configuration=wsc-operator.wsc-system", "--injector-port=9444", "--namespace=shop"] | sort))' &&
     holds everything 'pods | all(.spec | .serviceAccountName == "given" and .imagePullSecrets == [{name: "pull"}]
       and .nodeSelector == {"kubernetes.io/os": "linux"} and .tolerations[0].key == "spot"
-      and (.affinity | has("nodeAffinity")))' &&
+      and (.affinity | has("nodeAffinity")) and .priorityClassName == "system-cluster-critical"
+      and .securityContext == {runAsNonRoot: true, seccompProfile: {type: "RuntimeDefault"}, fsGroupChangePolicy: "OnRootMismatch"}
+      and .containers[0].securityContext.runAsNonRoot == true)' &&
     holds everything '(of("ServiceAccount") | length == 0)
       and (of("Service") | map(select(.metadata.name == "wsc-operator-metrics")) | .[0].metadata.annotations
         == {"prometheus.io/scrape": "true"})' &&
@@ -251,7 +290,7 @@ other_release() {
 }
 value_keys() { # the schema has every key, and Helm compares it with values.yaml
   jq -r '.properties | del(.global) | to_entries[] | .key as $key | (.value.properties // {} | keys) as $inner
-    | if ($key == "affinity" or $key == "resources" or $inner == []) then $key else $inner[] | "\($key).\(.)" end' \
+    | if ($key == "affinity" or $key == "resources" or ($key | endswith("ecurityContext")) or $inner == []) then $key else $inner[] | "\($key).\(.)" end' \
     "$chart/values.schema.json" | sort
 }
 readme_table() {
@@ -291,15 +330,38 @@ notes() {
   grep -q "of shop, desk" <<<"$said" && grep -q "kubectl apply --namespace shop -f -" <<<"$said" || { echo "$said"; return 1; }
 }
 notes_warn() {
-  local said on
+  local said on placed=(--set image.repository=registry.example/operator --set gatewayImage=registry.example/gateway:1)
   for on in sidecars metricsApi; do
-    said=$(installed --set $on.enabled=true | jq -r .info.notes)
+    said=$(installed "${placed[@]}" --set $on.enabled=true | jq -r .info.notes)
     [ "$(grep -c "WARNING: watchNamespaces is empty.* in wsc-system alone" <<<"$said")" = 1 ] || { echo "$on: $said"; return 1; }
-    said=$(installed --set $on.enabled=true --set 'watchNamespaces={shop}' | jq -r .info.notes)
+    said=$(installed "${placed[@]}" --set $on.enabled=true --set 'watchNamespaces={shop}' | jq -r .info.notes)
     ! grep -q WARNING <<<"$said" || { echo "$on: $said"; return 1; }
   done
-  said=$(installed | jq -r .info.notes)
+  said=$(installed "${placed[@]}" | jq -r .info.notes)
   ! grep -q WARNING <<<"$said" || { echo "$said"; return 1; }
+}
+notes_of_images() {
+  local said
+  said=$(installed | jq -r .info.notes)
+  grep -q "WARNING: image.repository and gatewayImage name no registry" <<<"$said" || { echo "$said"; return 1; }
+  said=$(installed --set image.repository=registry.example/operator | jq -r .info.notes)
+  grep -q "WARNING: gatewayImage names no registry" <<<"$said" || { echo "$said"; return 1; }
+}
+notes_of_uninstall() {
+  local said
+  said=$(installed --set sidecars.enabled=true | jq -r .info.notes)
+  grep -q '^`helm uninstall` takes away the operator, its rights, the webhook .* It leaves the CRD,$' <<<"$said" &&
+    grep -q "kubectl delete wsg --all --namespace wsc-system$" <<<"$said" &&
+    grep -q "kubectl delete crd websocketgateways.wsc.dev; kubectl delete lease wsc-operator --namespace wsc-system" <<<"$said" || { echo "$said"; return 1; }
+  said=$(installed --set 'watchNamespaces={shop,desk}' | jq -r .info.notes)
+  grep -q "wsg --all --namespace shop; kubectl delete wsg --all --namespace desk$" <<<"$said" || { echo "$said"; return 1; }
+  in_every_mode 'all(.metadata.annotations // {} | has("helm.sh/resource-policy") | not)'
+}
+readme_installs() { # as the root README does
+  local file
+  for file in "$chart/README.md" "$here/../README.md" "$here/../docs/operations.md"; do
+    awk '/^helm install/, !/\\$/' "$file" | tr -d '\\\n' | grep -E 'set image.repository=[a-z.]+/\S+ .*--set gatewayImage=[a-z.]+/' || { echo "$file: no images"; return 1; }
+  done
 }
 annotations() {
   local said crd; crd=$(json <"$chart/crds/websocketgateways.yaml" | jq -c '.[0] | [.spec.names.kind, .spec.versions[0].name, .metadata.name]')
@@ -311,11 +373,21 @@ annotations() {
   # The kinds that Artifact Hub knows.
   ! sed -n '/artifacthub.io.changes: |/,/^  [a-z]/s/^    - kind: //p' "$chart/Chart.yaml" | grep -vxE 'added|changed|deprecated|removed|fixed|security'
 }
-capability_levels() { # [`NAME`](../FILE): a test of this name in that file, or the file itself
-  local page=$here/../docs/capability-levels.md name file count=0
-  while read -r name file; do
+capability_levels() { # [`BINARY::FILE::NAME`](../PATH): a test of this name in this file; [`PATH`](../PATH): a script
+  local page=$here/../docs/capability-levels.md proof file name count=0
+  while read -r proof file; do
     count=$((count + 1))
-    [ "$name" = "$file" ] && [ -x "$here/../$file" ] || grep -qE "^(async )?fn $name\(" "$here/../$file" || { echo "$name is not in $file"; return 1; }
+    if [ "$proof" = "$file" ]; then
+      [ -x "$here/../$file" ] || { echo "$file is no script"; return 1; }
+      continue
+    fi
+    name=${proof##*::}
+    [[ ${file//\//::} == *::tests::${proof%::*}.rs ]] || { echo "$proof does not name $file"; return 1; }
+    awk -v name="$name" '
+      /^#\[((tokio::)?test)/ { test = 1; next }
+      test && /^ *(#|\/\/)/ { next }
+      test { if ($0 ~ "^(async )?fn " name "\\(") found = 1; test = 0 }
+      END { exit !found }' "$here/../$file" || { echo "$name is no test in $file"; return 1; }
   done < <(grep -o '\[`[^`]*`\](\.\./[^)]*)' "$page" | sed 's/^\[`\(.*\)`\](\.\.\/\(.*\))$/\1 \2/')
   [ "$count" -gt 15 ] || { echo "only $count proofs"; return 1; }
   grep -qF "**The level that is claimed: $(sed -n 's/^ *artifacthub.io.operatorCapabilities: //p' "$chart/Chart.yaml").**" "$page" || { echo "the chart claims another level"; return 1; }

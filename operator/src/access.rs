@@ -103,7 +103,7 @@ pub const TABLE: &[Access] = &[
     Access {
         group: "",
         resource: "secrets",
-        verbs: &["get", "patch"],
+        verbs: &["get", "patch", "watch"],
         place: Place::MetricsApiOwn,
     },
     // By what the API server's front proxy is known.
@@ -124,7 +124,7 @@ pub const TABLE: &[Access] = &[
     Access {
         group: "",
         resource: "secrets",
-        verbs: &["get", "patch"],
+        verbs: &["get", "patch", "watch"],
         place: Place::InjectorOwn,
     },
 ];

@@ -2,9 +2,11 @@
 //!
 //! Authority, certificate and keys lie in one Secret that all replicas share and that the chart makes, empty: so nobody
 //! needs the right to create Secrets. `Keeper` fills it, renews what is in it, and hands on what is to be shown; `Shown`
-//! is how a TLS listener shows it, without a restart. Whoever wins a race between replicas is believed by all. A new
-//! authority is in the bundle an hour before anything is shown that it signed, so that callers know it by then.
+//! is how a TLS listener shows it, without a restart, once `Teller` has told the API server whom to believe. Whoever wins a
+//! race between replicas is believed by all. A new authority is in the bundle an hour before anything is shown that it signed,
+//! so that callers know it by then; one that is made because the Secret was emptied at least seconds before.
 
+pub mod bundle;
 mod material;
 mod renewal;
 mod telling;
@@ -13,15 +15,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, WatchEvent, WatchParams};
 use kube::{Api, Client};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
 
 use self::material::Material;
 use self::renewal::{Due, due, renew};
@@ -29,12 +34,12 @@ use crate::backoff::jittered;
 use crate::error::Error;
 use crate::kube_call::within;
 
-pub use self::telling::{Registration, keep_told};
+pub use self::telling::{Registration, Teller, Telling, Told};
 
-/// From one look at the Secret to the next: so soon a replica shows what another one renewed.
+/// From one look at the Secret to the next. What another replica renewed is heard of at once, by a watch.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// The same after a look that failed.
+/// The same after a look that failed, or when the watch has ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How often a look begins anew because another replica wrote meanwhile.
@@ -125,12 +130,32 @@ pub enum CertificateError {
     Unfit(String),
 }
 
+/// Changes of the Secret.
+type Changes = BoxStream<'static, kube::Result<WatchEvent<Secret>>>;
+
 /// Keeps one certificate.
 pub struct Keeper {
     api: Api<Secret>,
     wanted: Wanted,
     current: watch::Sender<Option<Arc<Identity>>>,
     last: Option<Material>,
+    /// The version of the Secret that was looked at.
+    version: Option<String>,
+}
+
+/// Keeps a certificate, and the API server told of it, until the token says stop.
+pub fn keep(
+    client: Client,
+    wanted: Wanted,
+    registration: impl Registration,
+    tracker: &TaskTracker,
+    token: &CancellationToken,
+) -> Telling {
+    let (keeper, kept) = Keeper::new(client, wanted);
+    let (teller, telling) = Teller::new(registration, kept);
+    tracker.spawn(keeper.run(token.clone()));
+    tracker.spawn(teller.run(token.clone()));
+    telling
 }
 
 impl Keeper {
@@ -142,12 +167,14 @@ impl Keeper {
             wanted,
             current,
             last: None,
+            version: None,
         };
         (keeper, shown)
     }
 
     /// Looks after the certificate until the token says stop. What was shown stays while the API server is away.
     pub async fn run(mut self, token: CancellationToken) {
+        let mut changes = None;
         loop {
             let wait = match self.look(Timestamp::now()).await {
                 Ok(()) => LOOK,
@@ -157,9 +184,31 @@ impl Keeper {
                     LOOK_AGAIN
                 }
             };
+            if changes.is_none() {
+                changes = self.changes().await;
+            }
             tokio::select! {
                 () = token.cancelled() => return,
+                () = changed(&mut changes) => {}
                 () = tokio::time::sleep(jittered(wait)) => {}
+            }
+        }
+    }
+
+    /// A watch of the Secret from the version on that was looked at. Without it there are the looks.
+    async fn changes(&self) -> Option<Changes> {
+        let Wanted {
+            namespace, secret, ..
+        } = &self.wanted;
+        let version = self.version.as_deref()?;
+        let params = WatchParams::default().fields(&format!("metadata.name={secret}"));
+        let action = format!("watching Secret {namespace}/{secret}");
+        match within(action, self.api.watch(&params, version)).await {
+            Ok(changes) => Some(changes.boxed()),
+            Err(error) => {
+                let error = error.chain();
+                debug!(error, "a certificate is looked at without a watch");
+                None
             }
         }
     }
@@ -203,22 +252,25 @@ impl Keeper {
         Ok(())
     }
 
-    async fn read(&self) -> Result<Secret, CertificateError> {
+    async fn read(&mut self) -> Result<Secret, CertificateError> {
         let Wanted {
             namespace, secret, ..
         } = &self.wanted;
         let action = format!("reading Secret {namespace}/{secret}");
         let found = within(action, self.api.get_opt(secret)).await;
-        found
-            .map_err(CertificateError::Api)?
-            .ok_or_else(|| CertificateError::NoSecret {
-                namespace: namespace.clone(),
-                name: secret.clone(),
-            })
+        let found =
+            found
+                .map_err(CertificateError::Api)?
+                .ok_or_else(|| CertificateError::NoSecret {
+                    namespace: namespace.clone(),
+                    name: secret.clone(),
+                })?;
+        self.version.clone_from(&found.metadata.resource_version);
+        Ok(found)
     }
 
     /// Writes over the version that was read and no other.
-    async fn write(&self, over: &Secret, material: &Material) -> Result<(), Error> {
+    async fn write(&mut self, over: &Secret, material: &Material) -> Result<(), Error> {
         let Wanted {
             namespace, secret, ..
         } = &self.wanted;
@@ -226,6 +278,32 @@ impl Keeper {
         let params = PatchParams::default();
         let patched = self.api.patch(secret, &params, &patch);
         let action = format!("renewing the certificate in Secret {namespace}/{secret}");
-        within(action, patched).await.map(drop)
+        self.version = within(action, patched).await?.metadata.resource_version;
+        Ok(())
     }
+}
+
+/// Awaits the next change. A watch that has ended is begun anew after a while, since one may end at once each time.
+async fn changed(changes: &mut Option<Changes>) {
+    let Some(events) = changes else {
+        return std::future::pending().await;
+    };
+    loop {
+        match events.next().await {
+            Some(Ok(WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Deleted(_))) => {
+                return;
+            }
+            Some(Ok(WatchEvent::Bookmark(_))) => {}
+            Some(Ok(WatchEvent::Error(_)) | Err(_)) | None => break,
+        }
+    }
+    *changes = None;
+    tokio::time::sleep(jittered(LOOK_AGAIN)).await;
+}
+
+/// One authority, for tests of what is done with bundles.
+#[cfg(test)]
+pub(crate) fn authority_in_pem() -> String {
+    let made = renew(None, &["api".to_owned()], Due::Everything, Timestamp::now());
+    made.unwrap().authorities
 }

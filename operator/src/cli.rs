@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::gateway::validate::PodUser;
 use crate::names::MANAGER;
 
 /// Runs the gateways that `WebSocketGateway` resources ask for.
@@ -34,6 +35,9 @@ pub struct Options {
     /// The managed Redis' image, where a resource names none.
     #[arg(long, env = "WSC_REDIS_IMAGE", default_value = "redis:7.4-alpine")]
     pub redis_image: String,
+    /// As which user the pods of gateways and of the managed Redis run: as 65532, or as whom the platform says.
+    #[arg(long, env = "WSC_POD_USER", value_enum, default_value_t = PodUser::Fixed)]
+    pub pod_user: PodUser,
     /// A namespace whose gateways are looked after; can be repeated. None: all.
     #[arg(
         long = "namespace",

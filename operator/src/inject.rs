@@ -18,13 +18,13 @@ use std::sync::Arc;
 
 use kube::Client;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Check;
-use crate::certificate::{Keeper, Wanted, keep_told};
+use crate::certificate::{self, Wanted};
 use crate::listener::serve;
 use crate::metrics::Metrics;
+use crate::stopping::Stopping;
 
 use self::registration::Registration;
 
@@ -56,12 +56,12 @@ pub struct Injector {
 }
 
 impl Injector {
-    /// Serves until the token says stop; the check says what is missing until it can.
+    /// Serves until nobody is sent here any more; the check says what is missing until it can.
     pub fn start(
         self,
         listener: TcpListener,
         tracker: &TaskTracker,
-        token: &CancellationToken,
+        stopping: &Stopping,
     ) -> Result<Check, rustls::Error> {
         let Self {
             client,
@@ -69,24 +69,23 @@ impl Injector {
             metrics,
         } = self;
         let wanted = Wanted::of_service(&place.namespace, &place.service);
-        let (keeper, shown) = Keeper::new(client.clone(), wanted);
         let registration = Registration::new(client.clone(), place);
-        let told = keep_told(registration, shown.clone(), token.clone());
-        let check_shown = shown.clone();
-        let tls = listener::tls(shown)?;
-        tracker.spawn(keeper.run(token.clone()));
-        tracker.spawn(told);
+        let over = &stopping.over;
+        let telling = certificate::keep(client.clone(), wanted, registration, tracker, over);
+        let tls = listener::tls(telling.shown.clone())?;
         let host = Arc::new(listener::Webhook {
             router: router(Reviewer::new(client, Arc::clone(&metrics))),
             metrics,
         });
         let limits = listener::LIMITS;
-        tracker.spawn(serve(listener, tls, limits, host, token.clone()));
+        tracker.spawn(serve(listener, tls, limits, host, stopping.clone()));
         Ok(Arc::new(move || {
-            check_shown
-                .borrow()
-                .is_none()
-                .then_some("the webhook has no certificate yet")
+            if telling.shown.borrow().is_none() {
+                return Some("the webhook has no certificate yet");
+            }
+            // Until then the API server refuses every pod that asks for a gateway.
+            let believed = *telling.believed.borrow();
+            (!believed).then_some("the API server has not been told whom to believe at the webhook")
         }))
     }
 }

@@ -32,6 +32,7 @@ pub mod patience;
 pub mod run;
 pub mod scope;
 pub mod secrets;
+pub mod stopping;
 pub mod stores;
 pub mod traces;
 pub mod watch;

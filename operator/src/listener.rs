@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response, rt};
@@ -23,11 +24,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::certificate::{Current, Shown};
+use crate::stopping::Stopping;
 
 pub(crate) use places::{Place, Places};
 
@@ -110,20 +111,20 @@ pub(crate) fn tls(
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Accepts until the token says stop, then lets connections end.
+/// Accepts until nobody is sent here any more, then lets connections end.
 pub(crate) async fn serve<H: Host>(
     listener: TcpListener,
     tls: TlsAcceptor,
     limits: Limits,
     host: Arc<H>,
-    token: CancellationToken,
+    stopping: Stopping,
 ) {
     let tracker = TaskTracker::new();
     let strangers = Arc::new(Places::new(limits.strangers, limits.of_one_address));
     let known = Arc::new(Places::new(limits.known, limits.known));
     loop {
         let accepted = tokio::select! {
-            () = token.cancelled() => break,
+            () = stopping.over.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         let (socket, address) = match accepted {
@@ -144,7 +145,7 @@ pub(crate) async fn serve<H: Host>(
             address,
             known: Arc::clone(&known),
             longest: limits.visit,
-            token: token.clone(),
+            stopping: stopping.clone(),
             tracker: tracker.clone(),
         };
         tracker.spawn(visit.run(socket, place));
@@ -162,7 +163,7 @@ struct Visit<H> {
     address: SocketAddr,
     known: Arc<Places>,
     longest: Duration,
-    token: CancellationToken,
+    stopping: Stopping,
     tracker: TaskTracker,
 }
 
@@ -175,11 +176,11 @@ impl<H: Host> Visit<H> {
         };
         let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let chain: Arc<[CertificateDer<'static>]> = shown.to_vec().into();
-        let token = self.token.clone();
+        let over = self.stopping.over.clone();
         if !self.host.knows(&chain) {
             let longest = self.longest;
             let until = async move {
-                let _ = timeout(longest, token.cancelled()).await;
+                let _ = timeout(longest, over.cancelled()).await;
             };
             return self.converse(stream, chain, until).await;
         }
@@ -187,7 +188,7 @@ impl<H: Host> Visit<H> {
             return self.host.turned_away();
         };
         drop(place);
-        let until = async move { token.cancelled().await };
+        let until = async move { over.cancelled().await };
         self.converse(stream, chain, until).await;
     }
 
@@ -205,7 +206,16 @@ impl<H: Host> Visit<H> {
         };
         let service = service_fn(move |request: Request<Incoming>| {
             let (host, visitor) = (Arc::clone(&self.host), visitor.clone());
-            async move { Ok::<_, std::convert::Infallible>(host.answer(visitor, request).await) }
+            let asked = self.stopping.asked.clone();
+            async move {
+                let mut response = host.answer(visitor, request).await;
+                // Who keeps a connection asks somebody else next, before this one closes under a question.
+                if !is_http2 && asked.is_cancelled() {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
+                }
+                Ok::<_, std::convert::Infallible>(response)
+            }
         });
         let io = TokioIo::new(stream);
         let ended = if is_http2 {

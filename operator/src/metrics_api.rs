@@ -21,17 +21,17 @@ use std::sync::Arc;
 
 use kube::Client;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::authorizer::Authorizer;
 use self::registration::Registration;
 use self::server::Server;
 use crate::admin::Check;
-use crate::certificate::{Keeper, Wanted, keep_told};
+use crate::certificate::{self, Telling, Wanted};
 use crate::counting::Counting;
 use crate::listener::serve;
 use crate::metrics::Metrics;
+use crate::stopping::Stopping;
 
 /// The API group.
 pub const GROUP: &str = "external.metrics.k8s.io";
@@ -70,12 +70,12 @@ pub struct MetricsApi {
 }
 
 impl MetricsApi {
-    /// Serves until the token says stop; the check says what is missing until it can.
+    /// Serves until nobody is sent here any more; the check says what is missing until it can.
     pub fn start(
         self,
         listener: TcpListener,
         tracker: &TaskTracker,
-        token: &CancellationToken,
+        stopping: &Stopping,
     ) -> Result<Check, rustls::Error> {
         let Self {
             client,
@@ -84,36 +84,33 @@ impl MetricsApi {
             metrics,
         } = self;
         let wanted = Wanted::of_service(&place.namespace, &place.service);
-        let (keeper, shown) = Keeper::new(client.clone(), wanted);
         let (front_proxy, believed) = front_proxy::Keeper::new(client.clone());
         let registration = Registration::new(client.clone(), place);
-        let told = keep_told(registration, shown.clone(), token.clone());
-        let check = missing(shown.clone(), believed.clone(), counting.clone());
+        let over = &stopping.over;
+        let telling = certificate::keep(client.clone(), wanted, registration, tracker, over);
+        let tls = listener::tls(telling.shown.clone())?;
+        let check = missing(telling, believed.clone(), counting.clone());
         let server = Server {
             front_proxy: believed,
             authorizer: Authorizer::new(client),
             counting,
             metrics,
         };
-        let tls = listener::tls(shown)?;
-        tracker.spawn(keeper.run(token.clone()));
-        tracker.spawn(front_proxy.run(token.clone()));
-        tracker.spawn(told);
+        tracker.spawn(front_proxy.run(over.clone()));
         let (limits, host) = (listener::LIMITS, Arc::new(server));
-        tracker.spawn(serve(listener, tls, limits, host, token.clone()));
+        tracker.spawn(serve(listener, tls, limits, host, stopping.clone()));
         Ok(check)
     }
 }
 
 /// Why a replica cannot answer yet.
-fn missing(
-    shown: crate::certificate::Current,
-    believed: front_proxy::Current,
-    counting: Vec<Counting>,
-) -> Check {
+fn missing(telling: Telling, believed: front_proxy::Current, counting: Vec<Counting>) -> Check {
     Arc::new(move || {
-        if shown.borrow().is_none() {
+        if telling.shown.borrow().is_none() {
             return Some("the metrics API has no certificate yet");
+        }
+        if !*telling.believed.borrow() {
+            return Some("the API server has not been told whom to believe at the metrics API");
         }
         if believed.borrow().is_none() {
             return Some("the metrics API does not know the API server's front proxy");

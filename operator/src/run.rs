@@ -5,7 +5,6 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use kube::Client;
 use kube::runtime::events::Reporter;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -22,6 +21,7 @@ use crate::metrics_api::{MetricsApi, Place};
 use crate::names::MANAGER;
 use crate::patience;
 use crate::scope::Scope;
+use crate::stopping::{Called, Stopping};
 use crate::traces::Tracer;
 
 /// Sets up the log.
@@ -39,7 +39,7 @@ pub fn telemetry(options: &Options) -> anyhow::Result<()> {
 /// Runs until a signal comes or the lease is lost.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let client = patience::client().await?;
-    let token = CancellationToken::new();
+    let stopping = Stopping::default();
     let tracker = TaskTracker::new();
     let (health, metrics) = (Health::default(), Arc::new(Metrics::default()));
     let scopes = Scope::of(&options.namespaces).into_iter();
@@ -52,7 +52,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         counting: counting.clone(),
     };
     tracker.spawn(admin::serve(listener, shared, admin_token.clone()));
-    stop_on_signal(&tracker, token.clone())?;
+    stopping.on_signal(called(&options), &tracker)?;
+    let asked = stopping.asked.clone();
+    health.needs(Arc::new(move || asked.is_cancelled().then_some("stopping")));
     info!(version = env!("CARGO_PKG_VERSION"), "started");
     let tracer = match &options.otlp_endpoint {
         Some(endpoint) => {
@@ -67,12 +69,16 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         counting,
         health,
         metrics,
-        token,
+        stopping,
         options,
     };
     work.start_beside(&tracker).await?;
     work.start_injector(&tracker).await?;
+    let over = work.stopping.over.clone();
     let result = work.run().await;
+    if result.is_ok() {
+        over.cancelled().await;
+    }
     admin_token.cancel();
     tracker.close();
     if result.is_ok() {
@@ -87,7 +93,7 @@ struct Work {
     counting: Vec<Counting>,
     health: Health,
     metrics: Arc<Metrics>,
-    token: CancellationToken,
+    stopping: Stopping,
     options: Options,
 }
 
@@ -95,7 +101,9 @@ impl Work {
     /// What every replica does, whether it leads or not: it counts, and answers autoscalers where that is wanted.
     async fn start_beside(&self, tracker: &TaskTracker) -> anyhow::Result<()> {
         for part in &self.counting {
-            part.start(self.client.clone(), &self.metrics, tracker, &self.token);
+            // As long as somebody may ask.
+            let over = &self.stopping.over;
+            part.start(self.client.clone(), &self.metrics, tracker, over);
         }
         let Some(service) = &self.options.metrics_api_service else {
             return Ok(());
@@ -111,7 +119,7 @@ impl Work {
         };
         let listener = admin::bind(self.options.metrics_api_port).await?;
         self.health
-            .needs(api.start(listener, tracker, &self.token)?);
+            .needs(api.start(listener, tracker, &self.stopping)?);
         Ok(())
     }
 
@@ -131,7 +139,7 @@ impl Work {
         };
         let listener = admin::bind(self.options.injector_port).await?;
         self.health
-            .needs(injector.start(listener, tracker, &self.token)?);
+            .needs(injector.start(listener, tracker, &self.stopping)?);
         Ok(())
     }
 
@@ -148,7 +156,7 @@ impl Work {
         };
         let mut election = Election::new(self.client.clone(), candidate);
         let standby = || self.health.is(Part::Standby);
-        let Some(since) = election.acquire(&self.token, standby).await else {
+        let Some(since) = election.acquire(&self.stopping.asked, standby).await else {
             return Ok(());
         };
         // A lost lease ends the process at once: another replica may write from the end of the lease's life on. The token
@@ -164,7 +172,7 @@ impl Work {
         self.metrics.leads(Leads::Yes);
         let tracker = TaskTracker::new();
         for part in &self.counting {
-            let token = self.token.clone();
+            let token = self.stopping.asked.clone();
             tracker.spawn(controller::run(part.clone(), self.shared(), token));
         }
         tracker.close();
@@ -182,6 +190,7 @@ impl Work {
             defaults: Defaults {
                 gateway_image: self.options.gateway_image.clone(),
                 redis_image: self.options.redis_image.clone(),
+                pod_user: self.options.pod_user,
                 injects: self.options.injector_service.is_some(),
                 operator_namespace: self.options.own_namespace.clone(),
                 counted: counted(&self.options),
@@ -207,18 +216,11 @@ fn counted(options: &Options) -> Counted {
     }
 }
 
-/// Cancels the token at the first SIGTERM or SIGINT.
-fn stop_on_signal(tracker: &TaskTracker, token: CancellationToken) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tracker.spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            () = token.cancelled() => {}
-        }
-        info!("stopping");
-        token.cancel();
-    });
-    Ok(())
+/// Whether the API server calls what this operator serves.
+const fn called(options: &Options) -> Called {
+    if options.metrics_api_service.is_some() || options.injector_service.is_some() {
+        Called::ByApiServer
+    } else {
+        Called::ByNobody
+    }
 }

@@ -45,7 +45,11 @@ app.kubernetes.io/component: test
 {{- end }}
 
 {{- define "wsc-operator.image" -}}
-{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- with .Values.image -}}
+{{- .repository -}}
+{{- if or .tag (not .digest) }}:{{ .tag | default $.Chart.AppVersion }}{{ end -}}
+{{- with .digest }}@{{ . }}{{ end -}}
+{{- end -}}
 {{- end }}
 
 {{/* Who the rights are given to. */}}
@@ -60,21 +64,22 @@ app.kubernetes.io/component: test
 {{- .Files.Get "files/watched-rules.yaml" | fromYamlArray | toYaml -}}
 {{- end }}
 
-{{/* Pod Security "restricted", for a pod. */}}
+{{/* Pod Security "restricted", for a pod; where the platform says as whom, nothing is said of it. */}}
 {{- define "wsc-operator.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-seccompProfile:
-  type: RuntimeDefault
+{{- $security := .Values.podSecurityContext -}}
+{{- if eq .Values.podUser "Assigned" -}}
+{{- $security = omit $security "runAsUser" "runAsGroup" "fsGroup" -}}
+{{- end -}}
+{{- toYaml $security -}}
 {{- end }}
 
 {{/* The same, for a container. */}}
 {{- define "wsc-operator.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
+{{- $security := .Values.securityContext -}}
+{{- if eq .Values.podUser "Assigned" -}}
+{{- $security = omit $security "runAsUser" "runAsGroup" -}}
+{{- end -}}
+{{- toYaml $security -}}
 {{- end }}
 
 {{/* The Service of the webhook that puts gateways into pods, and the Secret of its certificate. */}}
@@ -103,6 +108,9 @@ capabilities:
 
 {{/* Where the operator and the test of its rights run. */}}
 {{- define "wsc-operator.placement" -}}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
@@ -123,5 +131,32 @@ affinity:
 []
 {{- else -}}
 {{ .Values.watchNamespaces | default (list .Release.Namespace) | toJson }}
+{{- end -}}
+{{- end }}
+
+{{/* How several are spread. */}}
+{{- define "wsc-operator.spread" -}}
+{{- with .Values.topologySpreadConstraints -}}
+{{- toYaml . -}}
+{{- else -}}
+{{- if gt (int .Values.replicas) 1 -}}
+# On different nodes, unless only one takes them: one that is cordoned or gone does not count. Each revision for itself, so that
+# an upgrade finds room.
+- maxSkew: 1
+  topologyKey: kubernetes.io/hostname
+  whenUnsatisfiable: DoNotSchedule
+  nodeTaintsPolicy: Honor
+  labelSelector:
+    matchLabels:
+      {{- include "wsc-operator.selector" . | nindent 6 }}
+  matchLabelKeys: [pod-template-hash]
+- maxSkew: 1
+  topologyKey: topology.kubernetes.io/zone
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector:
+    matchLabels:
+      {{- include "wsc-operator.selector" . | nindent 6 }}
+  matchLabelKeys: [pod-template-hash]
+{{- end -}}
 {{- end -}}
 {{- end }}

@@ -23,7 +23,7 @@ const CHAIN: &str = "tls.crt";
 const KEY: &str = "tls.key";
 
 /// What ends a certificate in PEM.
-const END: &str = "-----END CERTIFICATE-----";
+pub(super) const END: &str = "-----END CERTIFICATE-----";
 
 /// What is in the Secret, in PEM.
 #[derive(Clone, PartialEq, Eq)]
@@ -124,7 +124,8 @@ fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
     all.unwrap_or_default()
 }
 
-fn life(certificate: &CertificateDer<'_>) -> Option<Life> {
+/// From when until when it holds; `None` when it is no certificate.
+pub(super) fn life(certificate: &CertificateDer<'_>) -> Option<Life> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let validity = parsed.validity();
     let at = |time: x509_parser::time::ASN1Time| Timestamp::from_second(time.timestamp()).ok();

@@ -34,12 +34,24 @@ pub struct Defaults {
     pub gateway_image: String,
     /// The managed Redis' image.
     pub redis_image: String,
+    /// As which user pods run.
+    pub pod_user: PodUser,
     /// Whether there is a webhook that puts gateways into pods of applications.
     pub injects: bool,
     /// The operator's own namespace: from there it asks gateways how they are.
     pub operator_namespace: String,
     /// By what an autoscaler can learn how many connections there are.
     pub counted: Counted,
+}
+
+/// As which user the pods run that the operator makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum PodUser {
+    /// The one that the images are made for.
+    #[default]
+    Fixed,
+    /// Whom the platform says, which refuses pods that name one, as OpenShift does.
+    Assigned,
 }
 
 /// By what an autoscaler can learn from this operator how many connections a gateway has.
@@ -113,6 +125,8 @@ pub struct Validated {
 pub struct PodPlan {
     /// The gateway's image.
     pub image: String,
+    /// As which user they run.
+    pub user: PodUser,
     /// When images are pulled.
     pub pull_policy: Option<PullPolicy>,
     /// With which Secrets.
@@ -315,6 +329,7 @@ pub fn validate(input: &Dereferenced, defaults: &Defaults) -> Result<Validated, 
             image: image
                 .clone()
                 .unwrap_or_else(|| defaults.gateway_image.clone()),
+            user: defaults.pod_user,
             pull_policy: *image_pull_policy,
             pull_secrets: image_pull_secrets.clone(),
             resources: resources

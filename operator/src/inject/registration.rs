@@ -10,7 +10,8 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::Place;
-use crate::certificate;
+use crate::certificate::bundle::{Due, Others, due};
+use crate::certificate::{self, Told};
 use crate::error::Error;
 use crate::kube_call::within;
 use crate::names::MANAGER;
@@ -37,7 +38,7 @@ impl Registration {
 impl certificate::Registration for Registration {
     const WHOSE: &'static str = "webhook";
 
-    async fn tell(&mut self, bundle: &str) -> Result<(), Error> {
+    async fn tell(&mut self, bundle: &str, others: Others) -> Result<Told, Error> {
         let name = &self.place.configuration;
         let action = format!("reading MutatingWebhookConfiguration {name}");
         let Some(found) = within(action, self.api.get_opt(name)).await? else {
@@ -48,21 +49,26 @@ impl certificate::Registration for Registration {
                 );
             }
             self.missed = true;
-            return Ok(());
+            return Ok(Told::Missing);
         };
         self.missed = false;
-        let bundle = ByteString(bundle.as_bytes().to_vec());
-        let untold = untold(&found, &self.place, &bundle);
-        if untold.is_empty() {
-            return Ok(());
+        let ours = ours(&found, &self.place, bundle, others);
+        if ours.is_empty() {
+            return Ok(Told::Elsewhere);
         }
+        let told = Told::of(ours.iter().map(|(_, due)| due));
         // Lists of webhooks are merged by name; the rest of each stays.
-        let webhooks = untold
-            .iter()
-            .map(|name| json!({"name": name, "clientConfig": {"caBundle": bundle}}));
+        let untold = ours.iter().filter_map(|(webhook, due)| {
+            let bundle = ByteString(due.write.clone()?.into_bytes());
+            Some(json!({"name": webhook, "clientConfig": {"caBundle": bundle}}))
+        });
+        let untold: Vec<_> = untold.collect();
+        if untold.is_empty() {
+            return Ok(told);
+        }
         let patch = json!({
             "metadata": {"resourceVersion": found.metadata.resource_version},
-            "webhooks": webhooks.collect::<Vec<_>>(),
+            "webhooks": untold,
         });
         let params = PatchParams {
             field_manager: Some(MANAGER.to_owned()),
@@ -72,12 +78,17 @@ impl certificate::Registration for Registration {
         let action = format!("writing the caBundle of MutatingWebhookConfiguration {name}");
         within(action, self.api.patch(name, &params, &patch)).await?;
         info!(name, "told the API server whom to believe");
-        Ok(())
+        Ok(told)
     }
 }
 
-/// The webhooks that lead here and have another bundle.
-fn untold(found: &MutatingWebhookConfiguration, place: &Place, bundle: &ByteString) -> Vec<String> {
+/// The webhooks that lead here, and what is due about the bundle of each.
+fn ours(
+    found: &MutatingWebhookConfiguration,
+    place: &Place,
+    bundle: &str,
+    others: Others,
+) -> Vec<(String, Due)> {
     let webhooks = found.webhooks.iter().flatten();
     webhooks
         .filter(|webhook| {
@@ -86,8 +97,11 @@ fn untold(found: &MutatingWebhookConfiguration, place: &Place, bundle: &ByteStri
                 service.namespace == place.namespace && service.name == place.service
             })
         })
-        .filter(|webhook| webhook.client_config.ca_bundle.as_ref() != Some(bundle))
-        .map(|webhook| webhook.name.clone())
+        .map(|webhook| {
+            let standing = webhook.client_config.ca_bundle.as_ref();
+            let standing = standing.map_or(&[][..], |standing| &standing.0);
+            (webhook.name.clone(), due(standing, bundle, others))
+        })
         .collect()
 }
 
@@ -110,17 +124,23 @@ mod tests {
                 "clientConfig": {"caBundle": bundle, "service": {"namespace": "wsc-system", "name": service}},
             })
         };
-        let ours = "wsc-operator-injector";
+        let service = "wsc-operator-injector";
+        let bundle = certificate::authority_in_pem();
+        let told = json!(ByteString(bundle.clone().into_bytes()));
         let found = serde_json::from_value(json!({
             "metadata": {"name": "wsc-operator"},
             "webhooks": [
-                webhook("new", ours, Value::Null),
-                webhook("told", ours, json!("YWJj")),
-                webhook("older", ours, json!("YWJk")),
+                webhook("new", service, Value::Null),
+                webhook("told", service, told),
+                webhook("older", service, json!("YWJk")),
                 webhook("theirs", "other", json!("YWJk")),
             ],
         }));
-        let bundle = ByteString(b"abc".to_vec());
-        assert_eq!(untold(&found.unwrap(), &place, &bundle), ["new", "older"]);
+        let ours = ours(&found.unwrap(), &place, &bundle, Others::Stay);
+        let told: Vec<_> = ours
+            .iter()
+            .map(|(name, due)| (name.as_str(), due.write.is_some()))
+            .collect();
+        assert_eq!(told, [("new", true), ("told", false), ("older", true)]);
     }
 }

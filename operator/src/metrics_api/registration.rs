@@ -11,7 +11,8 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::{API_SERVICE, Place};
-use crate::certificate;
+use crate::certificate::bundle::{self, Others};
+use crate::certificate::{self, Told};
 use crate::error::Error;
 use crate::kube_call::within;
 
@@ -21,7 +22,10 @@ enum Step {
     /// It is as it should be.
     Nothing,
     /// The bundle is another.
-    Tell,
+    Tell {
+        /// What it has to be.
+        bundle: String,
+    },
     /// It is somebody else's.
     Leave {
         /// Whose.
@@ -42,14 +46,14 @@ pub(super) struct Registration {
 impl certificate::Registration for Registration {
     const WHOSE: &'static str = "metrics API";
 
-    async fn tell(&mut self, bundle: &str) -> Result<(), Error> {
+    async fn tell(&mut self, bundle: &str, others: Others) -> Result<Told, Error> {
         let action = format!("reading APIService {API_SERVICE}");
         let found = within(action, self.api.get_opt(API_SERVICE)).await?;
-        let step = step(found.as_ref(), &self.place, bundle);
-        if step == Step::Tell {
+        let (step, told) = step(found.as_ref(), &self.place, bundle, others);
+        if let Step::Tell { bundle } = &step {
             let patch = Patch::Merge(json!({
                 "metadata": {"resourceVersion": found.and_then(|found| found.metadata.resource_version)},
-                "spec": {"caBundle": ByteString(bundle.as_bytes().to_vec())},
+                "spec": {"caBundle": ByteString(bundle.clone().into_bytes())},
             }));
             let params = PatchParams::default();
             let patched = self.api.patch(API_SERVICE, &params, &patch);
@@ -57,7 +61,7 @@ impl certificate::Registration for Registration {
             within(action, patched).await?;
         }
         self.say(step);
-        Ok(())
+        Ok(told)
     }
 }
 
@@ -74,7 +78,7 @@ impl Registration {
     fn say(&mut self, step: Step) {
         let name = API_SERVICE;
         match &step {
-            Step::Tell => info!(name, "told the API server whom to believe"),
+            Step::Tell { .. } => info!(name, "told the API server whom to believe"),
             _ if self.last.as_ref() == Some(&step) => {}
             Step::Nothing => info!(name, "the API server knows whom to believe"),
             Step::Leave { service } => warn!(
@@ -88,9 +92,9 @@ impl Registration {
     }
 }
 
-fn step(found: Option<&APIService>, place: &Place, bundle: &str) -> Step {
+fn step(found: Option<&APIService>, place: &Place, bundle: &str, others: Others) -> (Step, Told) {
     let Some(found) = found else {
-        return Step::Missing;
+        return (Step::Missing, Told::Missing);
     };
     let spec = found.spec.as_ref();
     let named = spec.and_then(|spec| spec.service.as_ref());
@@ -101,14 +105,17 @@ fn step(found: Option<&APIService>, place: &Place, bundle: &str) -> Step {
     let (namespace, name) = named.unwrap_or_default();
     if (&namespace, &name) != (&place.namespace, &place.service) {
         let service = format!("{namespace}/{name}");
-        return Step::Leave { service };
+        return (Step::Leave { service }, Told::Elsewhere);
     }
-    let told = spec.and_then(|spec| spec.ca_bundle.as_ref());
-    if told.is_some_and(|told| told.0 == bundle.as_bytes()) {
-        Step::Nothing
-    } else {
-        Step::Tell
-    }
+    let standing = spec.and_then(|spec| spec.ca_bundle.as_ref());
+    let standing = standing.map_or(&[][..], |standing| &standing.0);
+    let due = bundle::due(standing, bundle, others);
+    let told = Told::of([&due]);
+    let step = match due.write {
+        None => Step::Nothing,
+        Some(bundle) => Step::Tell { bundle },
+    };
+    (step, told)
 }
 
 #[cfg(test)]
@@ -138,15 +145,21 @@ mod tests {
     #[test]
     fn only_the_own_api_service_is_written_and_only_when_it_differs() {
         let ours = "wsc-operator-metrics-api";
-        let judge = |found: &APIService| step(Some(found), &place(), "abc");
-        assert_eq!(judge(&found(ours, &json!("YWJj"))), Step::Nothing);
-        assert_eq!(judge(&found(ours, &json!("YWJk"))), Step::Tell);
-        assert_eq!(judge(&found(ours, &Value::Null)), Step::Tell);
+        let bundle = certificate::authority_in_pem();
+        let told = json!(ByteString(bundle.clone().into_bytes()));
+        let judge = |found: &APIService| step(Some(found), &place(), &bundle, Others::Stay).0;
+        assert_eq!(judge(&found(ours, &told)), Step::Nothing);
+        let tell = Step::Tell {
+            bundle: bundle.clone(),
+        };
+        assert_eq!(judge(&found(ours, &json!("YWJk"))), tell);
+        assert_eq!(judge(&found(ours, &Value::Null)), tell);
         let service = "wsc-system/keda-operator-metrics-apiserver".to_owned();
         assert_eq!(
-            judge(&found("keda-operator-metrics-apiserver", &json!("YWJj"))),
+            judge(&found("keda-operator-metrics-apiserver", &told)),
             Step::Leave { service }
         );
-        assert_eq!(step(None, &place(), "abc"), Step::Missing);
+        let missing = step(None, &place(), &bundle, Others::Stay);
+        assert_eq!(missing, (Step::Missing, Told::Missing));
     }
 }

@@ -2,14 +2,16 @@
 //! made again; what gateways are made of stays as it is all the while. Without controllers, so that no pod runs.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use crate::failpoints::settled;
@@ -33,14 +35,31 @@ struct Release {
 
 impl Release {
     fn helm(&self, args: &[&str]) -> String {
-        let done = Command::new(program("helm"))
-            .args(args)
-            .args(["--namespace", &self.system.namespace])
-            .env("KUBECONFIG", &self.kubeconfig)
-            .output()
-            .unwrap();
+        let namespace = ["--namespace", &self.system.namespace];
+        self.run("helm", &[args, &namespace].concat())
+    }
+
+    /// Whether the operator's own account may watch the Secret of this name.
+    fn may_watch(&self, secret: &str) -> bool {
+        let namespace = &self.system.namespace;
+        let path = format!(
+            "/api/v1/namespaces/{namespace}/secrets?watch=true&timeoutSeconds=1&fieldSelector=metadata.name%3D{secret}"
+        );
+        let account = format!("system:serviceaccount:{namespace}:{RELEASE}");
+        let watched = self.tried("kubectl", &["get", "--raw", &path, "--as", &account]);
+        watched.status.success()
+    }
+
+    fn tried(&self, tool: &str, args: &[&str]) -> Output {
+        let mut command = Command::new(program(tool));
+        let command = command.args(args).env("KUBECONFIG", &self.kubeconfig);
+        command.output().unwrap()
+    }
+
+    fn run(&self, tool: &str, args: &[&str]) -> String {
+        let done = self.tried(tool, args);
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert!(done.status.success(), "helm {args:?}: {said}");
+        assert!(done.status.success(), "{tool} {args:?}: {said}");
         String::from_utf8(done.stdout).unwrap()
     }
 
@@ -173,4 +192,93 @@ async fn a_release_is_upgraded_rolled_back_taken_away_and_made_again_and_gateway
     ]);
     assert_eq!(release.state().await, (true, image));
     release.helm(&["uninstall", RELEASE]);
+}
+
+/// What the operator leaves in its namespace beside what the chart makes: the Lease, and the keys in the chart's own Secret.
+async fn run_for_a_while(system: &Ground) {
+    let leases: Api<Lease> = Api::namespaced(system.client.clone(), &system.namespace);
+    let lease = serde_json::from_value(json!({"metadata": {"name": RELEASE}})).unwrap();
+    leases.create(&PostParams::default(), &lease).await.unwrap();
+    let secrets: Api<Secret> = Api::namespaced(system.client.clone(), &system.namespace);
+    let filled = Patch::Merge(json!({"stringData": {"tls.key": "a key"}}));
+    let params = PatchParams::default();
+    secrets.patch(INJECTOR, &params, &filled).await.unwrap();
+}
+
+const INJECTOR: &str = "wsc-operator-injector";
+
+#[tokio::test]
+async fn what_an_uninstalled_release_takes_and_leaves_is_what_its_notes_say() {
+    let watched = Ground::new("left-watched").await;
+    let system = Ground::new("left-system").await;
+    watched.apply("chat", &json!({})).await;
+    let operator = Operator::start(&watched, "operator").await;
+    let before = settled(&watched, &operator).await;
+    drop(operator);
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let release = Release {
+        system,
+        watched,
+        kubeconfig: kubeconfig(&dir.join("left.kubeconfig")),
+    };
+    let client = release.system.client.clone();
+    let namespace = release.system.namespace.clone();
+    release.helm(&[
+        "install",
+        RELEASE,
+        chart().to_str().unwrap(),
+        "--skip-crds",
+        "--set",
+        "watchNamespaces={left-watched},sidecars.enabled=true",
+    ]);
+    run_for_a_while(&release.system).await;
+    // So that a replica hears at once of the certificate that another one made, and of nothing else.
+    assert!(release.may_watch(INJECTOR));
+    assert!(!release.may_watch("other"));
+    let notes = release.helm(&["get", "notes", RELEASE]);
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+    let webhooks: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+    let webhook = format!("{RELEASE}.{namespace}");
+    assert!(webhooks.get(&webhook).await.is_ok());
+
+    release.helm(&["uninstall", RELEASE]);
+    // Taken: what would refuse pods, and keys that nobody needs any more.
+    assert!(
+        notes.contains("takes away the operator, its rights, the webhook"),
+        "{notes}"
+    );
+    assert_eq!(release.count().await, 0);
+    assert_eq!(webhooks.get_opt(&webhook).await.unwrap(), None);
+    assert!(secrets.get_opt(INJECTOR).await.unwrap().is_none());
+    // Left.
+    assert!(notes.contains("It leaves the CRD,"), "{notes}");
+    let all: Api<CustomResourceDefinition> = Api::all(client.clone());
+    assert!(all.get("websocketgateways.wsc.dev").await.is_ok());
+    let after = snapshot(&release.watched).await;
+    assert_eq!(difference(&before, &after), [] as [String; 0]);
+    let leases: Api<Lease> = Api::namespaced(client, &namespace);
+    assert!(leases.get_opt(RELEASE).await.unwrap().is_some());
+
+    // What the notes say to be rid of that does it; but the CRD, which other tests need.
+    let told = notes.lines().map(str::trim);
+    let commands: Vec<&str> = told
+        .filter(|line| line.starts_with("kubectl delete "))
+        .flat_map(|line| line.split("; "))
+        .collect();
+    assert_eq!(commands.len(), 3, "{commands:?}");
+    for command in commands {
+        let args: Vec<&str> = command.split(' ').skip(1).collect();
+        if args.contains(&"crd") {
+            assert_eq!(args, ["delete", "crd", "websocketgateways.wsc.dev"]);
+        } else {
+            release.run("kubectl", &args);
+        }
+    }
+    assert!(leases.get_opt(RELEASE).await.unwrap().is_none());
+    let left = release
+        .watched
+        .gateways()
+        .list(&ListParams::default())
+        .await;
+    assert_eq!(left.unwrap().items.len(), 0);
 }

@@ -28,3 +28,4 @@ mod snapshot;
 mod thousand;
 mod traces;
 mod walk;
+mod webhook;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use wsc_operator::owned::{Kind, Object};
 
 use crate::cel::admit;
-use crate::pipeline::desired;
+use crate::pipeline::{desired, desired_where_users_are_assigned};
 
 #[test]
 fn every_fixture_gives_the_objects_in_its_golden_file() {
@@ -127,4 +127,37 @@ fn served(input: &str) -> BTreeSet<Kind> {
         .collect();
     assert_eq!(served.len() + missing.len(), Kind::ALL.len(), "{list}");
     served
+}
+
+/// As OpenShift's restricted-v2 wants it, which refuses users and groups that are not of the namespace's own range.
+#[test]
+fn where_the_platform_assigns_users_no_pod_names_one_and_all_are_restricted_still() {
+    let mut pods = 0;
+    for name in ["cluster", "replicated-redis", "sidecar"] {
+        let input = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let text = std::fs::read_to_string(input.join(format!("{name}.in.yaml"))).unwrap();
+        let gateway = text.split("\n---\n").next().unwrap();
+        let gateway = admit(serde_saphyr::from_str(gateway).unwrap());
+        for object in desired_where_users_are_assigned(gateway).objects {
+            let body = object.body.to_string();
+            for named in ["runAsUser", "runAsGroup", "fsGroup\"", "supplementalGroups"] {
+                assert!(!body.contains(named), "{name}: {named} in {body}");
+            }
+            let template = ["/spec/template/spec", "/template/spec"];
+            let Some(pod) = template.iter().find_map(|path| object.body.pointer(path)) else {
+                continue;
+            };
+            let containers = pod["containers"].as_array().unwrap();
+            let bound = |security: &Value| {
+                security["runAsNonRoot"] == true
+                    && security["seccompProfile"]["type"] == "RuntimeDefault"
+            };
+            let whole = containers
+                .iter()
+                .all(|container| bound(&container["securityContext"]));
+            assert!(bound(&pod["securityContext"]) || whole, "{name}: {pod}");
+            pods += 1;
+        }
+    }
+    assert!(pods >= 5, "only {pods} pods were looked at");
 }

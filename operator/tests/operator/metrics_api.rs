@@ -4,7 +4,7 @@ mod sandbox;
 
 use std::time::Duration;
 
-use hyper::client::conn::http2;
+use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
@@ -188,5 +188,34 @@ async fn who_takes_all_places_of_one_address_leaves_those_of_others() {
     let (code, _) = sandbox.ask(stream, Some(AUTOSCALER), METRIC).await;
     assert_eq!(code, 200);
     drop(silent);
+    sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_is_to_stop_answers_on_and_tells_kept_connections_to_go_elsewhere() {
+    let sandbox = Sandbox::new().await;
+    let proxy = sandbox.front_proxy();
+    let kept = sandbox.dial(Some(&proxy), b"http/1.1").await;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(kept)).await.unwrap();
+    sandbox.tracker.spawn(connection);
+    let before = sender
+        .send_request(request(Some(AUTOSCALER), METRIC))
+        .await
+        .unwrap();
+    assert_eq!(before.headers().get("connection"), None);
+    read(before).await;
+    sandbox.stopping.asked.cancel();
+    sender.ready().await.unwrap();
+    let after = sender
+        .send_request(request(Some(AUTOSCALER), METRIC))
+        .await
+        .unwrap();
+    assert_eq!(after.headers()["connection"], "close");
+    assert_eq!(read(after).await.0, 200);
+    let closed = timeout(Duration::from_secs(5), sender.ready()).await;
+    assert!(closed.unwrap().is_err(), "the connection is kept");
+    // Whoever has not heard of it comes anew.
+    let (code, _) = sandbox.get(Some(&proxy), Some(AUTOSCALER), METRIC).await;
+    assert_eq!(code, 200);
     sandbox.stop().await;
 }

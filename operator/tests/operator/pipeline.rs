@@ -10,7 +10,9 @@ use wsc_operator::api::WebSocketGateway;
 use wsc_operator::gateway::build::{Desired, build};
 use wsc_operator::gateway::dereference::Dereferenced;
 use wsc_operator::gateway::live::Live;
-use wsc_operator::gateway::validate::{Counted, Defaults, ExternalMetrics, Rejection, validate};
+use wsc_operator::gateway::validate::{
+    Counted, Defaults, ExternalMetrics, PodUser, Rejection, validate,
+};
 use wsc_operator::names::Names;
 use wsc_operator::owned::Kind;
 use wsc_operator::secrets::{FreshKeys, SecretFacts};
@@ -23,6 +25,7 @@ pub fn defaults() -> Defaults {
     Defaults {
         gateway_image: "wsc-gateway:test".to_owned(),
         redis_image: "redis:test".to_owned(),
+        pod_user: PodUser::Fixed,
         injects: true,
         operator_namespace: "wsc-system".to_owned(),
         counted: Counted {
@@ -42,6 +45,16 @@ pub fn desired(
     dereferenced.served = served;
     let validated = validate(&dereferenced, &defaults())?;
     Ok(build(&validated).unwrap())
+}
+
+/// The same where the platform says as whom pods run.
+pub fn desired_where_users_are_assigned(gateway: WebSocketGateway) -> Desired {
+    let assigned = Defaults {
+        pod_user: PodUser::Assigned,
+        ..defaults()
+    };
+    let validated = validate(&dereferenced(gateway, &[]), &assigned).unwrap();
+    build(&validated).unwrap()
 }
 
 fn dereferenced(gateway: WebSocketGateway, secrets: &[Secret]) -> Dereferenced {

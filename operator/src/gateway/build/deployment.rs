@@ -68,7 +68,7 @@ fn pod_spec(input: &Validated) -> PodSpec {
         // Otherwise every Service of the namespace becomes an environment variable, and one called `wsc` a setting.
         enable_service_links: Some(false),
         image_pull_secrets: pod::pull_secrets(&input.pods),
-        security_context: Some(pod::security()),
+        security_context: Some(pod::security(input.pods.user)),
         termination_grace_period_seconds: Some(gateway_container::grace_period(input)),
         containers: vec![gateway_container::container(input)],
         volumes: Some(gateway_container::volumes(input)),

@@ -90,7 +90,7 @@ pub(super) fn container(input: &Validated) -> Container {
         Mode::Standalone => (pod::container_security(), None),
         Mode::Sidecar => {
             mounts.push(pod::mount(NO_TOKEN, TOKEN_DIR));
-            (pod::whole_security(), Some(drain_first()))
+            (pod::whole_security(input.pods.user), Some(drain_first()))
         }
     };
     Container {

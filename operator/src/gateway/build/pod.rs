@@ -8,19 +8,28 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use crate::gateway::validate::{PodPlan, Validated};
+use crate::gateway::validate::{PodPlan, PodUser, Validated};
 use crate::names::{CONFIG_HASH, PASSWORD_HASH};
 
 /// The user that everything runs as; distroless images call it `nonroot`.
 const USER: i64 = 65_532;
 
-/// What Pod Security `restricted` asks of a pod. `fsGroup` lets the user read mounted Secrets that nobody else can.
-pub(super) fn security() -> PodSecurityContext {
+/// The user and group to be named, where any is.
+const fn named(user: PodUser) -> Option<i64> {
+    match user {
+        PodUser::Fixed => Some(USER),
+        PodUser::Assigned => None,
+    }
+}
+
+/// What Pod Security `restricted` asks of a pod. `fsGroup` lets the user read mounted Secrets that nobody else can; a platform
+/// that assigns users assigns that as well.
+pub(super) fn security(user: PodUser) -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),
-        run_as_user: Some(USER),
-        run_as_group: Some(USER),
-        fs_group: Some(USER),
+        run_as_user: named(user),
+        run_as_group: named(user),
+        fs_group: named(user),
         fs_group_change_policy: Some("OnRootMismatch".to_owned()),
         seccomp_profile: Some(seccomp()),
         ..PodSecurityContext::default()
@@ -52,10 +61,10 @@ pub(super) fn container_security() -> SecurityContext {
 }
 
 /// What it asks of a container in a pod that says nothing itself.
-pub(super) fn whole_security() -> SecurityContext {
+pub(super) fn whole_security(user: PodUser) -> SecurityContext {
     SecurityContext {
-        run_as_user: Some(USER),
-        run_as_group: Some(USER),
+        run_as_user: named(user),
+        run_as_group: named(user),
         seccomp_profile: Some(seccomp()),
         ..container_security()
     }

@@ -68,7 +68,7 @@ fn pod_spec(input: &Validated, redis: &ManagedRedis) -> PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         image_pull_secrets: pod::pull_secrets(&input.pods),
-        security_context: Some(pod::security()),
+        security_context: Some(pod::security(input.pods.user)),
         ..PodSpec::default()
     };
     match redis.layout {
