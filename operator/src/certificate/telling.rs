@@ -24,6 +24,9 @@ const LOOK: Duration = Duration::from_secs(60);
 /// The same after a look that failed, or that found nothing to tell it in.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// The same after somebody else was faster, with what is most likely the same.
+const LOOK_SOON: Duration = Duration::from_secs(1);
+
 /// What was written is with every API server by then.
 const SPREADS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -149,8 +152,7 @@ impl<R: Registration> Teller<R> {
                 self.others_since.get_or_insert_with(Instant::now);
             }
             Ok(Told::Alone | Told::Elsewhere) => self.others_since = None,
-            // Another replica was faster, with what is most likely the same.
-            Err(Error::Conflict { .. }) => return Next::Look(LOOK_AGAIN),
+            Err(Error::Conflict { .. }) => return Next::Look(LOOK_SOON),
             Err(error) => {
                 let (whose, error) = (R::WHOSE, error.chain());
                 warn!(whose, error, "the caBundle is not kept");

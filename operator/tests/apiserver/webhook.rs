@@ -220,7 +220,7 @@ async fn an_emptied_secret_is_filled_anew_and_no_pod_is_refused_meanwhile() {
     let began = Instant::now();
     let mut behind = (began, old.clone());
     // Before a look would have found it: who waits for one is later.
-    let deadline = began + Duration::from_secs(20);
+    let deadline = began + Duration::from_secs(25);
     loop {
         let now = chart.bundle().await;
         let mut renewed = 0;
