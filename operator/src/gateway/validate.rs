@@ -50,7 +50,7 @@ pub enum PodUser {
     /// The one that the images are made for.
     #[default]
     Fixed,
-    /// Whom the platform says, which refuses pods that name one, as OpenShift does.
+    /// Whom the platform says, which refuses pods that name one, as `OpenShift` does.
     Assigned,
 }
 

@@ -129,7 +129,7 @@ fn served(input: &str) -> BTreeSet<Kind> {
     served
 }
 
-/// As OpenShift's restricted-v2 wants it, which refuses users and groups that are not of the namespace's own range.
+/// As `restricted-v2` of `OpenShift` wants it, which refuses users and groups that are not of the namespace's own range.
 #[test]
 fn where_the_platform_assigns_users_no_pod_names_one_and_all_are_restricted_still() {
     let mut pods = 0;
