@@ -33,7 +33,7 @@ use crate::settings::Settings;
 
 use announced::Announced;
 pub use command::{Command, KickWhom, Movable, Recipients, SessionKey};
-pub use drain::{Departure, DrainPlan};
+pub use drain::{Departure, DrainPlan, Turns};
 pub use group_index::GroupIndex;
 pub use groups::HubGroups;
 pub use outgoing::Outgoing;

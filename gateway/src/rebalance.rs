@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use wsc_config::RebalanceConfig;
 
 use crate::cluster::{Cluster, Link, View};
-use crate::hub::{DrainPlan, Hub, Movable};
+use crate::hub::{DrainPlan, Hub, Movable, Turns};
 use crate::settings::Settings;
 
 pub use balance::{Balance, Bounds, Rest, Sight, Standing, Verdict};
@@ -156,12 +156,12 @@ impl Rebalance {
     /// Tells each in its turn; how many, when the round was over or had to end.
     async fn tell(&self, chosen: &[Movable], pace: &DrainPlan) -> u64 {
         let (began, peers) = (Instant::now(), self.cluster.peers());
-        let mut told = 0;
+        let (mut told, mut turns) = (0, Turns::new(*pace, chosen.len()));
         for (index, session) in chosen.iter().enumerate() {
             self.stats
                 .remaining
                 .store((chosen.len() - index) as u64, Relaxed);
-            let turn = pace.departure(index, chosen.len(), rand::random());
+            let turn = turns.next(1, rand::random());
             sleep_until(began + turn.at).await;
             let view = peers.borrow().clone();
             if !self.balance.may_go_on(&self.sight(&view)) {

@@ -35,7 +35,8 @@ pub struct DrainConfig {
     /// The time over which sessions are told to reconnect.
     #[schemars(transform = schema::between("0s", "1h"))]
     pub window: Seconds,
-    /// The most sessions told in a second; stretches the window, up to `deadline`. 0: no cap.
+    /// The most sessions told in a second by all nodes of the cluster that drain at the same time, which share it; stretches
+    /// the window, up to `deadline`. 0: no cap.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub rate_per_second: u32,
     /// By what part of its turn each session's moment is shifted at random.

@@ -1,19 +1,25 @@
 //! The way out, in the order that loses nothing: unready first, sessions before the APIs, the cluster last.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use wsc_config::{DrainConfig, GatewayConfig};
 
 use super::Gateway;
 use crate::admin::Phase;
+use crate::cluster::NodeInfo;
 use crate::hub::{Command, DrainPlan, ShardThread};
 use crate::service::Event;
 
 /// Kept back from the deadline for what follows the sessions: finishing API calls and leaving the cluster.
 const FAREWELL: Duration = Duration::from_secs(3);
+
+/// How often a node that drains looks how many others do.
+const COUNTED_EVERY: Duration = Duration::from_secs(1);
 
 /// What tasks and threads get to end, even when the deadline is over.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -107,20 +113,47 @@ impl Gateway {
                 "sessions are told faster than drain.ratePerSecond: drain.deadline leaves no time for less"
             );
         }
+        let nodes = Arc::new(AtomicU32::new(1));
+        self.count_drains(&nodes).await;
         let mut waiting = Vec::new();
         for shard in (0..).take(shards) {
             let (answer, drained) = oneshot::channel();
-            let post = self
-                .hub
-                .post(shard, Command::Drain(plan.share(shards), answer));
+            let drain = Command::Drain(plan.share(shards), nodes.clone(), answer);
+            let post = self.hub.post(shard, drain);
             // A stuck shard must not hold up the others' farewell.
             let _late = timeout_at(deadline, post).await;
             waiting.push(drained);
         }
-        for drained in waiting {
-            // Shards keep the deadline themselves; a stuck one must not hold up the others' farewell.
-            let _late = timeout_at(deadline + Duration::from_secs(1), drained).await;
+        let all_drained = async {
+            for drained in waiting {
+                // Shards keep the deadline themselves; a stuck one must not hold up the others' farewell.
+                let _late = timeout_at(deadline + Duration::from_secs(1), drained).await;
+            }
+        };
+        let counting = async {
+            loop {
+                sleep(COUNTED_EVERY).await;
+                self.count_drains(&nodes).await;
+            }
+        };
+        tokio::select! {
+            () = all_drained => {}
+            () = counting => {}
         }
+    }
+
+    /// Notes how many nodes share the rate: those that drain and have sessions left, and this one. Where the registry does not
+    /// answer, what was known holds.
+    async fn count_drains(&self, nodes: &AtomicU32) {
+        let cluster = &self.shared.cluster;
+        let Ok(Ok(live)) = timeout(COUNTED_EVERY, cluster.nodes()).await else {
+            return;
+        };
+        let this = &self.options.node;
+        let drains =
+            |info: &&NodeInfo| info.leaving && info.connections > 0 && info.node.as_str() != this;
+        let others = live.iter().filter(drains).count();
+        nodes.store(u32::try_from(others + 1).unwrap_or(u32::MAX), Relaxed);
     }
 
     async fn stop(&self, deadline: Instant) {
@@ -143,7 +176,7 @@ impl Gateway {
         let admin = self.admin.lock().take();
         if let Some(admin) = admin {
             let ended = tokio::task::spawn_blocking(move || admin.shutdown());
-            if tokio::time::timeout(LAST_WORDS, ended).await.is_err() {
+            if timeout(LAST_WORDS, ended).await.is_err() {
                 tracing::debug!("a request of the admin port did not end in time");
             }
         }

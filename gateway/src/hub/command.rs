@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -106,8 +107,9 @@ pub enum Command {
     EndRevoked,
     /// List the authenticated sessions.
     Snapshot(oneshot::Sender<Vec<SessionRecord>>),
-    /// Send the sessions away over time; the answer comes when none is left or the deadline is over.
-    Drain(DrainPlan, oneshot::Sender<()>),
+    /// Send the sessions away over time, no faster than this node's share of the rate, which changes with how many nodes
+    /// drain; the answer comes when none is left or the deadline is over.
+    Drain(DrainPlan, Arc<AtomicU32>, oneshot::Sender<()>),
     /// List sessions of at least this age, at most so many, those quiet for longest.
     Movable(Duration, usize, oneshot::Sender<Vec<Movable>>),
     /// Tell one session to reconnect, if it is still there: another node has more room.

@@ -10,8 +10,8 @@ use crate::session::liveness::{CLOSE_PATIENCE, TICK};
 pub struct DrainPlan {
     /// Sessions leave spread over so long.
     pub window: Duration,
-    /// At most so many a second on this shard; 0: no bound. The window stretches where it must. Where the deadline is too
-    /// close even for that, all are told faster, evenly: the rest at once would be what the bound is to prevent, for clients
+    /// At most so many a second on this shard and those of other nodes that drain, together; 0: no bound. The window
+    /// stretches where it must. Where the deadline is too close even for that, all are told faster, evenly: the rest at once would be what the bound is to prevent, for clients
     /// that do not wait.
     pub rate_per_second: f64,
     /// Each departure is moved by up to this fraction of the distance to the next.
@@ -44,20 +44,6 @@ impl DrainPlan {
         }
     }
 
-    /// When the `index`th of `count` sessions is told to go; `random` in 0..1 decides the jitter.
-    pub fn departure(&self, index: usize, count: usize, random: f64) -> Departure {
-        let told = self.gap(count);
-        let back = self.turn(count).min(told + WAIT_MAX / whole(count));
-        #[allow(clippy::cast_precision_loss)] // sessions of a shard are far below 2^52
-        let index = index as f64;
-        let moved = (index + self.jitter.clamp(0.0, 1.0) * random).max(0.0);
-        let at = told.mul_f64(moved).min(self.last_departure());
-        Departure {
-            at,
-            wait: back.mul_f64(moved).saturating_sub(at),
-        }
-    }
-
     /// How many a second it takes to tell so many, where that is more than the rate allows.
     pub fn hurry(&self, count: u64) -> Option<f64> {
         #[allow(clippy::cast_precision_loss)] // sessions of a node are far below 2^52
@@ -71,20 +57,54 @@ impl DrainPlan {
         self.deadline.saturating_sub(patience)
     }
 
-    /// From one that is told to the next.
-    fn gap(&self, count: usize) -> Duration {
-        self.turn(count).min(self.last_departure() / whole(count))
-    }
-
-    /// From the turn of one to that of the next, whatever the deadline.
-    fn turn(&self, count: usize) -> Duration {
+    /// From the turn of one of `count` to that of the next, whatever the deadline, where so many nodes share the rate.
+    fn turn(&self, count: usize, nodes: u32) -> Duration {
         let even = self.window.min(self.last_departure()) / whole(count);
         if self.rate_per_second > 0.0 {
-            let slow = Duration::try_from_secs_f64(1.0 / self.rate_per_second);
+            let slow = Duration::try_from_secs_f64(f64::from(nodes) / self.rate_per_second);
             even.max(slow.unwrap_or(Duration::MAX))
         } else {
             even
         }
+    }
+}
+
+/// The turns of a shard's sessions, one after the other: how many nodes share the rate may change meanwhile.
+#[derive(Debug)]
+pub struct Turns {
+    plan: DrainPlan,
+    count: usize,
+    left: usize,
+    told: Duration,
+    back: Duration,
+}
+
+impl Turns {
+    /// Those of so many sessions.
+    pub fn new(plan: DrainPlan, count: usize) -> Self {
+        Self {
+            plan,
+            count,
+            left: count,
+            told: Duration::ZERO,
+            back: Duration::ZERO,
+        }
+    }
+
+    /// When the next session is told to go, where so many `nodes` share the rate now; `random` in 0..1 decides the jitter.
+    pub fn next(&mut self, nodes: u32, random: f64) -> Departure {
+        let (left, last) = (whole(self.left), self.plan.last_departure());
+        let turn = self.plan.turn(self.count, nodes.max(1));
+        let told = turn.min(last.saturating_sub(self.told) / left);
+        let patience = WAIT_MAX.saturating_sub(self.back.saturating_sub(self.told));
+        let back = turn.min(told + patience / left);
+        let moved = self.plan.jitter.clamp(0.0, 1.0) * random;
+        let at = (self.told + told.mul_f64(moved)).min(last);
+        let wait = (self.back + back.mul_f64(moved)).saturating_sub(at);
+        self.told += told;
+        self.back += back;
+        self.left = self.left.saturating_sub(1);
+        Departure { at, wait }
     }
 }
 
@@ -110,10 +130,23 @@ mod tests {
         }
     }
 
+    /// The `index`th of `count` turns of a node that drains alone.
+    fn departure(plan: DrainPlan, index: usize, count: usize, random: f64) -> Departure {
+        let mut turns = Turns::new(plan, count);
+        let all: Vec<Departure> = (0..=index).map(|_| turns.next(1, random)).collect();
+        all[index]
+    }
+
+    fn about(found: Departure, wanted: Departure) {
+        let near = |a: Duration, b: Duration| a.abs_diff(b) < Duration::from_millis(1);
+        let same = near(found.at, wanted.at) && near(found.wait, wanted.wait);
+        assert!(same, "{found:?}, wanted {wanted:?}");
+    }
+
     #[test]
     fn sessions_leave_evenly_over_the_window() {
-        assert_eq!(PLAN.departure(0, 10, 0.5), at(0));
-        assert_eq!(PLAN.departure(5, 10, 0.5), at(5));
+        about(departure(PLAN, 0, 10, 0.5), at(0));
+        about(departure(PLAN, 5, 10, 0.5), at(5));
     }
 
     #[test]
@@ -123,7 +156,29 @@ mod tests {
             ..PLAN
         }
         .share(2);
-        assert_eq!(plan.departure(100, 110, 0.0), at(50));
+        about(departure(plan, 100, 110, 0.0), at(50));
+    }
+
+    #[test]
+    fn nodes_that_drain_at_the_same_time_share_the_rate_for_as_long_as_they_do() {
+        let plan = DrainPlan {
+            rate_per_second: 10.0,
+            ..PLAN
+        };
+        let mut turns = Turns::new(plan, 200);
+        let alone: Vec<Departure> = (0..=20).map(|_| turns.next(1, 0.0)).collect();
+        about(alone[20], at(2));
+        let shared: Vec<Departure> = (0..20).map(|_| turns.next(4, 0.0)).collect();
+        // The first of them still had its turn when nobody else drained.
+        let gap = shared[19].at - shared[0].at;
+        assert!(
+            gap.abs_diff(Duration::from_millis(19 * 400)) < Duration::from_millis(1),
+            "{gap:?}"
+        );
+        let alone_again = (0..2).map(|_| turns.next(1, 0.0).at).reduce(|a, b| b - a);
+        assert!(
+            alone_again.unwrap().abs_diff(Duration::from_millis(100)) < Duration::from_millis(1)
+        );
     }
 
     #[test]
@@ -136,7 +191,7 @@ mod tests {
         let cases = [(116, 500, 500), (160, 362, 500), (580, 100, 152)];
         for (count, told, back) in cases {
             for index in [1, 50, count - 1] {
-                let Departure { at, wait } = plan.departure(index, count, 0.0);
+                let Departure { at, wait } = departure(plan, index, count, 0.0);
                 let turns = f64::from(u32::try_from(index).unwrap());
                 let each = |time: Duration| time.as_secs_f64() * 1000.0 / turns;
                 let (at, back_at) = (each(at), each(at + wait));
@@ -159,8 +214,8 @@ mod tests {
             deadline: Duration::from_secs(12),
             ..PLAN
         };
-        assert_eq!(plan.departure(5, 10, 0.0), at(5));
-        assert_eq!(plan.departure(9, 10, 0.0), at(9));
+        about(departure(plan, 5, 10, 0.0), at(5));
+        about(departure(plan, 9, 10, 0.0), at(9));
     }
 
     #[test]
@@ -169,6 +224,7 @@ mod tests {
             jitter: 0.5,
             ..PLAN
         };
-        assert_eq!(plan.departure(1, 10, 0.8).at, Duration::from_millis(1400));
+        let found = departure(plan, 1, 10, 0.8).at;
+        assert!(found.abs_diff(Duration::from_millis(1400)) < Duration::from_millis(1));
     }
 }

@@ -114,8 +114,8 @@ fn apply(shard: &Rc<Shard>, command: Command) {
                 shard.send_away(&connection, Disconnect::Rebalance, Duration::ZERO);
             }
         }
-        Command::Drain(plan, answer) => {
-            let draining = Rc::clone(shard).drain(plan);
+        Command::Drain(plan, nodes, answer) => {
+            let draining = Rc::clone(shard).drain(plan, nodes);
             tokio::task::spawn_local(async move {
                 draining.await;
                 let _gone = answer.send(());

@@ -8,7 +8,8 @@ use wsc_gateway::admin::Phase;
 use wsc_gateway::security::Scopes;
 
 use crate::client::Client;
-use crate::sandbox::{DEADLINE, alone, eventually, token};
+use crate::redis::RedisServer;
+use crate::sandbox::{DEADLINE, alone, cluster, eventually, token};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_told_over_the_window_and_the_port_is_closed() {
@@ -91,6 +92,40 @@ async fn who_has_to_go_sooner_than_the_rate_allows_is_told_to_wait_so_long() {
     // About five seconds are planned; at the same moment all twelve would come within a third of one.
     assert!(spread >= Duration::from_secs(3), "{back:?}");
     draining.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_drain_at_the_same_time_share_the_rate() {
+    let redis = RedisServer::start();
+    let sets = [
+        "drain.window=1s",
+        "drain.unreadyDelay=1s",
+        "drain.ratePerSecond=10",
+        "drain.deadline=40s",
+    ];
+    let [one, two] = cluster(redis.port, &sets).await;
+    let mut clients = Vec::new();
+    for index in 0..30 {
+        clients.push(one.connect(&format!("user-{index}")).await);
+        clients.push(two.connect(&format!("user-{}", index + 30)).await);
+    }
+    let drains = async { tokio::join!(one.0.drain(), two.0.drain()) };
+    let told = clients.into_iter().map(|mut client| {
+        tokio::task::spawn(async move {
+            client.closed().await;
+            Instant::now()
+        })
+    });
+    let told: Vec<_> = told.collect();
+    drains.await;
+    let mut times = Vec::new();
+    for told in told {
+        times.push(told.await.unwrap());
+    }
+    times.sort();
+    let spread = times[times.len() - 1].duration_since(times[0]);
+    // Ten a second of sixty: six seconds. Each at its own ten they would all be gone after three.
+    assert!(spread > Duration::from_millis(4_500), "{spread:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

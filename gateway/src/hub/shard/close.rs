@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use rand::RngExt as _;
 use tokio::time::Instant;
 
 use super::Shard;
-use crate::hub::{Departure, DrainPlan, Movable};
+use crate::hub::{Departure, DrainPlan, Movable, Turns};
 use crate::protocol::{Control, Disconnect, LogId, Transport, resume};
 use crate::session::liveness::{CLOSE_PATIENCE, TICK};
 use crate::transport::Connection;
@@ -54,17 +56,17 @@ impl Shard {
         self.schedule(connection, self.now().saturating_add(CLOSE_PATIENCE));
     }
 
-    /// Sends every session away over the plan's window, quiet ones first. Returns when nobody is left, or at the
-    /// deadline, when whoever is left has been cut.
-    pub async fn drain(self: Rc<Self>, plan: DrainPlan) {
+    /// Sends every session away over the plan's window, quiet ones first, sharing its rate with so many `nodes`. Returns when
+    /// nobody is left, or at the deadline, when whoever is left has been cut.
+    pub async fn drain(self: Rc<Self>, plan: DrainPlan, nodes: Arc<AtomicU32>) {
         self.draining.set(true);
         let began = Instant::now();
         let mut leaving = self.all();
         leaving.sort_by_key(|connection| connection.signs().heard);
-        let count = leaving.len();
-        for (index, connection) in leaving.into_iter().enumerate() {
+        let mut turns = Turns::new(plan, leaving.len());
+        for connection in leaving {
             let random = rand::rng().random_range(0.0..1.0);
-            let Departure { at, wait } = plan.departure(index, count, random);
+            let Departure { at, wait } = turns.next(nodes.load(Relaxed), random);
             tokio::time::sleep_until(began + at).await;
             self.send_away(&connection, Disconnect::Drain, wait);
         }
