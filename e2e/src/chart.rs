@@ -14,14 +14,17 @@ use crate::namespace;
 pub const RELEASE: &str = "wsc-operator";
 /// Where it is installed.
 pub const NAMESPACE: &str = "wsc-system";
-/// The images that `scripts/images` makes, and the chart values they go to; and what is off by default.
-const VALUES: [&str; 6] = [
+/// The images that `scripts/images` makes, and the chart values they go to; what is off by default; and two operators, of which
+/// one leads.
+const VALUES: [&str; 8] = [
     "image.repository=localhost/wsc-operator",
     "image.tag=dev",
     "gatewayImage=localhost/wsc-gateway:dev",
     "redisImage=localhost/wsc-redis:dev",
     "sidecars.enabled=true",
     "watchNamespaces={*}",
+    "replicas=2",
+    "leaderElection=true",
 ];
 /// What registers the operator's metrics API.
 const METRICS_API: &str = "v1beta1.external.metrics.k8s.io";

@@ -14,13 +14,16 @@ use kube::api::{Api, ListParams, ResourceExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// Longest a single kubectl or helm call may take.
 const TOOL_DEADLINE: Duration = Duration::from_mins(3);
 /// What to tell someone who has no cluster.
 const HOW_TO_GET_ONE: &str =
     "Set KUBECONFIG, or start the throw-away cluster with `make cluster-up`";
+
+/// The throw-away cluster's, below its state.
+const KUBECONFIG: &str = "pki/admin.kubeconfig";
 
 /// A cluster that answers.
 #[derive(Clone)]
@@ -73,6 +76,22 @@ impl Cluster {
         self.tool("kubectl", args, Some(input)).await
     }
 
+    /// Starts a kubectl that goes on until it is dropped; its output can be read.
+    pub fn start_kubectl(&self, args: &[&str]) -> Result<Child> {
+        let mut command = self.command("kubectl", args);
+        command.stdin(Stdio::null()).spawn().context("kubectl")
+    }
+
+    /// The process of the API server, where the cluster is the throw-away one.
+    pub fn api_server(&self) -> Option<u32> {
+        let run = run();
+        if self.kubeconfig != run.join(KUBECONFIG) {
+            return None;
+        }
+        let pid = std::fs::read_to_string(run.join("apiserver.pid")).ok()?;
+        pid.trim().parse().ok()
+    }
+
     /// Runs helm and gives what it printed.
     pub async fn helm(&self, args: &[&str]) -> Result<String> {
         self.tool("helm", args, None).await
@@ -92,21 +111,26 @@ impl Cluster {
         Ok(classes.iter().any(default))
     }
 
-    async fn tool(&self, name: &str, args: &[&str], input: Option<&str>) -> Result<String> {
+    fn command(&self, name: &str, args: &[&str]) -> Command {
         let mut command = Command::new(name);
         command
             .args(args)
             .env("KUBECONFIG", &self.kubeconfig)
             .env("PATH", path_with_tools())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn tool(&self, name: &str, args: &[&str], input: Option<&str>) -> Result<String> {
+        let mut child = self
+            .command(name, args)
             .stdin(if input.is_some() {
                 Stdio::piped()
             } else {
                 Stdio::null()
             })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let mut child = command
             .spawn()
             .with_context(|| format!("{name} cannot be started"))?;
         if let (Some(text), Some(mut stdin)) = (input, child.stdin.take()) {
@@ -139,9 +163,13 @@ pub fn source_root() -> PathBuf {
         .unwrap_or_default()
 }
 
+/// Where the throw-away cluster keeps its state.
+fn run() -> PathBuf {
+    std::env::var_os("CLUSTER_RUN").map_or_else(|| "/var/tmp/wsc-cluster".into(), PathBuf::from)
+}
+
 fn throw_away() -> Result<(Kubeconfig, OsString)> {
-    let run = std::env::var_os("CLUSTER_RUN").unwrap_or_else(|| "/var/tmp/wsc-cluster".into());
-    let path = PathBuf::from(run).join("pki/admin.kubeconfig");
+    let path = run().join(KUBECONFIG);
     if !path.exists() {
         bail!(
             "no cluster: KUBECONFIG is not set, and {} does not exist. {HOW_TO_GET_ONE}",
@@ -161,11 +189,19 @@ pub fn cache() -> PathBuf {
     )
 }
 
-/// The throw-away cluster brings its own kubectl and helm; they come after the user's.
+/// Where cargo puts the programs of this workspace: above the test that runs.
+pub fn programs() -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_default();
+    let above = test.parent().and_then(Path::parent);
+    above.map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// The throw-away cluster brings its own kubectl and helm; they come after the user's. Plugins of kubectl are beside our programs.
 fn path_with_tools() -> OsString {
-    let cache = cache();
     let mut path = std::env::var_os("PATH").unwrap_or_default();
-    path.push(":");
-    path.push(cache.join("bin"));
+    for more in [cache().join("bin"), programs()] {
+        path.push(":");
+        path.push(more);
+    }
     path
 }

@@ -14,6 +14,13 @@ own_images() {
   import_image "$pause"
   import_image "$coredns"
 }
+# Not part of every cluster: most tests have no use for it.
+metrics_server_image() {
+  local image=$cache/images/metrics-server-$metrics_server_version.tar
+  mkdir -p "$cache/images"
+  [ -f "$image" ] || timed "making the metrics-server image" scratch_image metrics-server "$bin/metrics-server" "$image"
+  import_image "$image"
+}
 pause_image() {
   local d; d=$(mktemp -d)
   cat >"$d/pause.c" <<'T'

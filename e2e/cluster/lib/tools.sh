@@ -6,6 +6,7 @@
 containerd_version=v2.4.2
 coredns_version=v1.15.0
 helm_version=v4.3.1
+metrics_server_version=v0.9.0
 gateway_api_version=v1.6.3
 prometheus_operator_version=v0.85.0
 cert_manager_version=v1.21.2
@@ -54,6 +55,11 @@ crds() { # what the operator makes objects of where it is there; not installed, 
   mkdir -p "$bin"
   tool crds "$gateway_api_version $prometheus_operator_version $cert_manager_version $keda_version" \
     "fetching the CRDs of extensions" fetch_crds
+}
+metrics_server_built() {
+  mkdir -p "$bin"
+  export CGO_ENABLED=0
+  tool metrics-server "$metrics_server_version" "building metrics-server $metrics_server_version (about 3 minutes)" build_metrics_server
 }
 checkers() { # what judges rendered objects; no node needs it, only the tests
   mkdir -p "$bin"
@@ -107,6 +113,7 @@ module() { # where Go keeps a module; it is downloaded and its hash checked
   local said; said=$(cd / && go mod download -json "$1") || { say "$said"; return 1; }
   sed -n 's/^\t"Dir": "\(.*\)",\{0,1\}$/\1/p' <<<"$said"
 }
+build_metrics_server() { go_install sigs.k8s.io/metrics-server/cmd/metrics-server@$metrics_server_version; }
 build_helm() { go_install helm.sh/helm/v4/cmd/helm@$helm_version; }
 # Without the discoveries of every cloud, which rules have no use for and which take most of the time.
 build_promtool() { go_install -tags remove_all_sd github.com/prometheus/prometheus/cmd/promtool@$prometheus_version; }

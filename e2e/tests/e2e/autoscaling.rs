@@ -1,4 +1,5 @@
-//! Kubernetes' own autoscaler scales a gateway by its connections, which it learns from the operator through the API server.
+//! Kubernetes' own autoscaler scales a gateway: by its connections, which it learns from the operator through the API server,
+//! and by the CPU that metrics-server measures.
 
 use std::time::Duration;
 
@@ -11,10 +12,14 @@ use wsc_e2e::namespace::with_gateway;
 use wsc_e2e::resource::{sample, with};
 use wsc_e2e::wait::{done_if, until};
 
+use crate::crowd::Load;
+
 /// A round of the operator's takes ten seconds; the autoscaler looks every five, on other clusters every fifteen.
 const COUNTED_WITHIN: Duration = Duration::from_secs(40);
 /// Counted, decided, and then pods started or drained.
 const SCALED_WITHIN: Duration = Duration::from_secs(90);
+/// Of what publishers say to make the pods work.
+const READERS: usize = 40;
 /// More than one pod is to hold, and no more than two.
 const CLIENTS: usize = 7;
 
@@ -54,6 +59,38 @@ async fn a_gateway_is_scaled_out_when_connections_open_and_in_when_they_close() 
             Ok(())
         },
     )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_is_scaled_out_when_its_pods_work_and_in_when_they_rest() -> Result<()> {
+    let _operator = chart::operator_in_use().await;
+    // What two pods at rest use is far below the target, and what a few publishers make of one is far above.
+    let spec = json!({"spec": {
+        "resources": {"requests": {"cpu": "100m"}},
+        "autoscaling": {
+            "enabled": true, "minReplicas": 1, "maxReplicas": 2, "cpuUtilization": 60, "scaleInDelay": "0s",
+        },
+        "wsc": {"security": {"enableRateLimit": false}},
+    }});
+    with_gateway("autoscaling-cpu", with(sample(1), &spec), async |gateway| {
+        let measured = ["get", "apiservice", "v1beta1.metrics.k8s.io"];
+        if gateway.cluster().kubectl(&measured).await.is_err() {
+            eprintln!("this cluster has no metrics-server: nothing was scaled");
+            return Ok(());
+        }
+        await_pods(&gateway, 1).await?;
+        let load = Load::start(&gateway, "autoscaling-cpu", READERS).await?;
+        await_pods(&gateway, 2).await?;
+        gateway.await_ready(2, SCALED_WITHIN).await?;
+        let autoscaler = autoscaler(&gateway).await?;
+        let learnt = &autoscaler["status"]["currentMetrics"][0]["resource"]["name"];
+        ensure!(learnt == "cpu", "{autoscaler}");
+        load.settle().await?;
+        await_pods(&gateway, 1).await?;
+        gateway.await_ready(1, SCALED_WITHIN).await?;
+        load.everybody_is_back().await
+    })
     .await
 }
 

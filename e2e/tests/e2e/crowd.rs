@@ -3,17 +3,19 @@
 //! Clients come by the Service's address where that is reachable, as on the machine of the throw-away cluster; elsewhere
 //! through the API server, which then carries so much that there are fewer of them.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use wsc_e2e::forward;
 use wsc_e2e::gateway::{Gateway, WS_PORT, held};
+use wsc_e2e::namespace::READY_WITHIN;
 use wsc_e2e::tokens;
 use wsc_e2e::wait::until;
 
@@ -24,7 +26,7 @@ use crate::reader::ReaderTask;
 
 /// The most where each is a stream through the API server.
 const FORWARDED: usize = 60;
-const REACHED_WITHIN: Duration = Duration::from_secs(3);
+const REACHED_WITHIN: Duration = Duration::from_secs(10);
 /// For everything that was accepted to arrive once the pods are at rest.
 const SETTLED_WITHIN: Duration = Duration::from_mins(1);
 const CONNECTED_WITHIN: Duration = Duration::from_mins(1);
@@ -78,6 +80,45 @@ impl Load {
         accepted(&self.publishers)
     }
 
+    /// More is accepted than was until now.
+    pub async fn more_is_accepted(&self) -> Result<()> {
+        let enough = self.accepted() + 200;
+        until("more to be accepted", READY_WITHIN, async || {
+            let accepted = self.accepted();
+            Ok(held(accepted >= enough, || format!("{accepted}")))
+        })
+        .await
+    }
+
+    /// Does something, and gives the longest time in which nothing was accepted until 200 more were.
+    pub async fn longest_pause(&self, work: impl AsyncFnOnce() -> Result<()>) -> Result<Duration> {
+        let mut work = pin!(async {
+            work().await.context("what was to be done")?;
+            self.more_is_accepted().await
+        });
+        let (mut longest, mut last, mut seen) = (Duration::ZERO, Instant::now(), self.accepted());
+        loop {
+            let done = timeout(Duration::from_millis(20), work.as_mut()).await;
+            longest = longest.max(last.elapsed());
+            let accepted = self.accepted();
+            if accepted > seen {
+                (last, seen) = (Instant::now(), accepted);
+            }
+            if let Ok(done) = done {
+                return done.map(|()| longest);
+            }
+        }
+    }
+
+    /// Nobody was disconnected, ever.
+    pub fn nobody_was_disconnected(&self) -> Result<()> {
+        for reader in &self.readers {
+            let stays = reader.notes.lock().stays.len();
+            ensure!(stays == 1, "{} was disconnected", reader.user);
+        }
+        Ok(())
+    }
+
     /// Every reader is connected.
     pub async fn everybody_is_back(&self) -> Result<()> {
         until("everybody to be connected", CONNECTED_WITHIN, async || {
@@ -127,9 +168,14 @@ async fn door(gateway: &Gateway, stop: &CancellationToken) -> Result<(String, Wa
         "{}:{WS_PORT}",
         address.context("the Service has no address")?
     );
-    match timeout(REACHED_WITHIN, TcpStream::connect(&address)).await {
-        Ok(Ok(_)) => Ok((address, Way::Direct)),
-        Ok(Err(_)) | Err(_) => Ok((forwarded(gateway.clone(), stop).await?, Way::Forwarded)),
+    // The pods may be ready for longer than the node's rules have known of them.
+    let reached = until("the Service to be reached", REACHED_WITHIN, async || {
+        TcpStream::connect(&address).await?;
+        Ok(held(true, String::new))
+    });
+    match reached.await {
+        Ok(()) => Ok((address, Way::Direct)),
+        Err(_) => Ok((forwarded(gateway.clone(), stop).await?, Way::Forwarded)),
     }
 }
 

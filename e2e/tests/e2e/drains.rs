@@ -4,11 +4,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use kube::Api;
 use kube::api::EvictParams;
 use serde_json::json;
-use tokio::time::Instant;
 use wsc_e2e::chart;
 use wsc_e2e::gateway::{Gateway, held};
 use wsc_e2e::namespace::{READY_WITHIN, with_gateway};
@@ -16,13 +15,13 @@ use wsc_e2e::resource::{sample, with};
 use wsc_e2e::wait::until;
 
 use crate::crowd::Load;
-use crate::load::most_in_a_second;
-use crate::reader::ReaderTask;
+use crate::departures::Departures;
+use crate::disturbance::{Bounds, Disturbance};
 
 /// Clients without a word to the contrary.
 const CLIENTS: usize = 300;
-/// A pod sends its clients away in about so many seconds.
-const DRAIN_SECONDS: usize = 10;
+/// A rollout sends all clients away in about so many seconds.
+const DRAIN_SECONDS: usize = 30;
 /// `drain.deadline` in seconds, within which the pod has left; Kubernetes would kill it some seconds later.
 const DEADLINE: u64 = 40;
 
@@ -42,18 +41,27 @@ async fn rollouts_scale_in_and_evictions_lose_nothing_and_cause_no_storm() -> Re
     }});
     with_gateway("drains", with(sample(3), &spec), async |gateway| {
         let load = Load::start(&gateway, "drains", clients).await?;
-        let mut seen = load.begin(rate(clients));
+        let departures = Departures::watch(&gateway);
+        // Whoever goes in a rollout may come to a pod that is to go as well.
+        let gently = |times| Bounds {
+            rate: rate(clients),
+            times,
+        };
 
         let before = names(&gateway).await?;
+        let disturbance = Disturbance::begin(&load);
         gateway
             .kubectl(&["rollout", "restart", "deployment/chat"])
             .await?;
+        status_tells_what_remains(&gateway).await?;
         await_gone(&gateway, &before).await?;
         gateway.await_ready(3, READY_WITHIN).await?;
         load.everybody_is_back().await?;
-        seen = load.undisturbed("rollout", &seen, before.len())?;
+        disturbance.was_gentle("rollout", &load, &gently(2))?;
+        departures.were_orderly(&before).await?;
 
         let before = names(&gateway).await?;
+        let disturbance = Disturbance::begin(&load);
         gateway
             .kubectl(&["scale", "wsg/chat", "--replicas=2"])
             .await?;
@@ -61,74 +69,29 @@ async fn rollouts_scale_in_and_evictions_lose_nothing_and_cause_no_storm() -> Re
         status_tells_what_remains(&gateway).await?;
         await_gone(&gateway, &going).await?;
         load.everybody_is_back().await?;
-        seen = load.undisturbed("scale-in", &seen, 1)?;
+        disturbance.was_gentle("scale-in", &load, &gently(1))?;
+        departures.were_orderly(&going).await?;
 
         let evicted = gateway.any_ready_pod().await?;
+        let disturbance = Disturbance::begin(&load);
         let pods: Api<k8s_openapi::api::core::v1::Pod> =
             Api::namespaced(gateway.client(), gateway.namespace());
         pods.evict(&evicted, &EvictParams::default()).await?;
-        await_gone(&gateway, &[evicted]).await?;
+        status_tells_what_remains(&gateway).await?;
+        let evicted = [evicted];
+        await_gone(&gateway, &evicted).await?;
         gateway.await_ready(2, READY_WITHIN).await?;
         load.everybody_is_back().await?;
-        load.undisturbed("eviction", &seen, 1)?;
+        disturbance.was_gentle("eviction", &load, &gently(1))?;
+        departures.were_orderly(&evicted).await?;
         load.settle().await
     })
     .await
 }
 
-/// Clients that a pod may send away in a second.
+/// Clients that all pods together may send away in a second.
 fn rate(clients: usize) -> usize {
-    clients.div_ceil(3 * DRAIN_SECONDS)
-}
-
-/// Where an operation began: how often each client had been disconnected by then.
-struct Began {
-    rate: usize,
-    at: Instant,
-    away: Vec<usize>,
-}
-
-impl Load {
-    fn begin(&self, rate: usize) -> Began {
-        Began {
-            rate,
-            at: Instant::now(),
-            away: self.readers.iter().map(disconnects).collect(),
-        }
-    }
-
-    /// Nobody was disconnected more than twice or without a word, and they came back no faster than the pods that went
-    /// at a time may send them.
-    fn undisturbed(&self, what: &str, began: &Began, pods_at_a_time: usize) -> Result<Began> {
-        let (mut most, mut all, mut untold, mut returns) = (0, 0, 0, Vec::new());
-        for (reader, before) in self.readers.iter().zip(&began.away) {
-            let notes = reader.notes.lock();
-            let gone = notes.stays.get(*before..).unwrap_or_default();
-            let (_last, gone) = gone.split_last().context("never connected")?;
-            (most, all) = (most.max(gone.len()), all + gone.len());
-            untold += gone.iter().filter(|stay| stay.told.is_none()).count();
-            let stays = notes.stays.get(before + 1..).unwrap_or_default();
-            returns.extend(stays.iter().map(|stay| stay.began));
-        }
-        let storm = most_in_a_second(&returns);
-        let bound = began.rate * pods_at_a_time * 3 / 2;
-        println!(
-            "{what}: {} clients, {all} disconnects, at most {most} each, {untold} without a word; at most {storm} came back \
-             in a second, {bound} allowed ({} a pod); {:.1} s",
-            self.readers.len(),
-            began.rate,
-            began.at.elapsed().as_secs_f64()
-        );
-        ensure!(all > 0, "{what}: nobody had to go");
-        ensure!(most <= 2, "{what}: a client was disconnected {most} times");
-        ensure!(untold == 0, "{what}: {untold} were not told");
-        ensure!(storm <= bound, "{what}: {storm} came back in a second");
-        Ok(self.begin(began.rate))
-    }
-}
-
-fn disconnects(reader: &ReaderTask) -> usize {
-    reader.notes.lock().stays.len().saturating_sub(1)
+    clients.div_ceil(DRAIN_SECONDS)
 }
 
 async fn names(gateway: &Gateway) -> Result<Vec<String>> {

@@ -26,13 +26,19 @@ mod publisher;
 #[path = "../../../gateway/tests/support/reader.rs"]
 mod reader;
 
+mod api_server_away;
 mod autoscaling;
 mod cross_node;
 mod crowd;
+mod departures;
+mod disturbance;
 mod drains;
+mod kubectl;
+mod operator_dies;
 mod operator_down;
 mod pod_killed;
 mod ready;
+mod rebalance;
 mod redis_killed;
 mod redis_replicated;
 mod rotation;

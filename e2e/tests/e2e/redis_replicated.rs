@@ -3,12 +3,10 @@
 //!
 //! The figures are printed (`--nocapture`).
 
-use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::json;
-use tokio::time::{Instant, timeout};
 use wsc_e2e::chart;
 use wsc_e2e::gateway::{Gateway, held};
 use wsc_e2e::namespace::{READY_WITHIN, with_gateway};
@@ -39,10 +37,10 @@ async fn a_replicated_redis_loses_nothing_accepted_whatever_becomes_of_its_prima
     with_gateway("redis-replicated", with(sample(2), &spec), async |gateway| {
         await_rolled_out(&gateway).await?;
         let load = Load::start(&gateway, "redis-replicated", CLIENTS).await?;
-        until_more_accepted(&load).await?;
+        load.more_is_accepted().await?;
 
         let primary = primary(&gateway).await?;
-        let pause = longest_pause(&load, async || {
+        let pause = load.longest_pause(async || {
             gateway.kill_pod(&primary).await?;
             await_another(&gateway, &primary).await
         });
@@ -52,7 +50,7 @@ async fn a_replicated_redis_loses_nothing_accepted_whatever_becomes_of_its_prima
         await_rolled_out(&gateway).await?;
 
         let primary = self::primary(&gateway).await?;
-        let pause = longest_pause(&load, async || {
+        let pause = load.longest_pause(async || {
             gateway.kubectl(&["delete", "pod", &primary]).await?;
             await_another(&gateway, &primary).await
         });
@@ -61,7 +59,7 @@ async fn a_replicated_redis_loses_nothing_accepted_whatever_becomes_of_its_prima
         ensure!(pause < HANDED_OVER, "deleted: {pause:?}");
         await_rolled_out(&gateway).await?;
 
-        let pause = longest_pause(&load, async || {
+        let pause = load.longest_pause(async || {
             let more = json!({"spec": {"managedRedis": {"resources": {"requests": {"memory": "33Mi"}}}}});
             gateway.patch(&more).await?;
             await_memory(&gateway, "33Mi").await?;
@@ -71,15 +69,12 @@ async fn a_replicated_redis_loses_nothing_accepted_whatever_becomes_of_its_prima
         println!("redis-replicated: all updated in turn, nothing accepted for {pause:.1?} at most");
         ensure!(pause < HANDED_OVER, "updated: {pause:?}");
 
-        let pause = longest_pause(&load, async || replace_password(&gateway).await);
+        let pause = load.longest_pause(async || replace_password(&gateway).await);
         let pause = pause.await?;
         println!("redis-replicated: password replaced, nothing accepted for {pause:.1?} at most");
         ensure!(pause < HANDED_OVER, "password: {pause:?}");
 
-        for reader in &load.readers {
-            let stays = reader.notes.lock().stays.len();
-            ensure!(stays == 1, "{} was disconnected", reader.user);
-        }
+        load.nobody_was_disconnected()?;
         load.settle().await
     })
     .await
@@ -177,33 +172,4 @@ async fn await_another(gateway: &Gateway, before: &str) -> Result<()> {
         Ok(held(now != before, || now.clone()))
     })
     .await
-}
-
-async fn until_more_accepted(load: &Load) -> Result<()> {
-    let enough = load.accepted() + 200;
-    until("more to be accepted", READY_WITHIN, async || {
-        let accepted = load.accepted();
-        Ok(held(accepted >= enough, || format!("{accepted}")))
-    })
-    .await
-}
-
-/// Does something, and gives the longest time in which nothing was accepted until 200 more were.
-async fn longest_pause(load: &Load, work: impl AsyncFnOnce() -> Result<()>) -> Result<Duration> {
-    let mut work = pin!(async {
-        work().await.context("what was to be done")?;
-        until_more_accepted(load).await
-    });
-    let (mut longest, mut last, mut seen) = (Duration::ZERO, Instant::now(), load.accepted());
-    loop {
-        let done = timeout(Duration::from_millis(20), work.as_mut()).await;
-        longest = longest.max(last.elapsed());
-        let accepted = load.accepted();
-        if accepted > seen {
-            (last, seen) = (Instant::now(), accepted);
-        }
-        if let Ok(done) = done {
-            return done.map(|()| longest);
-        }
-    }
 }

@@ -18,8 +18,8 @@ use wsc_e2e::wait::until;
 const RESTED_FOR: Duration = Duration::from_secs(12);
 /// How long nothing may be written then.
 const WATCHED_FOR: Duration = Duration::from_secs(30);
-/// Until a deleted child is back.
-const RESTORED_WITHIN: Duration = Duration::from_secs(30);
+/// Until a child that was deleted or edited is as it was.
+const RESTORED_WITHIN: Duration = Duration::from_secs(10);
 /// Until the garbage collector and the last pod are done.
 const GONE_WITHIN: Duration = Duration::from_secs(90);
 
@@ -31,6 +31,7 @@ async fn nothing_is_written_without_need_children_come_back_and_deletion_leaves_
         let inventory = Inventory::new(&gateway).await?;
         nothing_is_written(&gateway, &inventory).await?;
         children_come_back(&gateway, &inventory).await?;
+        edits_are_undone(&gateway).await?;
         gateway.delete().await?;
         until("everything to be gone", GONE_WITHIN, async || {
             let left: Vec<Identity> = inventory.labelled().await?.into_keys().collect();
@@ -110,6 +111,56 @@ fn lasting((kind, name): &Identity) -> (&str, &str) {
     let stem = name.rsplit_once('-').map_or(&**name, |(stem, _)| stem);
     let is_revision = kind == "ControllerRevision";
     (kind, if is_revision { stem } else { name })
+}
+
+/// What was edited, how, and a part of it as it is to be again.
+const EDITS: [(&str, &str, &str); 5] = [
+    (
+        "service/chat",
+        r#"{"spec": {"selector": {"somebody": "else"}}}"#,
+        "{.spec.selector}",
+    ),
+    (
+        "deployment/chat",
+        r#"{"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}}"#,
+        "{.spec.template.spec.terminationGracePeriodSeconds}",
+    ),
+    (
+        "poddisruptionbudget/chat",
+        r#"{"spec": {"selector": {"matchLabels": {"somebody": "else"}}}}"#,
+        "{.spec.selector}",
+    ),
+    (
+        "configmap/chat-config",
+        r#"{"data": {"gateway.yaml": "nothing"}}"#,
+        "{.data}",
+    ),
+    (
+        "serviceaccount/chat",
+        r#"{"automountServiceAccountToken": true}"#,
+        "{.automountServiceAccountToken}",
+    ),
+];
+
+async fn edits_are_undone(gateway: &Gateway) -> Result<()> {
+    for (object, edit, part) in EDITS {
+        let path = format!("jsonpath={part}");
+        let get = ["get", object, "-o", &path];
+        let before = gateway.kubectl(&get).await?;
+        gateway
+            .kubectl(&["patch", object, "--type=merge", "-p", edit])
+            .await?;
+        until(
+            &format!("{object} to be as it was"),
+            RESTORED_WITHIN,
+            async || {
+                let now = gateway.kubectl(&get).await?;
+                Ok(held(now == before, || now.clone()))
+            },
+        )
+        .await?;
+    }
+    gateway.await_ready(2, READY_WITHIN).await.map(drop)
 }
 
 async fn children_come_back(gateway: &Gateway, inventory: &Inventory) -> Result<()> {

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::gates::{Gates, Socket};
 use crate::history::{Report, Seen};
-use crate::load::most_in_a_second;
+use crate::load::most_within;
 use crate::proxy::Proxy;
 use crate::reader::ReaderTask;
 use crate::redis::RedisServer;
@@ -311,7 +311,7 @@ async fn a_rolling_drain_loses_nothing_and_keeps_to_its_rate() {
             reader.user
         );
     }
-    let rate = most_in_a_second(&returns);
+    let rate = most_within(Duration::from_secs(1), &returns);
     println!(
         "rolling drain: {all} disconnects of {} readers, at most {most} each; at most {rate} came back in a second",
         world.readers.len()

@@ -22,10 +22,10 @@ pub fn history(publishers: &[PublisherTask], readers: &[ReaderTask]) -> History 
     }
 }
 
-/// The most that fall into any second.
-pub fn most_in_a_second(moments: &[Instant]) -> usize {
+/// The most that fall into any time so long.
+pub fn most_within(span: Duration, moments: &[Instant]) -> usize {
     let within = |from: &Instant| {
-        let soon = |at: &&Instant| *at >= from && **at - *from < Duration::from_secs(1);
+        let soon = |at: &&Instant| *at >= from && **at - *from < span;
         moments.iter().filter(soon).count()
     };
     moments.iter().map(within).max().unwrap_or(0)
