@@ -7,9 +7,10 @@ use anyhow::Context as _;
 
 use crate::dialect::Member;
 use crate::drive::{Outcome, Plan, Rooms, Speech, drive};
+use crate::extra::Extra;
 use crate::fleet::Fleet;
 use crate::pacer::Pace;
-use crate::peer::Server;
+use crate::peer::{Peer, Place, Server};
 use crate::process;
 use crate::sample::{CPU, Results, Sample, metrics, micros};
 
@@ -23,6 +24,8 @@ pub(crate) struct Bout<'a> {
     pub(crate) repetition: u32,
     pub(crate) lasts: Duration,
     pub(crate) size: usize,
+    /// Which source our gateway was built from.
+    pub(crate) revision: String,
     pub(crate) results: &'a mut Results,
 }
 
@@ -35,6 +38,27 @@ const TOGETHER: usize = 2 * PAIRS;
 pub(crate) const SIZE: usize = 128;
 
 impl Bout<'_> {
+    /// Starts a server, and notes what it says of its version.
+    pub(crate) fn start(
+        &mut self,
+        peer: Peer,
+        place: &Place,
+        port: u16,
+        extra: Extra,
+    ) -> anyhow::Result<()> {
+        let server = peer.start(place, port, extra)?;
+        let version = match peer {
+            Peer::Ours => {
+                let ours = env!("CARGO_PKG_VERSION");
+                format!("wsc-gateway {ours} ({})", self.revision)
+            }
+            _ => server.version(),
+        };
+        self.results.versions.insert(peer.name(), version);
+        self.servers.push(server);
+        Ok(())
+    }
+
     pub(crate) fn group(
         &mut self,
         members: usize,
@@ -215,7 +239,7 @@ impl Bout<'_> {
     }
 
     /// Lets compilers and pools get going.
-    fn warm(&mut self, rooms: &Rooms, speech: Speech) -> anyhow::Result<()> {
+    pub(crate) fn warm(&mut self, rooms: &Rooms, speech: Speech) -> anyhow::Result<()> {
         let plan = Plan {
             speech,
             pace: Pace::Outstanding(1),
@@ -239,7 +263,7 @@ impl Bout<'_> {
         Ok(())
     }
 
-    fn drive(
+    pub(crate) fn drive(
         &mut self,
         rooms: &Rooms,
         speech: Speech,
@@ -255,7 +279,7 @@ impl Bout<'_> {
         drive(&mut self.fleet, rooms, plan, pids)
     }
 
-    fn pids(&self) -> Vec<u32> {
+    pub(crate) fn pids(&self) -> Vec<u32> {
         self.servers.iter().map(Server::pid).collect()
     }
 
@@ -264,7 +288,7 @@ impl Bout<'_> {
     }
 
     /// What was lost ends the bout: the next run would count from a state that nobody knows.
-    fn whole(&mut self, outcome: &Outcome) -> anyhow::Result<()> {
+    pub(crate) fn whole(&mut self, outcome: &Outcome) -> anyhow::Result<()> {
         if let Some(stray) = &outcome.stray {
             self.results.strays.insert(self.peer.clone(), stray.clone());
         }
@@ -281,14 +305,14 @@ impl Bout<'_> {
         Ok(())
     }
 
-    fn note<const N: usize>(&mut self, what: &str, metrics: [(&str, f64); N]) {
+    pub(crate) fn note<const N: usize>(&mut self, what: &str, metrics: [(&str, f64); N]) {
         self.note_all(
             what,
             metrics.map(|(name, value)| (name.to_owned(), value)).into(),
         );
     }
 
-    fn note_all(&mut self, what: &str, metrics: BTreeMap<String, f64>) {
+    pub(crate) fn note_all(&mut self, what: &str, metrics: BTreeMap<String, f64>) {
         self.results.samples.push(Sample {
             scenario: format!("{} {what}", self.name),
             peer: self.peer.clone(),

@@ -139,6 +139,19 @@ impl Dialect {
         .into_bytes()
     }
 
+    /// A message of `size` bytes that is stored for user number `reader` and answered by a receipt; nothing where a server
+    /// has no such thing. The receipt repeats the id, and so the mark.
+    pub fn store(self, reader: usize, number: u64, size: usize) -> Vec<u8> {
+        let (reader, body) = (user(reader), body(number, size));
+        match self {
+            Self::Wsc => format!(
+                r##"{{"type":"text","id":"#{number:012}","to":"{reader}","content":"{body}"}}"##
+            )
+            .into_bytes(),
+            Self::Plain | Self::Centrifuge | Self::SocketIo => Vec::new(),
+        }
+    }
+
     /// A message of `size` bytes that comes back to the member alone.
     pub fn echo(self, member: &Member, number: u64, size: usize) -> Vec<u8> {
         let body = body(number, size);
@@ -174,7 +187,7 @@ fn user(number: usize) -> String {
 }
 
 /// The mark and what fills the message up to its size.
-fn body(number: u64, size: usize) -> String {
+pub(crate) fn body(number: u64, size: usize) -> String {
     let mut body = format!("#{number:012}");
     // Words in no order that repeats soon: what compresses as text does.
     let mut state = number;

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
 
-use crate::dialect::mark;
+use crate::dialect::{contains, mark};
 use crate::fleet::Fleet;
 use crate::ledger::{Counts, Ledger, histogram};
 use crate::pacer::{Pace, Pacer};
 use crate::process;
 
 /// Nothing arriving for so long, with messages on their way: they are lost.
-const LOST: Duration = Duration::from_secs(5);
+pub(crate) const LOST: Duration = Duration::from_secs(5);
 
 /// What each room's publisher says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,14 @@ pub enum Speech {
     Publish,
     /// Messages that come back to itself alone: a room is one member.
     Echo,
+    /// Messages for a reader of the publisher's own, that count when the publisher has heard that they are accepted: a room
+    /// is the publisher.
+    Store {
+        /// The reader's number, less the publisher's.
+        reader: usize,
+        /// What the receipt has to say.
+        receipt: &'static str,
+    },
 }
 
 /// Who is in which room: the first of each publishes.
@@ -96,12 +104,7 @@ pub fn drive(
     servers: &[u32],
 ) -> anyhow::Result<Outcome> {
     let base = fleet.next_run();
-    let used = || {
-        servers
-            .iter()
-            .map(|pid| process::cpu(*pid))
-            .sum::<anyhow::Result<Duration>>()
-    };
+    let used = || process::cpus(servers);
     let own = std::process::id();
     let (server_before, own_before, spare_before) = (used()?, process::cpu(own)?, fleet.spare());
     // Only now, so that what reading accounts took is not taken off the run.
@@ -144,6 +147,8 @@ struct Run {
     ledgers: Vec<Ledger>,
     pacers: Vec<Pacer>,
     hint: usize,
+    /// What a message must say to count.
+    receipt: Option<&'static str>,
     stray: Option<String>,
 }
 
@@ -168,6 +173,10 @@ impl Run {
                 .map(|start| Pacer::new(plan.pace, start, plan.lasts))
                 .collect(),
             hint: 0,
+            receipt: match plan.speech {
+                Speech::Store { receipt, .. } => Some(receipt),
+                Speech::Publish | Speech::Echo => None,
+            },
             stray: None,
         }
     }
@@ -193,6 +202,10 @@ impl Run {
                 let words = match plan.speech {
                     Speech::Publish => conn.dialect().publish(&conn.member, number, plan.size),
                     Speech::Echo => conn.dialect().echo(&conn.member, number, plan.size),
+                    Speech::Store { reader, .. } => {
+                        conn.dialect()
+                            .store(conn.member.number + reader, number, plan.size)
+                    }
                 };
                 conn.queue(&words);
                 due = pacer.due(now, ledger.outstanding());
@@ -203,16 +216,21 @@ impl Run {
     }
 
     fn got(&mut self, rooms: &Rooms, conn: usize, message: &[u8], now: Instant) {
-        let Some(number) = mark(message, &mut self.hint) else {
+        let number = mark(message, &mut self.hint);
+        let place = rooms.places.get(conn).copied().flatten();
+        let counts = self
+            .receipt
+            .is_none_or(|receipt| place.is_none() || contains(message, receipt.as_bytes()));
+        let (Some(number), true) = (number, counts) else {
             if self.stray.is_none() {
                 self.stray = Some(String::from_utf8_lossy(message).into_owned());
             }
             return;
         };
-        if let Some(Some((room, place))) = rooms.places.get(conn)
-            && let Some(ledger) = self.ledgers.get_mut(*room)
+        if let Some((room, place)) = place
+            && let Some(ledger) = self.ledgers.get_mut(room)
         {
-            ledger.got(*place, number, now);
+            ledger.got(place, number, now);
         }
     }
 

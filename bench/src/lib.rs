@@ -7,11 +7,14 @@
 // Figures are divided all over, and none is near where an f64 loses a unit.
 #![allow(clippy::cast_precision_loss)]
 
+mod append;
 pub mod bare;
 mod bout;
 pub mod conn;
 pub mod dialect;
 pub mod drive;
+mod durable;
+pub mod extra;
 pub mod fleet;
 pub mod frame;
 pub mod handshake;

@@ -189,7 +189,7 @@ impl LoadArguments {
     fn load(self, speech: Speech) -> anyhow::Result<()> {
         let rooms = match speech {
             Speech::Publish => self.rooms.max(1),
-            Speech::Echo => self.connections,
+            Speech::Echo | Speech::Store { .. } => self.connections,
         };
         let pace = match self.rate {
             Some(rate) => Pace::Rate(rate / rooms as f64),

@@ -12,10 +12,12 @@ use clap::ValueEnum;
 use rustls::ClientConfig;
 
 use crate::dialect::{Dialect, Entry};
+use crate::extra::Extra;
 use crate::handshake::Deflate;
 use crate::link;
-use crate::redis;
 
+/// How many ports each run has: nodes from the first on, what is beside them from the last.
+pub const PORTS: u16 = 20;
 /// Signs the tokens of members; good for nothing outside a run.
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -55,39 +57,6 @@ pub struct Place {
     pub core: String,
     /// Trusts the certificate that lies in the folder of logs and keys.
     pub trust: Arc<ClientConfig>,
-}
-
-/// What is on in a scenario beside the plain exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extra {
-    /// Nothing.
-    Nothing,
-    /// TLS by the server itself.
-    Tls,
-    /// permessage-deflate.
-    Deflate,
-    /// Several nodes and a Redis.
-    Nodes,
-}
-
-impl Extra {
-    /// What turns it on in the gateway.
-    fn settings(self, port: u16) -> Vec<String> {
-        let settings = match self {
-            Self::Nothing => vec![],
-            Self::Tls => vec!["tls.ws=true".to_owned()],
-            Self::Deflate => vec!["wsc.performance.enableCompression=true".to_owned()],
-            Self::Nodes => vec![
-                "wsc.distributed.enabled=true".to_owned(),
-                "wsc.redis.host=127.0.0.1".to_owned(),
-                format!("wsc.redis.port={}", redis::port(port)),
-            ],
-        };
-        settings
-            .into_iter()
-            .flat_map(|setting| ["--set".to_owned(), setting])
-            .collect()
-    }
 }
 
 /// Makes the keys of a run in `scratch`, and what trusts its certificate.
@@ -152,6 +121,10 @@ impl Peer {
                 !matches!(self, Self::Bare | Self::Axum | Self::SocketIo)
             }
             Extra::Nodes => matches!(self, Self::Ours | Self::Centrifuge),
+            Extra::Durable(_) => matches!(self, Self::Ours | Self::Bare),
+            Extra::Heartbeats | Extra::Leaving => {
+                matches!(self, Self::Ours | Self::Bun | Self::Centrifuge)
+            }
         }
     }
 
@@ -180,19 +153,14 @@ impl Peer {
     pub fn start(self, place: &Place, port: u16, extra: Extra) -> anyhow::Result<Server> {
         let log = place
             .scratch
-            .join(format!("{}-{}.log", self.name(), port % 10));
+            .join(format!("{}-{}.log", self.name(), port % PORTS));
         let out = File::create(&log).with_context(|| log.display().to_string())?;
         let mut words = self.command(place, port)?;
         if self == Self::Ours {
             words.extend(extra.settings(port));
         }
         let mut command = Command::new("taskset");
-        match extra {
-            Extra::Nothing => &mut command,
-            Extra::Tls => command.env("BENCH_TLS", place.scratch.join("secrets")),
-            Extra::Deflate => command.env("BENCH_DEFLATE", "1"),
-            Extra::Nodes => command.env("BENCH_REDIS", format!("127.0.0.1:{}", redis::port(port))),
-        };
+        command.envs(extra.variable(place, port));
         let child = command
             .args(["-c", &place.core])
             .args(words)

@@ -23,6 +23,11 @@ pub fn cpu(pid: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_nanos(sum))
 }
 
+/// The same of several processes together.
+pub fn cpus(pids: &[u32]) -> anyhow::Result<Duration> {
+    pids.iter().map(|pid| cpu(*pid)).sum()
+}
+
 /// Bytes of memory that a process has for itself: no files, nothing shared.
 pub fn memory(pid: u32) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/status");

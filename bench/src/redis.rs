@@ -1,46 +1,88 @@
-//! The Redis between nodes, of its own for each run, with nothing kept.
+//! The Redis beside servers, of its own for each run.
 
+use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
-use crate::peer::Place;
+use crate::peer::{PORTS, Place};
+
+/// How long it may take to start, and to follow another.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A Redis that runs; it ends with this value.
 #[derive(Debug)]
-pub struct Redis(Child);
+pub struct Redis {
+    child: Child,
+    port: u16,
+}
 
-/// Where the Redis of the servers on and around `port` is: each run has ten ports.
+/// What of its data is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing.
+    Nothing,
+    /// What the operator asks of the Redis that it manages: everything is appended, and synced each second.
+    Log,
+}
+
+/// Where the Redis of the servers on and around `port` is: each run has so many ports.
 pub fn port(port: u16) -> u16 {
-    port / 10 * 10 + 9
+    port / PORTS * PORTS + PORTS - 1
 }
 
 impl Redis {
     /// Starts it on the servers' core.
-    pub fn start(place: &Place, servers: u16) -> anyhow::Result<Self> {
-        let port = port(servers);
+    pub fn start(place: &Place, servers: u16, keep: Keep) -> anyhow::Result<Self> {
+        Self::spawn(place, port(servers), keep, &[])
+    }
+
+    /// Starts one that follows this one, and waits until it does.
+    pub fn replica(&self, place: &Place) -> anyhow::Result<Self> {
+        let follow = [
+            "--replicaof".to_owned(),
+            "127.0.0.1".to_owned(),
+            self.port.to_string(),
+        ];
+        let replica = Self::spawn(place, self.port - 1, Keep::Log, &follow)?;
+        let deadline = Instant::now() + PATIENCE;
+        while !self.says("INFO replication")?.contains("state=online") {
+            ensure!(
+                Instant::now() < deadline,
+                "the replica does not follow within {PATIENCE:?}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(replica)
+    }
+
+    fn spawn(place: &Place, port: u16, keep: Keep, more: &[String]) -> anyhow::Result<Self> {
+        let dir = place.scratch.join(format!("redis-{}", port % PORTS));
+        // What the last one kept there is none of this one's.
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        let append = match keep {
+            Keep::Nothing => "no",
+            Keep::Log => "yes",
+        };
         let child = Command::new("taskset")
-            .args([
-                "-c",
-                &place.core,
-                "redis-server",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-                "--bind",
-                "127.0.0.1",
-            ])
-            .args(["--port", &port.to_string()])
+            .args(["-c", &place.core, "redis-server", "--bind", "127.0.0.1"])
+            .args(["--port", &port.to_string(), "--save", ""])
+            .args(["--appendonly", append, "--appendfsync", "everysec"])
+            .args(["--repl-diskless-sync-delay", "0"])
+            .args(more)
+            .arg("--dir")
+            .arg(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .context("starting redis-server")?;
-        let redis = Self(child);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        let redis = Self { child, port };
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(redis.address()).is_err() {
             ensure!(
                 Instant::now() < deadline,
                 "redis-server does not listen on {port}: is it installed?"
@@ -50,15 +92,31 @@ impl Redis {
         Ok(redis)
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> (&'static str, u16) {
+        ("127.0.0.1", self.port)
+    }
+
     /// The process.
     pub fn pid(&self) -> u32 {
-        self.0.id()
+        self.child.id()
+    }
+
+    /// What it answers to one command: the first piece of it, which for what is asked here is all.
+    fn says(&self, command: &str) -> anyhow::Result<String> {
+        let mut stream = TcpStream::connect(self.address())?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(format!("{command}\r\n").as_bytes())?;
+        let mut answer = vec![0; 1 << 14];
+        let read = stream.read(&mut answer)?;
+        answer.truncate(read);
+        Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 }
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

@@ -64,7 +64,15 @@ pub struct Row<'a> {
 }
 
 /// The figures that are compared. The others of a sample say whether it is to be trusted.
-const COMPARED: [&str; 6] = [CPU, "per_s", "p50_us", "p99_us", "p999_us", "user_bytes"];
+const COMPARED: [&str; 7] = [
+    CPU,
+    "redis_cpu_us",
+    "per_s",
+    "p50_us",
+    "p99_us",
+    "p999_us",
+    "user_bytes",
+];
 
 /// Figures of one row by server and repetition.
 type Figures<'a> = BTreeMap<&'a str, BTreeMap<u32, f64>>;

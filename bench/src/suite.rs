@@ -6,9 +6,10 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 
 use crate::bout::{Bout, SIZE};
+use crate::extra::{Acceptance, Extra};
 use crate::fleet::Fleet;
-use crate::peer::{Extra, Peer, Place};
-use crate::redis::Redis;
+use crate::peer::{PORTS, Peer, Place};
+use crate::redis::{Keep, Redis};
 use crate::sample::Results;
 
 /// What is done with a server from its start to its end.
@@ -32,6 +33,8 @@ pub enum Scenario {
     Stalled,
     /// 64 publishers with a reader each, on one node, then on two, with a Redis between the nodes.
     Nodes,
+    /// 64 senders of messages that are stored, with each acceptance level, and what a bare append costs.
+    Durable,
     /// 1,000 in one group, by TLS.
     #[value(name = "tls-1k")]
     Tls1k,
@@ -96,7 +99,7 @@ impl Suite {
                         continue;
                     }
                     // A port of its own each time: the last one's connections still wait out their time.
-                    port = if port < 29_000 { port + 10 } else { 20_000 };
+                    port = if port < 29_000 { port + PORTS } else { 20_000 };
                     let began = Instant::now();
                     let done = self.bout(*scenario, *peer, (repetition, port), &mut results);
                     let name = format!("{} {} {}", scenario.name(), peer.name(), repetition + 1);
@@ -118,30 +121,15 @@ impl Suite {
         (repetition, port): (u32, u16),
         results: &mut Results,
     ) -> anyhow::Result<()> {
+        if scenario == Scenario::Durable {
+            return self.durable(peer, (repetition, port), results);
+        }
         let extra = scenario.extra();
         let redis = (extra == Extra::Nodes)
-            .then(|| Redis::start(&self.place, port))
+            .then(|| Redis::start(&self.place, port, Keep::Nothing))
             .transpose()?;
-        let server = peer.start(&self.place, port, extra)?;
-        let version = match peer {
-            Peer::Ours => format!(
-                "wsc-gateway {} ({})",
-                env!("CARGO_PKG_VERSION"),
-                self.revision
-            ),
-            _ => server.version(),
-        };
-        results.versions.insert(peer.name(), version);
-        let mut bout = Bout {
-            servers: vec![server],
-            fleet: Fleet::new()?,
-            name: scenario.name(),
-            peer: peer.name(),
-            repetition,
-            lasts: self.lasts,
-            size: SIZE,
-            results,
-        };
+        let mut bout = self.prepare(scenario, peer, repetition, results)?;
+        bout.start(peer, &self.place, port, extra)?;
         match scenario {
             Scenario::Group1k => bout.group(1_000, &[1, 8, 32], &[50.0, 100.0]),
             Scenario::Group10k => bout.group(10_000, &[1, 8], &[5.0]),
@@ -150,25 +138,78 @@ impl Suite {
             Scenario::Rooms100x100 => bout.rooms(100, 100),
             Scenario::Rooms1000x10 => bout.rooms(1_000, 10),
             Scenario::Nodes => {
-                bout.servers.push(peer.start(&self.place, port + 5, extra)?);
+                bout.start(peer, &self.place, port + 5, extra)?;
                 bout.nodes(redis.context("a Redis")?.pid())
             }
             Scenario::Stalled => bout.stalled(200, 200.0),
             Scenario::Deflate100 => bout.compressed(100),
             Scenario::Deflate1k => bout.compressed(1_000),
+            // They have returned above: what is beside them is of their own.
+            Scenario::Durable => Ok(()),
         }
+    }
+
+    fn prepare<'a>(
+        &self,
+        scenario: Scenario,
+        peer: Peer,
+        repetition: u32,
+        results: &'a mut Results,
+    ) -> anyhow::Result<Bout<'a>> {
+        Ok(Bout {
+            servers: Vec::new(),
+            fleet: Fleet::new()?,
+            name: scenario.name(),
+            peer: peer.name(),
+            repetition,
+            lasts: self.lasts,
+            size: SIZE,
+            revision: self.revision.clone(),
+            results,
+        })
+    }
+
+    /// One level after the other, each with servers of its own.
+    fn durable(
+        &self,
+        peer: Peer,
+        (repetition, port): (u32, u16),
+        results: &mut Results,
+    ) -> anyhow::Result<()> {
+        for level in [Acceptance::None, Acceptance::Stored, Acceptance::Replicated] {
+            let mut redis = Vec::new();
+            if level != Acceptance::None {
+                let primary = Redis::start(&self.place, port, Keep::Log)?;
+                if level == Acceptance::Replicated {
+                    redis.push(primary.replica(&self.place)?);
+                }
+                redis.insert(0, primary);
+            }
+            let mut bout = self.prepare(Scenario::Durable, peer, repetition, results)?;
+            match (peer, level) {
+                // Where nothing is appended there is no floor of it.
+                (Peer::Bare, Acceptance::None) => {}
+                (Peer::Bare, _) => bout.appended(level, &redis)?,
+                _ => {
+                    bout.start(peer, &self.place, port, Extra::Durable(level))?;
+                    bout.durable(level, &redis)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 impl Scenario {
     /// Those of a run in which nobody asks for others: with the rest, five repetitions take longer than one waits.
-    pub const USUAL: [Self; 9] = [
+    pub const USUAL: [Self; 10] = [
         Self::Group1k,
         Self::Group10k,
         Self::Echo,
         Self::Rooms100x100,
         Self::Stalled,
         Self::Nodes,
+        Self::Durable,
         Self::Tls1k,
         Self::Deflate100,
         Self::Deflate1k,
@@ -179,6 +220,7 @@ impl Scenario {
         match self {
             Self::Tls1k => Extra::Tls,
             Self::Nodes => Extra::Nodes,
+            Self::Durable => Extra::Durable(Acceptance::Stored),
             Self::Deflate100 | Self::Deflate1k => Extra::Deflate,
             Self::Group1k
             | Self::Group10k

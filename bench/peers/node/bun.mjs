@@ -1,8 +1,9 @@
 // A server on Bun, whose WebSockets and topics are those of uWebSockets. Speaks the plain dialect; by TLS
-// if BENCH_TLS names a folder with a certificate, compressed if BENCH_DEFLATE is set.
+// if BENCH_TLS names a folder with a certificate, compressed if BENCH_DEFLATE is set. BENCH_HEARTBEAT is after how many
+// seconds of quiet it pings: uWebSockets does so four seconds before a short `idleTimeout` is over.
 console.log(`bun ${Bun.version}`);
 
-const {BENCH_TLS: tls, BENCH_DEFLATE: deflate} = process.env;
+const {BENCH_TLS: tls, BENCH_DEFLATE: deflate, BENCH_HEARTBEAT: heartbeat} = process.env;
 
 Bun.serve({
   hostname: "127.0.0.1",
@@ -14,6 +15,7 @@ Bun.serve({
   },
   websocket: {
     perMessageDeflate: Boolean(deflate),
+    ...(heartbeat ? {idleTimeout: Number(heartbeat) + 4, sendPings: true} : {}),
     open(socket) {
       socket.subscribe(socket.data.room);
       socket.send("ready");

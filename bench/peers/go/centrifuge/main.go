@@ -1,5 +1,6 @@
 // A server on the centrifuge library, the engine of Centrifugo: JSON over WebSocket, members subscribed by the server to
-// their room as they connect, `send` publishes to it, `rpc` echoes. Its pings are off: a run is shorter than their pause.
+// their room as they connect, `send` publishes to it, `rpc` echoes. Its pings are off, since a run is shorter than their
+// pause, unless BENCH_HEARTBEAT says after how many seconds they come.
 package main
 
 import (
@@ -7,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
+	"time"
 
 	"github.com/centrifugal/centrifuge"
 
@@ -49,13 +52,21 @@ func main() {
 	}
 	handler := centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{
 		Compression:    serve.Deflate(),
-		PingPongConfig: centrifuge.PingPongConfig{PingInterval: -1},
+		PingPongConfig: centrifuge.PingPongConfig{PingInterval: heartbeat()},
 	})
 	http.HandleFunc("/connection/websocket", func(w http.ResponseWriter, r *http.Request) {
 		ctx := context.WithValue(r.Context(), roomKey{}, r.URL.Query().Get("room"))
 		handler.ServeHTTP(w, r.WithContext(ctx))
 	})
 	panic(serve.Listen())
+}
+
+func heartbeat() time.Duration {
+	seconds, err := strconv.Atoi(os.Getenv("BENCH_HEARTBEAT"))
+	if err != nil {
+		return -1
+	}
+	return time.Duration(seconds) * time.Second
 }
 
 // Messages go to other nodes through Redis.
