@@ -200,6 +200,16 @@ impl Counts {
         summary(of_pods.map(|(pod, count)| (pod.as_str(), count.problems.as_slice())))
     }
 
+    /// Whether a pod has more or fewer connections by a tenth of what each would have of so many: the sum says nothing of
+    /// connections that went from one pod to another.
+    fn moves_more_than_a_tenth_of_a_share(&self, other: &Self, total: i64) -> bool {
+        let pods = i64::try_from(self.0.len()).unwrap_or(i64::MAX);
+        self.0.iter().any(|(pod, count)| {
+            let moved = (count.connections - other.connections(pod)).abs();
+            moved.saturating_mul(10).saturating_mul(pods) >= total
+        })
+    }
+
     /// Whether a status with these numbers instead of `other`'s tells anybody something.
     pub fn differs_much_from(&self, other: &Self) -> bool {
         const EXACT_UP_TO: i64 = 100;
@@ -221,6 +231,8 @@ impl Counts {
                 .sum::<i64>()
         };
         let (now, then) = (total(self), total(other));
-        now.min(then) <= EXACT_UP_TO || (now - then).abs().saturating_mul(100) >= then
+        now.min(then) <= EXACT_UP_TO
+            || (now - then).abs().saturating_mul(100) >= then
+            || self.moves_more_than_a_tenth_of_a_share(other, then)
     }
 }

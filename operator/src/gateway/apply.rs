@@ -10,6 +10,7 @@ mod deletion_cost;
 mod secret;
 mod settled;
 mod volume;
+mod whole;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -251,10 +252,6 @@ impl Run<'_> {
     /// Applies one object, unless it is there already.
     async fn put(&mut self, object: &Object) -> Result<(), Error> {
         let existing = self.live.get(object.kind, &object.name).cloned();
-        // Its name says what is in it, and it cannot be changed.
-        if object.kind == Kind::ControllerRevision && existing.is_some() {
-            return Ok(());
-        }
         let mut object = object.clone();
         if let (Kind::PersistentVolumeClaim, Some(live)) = (object.kind, &existing) {
             volume::keep_size(&mut object.body, &live.data);
@@ -266,7 +263,7 @@ impl Run<'_> {
             Some(live) => {
                 let live_body = body_of(object.kind, live)?;
                 let place = self.settled_place(object);
-                if covers::covers(&body, &live_body)
+                if is_as_wanted(object.kind, &body, &live_body)
                     || self.context.settled.knows(&place, &body, &live_body)
                 {
                     return Ok(());
@@ -286,16 +283,20 @@ impl Run<'_> {
         let patch = Patch::Apply(&body);
         let mut answer = match within(action, api.patch(&object.name, &params, &patch)).await {
             Err(error) if existing.is_some() && is_invalid(&error) => {
-                self.overwrite(object, &body, error).await?
+                self.overwrite(object, &body, Some(error)).await?
             }
             answer => answer?,
         };
+        // Others' elements of a list outlive an apply.
+        if !whole::is_unadded(object.kind, &object.body, &body_of(object.kind, &answer)?) {
+            answer = self.overwrite(object, &body, None).await?;
+        }
         // The watch may be behind, or broken: what was written a moment ago must not be taken for what it was before.
         let owned = self.context.stores.owned(object.kind);
         owned.apply(Event::Apply(answer.clone()), keep(object.kind));
         answer.metadata.managed_fields = None;
         let answered = body_of(object.kind, &answer)?;
-        if !covers::covers(&object.body, &answered) {
+        if !is_as_wanted(object.kind, &object.body, &answered) {
             let place = self.settled_place(object);
             self.context.settled.learn(place, &object.body, &answered);
         }
@@ -317,7 +318,7 @@ impl Run<'_> {
         &self,
         object: &Object,
         body: &Value,
-        refused: Error,
+        refused: Option<Error>,
     ) -> Result<DynamicObject, Error> {
         let action = format!("overwriting {}", self.place(&object.id()));
         let params = PatchParams {
@@ -325,10 +326,10 @@ impl Run<'_> {
             ..PatchParams::default()
         };
         let api = self.api(object.kind);
-        let patch = Patch::Merge(body);
+        let patch = Patch::Merge(whole::replacing(object.kind, body));
         match within(action, api.patch(&object.name, &params, &patch)).await {
             // What was wrong is the object, not somebody's edit.
-            Err(error) if is_invalid(&error) => Err(refused),
+            Err(error) if is_invalid(&error) => Err(refused.unwrap_or(error)),
             answer => answer,
         }
     }
@@ -406,6 +407,18 @@ impl Run<'_> {
         self.context.metrics.wrote(kind, verb);
         self.changes.push(Change { verb, object });
     }
+}
+
+/// Whether a live object says all that is wanted, and nothing more where the whole is ours.
+fn is_as_wanted(kind: Kind, wanted: &Value, live: &Value) -> bool {
+    if kind == Kind::ControllerRevision {
+        // What is in it cannot be changed, and its name says what that is.
+        return wanted
+            .get("metadata")
+            .zip(live.get("metadata"))
+            .is_some_and(|(wanted, live)| covers::covers(wanted, live));
+    }
+    covers::covers(wanted, live) && whole::is_unadded(kind, wanted, live)
 }
 
 /// A live object as one would apply it. In a list, with which every watch begins, the API server leaves out what kind each

@@ -15,10 +15,12 @@
     unreachable_pub
 )]
 
+mod by_hand;
 mod chart;
 mod failpoints;
 mod faults;
 mod ground;
+mod kubelet;
 mod leaders;
 mod operator;
 mod plane;
@@ -27,5 +29,6 @@ mod rights;
 mod snapshot;
 mod thousand;
 mod traces;
+mod unrealisable;
 mod walk;
 mod webhook;

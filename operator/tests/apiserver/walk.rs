@@ -144,7 +144,7 @@ fn base() -> Value {
 }
 
 /// Objects without how often they were changed, and without the resource.
-async fn served(ground: &Ground) -> Snapshot {
+pub async fn served(ground: &Ground) -> Snapshot {
     let mut found = snapshot(ground).await;
     found.retain(|name, _| !name.starts_with("WebSocketGateway/"));
     for object in found.values_mut() {

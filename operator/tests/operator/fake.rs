@@ -261,6 +261,11 @@ fn overlay(target: &mut Value, source: &Value) {
     match (target, source) {
         (Value::Object(target), Value::Object(source)) => {
             for (key, value) in source {
+                // As a whole, as by the API server.
+                if key == "selector" {
+                    target.insert(key.clone(), value.clone());
+                    continue;
+                }
                 overlay(target.entry(key).or_insert(Value::Null), value);
             }
         }

@@ -841,6 +841,29 @@ async fn before_a_scale_in_each_pod_is_told_what_it_costs_to_lose_it() {
 }
 
 #[tokio::test]
+async fn a_pod_that_has_not_said_how_many_connections_it_has_goes_after_those_that_have() {
+    let world = World::cluster();
+    world.settle().await;
+    pods_with(&world, &[("chat-full", 20_000), ("chat-silent", 20_000)]);
+    // It was asked again and again, and has not answered.
+    let mut counts = Counts::default();
+    let full = PodCount::new(20_000, Phase::Serving, RedisLink::Up);
+    counts.insert("chat-full".to_owned(), full);
+    let key = ("default".to_owned(), "chat".to_owned());
+    let now = tokio::time::Instant::now();
+    assert!(world.context.census.publish(&key, counts, now));
+    world.set_spec(json!({"replicas": 2, "wsc": {"distributed": {"enabled": true}}}));
+    world.reconcile().await;
+    let cost = |pod: &str| -> i64 {
+        let path = format!("/api/v1/namespaces/default/pods/{pod}");
+        let annotations = world.fake.get(&path).unwrap()["metadata"]["annotations"].clone();
+        let cost = &annotations["controller.kubernetes.io/pod-deletion-cost"];
+        cost.as_str().unwrap().parse().unwrap()
+    };
+    assert!(cost("chat-silent") > cost("chat-full"));
+}
+
+#[tokio::test]
 async fn a_pod_that_cannot_be_told_does_not_hold_up_a_scale_in() {
     let world = World::cluster();
     world.settle().await;

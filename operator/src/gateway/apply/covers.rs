@@ -1,7 +1,7 @@
 //! Whether a live object already says everything that a desired one does. Pure.
 //!
-//! What the API server and others added is not looked at: defaults, status, `rollout restart`'s annotation. A field that
-//! is no longer wanted shows by the hash annotation, which is part of the desired object.
+//! What the API server and others added is not looked at: defaults, status, `rollout restart`'s annotation; where it may not
+//! be is for `whole` to say. A field that is no longer wanted shows by the hash annotation, which is part of the desired object.
 
 use serde_json::{Map, Value};
 
@@ -45,10 +45,10 @@ fn identity(element: &Value) -> Option<&Value> {
 /// What the API server may leave out.
 fn is_nothing(value: &Value) -> bool {
     match value {
-        Value::Null => true,
+        Value::Null | Value::Bool(false) => true,
         Value::Object(fields) => fields.is_empty(),
         Value::Array(elements) => elements.is_empty(),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        Value::Bool(true) | Value::Number(_) | Value::String(_) => false,
     }
 }
 

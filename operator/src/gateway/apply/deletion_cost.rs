@@ -12,6 +12,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 use tracing::debug;
 
+use crate::census::PodCount;
 use crate::context::Context;
 use crate::error::Error;
 use crate::gateway::build::Desired;
@@ -40,7 +41,7 @@ pub(super) async fn tell_pods(desired: &Desired, context: &Context) {
         .iter()
         .filter(|pod| pod.role == Role::Gateway && !pod.terminating && !pod.finished);
     let costs: Vec<(String, i32)> = serving
-        .map(|pod| (pod.name.clone(), cost(counts.connections(&pod.name))))
+        .map(|pod| (pod.name.clone(), cost(counts.get(&pod.name))))
         .collect();
     let api: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
     let writes = costs.into_iter().map(|(pod, cost)| {
@@ -57,9 +58,13 @@ pub(super) async fn tell_pods(desired: &Desired, context: &Context) {
         .await;
 }
 
-/// The annotation holds 32 bits.
-fn cost(connections: i64) -> i32 {
-    i32::try_from(connections).unwrap_or(i32::MAX)
+/// The annotation holds 32 bits. A pod of which nothing is known may be full: it goes last. One that is not ready goes first
+/// all the same, before costs are looked at.
+fn cost(count: Option<&PodCount>) -> i32 {
+    let connections = count.map(PodCount::connections);
+    connections
+        .and_then(|connections| i32::try_from(connections).ok())
+        .unwrap_or(i32::MAX)
 }
 
 async fn write(api: &Api<Pod>, pod: &str, cost: i32) -> Result<(), Error> {

@@ -33,6 +33,8 @@ pub(super) fn build(input: &Validated, hash: &str) -> Deployment {
                 }),
             }),
             revision_history_limit: Some(3),
+            // Said, so that one that somebody paused goes on.
+            paused: Some(false),
             template: template(input, hash),
             ..DeploymentSpec::default()
         }),

@@ -16,6 +16,7 @@ pub(super) fn build(input: &Validated) -> Service {
             cluster_ip: Some("None".to_owned()),
             // A pod that drains must still be found by its peers.
             publish_not_ready_addresses: Some(true),
+            session_affinity: Some("None".to_owned()),
             selector: Some(pods(input.mode, &input.names)),
             ports: Some(all),
             ..ServiceSpec::default()

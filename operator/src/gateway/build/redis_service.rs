@@ -18,6 +18,8 @@ pub(super) fn build(input: &Validated, redis: &ManagedRedis) -> Service {
                 type_: Some("ClusterIP".to_owned()),
                 selector,
                 ports: Some(vec![redis_port]),
+                publish_not_ready_addresses: Some(false),
+                session_affinity: Some("None".to_owned()),
                 ..ServiceSpec::default()
             },
         ),
@@ -26,6 +28,7 @@ pub(super) fn build(input: &Validated, redis: &ManagedRedis) -> Service {
             ServiceSpec {
                 cluster_ip: Some("None".to_owned()),
                 publish_not_ready_addresses: Some(true),
+                session_affinity: Some("None".to_owned()),
                 selector,
                 ports: Some(vec![
                     redis_port,

@@ -3,7 +3,9 @@
 //!
 //! A replicated one takes over a password that was replaced while it runs; alone, it begins anew with it.
 
-use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
+use k8s_openapi::api::apps::v1::{
+    RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy,
+};
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
     ExecAction, KeyToPath, Lifecycle, LifecycleHandler, PersistentVolumeClaimVolumeSource, PodSpec,
@@ -42,6 +44,14 @@ pub(super) fn build(input: &Validated, redis: &ManagedRedis) -> StatefulSet {
             // Ordered, a pod that never became ready would stop its own repair. Updates are one by one in any case.
             pod_management_policy: Some("Parallel".to_owned()),
             revision_history_limit: Some(3),
+            // Said, so that a partition that somebody set does not keep pods as they were.
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: Some(RollingUpdateStatefulSetStrategy {
+                    partition: Some(0),
+                    ..RollingUpdateStatefulSetStrategy::default()
+                }),
+            }),
             selector: LabelSelector {
                 match_labels: Some(input.names.selector(Component::Redis)),
                 match_expressions: None,

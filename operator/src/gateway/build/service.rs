@@ -23,6 +23,9 @@ pub(super) fn build(input: &Validated) -> Service {
             type_: Some(type_.as_str().to_owned()),
             selector: Some(pods(input.mode, &input.names)),
             ports: Some(ports(input)),
+            // Said, so that it is noticed when somebody says otherwise: clients come back to any gateway, and to ready ones.
+            session_affinity: Some("None".to_owned()),
+            publish_not_ready_addresses: Some(false),
             external_traffic_policy: external_traffic_policy
                 .map(|policy| policy.as_str().to_owned()),
             load_balancer_source_ranges: (!load_balancer_source_ranges.is_empty())
