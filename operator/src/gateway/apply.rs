@@ -18,7 +18,6 @@ use std::sync::Arc;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::DynamicObject;
-use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
 use super::build::Desired;
@@ -293,7 +292,10 @@ impl Run<'_> {
         }
         // The watch may be behind, or broken: what was written a moment ago must not be taken for what it was before.
         let owned = self.context.stores.owned(object.kind);
-        owned.apply(Event::Apply(answer.clone()), keep(object.kind));
+        let before = existing
+            .as_ref()
+            .and_then(|live| live.metadata.resource_version.as_deref());
+        owned.written(before, answer.clone(), keep(object.kind));
         answer.metadata.managed_fields = None;
         let answered = body_of(object.kind, &answer)?;
         if !is_as_wanted(object.kind, &object.body, &answered) {

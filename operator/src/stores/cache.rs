@@ -151,6 +151,25 @@ impl<T> Cache<T> {
         }
     }
 
+    /// Takes what the API server answered to a write, in the place of the version `before` it. If the watch has told of
+    /// something else meanwhile, that is newer: an answer that comes late must not bring back what was deleted.
+    pub fn written<K: ResourceExt>(
+        &self,
+        before: Option<&str>,
+        object: K,
+        keep: impl FnOnce(K) -> (Key, T),
+    ) {
+        let version = object.resource_version().unwrap_or_default();
+        let (key, kept) = keep(object);
+        let mut state = self.state.write();
+        let place = (key.namespace.clone(), key.group.clone());
+        let members = state.current.members.get(&place);
+        let known = members.and_then(|members| Some(members.get(&key.name)?.0.as_str()));
+        if known == before {
+            state.current.insert(&key, version, kept);
+        }
+    }
+
     /// Takes note that the cluster has no such kind; says whether that is news.
     pub fn absent(&self) -> bool {
         let mut state = self.state.write();
@@ -357,6 +376,20 @@ mod tests {
         }
         assert_eq!(feed(&cache, Event::InitDone), ["changed", "gone", "new"]);
         assert!(cache.get("default", "chat", "gone").is_none());
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_the_watch_has_told_more_is_not_kept() {
+        let cache = Cache::default();
+        let keep = |object: ConfigMap| (Key::of(&object, Some("chat")), ());
+        cache.written(None, map("a", "1"), keep);
+        assert!(cache.get("default", "chat", "a").is_some());
+        cache.written(Some("1"), map("a", "2"), keep);
+        // Written, and deleted by somebody before the answer was here.
+        feed(&cache, Event::Apply(map("a", "3")));
+        feed(&cache, Event::Delete(map("a", "4")));
+        cache.written(Some("2"), map("a", "3"), keep);
+        assert!(cache.get("default", "chat", "a").is_none());
     }
 
     #[test]
