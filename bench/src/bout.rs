@@ -31,6 +31,8 @@ pub(crate) struct Bout<'a> {
 
 /// With fewer connections, what a process takes once would count for more than what each holds.
 const MANY: usize = 10_000;
+/// Nobody has said anything for so long before memory is looked at.
+const SETTLED: Duration = Duration::from_secs(3);
 /// How many publishers have one reader each, on the same node and on another.
 const PAIRS: usize = 64;
 const TOGETHER: usize = 2 * PAIRS;
@@ -218,16 +220,17 @@ impl Bout<'_> {
                 ("server_cores", cpu.as_secs_f64() / elapsed.as_secs_f64()),
             ],
         );
+        self.fleet.join()?;
         if members >= MANY {
             self.idle(members, before)?;
         }
-        self.fleet.join()
+        Ok(())
     }
 
     /// Notes what connections hold that say nothing.
     fn idle(&mut self, members: usize, before: (u64, u64)) -> anyhow::Result<()> {
         // Collectors and allocators give back what the handshakes took, if they do.
-        self.fleet.settle(Duration::from_secs(1))?;
+        self.fleet.settle(SETTLED)?;
         let each = |now: u64, before: u64| now.saturating_sub(before) as f64 / members as f64;
         let (memory, kernel) = (process::memory(self.pid()?)?, process::kernel_memory()?);
         let (memory, kernel) = (each(memory, before.0), each(kernel, before.1));

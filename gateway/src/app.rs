@@ -30,7 +30,7 @@ use crate::admin::{Admin, Phase, ReloadStatus};
 use crate::admission::{Admission, Door};
 use crate::api::{self, ApiContext, BodyLimit, GrpcHealth, ReflectionError};
 use crate::cluster::Cluster;
-use crate::hub::{Hub, ShardContext, ShardThread};
+use crate::hub::{Command, Hub, ShardContext, ShardThread};
 use crate::jwks::JwksKeeper;
 use crate::presence::PresenceDesk;
 use crate::protocol::CodecError;
@@ -42,7 +42,7 @@ use crate::telemetry::traces::TraceError;
 use crate::telemetry::{ApiKind, BuildInfo, Instruments, Metrics};
 use crate::ticket::Tickets;
 use crate::tls::TlsListeners;
-use crate::transport::{UpgradeState, accept_forever, upgrade_router};
+use crate::transport::{UpgradeState, upgrade_router};
 
 use assembly::{
     Prepared, Shared, admission, api_context, hook_desk, node_api, reflection, share, start_shards,
@@ -260,11 +260,8 @@ impl Gateway {
         let admin = Admin::spawn(listeners.admin, view).map_err(StartError::Thread)?;
         *self.admin.lock() = Some(admin);
         if let Some(ws) = listeners.ws {
-            self.tasks.spawn(accept_forever(
-                ws,
-                (self.hub.clone(), self.admission.clone()),
-                self.accepting.clone(),
-            ));
+            let listen = Command::Listen(ws, self.accepting.clone());
+            let _ended = self.hub.try_post(0, listen);
         }
         let door = |kind| Door::new(api::MAX_CONNECTIONS).judged_by(&self.admission, kind);
         self.tasks.spawn(api::serve_http(

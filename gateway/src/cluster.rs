@@ -45,6 +45,9 @@ pub use rounds::Rounds;
 pub use shared::View;
 pub use status::{ClusterStats, ClusterStatus, Link};
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
@@ -196,15 +199,15 @@ pub struct SessionRecord {
     /// Whose.
     pub user: UserId,
     /// The user's type.
-    pub user_type: String,
+    pub user_type: Arc<str>,
     /// The node that holds it.
     pub node: NodeId,
     /// That node's incarnation.
     pub epoch: Epoch,
     /// `ws`, `sse` or `grpc`.
-    pub transport: String,
+    pub transport: Cow<'static, str>,
     /// The device the token names, or nothing.
-    pub device: Option<String>,
+    pub device: Option<Arc<str>>,
     /// Unix time in milliseconds.
     pub connected_at: u64,
 }

@@ -13,6 +13,8 @@ pub(super) const SLOTS: usize = 10;
 /// Counts of one slot, the current one first.
 pub(super) type Slots = [Count; SLOTS + 1];
 
+type Older = [Count; SLOTS];
+
 /// Messages and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
@@ -60,7 +62,9 @@ impl Bounds {
 pub(super) struct Window {
     /// When the current slot began.
     began: Instant,
-    slots: Slots,
+    now: Count,
+    /// The slots before, if there was anything in them: there are many windows, and most saw one message.
+    older: Option<Box<Older>>,
     shut_until: Option<Instant>,
     /// What other nodes have not heard of.
     untold: Count,
@@ -72,7 +76,8 @@ impl Window {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             began: now,
-            slots: Slots::default(),
+            now: Count::default(),
+            older: None,
             shut_until: None,
             untold: Count::default(),
             // The first word asks as well: what others know of a user who has just come here.
@@ -103,7 +108,7 @@ impl Window {
     /// Counts a message for which there was room just now.
     pub(super) const fn count(&mut self, bytes: u64) {
         let more = Count { messages: 1, bytes };
-        self.now().add(more);
+        self.now.add(more);
         self.untold.add(more);
     }
 
@@ -139,22 +144,34 @@ impl Window {
 
     /// What all nodes together have counted. What was counted here and not told is not in it.
     pub(super) fn heard(&mut self, slots: Slots, (into, shut): (Duration, Duration), now: Instant) {
-        self.slots = slots;
+        self.set(slots);
         self.began = now.checked_sub(into).unwrap_or(now);
-        let untold = self.untold;
-        self.now().add(untold);
+        self.now.add(self.untold);
         if !shut.is_zero() {
             self.shut_until = Some(now + shut);
         }
     }
 
-    const fn now(&mut self) -> &mut Count {
-        let [now, ..] = &mut self.slots;
-        now
+    /// Every slot, the current one first.
+    fn slots(&self) -> Slots {
+        let mut all = Slots::default();
+        let [now, older @ ..] = &mut all;
+        *now = self.now;
+        if let Some(kept) = &self.older {
+            *older = **kept;
+        }
+        all
+    }
+
+    fn set(&mut self, [now, older @ ..]: Slots) {
+        self.now = now;
+        let is_something = older != Older::default();
+        self.older = is_something.then(|| Box::new(older));
     }
 
     fn sum(&self) -> Count {
-        self.slots.iter().fold(Count::default(), |mut sum, slot| {
+        let older = self.older.iter().flat_map(|older| older.iter());
+        older.fold(self.now, |mut sum, slot| {
             sum.add(*slot);
             sum
         })
@@ -166,15 +183,17 @@ impl Window {
             return;
         }
         if passed > SLOTS as u128 {
-            self.slots = Slots::default();
+            self.set(Slots::default());
             self.began = now;
             return;
         }
         let steps = usize::try_from(passed).unwrap_or(SLOTS);
-        self.slots.rotate_right(steps);
-        for slot in self.slots.iter_mut().take(steps) {
+        let mut slots = self.slots();
+        slots.rotate_right(steps);
+        for slot in slots.iter_mut().take(steps) {
             *slot = Count::default();
         }
+        self.set(slots);
         self.began += slot * u32::try_from(steps).unwrap_or_default();
     }
 
@@ -182,7 +201,7 @@ impl Window {
     fn room_in(&self, more: Count, bounds: Bounds, now: Instant) -> Duration {
         let mut left = self.sum();
         left.add(more);
-        for (age, slot) in self.slots.iter().enumerate().rev() {
+        for (age, slot) in self.slots().iter().enumerate().rev() {
             left = left.less(*slot);
             if left.fits(bounds) {
                 let steps = u32::try_from(SLOTS + 1 - age).unwrap_or_default();

@@ -36,7 +36,7 @@ pub struct Addresses {
 
 /// Bound, not yet served.
 pub(super) struct Listeners {
-    pub(super) ws: Option<TcpListener>,
+    pub(super) ws: Option<std::net::TcpListener>,
     pub(super) http: TcpListener,
     pub(super) grpc: TcpListener,
     pub(super) admin: std::net::TcpListener,
@@ -63,11 +63,11 @@ impl Listeners {
             grpc: bound("grpc.port", &grpc)?,
             admin: bound("admin.port", &admin)?,
         };
-        let admin = admin.into_std().map_err(|source| BindError {
-            key: "admin.port",
-            address: addresses.admin,
-            source,
-        })?;
+        let admin = unregistered(("admin.port", addresses.admin), admin)?;
+        let ws = ws
+            .zip(addresses.ws)
+            .map(|(ws, address)| unregistered(("wsc.nodePort", address), ws))
+            .transpose()?;
         Ok(Self {
             ws,
             http,
@@ -89,11 +89,25 @@ fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, BindErr
             socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        // Accepted sockets have it from here: no call for each.
+        socket.set_tcp_nodelay(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
     };
     socket().map_err(|source| BindError {
+        key,
+        address,
+        source,
+    })
+}
+
+/// For a thread with a runtime of its own.
+fn unregistered(
+    (key, address): (&'static str, SocketAddr),
+    listener: TcpListener,
+) -> Result<std::net::TcpListener, BindError> {
+    listener.into_std().map_err(|source| BindError {
         key,
         address,
         source,
@@ -107,4 +121,18 @@ fn bound(key: &'static str, listener: &TcpListener) -> Result<SocketAddr, BindEr
         address: unknown,
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_sockets_send_at_once() {
+        let listener = listen("wsc.nodePort", ([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        assert!(accepted.nodelay().unwrap(), "not inherited");
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::{DrainPlan, Outgoing, ShardId};
 use crate::admission::Place;
@@ -70,6 +71,8 @@ pub struct Movable {
 /// One order to a shard.
 #[derive(Debug)]
 pub enum Command {
+    /// Accept connections from this listener until the token fires, for all shards.
+    Listen(std::net::TcpListener, CancellationToken),
     /// Take this socket, do the handshake, and serve it. The place is its own among the handshakes of its address.
     Accept(std::net::TcpStream, SocketAddr, Place),
     /// Take this stream of gRPC and serve it.

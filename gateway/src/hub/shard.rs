@@ -20,7 +20,7 @@ pub use members::unix_millis;
 pub use publish::Later;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -32,6 +32,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use wsc_wire::Inflater;
 
+use self::catch_up::Settling;
 use self::turn::HandedOut;
 use super::command::SessionKey;
 use super::wheel::Wheel;
@@ -100,6 +101,7 @@ pub struct Shard {
     groups: RefCell<HashMap<GroupId, Vec<u32>>>,
     by_id: RefCell<HashMap<SessionId, u32>>,
     wheel: RefCell<Wheel<SessionKey>>,
+    settling: RefCell<VecDeque<Settling>>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     dirty_waits: Notify,
     handed_out: RefCell<Vec<HandedOut>>,
@@ -134,6 +136,7 @@ impl Shard {
             groups: RefCell::default(),
             by_id: RefCell::default(),
             wheel: RefCell::new(Wheel::new()),
+            settling: RefCell::default(),
             dirty: RefCell::default(),
             dirty_waits: Notify::new(),
             handed_out: RefCell::new(Vec::with_capacity(turn::NOTED_MAX)),
@@ -251,7 +254,7 @@ impl Shard {
     }
 
     /// Fires what is due.
-    pub fn tick(&self) {
+    pub fn tick(self: &Rc<Self>) {
         if let Some(handle) = self.handle() {
             handle.pulse().fetch_add(1, Relaxed);
         }
@@ -264,6 +267,7 @@ impl Shard {
                 self.look_after(&connection);
             }
         }
+        self.read_settled();
     }
 
     fn look_after(&self, connection: &Rc<Connection>) {
@@ -306,7 +310,15 @@ impl Shard {
         }
     }
 
-    /// Looks at this connection again at `at`.
+    /// Looks at this connection at `at` or before: one that is looked at earlier is scheduled anew by that.
+    fn look_by(&self, connection: &Connection, at: Tick) {
+        let pending = connection.timer();
+        if pending <= self.now() || pending > at {
+            self.schedule(connection, at);
+        }
+    }
+
+    /// Looks at this connection again at `at`, and not before.
     pub fn schedule(&self, connection: &Connection, at: Tick) {
         let at = self.wheel.borrow_mut().schedule(at, connection.key());
         connection.set_timer(at);

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Command, Shard, ShardContext, ShardInbox};
 use crate::protocol::Disconnect;
 use crate::session::liveness::TICK;
-use crate::transport::{grpc, ws};
+use crate::transport::{accept_forever, grpc, ws};
 
 /// Commands taken in one turn.
 const BATCH: usize = 256;
@@ -85,7 +85,11 @@ async fn tick_forever(shard: Rc<Shard>) {
 
 fn apply(shard: &Rc<Shard>, command: Command) {
     match command {
-        Command::Accept(socket, peer, place) => ws::accept(shard, socket, peer, place),
+        Command::Listen(listener, cancel) => {
+            let accepting = accept_forever(Rc::clone(shard), listener, cancel);
+            tokio::task::spawn_local(accepting);
+        }
+        Command::Accept(socket, peer, place) => ws::take_over(shard, socket, peer, place),
         Command::Begin(stream) => grpc::accept(shard, *stream),
         Command::Deliver { to, message } => shard.deliver(&to, &message),
         Command::Reaches(user, log, head, start) => shard.reaches(&user, &log, (head, start)),

@@ -10,6 +10,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use wsc_config::{JwtAlgorithm, SecurityConfig};
@@ -77,6 +78,8 @@ pub struct TokenVerifier {
     audience: Option<String>,
     leeway: u64,
     max_lifetime: u64,
+    /// What the last token said of groups: most tokens of an application say the same, and sessions share it.
+    groups: ArcSwap<GroupPatterns>,
 }
 
 impl TokenVerifier {
@@ -91,6 +94,7 @@ impl TokenVerifier {
             audience: settings.audience,
             leeway: settings.leeway.as_secs(),
             max_lifetime: settings.max_lifetime.as_secs(),
+            groups: ArcSwap::default(),
         }
     }
 
@@ -237,11 +241,25 @@ impl TokenVerifier {
             device: claims.device.as_deref().map(device).transpose()?,
             expires: Some(over),
             scopes: Scopes::parse(claims.scope.as_deref().unwrap_or_default()),
-            groups: claims.groups.as_deref().map(groups).transpose()?.flatten(),
+            groups: self.groups(claims.groups.as_deref())?,
             token_id: claims.jti.as_deref().map(token_id).transpose()?,
             issued: claims.iat.unwrap_or_default(),
             skills: claims.skills.as_deref().map(skills).transpose()?,
         })
+    }
+
+    fn groups(&self, claim: Option<&[String]>) -> Result<Option<Arc<GroupPatterns>>, TokenError> {
+        let Some(patterns) = claim.filter(|patterns| !patterns.is_empty()) else {
+            return Ok(None);
+        };
+        let last = self.groups.load();
+        if last.iter().eq(patterns) {
+            return Ok(Some(Arc::clone(&last)));
+        }
+        let patterns = GroupPatterns::new(patterns).map_err(|_| TokenError::Groups)?;
+        let patterns = Arc::new(patterns);
+        self.groups.store(Arc::clone(&patterns));
+        Ok(Some(patterns))
     }
 
     /// The shared text of an allowed user type: no allocation per connection.
@@ -260,11 +278,6 @@ impl fmt::Debug for TokenVerifier {
 fn device(name: &str) -> Result<Arc<str>, TokenError> {
     let sound = (1..=MAX_DEVICE_BYTES).contains(&name.len()) && !name.chars().any(char::is_control);
     sound.then(|| name.into()).ok_or(TokenError::Device)
-}
-
-fn groups(patterns: &[String]) -> Result<Option<Arc<GroupPatterns>>, TokenError> {
-    let patterns = GroupPatterns::new(patterns).map_err(|_| TokenError::Groups)?;
-    Ok((!patterns.is_empty()).then(|| Arc::new(patterns)))
 }
 
 /// An id that cannot be named when the token is taken back would be a way around that.
@@ -310,4 +323,43 @@ fn body_error(error: &jsonwebtoken::errors::Error) -> TokenError {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_that_say_the_same_of_groups_share_it_and_others_do_not() {
+        let security = SecurityConfig::default();
+        let key = "0123456789abcdef0123456789abcdef";
+        let keys = KeySet::one(security.jwt.algorithm, key).unwrap();
+        let settings = JwtSettings::from_config(&security);
+        let verifier = TokenVerifier::new(settings, Keys::Fixed(Arc::new(keys)));
+        let groups = |user: &str, patterns: &[&str]| {
+            let token = NewToken {
+                groups: GroupPatterns::new(patterns).unwrap(),
+                user: UserId::new(user).unwrap(),
+                user_type: DEFAULT_USER_TYPE.to_owned(),
+                scopes: Scopes::NONE,
+                skills: Queue::default(),
+                device: None,
+                lifetime: Duration::from_mins(1),
+                key_id: None,
+            };
+            let token = verifier.mint(&token).unwrap();
+            verifier.verify(&token).unwrap().groups
+        };
+        let of = |groups: &Option<Arc<GroupPatterns>>| -> Vec<String> {
+            let groups = groups.iter().flat_map(|groups| groups.iter());
+            groups.map(str::to_owned).collect()
+        };
+        let (alice, bob) = (groups("alice", &["a", "b-*"]), groups("bob", &["a", "b-*"]));
+        assert_eq!(of(&alice), ["a", "b-*"]);
+        assert!(Arc::ptr_eq(&alice.unwrap(), &bob.unwrap()));
+        for other in [&["a"][..], &["b-*", "a"], &["a", "b-*", "c"], &["*"]] {
+            assert_eq!(of(&groups("carol", other)), other);
+        }
+        assert_eq!(groups("dan", &[]), None);
+    }
 }

@@ -54,8 +54,8 @@ impl Client {
         Self::new(ClientInfo {
             session: record.session,
             user: record.user.clone(),
-            user_type: record.user_type.as_str().into(),
-            device: record.device.as_deref().map(Into::into),
+            user_type: Arc::clone(&record.user_type),
+            device: record.device.clone(),
             transport: transport.copied().unwrap_or("ws"),
             node: record.node.clone(),
             epoch: record.epoch,

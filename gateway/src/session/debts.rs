@@ -17,9 +17,12 @@ const MOST_SAID: usize = 256;
 /// A message: its id and its sender, since ids are their senders' own.
 type Key = (Arc<str>, Arc<str>);
 
-/// See the module.
+/// See the module. Most sessions are never asked for an acknowledgement, and have no room for one.
 #[derive(Debug, Default)]
-pub struct Debts {
+pub struct Debts(Option<Box<Books>>);
+
+#[derive(Debug, Default)]
+struct Books {
     owed: BTreeMap<Key, Debt>,
     said: VecDeque<Key>,
 }
@@ -36,25 +39,35 @@ pub struct Debt {
 impl Debts {
     /// Adds one; `false` when it is known, or there is no room.
     pub fn add(&mut self, key: Key, debt: Debt) -> bool {
-        if self.owed.len() >= MOST || self.owed.contains_key(&key) {
+        let books = self.0.get_or_insert_default();
+        if books.owed.len() >= MOST || books.owed.contains_key(&key) {
             return false;
         }
-        self.owed.insert(key, debt);
+        books.owed.insert(key, debt);
         true
     }
 
     /// Whether any of these is waited for.
     pub fn has(&self, about: About<'_>) -> bool {
-        self.owed(about).next().is_some()
+        let books = self.0.as_ref();
+        books.is_some_and(|books| books.owed(about).next().is_some())
     }
 
     /// Whether a word about these is one that the session was asked for.
     pub fn expects(&self, about: About<'_>) -> bool {
-        self.has(about) || self.said.iter().any(|key| is_about(key, about))
+        let has_said = |books: &Box<Books>| books.said.iter().any(|key| is_about(key, about));
+        self.has(about) || self.0.as_ref().is_some_and(has_said)
     }
 
     /// These are acknowledged, or are not waited for any longer. One that was not read may still be.
     pub fn settle(&mut self, about: About<'_>, state: AckState) -> Vec<Debt> {
+        let books = self.0.as_mut();
+        books.map_or_else(Vec::new, |books| books.settle(about, state))
+    }
+}
+
+impl Books {
+    fn settle(&mut self, about: About<'_>, state: AckState) -> Vec<Debt> {
         let keys: Vec<Key> = self.owed(about).cloned().collect();
         let settled = keys.iter().filter_map(|key| self.owed.remove(key));
         let settled = settled.collect();

@@ -24,11 +24,14 @@ const POOLED_CAPACITY_MAX: usize = 64;
 /// Queues without owners. A shard has one, so that an idle session owns none and a busy one allocates none.
 pub type QueuePool = Vec<VecDeque<Waiting>>;
 
-/// What small frames are copied together in for one `send`, up to so many bytes. A shard has one.
+/// What small frames are copied together in for one `send`, up to so many bytes. A shard has one, and copies once what many
+/// of its sessions get in one turn.
 #[derive(Debug)]
 pub struct Gather {
     bytes: Vec<u8>,
     max: usize,
+    /// What is in there, if all of it are whole frames.
+    frames: Vec<Frame>,
 }
 
 impl Gather {
@@ -37,6 +40,44 @@ impl Gather {
         Self {
             bytes: Vec::new(),
             max,
+            frames: Vec::new(),
+        }
+    }
+
+    /// The turn is over: what it wrote need not be kept for it.
+    pub fn forget(&mut self) {
+        self.frames.clear();
+    }
+
+    fn takes(&self, frame: &Waiting) -> bool {
+        frame.size() <= COPY_MAX && self.bytes.len() + frame.size() <= self.max
+    }
+
+    /// Whether this is what was copied together last, and no more of it would be copied now.
+    fn holds(&self, queue: &VecDeque<Waiting>) -> bool {
+        let mut waiting = queue.iter();
+        let mut same = self.frames.iter().zip(&mut waiting);
+        !self.frames.is_empty()
+            && self.frames.len() <= queue.len()
+            && same.all(|(held, waiting)| Rc::ptr_eq(held, &waiting.frame))
+            && queue
+                .get(self.frames.len())
+                .is_none_or(|next| !self.takes(next))
+    }
+
+    fn copy(&mut self, queue: &VecDeque<Waiting>, head_written: usize) {
+        self.bytes.clear();
+        self.frames.clear();
+        for (index, frame) in queue.iter().enumerate() {
+            let written = if index == 0 { head_written } else { 0 };
+            if index > 0 && !self.takes(frame) {
+                break;
+            }
+            let rest = frame.frame.get(written..).unwrap_or_default();
+            self.bytes.extend_from_slice(rest);
+            if head_written == 0 {
+                self.frames.push(Rc::clone(&frame.frame));
+            }
         }
     }
 }
@@ -269,19 +310,13 @@ impl Outbox {
         if self.queue.len() == 1 || rest.len() > COPY_MAX {
             return (rest.len(), io.try_write(rest));
         }
-        let Gather { bytes, max } = scratch;
-        if rest.len() > *max {
+        if rest.len() > scratch.max {
             return (rest.len(), io.try_write(rest));
         }
-        bytes.clear();
-        bytes.extend_from_slice(rest);
-        for frame in self.queue.iter().skip(1) {
-            if frame.size() > COPY_MAX || bytes.len() + frame.size() > *max {
-                break;
-            }
-            bytes.extend_from_slice(&frame.frame);
+        if self.head_written > 0 || !scratch.holds(&self.queue) {
+            scratch.copy(&self.queue, self.head_written);
         }
-        (bytes.len(), io.try_write(bytes))
+        (scratch.bytes.len(), io.try_write(&scratch.bytes))
     }
 
     /// Takes written bytes off the front; how many frames they finished.

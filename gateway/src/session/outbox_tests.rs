@@ -427,3 +427,42 @@ fn the_head_of_the_answer_goes_out_with_the_first_frame_is_none_itself_and_is_ne
     let wanted = [vec![b'h'; 40], vec![b'c'; 2]].concat();
     assert_eq!(io.written.into_inner(), wanted);
 }
+
+#[test]
+fn what_many_get_is_copied_once_and_each_gets_its_own() {
+    let frames: Vec<Frame> = (0..4).map(|byte| frame(byte, 10)).collect();
+    let mut scratch = Gather::new(64 * 1024);
+    let mut write = |waiting: &[usize], room: usize| {
+        let mut outbox = Outbox::default();
+        for index in waiting {
+            let limits = Limits {
+                messages: 9,
+                bytes: 999,
+            };
+            let policy = OverflowPolicy::Disconnect;
+            outbox.push(Rc::clone(&frames[*index]), limits, policy, &mut Vec::new());
+        }
+        let queue = outbox.queue.clone();
+        let was_there = scratch.holds(&queue);
+        let io = socket(room);
+        outbox.flush(&io, &mut scratch, &mut Vec::new()).unwrap();
+        // The rest, from the middle of a frame.
+        io.room.set(usize::MAX);
+        outbox.flush(&io, &mut scratch, &mut Vec::new()).unwrap();
+        let wanted: Vec<u8> = waiting
+            .iter()
+            .flat_map(|index| frames[*index].to_vec())
+            .collect();
+        assert_eq!(io.written.into_inner(), wanted, "{waiting:?}");
+        was_there
+    };
+    let all = usize::MAX;
+    assert!(!write(&[0, 1, 2], all), "nothing was there");
+    assert!(write(&[0, 1, 2], all));
+    assert!(!write(&[0, 1, 2, 3], all), "one more goes with it");
+    assert!(!write(&[0, 1], all), "fewer");
+    assert!(!write(&[1, 0], all), "another order");
+    assert!(write(&[1, 0], 15), "the same, of which not all is taken");
+    assert!(!write(&[1, 0, 2], 15), "not all is taken");
+    assert!(!write(&[1, 0, 2], all), "half a frame was there");
+}

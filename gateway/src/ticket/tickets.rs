@@ -5,6 +5,7 @@
 //! come, the timekeeper fires what is due.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
@@ -337,14 +338,15 @@ impl Tickets {
         found.is_ok_and(|standing| standing.ticket.has(user))
     }
 
+    /// How long messages of open tickets are kept for who is away; `None`: they are not, or there are no tickets.
+    pub fn kept_for_the_absent(&self) -> Option<Duration> {
+        let policy = self.policy();
+        policy.offline.filter(|_| policy.enabled)
+    }
+
     /// The open tickets whose messages a user gets, with the place from which on they are kept for who was away.
     pub async fn waiting_for(&self, user: &UserId) -> Vec<(LogId, Option<Position>)> {
-        let Policy {
-            enabled: true,
-            offline: Some(kept),
-            ..
-        } = self.policy()
-        else {
+        let Some(kept) = self.kept_for_the_absent() else {
             return Vec::new();
         };
         let who = user.clone();

@@ -1,8 +1,11 @@
-//! One acceptor for all shards: it hands each accepted socket to the least loaded shard, and sheds what is too much.
+//! One acceptor for all shards: it gives each accepted socket to the least loaded shard, and sheds what is too much.
+//!
+//! It runs on the first shard's thread, so that a node of one shard hands nothing over: a wake-up of another thread costs
+//! more than the `accept`.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -10,8 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::Admission;
-use crate::hub::{Command, Hub, TurnedAway};
+use super::ws;
+use crate::hub::{Command, Shard, TurnedAway};
 
 /// Handshakes under way on one shard beyond which sockets are closed at once: a flood must not take the memory that
 /// the sessions need.
@@ -25,10 +28,14 @@ const WARN_EVERY: Duration = Duration::from_secs(5);
 
 /// Accepts until `cancel` fires. Errors of one socket end nothing.
 pub async fn accept_forever(
-    listener: TcpListener,
-    (hub, admission): (Arc<Hub>, Admission),
+    shard: Rc<Shard>,
+    listener: std::net::TcpListener,
     cancel: CancellationToken,
 ) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "no connections can be accepted"),
+    };
     let mut warned = None;
     loop {
         let accepted = tokio::select! {
@@ -37,7 +44,7 @@ pub async fn accept_forever(
         };
         match accepted {
             Ok((socket, peer)) => {
-                if let Err(error) = hand_over((&hub, &admission), socket, peer) {
+                if let Err(error) = give(&shard, socket, peer) {
                     tracing::debug!(%error, "a socket was lost on the way to its shard");
                 }
             }
@@ -53,28 +60,29 @@ pub async fn accept_forever(
     }
 }
 
-fn hand_over(
-    (hub, admission): (&Hub, &Admission),
-    socket: TcpStream,
-    peer: SocketAddr,
-) -> io::Result<()> {
-    let Some((id, shard)) = hub.least_loaded() else {
+fn give(own: &Rc<Shard>, socket: TcpStream, peer: SocketAddr) -> io::Result<()> {
+    let context = own.context();
+    let Some((id, shard)) = context.hub.least_loaded() else {
         return Ok(());
     };
     if shard.pending().load(Relaxed) >= PENDING_MAX {
         shard.stats().count_refused(TurnedAway::Pending);
         return Ok(());
     }
-    let Some(place) = admission.handshake(peer.ip()) else {
+    let Some(place) = context.admission.handshake(peer.ip()) else {
         shard.stats().count_refused(TurnedAway::Handshakes);
         return Ok(());
     };
+    if id == own.id() {
+        shard.pending().fetch_add(1, Relaxed);
+        ws::accept(own, socket, peer, place);
+        return Ok(());
+    }
+    // The other shard has a reactor of its own.
     let socket = socket.into_std()?;
     shard.pending().fetch_add(1, Relaxed);
-    if hub
-        .try_post(id, Command::Accept(socket, peer, place))
-        .is_err()
-    {
+    let command = Command::Accept(socket, peer, place);
+    if context.hub.try_post(id, command).is_err() {
         shard.pending().fetch_sub(1, Relaxed);
         shard.stats().count_refused(TurnedAway::Pending);
     }

@@ -3,10 +3,12 @@
 //! Lives on its shard's thread. Everything is a `Cell` or borrowed for a moment; nothing is held over an await.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use tokio::sync::Semaphore;
 
@@ -36,8 +38,8 @@ pub struct Session {
     pub groups: RefCell<Vec<GroupId>>,
     /// Messages it has yet to acknowledge.
     pub owed: RefCell<Debts>,
-    /// The turn among the logs that it reads; there once it reads one.
-    reading: OnceCell<Box<Semaphore>>,
+    /// The turn among the logs that it reads; there while it reads any.
+    reading: RefCell<Option<Rc<Semaphore>>>,
 }
 
 impl Session {
@@ -47,8 +49,25 @@ impl Session {
     }
 
     /// For whoever reads a log for it: one at a time holds messages.
-    pub fn reading_turn(&self) -> &Semaphore {
-        self.reading.get_or_init(|| Box::new(Semaphore::new(1)))
+    pub fn reading_turn(&self) -> Rc<Semaphore> {
+        let mut reading = self.reading.borrow_mut();
+        let fresh = || Rc::new(Semaphore::new(1));
+        Rc::clone(reading.get_or_insert_with(fresh))
+    }
+
+    /// Whoever read a log gives its turn back. A session that reads none keeps nothing for it.
+    pub fn has_read(&self, turn: Rc<Semaphore>) {
+        drop(turn);
+        let mut reading = self.reading.borrow_mut();
+        let is_last = |turn: &Rc<Semaphore>| Rc::strong_count(turn) == 1;
+        drop(reading.take_if(|turn| is_last(turn)));
+    }
+
+    /// Gets the messages of a group from here on. Most sessions are in one group or few: there is room for no more.
+    pub fn enter(&self, group: &GroupId) {
+        let mut groups = self.groups.borrow_mut();
+        groups.reserve_exact(1);
+        groups.push(group.clone());
     }
 
     /// Goes by another token of the same user.
@@ -58,7 +77,6 @@ impl Session {
 }
 
 /// One connection.
-#[derive(Debug)]
 pub struct Connection {
     key: SessionKey,
     socket: Socket,
@@ -69,18 +87,26 @@ pub struct Connection {
     grant: OnceCell<Box<Grant>>,
     meters: OnceCell<Box<SessionMeters>>,
     outbox: RefCell<Outbox>,
-    question: RefCell<Option<Arc<Question>>>,
+    question: Cell<Option<Arc<Question>>>,
     began: Tick,
     heard: Cell<Tick>,
     pinged: Cell<Tick>,
     until: Cell<Option<(Tick, Disconnect)>>,
     timer: Cell<Tick>,
     seq: Cell<u64>,
-    bad_frames: Cell<u32>,
+    bad_frames: Cell<u8>,
     disconnect: Cell<Option<Disconnect>>,
     peer_closed: Cell<bool>,
     dirty: Cell<bool>,
     blocked: Cell<bool>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = out.debug_struct("Connection");
+        out.field("key", &self.key).field("peer", &self.peer);
+        out.finish_non_exhaustive()
+    }
 }
 
 impl Connection {
@@ -101,7 +127,7 @@ impl Connection {
             grant: OnceCell::new(),
             meters: OnceCell::new(),
             outbox: RefCell::default(),
-            question: RefCell::default(),
+            question: Cell::default(),
             began: now,
             heard: Cell::new(now),
             pinged: Cell::new(now),
@@ -167,7 +193,7 @@ impl Connection {
             cursors: RefCell::default(),
             groups: RefCell::default(),
             owed: RefCell::default(),
-            reading: OnceCell::new(),
+            reading: RefCell::default(),
         });
         debug_assert!(self.session.get().is_none());
         self.session.get_or_init(|| session);
@@ -200,12 +226,14 @@ impl Connection {
 
     /// Makes it the connection of one frame, about which this is the question.
     pub fn ask(&self, question: Question) {
-        self.question.replace(Some(Arc::new(question)));
+        self.question.set(Some(Arc::new(question)));
     }
 
     /// For whoever may still have something to say about its one frame; nothing on other connections.
     pub fn question(&self) -> Option<Arc<Question>> {
-        self.question.borrow().clone()
+        let question = self.question.take();
+        self.question.set(question.clone());
+        question
     }
 
     /// Everybody who may have something to say has been asked.
@@ -216,6 +244,11 @@ impl Connection {
     /// Waits until there is something to read.
     pub async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await
+    }
+
+    /// The same of a socket, for its one reading task.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_readable(cx)
     }
 
     /// Waits until something can be written.
@@ -274,7 +307,7 @@ impl Connection {
     }
 
     /// Counts a bad frame; how many there were in a row.
-    pub fn bad_frame(&self) -> u32 {
+    pub fn bad_frame(&self) -> u8 {
         self.bad_frames.set(self.bad_frames.get().saturating_add(1));
         self.bad_frames.get()
     }
@@ -340,5 +373,21 @@ impl Connection {
     /// Sets whether its socket is full; what it was before.
     pub fn set_blocked(&self, blocked: bool) -> bool {
         self.blocked.replace(blocked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_stays_within_its_budget() {
+        // With the counts of its `Rc` one more would be the allocator's next size, a quarter larger.
+        assert!(
+            size_of::<Connection>() <= 240,
+            "{}",
+            size_of::<Connection>()
+        );
+        assert!(size_of::<Session>() <= 224, "{}", size_of::<Session>());
     }
 }

@@ -43,7 +43,7 @@ pub(super) struct Posted {
 }
 
 /// The routes of event streams.
-pub(super) fn routes(state: &UpgradeState) -> Router<UpgradeState> {
+pub(super) fn routes(state: &Arc<UpgradeState>) -> Router<Arc<UpgradeState>> {
     let settings = state.settings.load();
     let path = &settings.sse.path;
     let messages = format!("{}/messages", path.trim_end_matches('/'));
@@ -51,11 +51,11 @@ pub(super) fn routes(state: &UpgradeState) -> Router<UpgradeState> {
         .route(path, any(open))
         // Our own limit has a body that says so.
         .route(&messages, any(say).layer(DefaultBodyLimit::disable()))
-        .layer(from_fn_with_state(state.clone(), share))
+        .layer(from_fn_with_state(Arc::clone(state), share))
 }
 
 /// Lets pages of allowed origins read the answer, whatever it is.
-async fn share(State(state): State<UpgradeState>, request: Request, next: Next) -> Response {
+async fn share(State(state): State<Arc<UpgradeState>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
     let allowed = judge_origin(&state.settings.load(), request.headers()).is_ok();
     let mut response = next.run(request).await;
@@ -70,7 +70,7 @@ async fn share(State(state): State<UpgradeState>, request: Request, next: Next) 
 }
 
 async fn open(
-    State(state): State<UpgradeState>,
+    State(state): State<Arc<UpgradeState>>,
     Extension(ClientAddress(address)): Extension<ClientAddress>,
     method: Method,
     uri: Uri,
@@ -136,7 +136,7 @@ fn stream(accepted: Accepted) -> Response {
 }
 
 async fn say(
-    State(state): State<UpgradeState>,
+    State(state): State<Arc<UpgradeState>>,
     Extension(ClientAddress(address)): Extension<ClientAddress>,
     request: Request,
 ) -> Response {

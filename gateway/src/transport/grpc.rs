@@ -49,6 +49,7 @@ const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// The route of sessions, with what the application put around handshakes around it too.
 pub fn session_router(state: UpgradeState, around: impl FnOnce(Router) -> Router) -> Router {
+    let state = Arc::new(state);
     let route = Router::new()
         .route(OPEN, any(open))
         .with_state(state.clone());
@@ -65,7 +66,7 @@ pub fn no_sessions() -> Router {
 
 /// Has the call answered within the time of a handshake, the application's part of it included.
 async fn in_time(
-    State(state): State<UpgradeState>,
+    State(state): State<Arc<UpgradeState>>,
     request: Request,
     next: Next,
 ) -> Response<Body> {
@@ -85,7 +86,7 @@ fn count(state: &UpgradeState, why: TurnedAway) {
     }
 }
 
-async fn open(State(state): State<UpgradeState>, request: Request) -> Response<Body> {
+async fn open(State(state): State<Arc<UpgradeState>>, request: Request) -> Response<Body> {
     let refused = match take(&state, request).await {
         Ok(response) => return response,
         Err(refused) => refused,

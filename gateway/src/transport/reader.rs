@@ -5,6 +5,7 @@
 //! kept, in the decoder. What cannot be handed on at once is waited for before more is digested or read: what came behind
 //! it is kept as it came, so that a few compressed bytes cannot become many that wait, and TCP slows the sender.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 
 use tokio::time::Instant;
@@ -22,12 +23,19 @@ use crate::telemetry::Limit;
 use crate::transport::{Connection, Session};
 
 /// Bad frames in a row that make a client abusive.
-pub(super) const BAD_FRAMES_MAX: u32 = 100;
+pub(super) const BAD_FRAMES_MAX: u8 = 100;
 /// Bytes taken from a client that has been told goodbye, before the socket is cut under it.
 const FAREWELL_MAX: usize = 1024 * 1024;
 
 /// Serves a connection to its end. `first` is what hyper had read beyond the request.
-pub(super) async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, first: Vec<u8>) {
+///
+/// What an idle connection's task holds is in this future: what is here once is not to be there twice, as the arguments of
+/// an `async fn` would be.
+pub(super) fn serve(
+    shard: Rc<Shard>,
+    connection: Rc<Connection>,
+    first: Vec<u8>,
+) -> impl Future<Output = ()> {
     let mut reader = Reader {
         decoder: Decoder::new(shard.settings().max_message),
         rest: first,
@@ -36,26 +44,26 @@ pub(super) async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, first: V
         discarded: 0,
     };
     let place = Place { shard, connection };
-    let Place { shard, connection } = &place;
     let mut later = Later::default();
-    loop {
-        if !later.is_empty() {
-            Box::pin(settle(shard, connection, &mut later)).await;
-            // One that has become idle keeps no room for what it may say again.
-            later = Later::default();
-        }
-        if reader.has_rest() {
-            reader.go_on(shard, connection, &mut later);
-            continue;
-        }
-        if connection.readable().await.is_err() {
-            return;
-        }
-        match reader.read(shard, connection, &mut later) {
-            Read::End => return,
-            // A client that sends without pause must not keep the shard from its other work: nothing above waits then.
-            Read::Full => tokio::task::yield_now().await,
-            Read::Drained => {}
+    async move {
+        let Place { shard, connection } = &place;
+        loop {
+            if !later.is_empty() {
+                Box::pin(settle(shard, connection, &mut later)).await;
+            }
+            if reader.has_rest() {
+                reader.go_on(shard, connection, &mut later);
+                continue;
+            }
+            if poll_fn(|cx| connection.poll_readable(cx)).await.is_err() {
+                return;
+            }
+            match reader.read(shard, connection, &mut later) {
+                Read::End => return,
+                // A client that sends without pause must not keep the shard from its other work: nothing above waits then.
+                Read::Full => tokio::task::yield_now().await,
+                Read::Drained => {}
+            }
         }
     }
 }
@@ -72,6 +80,8 @@ pub(super) async fn settle(shard: &Rc<Shard>, connection: &Rc<Connection>, later
         };
         held::take(shard, connection, &text, later).await;
     }
+    // One that has become idle keeps no room for what it may say again.
+    *later = Later::default();
     let session = connection.session().map(|session| session.id);
     let session = session.as_ref().map(|id| id as &dyn std::fmt::Display);
     shard

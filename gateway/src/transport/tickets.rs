@@ -167,6 +167,10 @@ pub(super) fn come_back(shard: &Rc<Shard>, connection: &Rc<Connection>) {
     let Some(session) = connection.session() else {
         return;
     };
+    // Most sessions have nothing to wait for, and then need no task for it.
+    if shard.context().tickets.kept_for_the_absent().is_none() {
+        return;
+    }
     let user = session.identity().user.clone();
     session.cursors.borrow_mut().hold_tickets();
     let (shard, connection) = (Rc::clone(shard), Rc::clone(connection));

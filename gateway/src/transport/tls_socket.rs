@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
+use std::task::{Context, Poll};
 
 use rustls::ServerConnection;
 use tokio::io::Interest;
@@ -40,12 +41,12 @@ impl TlsSocket {
         }
     }
 
-    /// Waits until there is something to read.
-    pub async fn readable(&self) -> io::Result<()> {
+    /// Whether there is something to read; if not, the reading task is woken when there is.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.more.get() {
-            return Ok(());
+            return Poll::Ready(Ok(()));
         }
-        self.socket.readable().await
+        self.socket.poll_read_ready(cx)
     }
 
     /// Waits until something can be written.

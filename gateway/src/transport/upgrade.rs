@@ -73,6 +73,8 @@ pub struct UpgradeState {
 
 /// The routes of the WebSocket listener.
 pub fn upgrade_router(state: UpgradeState) -> Router {
+    // Cloned for each request, and by each layer.
+    let state = Arc::new(state);
     let path = state.settings.load().path.clone();
     let gate = from_fn_with_state(state.admission.clone(), refusal::gate);
     Router::new()
@@ -92,7 +94,7 @@ async fn only_get() -> Response {
 }
 
 async fn upgrade(
-    State(state): State<UpgradeState>,
+    State(state): State<Arc<UpgradeState>>,
     Extension(address): Extension<ClientAddress>,
     uri: Uri,
     headers: HeaderMap,

@@ -46,8 +46,19 @@ const REST_MAX: u64 = 256 * 1024;
 /// Header lines a request may have.
 const HEADERS_MAX: usize = 64;
 
-/// Takes a socket the acceptor handed over.
-pub fn accept(shard: &Rc<Shard>, socket: std::net::TcpStream, peer: SocketAddr, place: Place) {
+/// Takes a socket that another shard's acceptor handed over.
+pub fn take_over(shard: &Rc<Shard>, socket: std::net::TcpStream, peer: SocketAddr, place: Place) {
+    match TcpStream::from_std(socket) {
+        Ok(socket) => accept(shard, socket, peer, place),
+        Err(error) => {
+            drop(Pending(Rc::clone(shard)));
+            tracing::debug!(%peer, %error, "a socket was lost on the way to its shard");
+        }
+    }
+}
+
+/// Takes a socket that was accepted for this shard.
+pub fn accept(shard: &Rc<Shard>, socket: TcpStream, peer: SocketAddr, place: Place) {
     let shard = Rc::clone(shard);
     tokio::task::spawn_local(async move {
         let began = Instant::now();
@@ -147,13 +158,7 @@ impl Drop for Pending {
     }
 }
 
-async fn handshake(
-    shard: Rc<Shard>,
-    socket: std::net::TcpStream,
-    arrival: Arrival,
-) -> anyhow::Result<()> {
-    let socket = TcpStream::from_std(socket)?;
-    socket.set_nodelay(true)?;
+async fn handshake(shard: Rc<Shard>, socket: TcpStream, arrival: Arrival) -> anyhow::Result<()> {
     let Some(tls) = &shard.context().tls else {
         return serve(&shard, socket, arrival).await;
     };

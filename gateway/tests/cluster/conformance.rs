@@ -382,7 +382,7 @@ async fn sessions_come_oldest_first_and_name_their_holder(s: Subject) {
     let (a, b) = (s.alive("a").await, s.alive("b").await);
     let (mut young, mut old) = (record("bob"), record("bob"));
     (young.connected_at, old.connected_at) = (20, 10);
-    old.device = Some("phone".to_owned());
+    old.device = Some("phone".into());
     s.directory
         .apply(&a.0, a.1, &[SessionChange::Up(young.clone())])
         .await

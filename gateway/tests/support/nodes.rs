@@ -31,10 +31,10 @@ pub(crate) fn record(id: &str) -> SessionRecord {
     SessionRecord {
         session: SessionId::generate(),
         user: user(id),
-        user_type: "customer".to_owned(),
+        user_type: "customer".into(),
         node: NodeId::new("the writer says who it is"),
         epoch: Epoch(0),
-        transport: "ws".to_owned(),
+        transport: "ws".into(),
         device: None,
         connected_at: 1,
     }

@@ -183,10 +183,10 @@ pub(super) fn session(record: SessionRecord) -> v1::Session {
     v1::Session {
         session_id: session.to_string(),
         user_id: user.to_string(),
-        user_type,
+        user_type: user_type.to_string(),
         node: node.to_string(),
-        transport,
-        device: device.unwrap_or_default(),
+        transport: transport.into_owned(),
+        device: device.as_deref().unwrap_or_default().to_owned(),
         connected_at: i64::try_from(connected_at).unwrap_or(i64::MAX),
     }
 }

@@ -218,10 +218,10 @@ impl From<SessionRecord> for SessionAnswer {
         Self {
             session_id: session.to_string(),
             user_id: user.to_string(),
-            user_type,
+            user_type: user_type.to_string(),
             node: node.to_string(),
-            transport,
-            device,
+            transport: transport.into_owned(),
+            device: device.as_deref().map(str::to_owned),
             connected_at,
         }
     }

@@ -4,17 +4,20 @@
 //! in the outbox before each message, and the logs of a session take turns, so that a long absence fills no memory: what was
 //! read and waits is at most the half of the outbox that is left to it, or one message. A log that cannot be read now is tried again.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::value::to_raw_value;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use super::Shard;
 use crate::group::Generation;
-use crate::hub::Outgoing;
+use crate::hub::{Outgoing, SessionKey};
 use crate::log::{Entry, Gap, Most, Page};
 use crate::protocol::{Control, LogId, Position, resume};
+use crate::session::liveness::Tick;
 use crate::session::{Limits, Waiting};
 use crate::transport::Connection;
 
@@ -24,8 +27,9 @@ const PAGE: usize = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest.
 const PAUSE_MAX: Duration = Duration::from_secs(3);
-/// What was sent while the directory did not yet know of a session is in the log by then.
-const SETTLED: Duration = Duration::from_secs(1);
+/// What was sent while the directory did not yet know of a session is in the log by then: a second, and a tick of which
+/// some is over.
+const SETTLED: Tick = 5;
 
 impl Shard {
     /// Follows a log from after this place; `None`: from where the session is, or was when it was last here.
@@ -48,7 +52,7 @@ impl Shard {
                 connection,
                 log,
             };
-            reading.run(true).await;
+            reading.begin().await;
         });
     }
 
@@ -59,7 +63,7 @@ impl Shard {
             connection: Rc::clone(connection),
             log,
         };
-        tokio::task::spawn_local(async move { reading.run(false).await });
+        tokio::task::spawn_local(async move { reading.to_the_end().await });
     }
 }
 
@@ -69,15 +73,59 @@ struct Reading {
     log: LogId,
 }
 
-impl Reading {
-    async fn run(self, first: bool) {
-        self.to_the_end().await;
-        if first && self.is_wanted() {
-            sleep(SETTLED).await;
-            let idle = self.is_wanted() && self.begin_again();
-            if idle {
-                self.to_the_end().await;
+/// A log that was read when its session began, to be read once more. Of everybody who comes in a storm there is one, so it
+/// is no task that sleeps.
+#[derive(Debug)]
+pub(super) struct Settling {
+    at: Tick,
+    key: SessionKey,
+    log: LogId,
+}
+
+impl Shard {
+    /// Whether nothing is to be read once more.
+    pub fn has_settled(&self) -> bool {
+        self.settling.borrow().is_empty()
+    }
+
+    /// Reads once more what has settled.
+    pub(super) fn read_settled(self: &Rc<Self>) {
+        let now = self.now();
+        let is_due = |settling: &mut Settling| settling.at <= now;
+        // In the order in which they are due: all wait for the same time.
+        loop {
+            let due = self.settling.borrow_mut().pop_front_if(is_due);
+            let Some(Settling { key, log, .. }) = due else {
+                break;
+            };
+            let Some(connection) = self.get(key) else {
+                continue;
+            };
+            let reading = Reading {
+                shard: Rc::clone(self),
+                connection,
+                log,
+            };
+            if reading.is_wanted() && reading.begin_again() {
+                tokio::task::spawn_local(async move { reading.to_the_end().await });
             }
+        }
+        let mut settling = self.settling.borrow_mut();
+        if settling.is_empty() {
+            *settling = VecDeque::new();
+        }
+    }
+}
+
+impl Reading {
+    /// When a session begins: to the end, and again a little later.
+    async fn begin(self) {
+        self.to_the_end().await;
+        if self.is_wanted() {
+            let at = self.shard.now().saturating_add(SETTLED);
+            let (key, log) = (self.connection.key(), self.log);
+            let settling = Settling { at, key, log };
+            self.shard.settling.borrow_mut().push_back(settling);
         }
     }
 
@@ -111,9 +159,18 @@ impl Reading {
     }
 
     async fn to_the_end(&self) {
+        let Some(session) = self.connection.session() else {
+            return;
+        };
+        let turn = session.reading_turn();
+        self.read(&turn).await;
+        session.has_read(turn);
+    }
+
+    async fn read(&self, turn: &Semaphore) {
         let mut pause = PAUSE;
         while self.is_wanted() {
-            match self.step().await {
+            match self.step(turn).await {
                 Ok(true) => return,
                 Ok(false) => pause = PAUSE,
                 Err(error) => {
@@ -126,12 +183,12 @@ impl Reading {
     }
 
     /// Reads and delivers one page; `true`: the session has caught up.
-    async fn step(&self) -> Result<bool, crate::cluster::ClusterError> {
+    async fn step(&self, turn: &Semaphore) -> Result<bool, crate::cluster::ClusterError> {
         let Some(session) = self.connection.session() else {
             return Ok(true);
         };
         // Never closed.
-        let _turn = session.reading_turn().acquire().await;
+        let _turn = turn.acquire().await;
         if !self.is_wanted() {
             return Ok(true);
         }

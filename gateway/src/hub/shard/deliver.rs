@@ -215,6 +215,7 @@ impl Shard {
                 connection.set_dirty(false);
                 self.flush(&connection);
             }
+            self.write_scratch.borrow_mut().forget();
             self.written_out();
         }
     }

@@ -51,7 +51,7 @@ impl Shard {
             // Its messages do not come here yet.
             return self.roster().want(&session.identity().user, group);
         };
-        session.groups.borrow_mut().push(group.clone());
+        session.enter(group);
         let mut groups = self.groups.borrow_mut();
         let slots = groups.entry(group.clone());
         slots.or_default().push(connection.key().slot);
@@ -141,6 +141,13 @@ impl Shard {
                 self.catch_up(&connection, log.clone());
             }
         }
+    }
+
+    /// The group by the name that is kept here already, if it has members here.
+    pub fn known_group(&self, group: GroupId) -> GroupId {
+        let groups = self.groups.borrow();
+        let known = groups.get_key_value(&group);
+        known.map_or_else(|| group.clone(), |(known, _)| known.clone())
     }
 
     fn roster(&self) -> &crate::hub::Roster {

@@ -11,7 +11,7 @@ use crate::cluster::{SessionChange, SessionRecord};
 use crate::hub::KickWhom;
 use crate::protocol::{Codec, Control, Disconnect, Position, SessionId, Transport, UserId, json};
 use crate::security::Identity;
-use crate::session::liveness::ticks;
+use crate::session::liveness::{self, ticks};
 use crate::transport::{Connection, Socket, extended};
 
 /// How long a known client waits for its session. Callbacks and hooks may take half of it; a store that does not answer is
@@ -48,7 +48,7 @@ impl Shard {
     pub fn recognise(&self, connection: &Connection) {
         let until = self.now().saturating_add(ticks(OPENING));
         connection.set_until(Some((until, Disconnect::Unavailable)));
-        self.schedule(connection, until);
+        self.look_by(connection, until);
     }
 
     /// Gives a connection its identity: from here on it is a session, found by its user and known to the cluster.
@@ -87,7 +87,12 @@ impl Shard {
             self.context.tickets.arrived(&session.identity());
         }
         self.welcome(connection, resumed);
-        self.schedule(connection, self.now());
+        let patience = self.settings().patience(connection.transport());
+        let due = match liveness::look(connection.signs(), patience, self.now()) {
+            liveness::Due::Wait(next) => next,
+            liveness::Due::Ping(_) | liveness::Due::Close(_) => self.now(),
+        };
+        self.look_by(connection, due);
     }
 
     /// Has the connection end with its token. Only the distance to the expiry comes from the wall clock: later steps of it
@@ -276,11 +281,11 @@ impl Shard {
         Some(SessionRecord {
             session: session.id,
             user: identity.user.clone(),
-            user_type: identity.user_type.to_string(),
+            user_type: Arc::clone(&identity.user_type),
             node: node.clone(),
             epoch,
-            transport: connection.transport().label().to_owned(),
-            device: identity.device.as_ref().map(ToString::to_string),
+            transport: connection.transport().label().into(),
+            device: identity.device.clone(),
             connected_at: session.connected_at,
         })
     }

@@ -23,8 +23,13 @@ use crate::transport::Connection;
 
 /// What could not be handed on without waiting. Once something is here, what follows joins it: order is kept. Behind a frame
 /// that is held nothing follows until all of it is settled.
+///
+/// One pointer, since every connection has one and hardly any has something in it.
 #[derive(Default)]
-pub struct Later {
+pub struct Later(Option<Box<Work>>);
+
+#[derive(Default)]
+struct Work {
     posts: Vec<(ShardId, Command)>,
     forwards: Vec<Forward>,
     submissions: Vec<(Submission, Option<TraceContext>)>,
@@ -34,53 +39,59 @@ pub struct Later {
 impl Later {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.posts.is_empty()
-            && self.forwards.is_empty()
-            && self.submissions.is_empty()
-            && self.held.is_none()
+        self.0.as_ref().is_none_or(|work| {
+            work.posts.is_empty()
+                && work.forwards.is_empty()
+                && work.submissions.is_empty()
+                && work.held.is_none()
+        })
+    }
+
+    fn work(&mut self) -> &mut Work {
+        self.0.get_or_insert_default()
     }
 
     /// Whether a frame waits that whatever comes now must wait behind.
     pub fn is_holding(&self) -> bool {
-        self.held.is_some()
+        self.0.as_ref().is_some_and(|work| work.held.is_some())
     }
 
     /// Has a frame wait.
     pub fn hold(&mut self, text: &str) {
-        debug_assert!(self.held.is_none());
-        self.held = Some(text.to_owned());
+        debug_assert!(!self.is_holding());
+        self.work().held = Some(text.to_owned());
     }
 
     /// The frame that waited.
     pub fn take_held(&mut self) -> Option<String> {
-        self.held.take()
+        self.0.as_mut()?.held.take()
     }
 
     /// Hands everything on that is for others. The sender is not read from meanwhile; what finds no room to other nodes
     /// in all that time is reported as failed.
     pub async fn hand_over(&mut self, context: &ShardContext) {
+        let Some(work) = &mut self.0 else {
+            return;
+        };
         let deadline = Instant::now() + Cluster::PATIENCE;
-        for (shard, command) in self.posts.drain(..) {
+        for (shard, command) in work.posts.drain(..) {
             context.hub.post(shard, command).await;
         }
-        for forward in self.forwards.drain(..) {
+        for forward in work.forwards.drain(..) {
             context.cluster.forward_by(forward, deadline).await;
         }
-        for (submission, trace) in self.submissions.drain(..) {
+        for (submission, trace) in work.submissions.drain(..) {
             let stored = context.delivery.submit_as(submission, trace, deadline);
             stored.await;
         }
-        // An idle connection keeps no room for what it once had to wait for.
-        self.posts = Vec::new();
-        self.forwards = Vec::new();
-        self.submissions = Vec::new();
     }
 
     fn post(&mut self, hub: &Hub, shard: ShardId, command: Command) {
-        if !self.posts.is_empty() {
-            self.posts.push((shard, command));
+        let is_behind = self.0.as_ref().is_some_and(|work| !work.posts.is_empty());
+        if is_behind {
+            self.work().posts.push((shard, command));
         } else if let Err(command) = hub.try_post(shard, command) {
-            self.posts.push((shard, command));
+            self.work().posts.push((shard, command));
         }
     }
 }
@@ -145,7 +156,7 @@ impl Shard {
                 report: report.when_stored(),
                 forwarded: None,
             };
-            return later.submissions.push((submission, trace));
+            return later.work().submissions.push((submission, trace));
         }
         let outgoing = Outgoing::new(Parcel {
             trace,
@@ -190,7 +201,7 @@ impl Shard {
             return report.reached(local, user);
         }
         let report = report.when_reached(local, user.clone());
-        later.forwards.push(Forward::Users {
+        later.work().forwards.push(Forward::Users {
             users: vec![user.clone()],
             parcel: outgoing.parcel().clone(),
             report,
@@ -218,7 +229,7 @@ impl Shard {
         if self.context.cluster.is_alone() {
             return report.accepted();
         }
-        later.forwards.push(Forward::Group {
+        later.work().forwards.push(Forward::Group {
             group: group.clone(),
             parcel: outgoing.parcel().clone(),
             report: report.when_forwarded("other nodes did not get the message"),
@@ -244,7 +255,7 @@ impl Shard {
         if self.context.cluster.is_alone() {
             return report.accepted();
         }
-        later.forwards.push(Forward::Broadcast {
+        later.work().forwards.push(Forward::Broadcast {
             parcel: outgoing.parcel().clone(),
             report: report.when_forwarded("other nodes did not get the broadcast"),
         });

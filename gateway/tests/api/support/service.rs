@@ -248,10 +248,10 @@ impl MessageService for Recorder {
             Ok(vec![SessionRecord {
                 session: SessionId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap(),
                 user: user.clone(),
-                user_type: "customer".to_owned(),
+                user_type: "customer".into(),
                 node: NodeId::new("chat-0"),
                 epoch: Epoch(3),
-                transport: "ws".to_owned(),
+                transport: "ws".into(),
                 device: None,
                 connected_at: 1_800_000_000_000,
             }])
