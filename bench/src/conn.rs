@@ -35,6 +35,8 @@ pub struct Conn {
     pub member: Member,
     phase: Phase,
     dialect: Dialect,
+    /// How many heartbeats it has answered.
+    heartbeats: u64,
     /// The beginning of what has not all come yet.
     rest: Vec<u8>,
     /// What the socket did not take yet.
@@ -63,6 +65,7 @@ impl Conn {
             member,
             phase: Phase::Dialing,
             dialect,
+            heartbeats: 0,
             rest: Vec::new(),
             unsent: request,
             begun: None,
@@ -72,6 +75,11 @@ impl Conn {
     /// How far it is.
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// How many heartbeats it has answered.
+    pub fn heartbeats(&self) -> u64 {
+        self.heartbeats
     }
 
     /// The server's language.
@@ -185,6 +193,7 @@ impl Conn {
                     }
                 }
                 Opcode::Ping => {
+                    self.heartbeats += 1;
                     frame::pong(frame.payload, &mut self.unsent);
                     self.flush()?;
                 }
@@ -219,6 +228,7 @@ impl Conn {
 
     fn message(&mut self, message: &[u8], listen: &mut dyn FnMut(&[u8])) -> anyhow::Result<()> {
         if let Some(answer) = self.dialect.heartbeat(message) {
+            self.heartbeats += 1;
             self.say(answer)?;
         } else if let Phase::Entering(at) = self.phase {
             let waits = self.dialect.entrance().get(at);

@@ -139,6 +139,18 @@ impl Dialect {
         .into_bytes()
     }
 
+    /// A publish like [`Dialect::publish`], that is kept for members who come back where a server has that.
+    pub fn keep(self, member: &Member, number: u64, size: usize) -> Vec<u8> {
+        let (room, body) = (member.room, body(number, size));
+        match self {
+            Self::Wsc => format!(
+                r##"{{"type":"text","id":"#{number:012}","group":"r{room}","content":"{body}"}}"##
+            )
+            .into_bytes(),
+            Self::Plain | Self::Centrifuge | Self::SocketIo => self.publish(member, number, size),
+        }
+    }
+
     /// A message of `size` bytes that is stored for user number `reader` and answered by a receipt; nothing where a server
     /// has no such thing. The receipt repeats the id, and so the mark.
     pub fn store(self, reader: usize, number: u64, size: usize) -> Vec<u8> {

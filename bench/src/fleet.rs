@@ -4,12 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::conn::{Conn, Phase, Shared};
 use crate::dialect::{self, Entry, Member};
+use crate::handshake::Request;
 use crate::inflate::Inflate;
 use crate::link::Link;
 
@@ -31,6 +32,9 @@ pub struct Fleet {
     spare: Duration,
     runs: u64,
 }
+
+/// Who hears which connection has ended, and why, and whether that is an error.
+pub type Cut<'a> = dyn FnMut(usize, anyhow::Error) -> anyhow::Result<()> + 'a;
 
 /// Who hears of messages: of which connection, what, and when it was read.
 pub type Listen<'a> = dyn FnMut(usize, &[u8], Instant) + 'a;
@@ -90,7 +94,33 @@ impl Fleet {
     }
 
     fn dial(&mut self, address: SocketAddr, entry: &Entry, member: Member) -> anyhow::Result<()> {
-        let request = entry.request(&member)?.bytes();
+        let request = entry.request(&member)?;
+        let conn = self.dialled(self.conns.len(), address, (entry, member), &request)?;
+        self.conns.push(conn);
+        Ok(())
+    }
+
+    /// Puts a new connection in the place of one that has ended or is not wanted any more.
+    pub fn redial(
+        &mut self,
+        index: usize,
+        address: SocketAddr,
+        entry: &Entry,
+        request: &Request,
+    ) -> anyhow::Result<()> {
+        let member = self.conn(index)?.member.clone();
+        let conn = self.dialled(index, address, (entry, member), request)?;
+        *self.conn(index)? = conn;
+        Ok(())
+    }
+
+    fn dialled(
+        &self,
+        index: usize,
+        address: SocketAddr,
+        (entry, member): (&Entry, Member),
+        request: &Request,
+    ) -> anyhow::Result<Conn> {
         let stream =
             TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
@@ -98,18 +128,28 @@ impl Fleet {
             Link::new(stream, entry.tls.as_ref())?,
             member,
             entry.dialect,
-            request,
+            request.bytes(),
         );
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll
             .registry()
-            .register(conn.link.socket(), Token(self.conns.len()), both)?;
-        self.conns.push(conn);
-        Ok(())
+            .register(conn.link.socket(), Token(index), both)?;
+        Ok(conn)
     }
 
-    /// One poll, and everything that it found. Without `wait` it blocks until there is something; with zero it looks.
+    /// One poll, and everything that it found. Without `wait` it blocks until there is something; with zero it looks. That a
+    /// connection ends is an error.
     pub fn turn(&mut self, wait: Option<Duration>, listen: &mut Listen<'_>) -> anyhow::Result<()> {
+        self.step(wait, listen, &mut |_, why| Err(why))
+    }
+
+    /// The same where connections may end: `cut` hears which, and why.
+    pub fn step(
+        &mut self,
+        wait: Option<Duration>,
+        listen: &mut Listen<'_>,
+        cut: &mut Cut<'_>,
+    ) -> anyhow::Result<()> {
         let began = Instant::now();
         match self.poll.poll(&mut self.events, wait) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
@@ -124,16 +164,27 @@ impl Fleet {
             let Some(conn) = self.conns.get_mut(index) else {
                 continue;
             };
-            if event.is_writable() {
-                conn.flush()
-                    .with_context(|| format!("writing as {:?}", conn.member))?;
+            if event.is_writable()
+                && let Err(error) = conn.flush()
+            {
+                let why = anyhow::Error::new(error);
+                cut(index, why.context(format!("writing as {:?}", conn.member)))?;
+                continue;
             }
             if event.is_readable() {
-                conn.read(&mut self.shared, &mut |message, now| {
+                let read = conn.read(&mut self.shared, &mut |message, now| {
                     listen(index, message, now);
-                })?;
-                if conn.phase() == Phase::Over {
-                    bail!("the server cut the connection of {:?}", conn.member);
+                });
+                let over = conn.phase() == Phase::Over;
+                match read {
+                    Err(why) => cut(index, why)?,
+                    Ok(()) if over => {
+                        cut(
+                            index,
+                            anyhow!("the server cut the connection of {:?}", conn.member),
+                        )?;
+                    }
+                    Ok(()) => {}
                 }
             }
         }
@@ -215,6 +266,11 @@ impl Fleet {
         self.conns
             .get_mut(index)
             .with_context(|| format!("there is no connection {index}"))
+    }
+
+    /// How many heartbeats all of them have answered.
+    pub fn heartbeats(&self) -> u64 {
+        self.conns.iter().map(Conn::heartbeats).sum()
     }
 
     /// How long the generator has looked at nothing: what it had to spare.

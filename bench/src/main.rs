@@ -17,7 +17,7 @@ use wsc_bench::pacer::Pace;
 use wsc_bench::peer::{self, Peer, Place};
 use wsc_bench::sample::{Results, metrics};
 use wsc_bench::suite::{Scenario, Suite};
-use wsc_bench::{bare, plot, report};
+use wsc_bench::{bare, hold, plot, report};
 
 /// Measures WebSocket servers.
 #[derive(Debug, Parser)]
@@ -33,6 +33,9 @@ enum Command {
     /// One run against a server of your own.
     #[command(subcommand)]
     Load(Load),
+    /// Connects and holds on until its input ends, answering each line by how many heartbeats it has answered: many of these
+    /// hold more connections than a process may have.
+    Hold(HoldArguments),
     /// Serves the bare send loop.
     Bare {
         /// The port on loopback.
@@ -69,9 +72,31 @@ struct RunArguments {
     /// No repetition begins that would probably end later than so many minutes after the start.
     #[arg(long, default_value_t = 18)]
     minutes: u64,
+    /// How many connections `idle-50k` holds.
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=70_000))]
+    idle_connections: u32,
     /// How many milliseconds each measurement lasts.
     #[arg(long, default_value_t = 400)]
     lasts_ms: u64,
+}
+
+#[derive(Debug, clap::Args)]
+struct HoldArguments {
+    /// Where the server listens.
+    #[arg(long)]
+    address: SocketAddr,
+    /// The server's language.
+    #[arg(long)]
+    dialect: Dialect,
+    /// The key that signs tokens for a gateway; without it, users are named in the query.
+    #[arg(long, env = hold::KEY, hide_env_values = true)]
+    jwt_key: Option<String>,
+    /// The number of the first user.
+    #[arg(long, default_value_t = 0)]
+    first: usize,
+    /// How many connect.
+    #[arg(long)]
+    connections: usize,
 }
 
 #[derive(Debug, Subcommand)]
@@ -130,6 +155,7 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Load(Load::FanOut(arguments)) => arguments.load(Speech::Publish),
         Command::Load(Load::Echo(arguments)) => arguments.load(Speech::Echo),
+        Command::Hold(arguments) => arguments.hold(),
         Command::Bare { port } => bare::serve(port),
     }
 }
@@ -166,6 +192,7 @@ impl RunArguments {
             },
             peers: or_all(self.peers),
             repetitions: self.repetitions,
+            idle: usize::try_from(self.idle_connections)?,
             revision: self.revision,
             limit: Duration::from_secs(self.minutes * 60),
             lasts: Duration::from_millis(self.lasts_ms),
@@ -182,6 +209,20 @@ impl RunArguments {
         std::fs::write(self.out.join("report.txt"), &text)?;
         print!("{text}");
         Ok(())
+    }
+}
+
+impl HoldArguments {
+    fn hold(self) -> anyhow::Result<()> {
+        let entry = Entry {
+            dialect: self.dialect,
+            path: String::new(),
+            key: self.jwt_key,
+            deflate: Deflate::No,
+            tls: None,
+        };
+        let members = self.first..self.first + self.connections;
+        hold::hold(self.address, &entry, members)
     }
 }
 

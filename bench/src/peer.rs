@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
 use rustls::ClientConfig;
 
@@ -18,6 +18,8 @@ use crate::link;
 
 /// How many ports each run has: nodes from the first on, what is beside them from the last.
 pub const PORTS: u16 = 20;
+/// How many of them a node has at most.
+pub(crate) const NODE_PORTS: u16 = 4;
 /// Signs the tokens of members; good for nothing outside a run.
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -151,6 +153,13 @@ impl Peer {
 
     /// Starts it on its core and waits until it takes connections.
     pub fn start(self, place: &Place, port: u16, extra: Extra) -> anyhow::Result<Server> {
+        let mut server = self.launch(place, port, extra)?;
+        server.listens()?;
+        Ok(server)
+    }
+
+    /// Starts it on its core.
+    pub fn launch(self, place: &Place, port: u16, extra: Extra) -> anyhow::Result<Server> {
         let log = place
             .scratch
             .join(format!("{}-{}.log", self.name(), port % PORTS));
@@ -170,7 +179,7 @@ impl Peer {
             .spawn()
             .with_context(|| format!("starting {}", self.name()))?;
         let key = (self == Self::Ours).then(|| KEY.to_owned());
-        let mut server = Server {
+        Ok(Server {
             child,
             address: ([127, 0, 0, 1], port).into(),
             entry: Entry {
@@ -185,9 +194,7 @@ impl Peer {
                 tls: (extra == Extra::Tls).then(|| place.trust.clone()),
             },
             log,
-        };
-        server.listens()?;
-        Ok(server)
+        })
     }
 }
 
@@ -228,13 +235,35 @@ impl Server {
         log.lines().next().unwrap_or_default().to_owned()
     }
 
+    /// Whether it takes connections; an error when it has ended.
+    pub fn up(&mut self) -> anyhow::Result<bool> {
+        if TcpStream::connect(self.address).is_ok() {
+            return Ok(true);
+        }
+        if let Some(status) = self.child.try_wait()? {
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            bail!("the server ended by {status}: {}", log.trim());
+        }
+        Ok(false)
+    }
+
+    /// Asks it to go, as Kubernetes does.
+    pub fn terminate(&self) -> anyhow::Result<()> {
+        let told = Command::new("kill")
+            .args(["-TERM", &self.pid().to_string()])
+            .status()?;
+        ensure!(told.success(), "kill -TERM ended by {told}");
+        Ok(())
+    }
+
+    /// Whether it has gone.
+    pub fn ended(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     fn listens(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(15);
-        while TcpStream::connect(self.address).is_err() {
-            if let Some(status) = self.child.try_wait()? {
-                let log = fs::read_to_string(&self.log).unwrap_or_default();
-                bail!("the server ended by {status}: {}", log.trim());
-            }
+        while !self.up()? {
             if Instant::now() > deadline {
                 bail!("the server does not listen on {}", self.address);
             }

@@ -35,6 +35,11 @@ pub fn memory(pid: u32) -> anyhow::Result<u64> {
     kib(&text, "RssAnon:").with_context(|| format!("{path}: RssAnon"))
 }
 
+/// The same of several processes together.
+pub fn memories(pids: &[u32]) -> anyhow::Result<u64> {
+    pids.iter().map(|pid| memory(*pid)).sum()
+}
+
 /// Bytes that the kernel holds in its own objects, sockets of both ends among them.
 pub fn kernel_memory() -> anyhow::Result<u64> {
     let text = fs::read_to_string("/proc/meminfo")?;

@@ -64,7 +64,7 @@ pub struct Row<'a> {
 }
 
 /// The figures that are compared. The others of a sample say whether it is to be trusted.
-const COMPARED: [&str; 7] = [
+const COMPARED: [&str; 13] = [
     CPU,
     "redis_cpu_us",
     "per_s",
@@ -72,6 +72,12 @@ const COMPARED: [&str; 7] = [
     "p99_us",
     "p999_us",
     "user_bytes",
+    "kernel_both_ends_bytes",
+    "accepted_lost",
+    "came_again",
+    "peak_per_s",
+    "away_p50_ms",
+    "away_p99_ms",
 ];
 
 /// Figures of one row by server and repetition.

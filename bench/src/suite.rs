@@ -8,7 +8,8 @@ use clap::ValueEnum;
 use crate::bout::{Bout, SIZE};
 use crate::extra::{Acceptance, Extra};
 use crate::fleet::Fleet;
-use crate::peer::{PORTS, Peer, Place};
+use crate::idle;
+use crate::peer::{NODE_PORTS, PORTS, Peer, Place};
 use crate::redis::{Keep, Redis};
 use crate::sample::Results;
 
@@ -35,6 +36,11 @@ pub enum Scenario {
     Nodes,
     /// 64 senders of messages that are stored, with each acceptance level, and what a bare append costs.
     Durable,
+    /// 50,000 connections, or as many as asked for, that say nothing: memory, and what heartbeats cost.
+    #[value(name = "idle-50k")]
+    Idle50k,
+    /// 1,000 who come back while each server is ended and started anew.
+    Restart,
     /// 1,000 in one group, by TLS.
     #[value(name = "tls-1k")]
     Tls1k,
@@ -61,6 +67,8 @@ pub struct Suite {
     pub lasts: Duration,
     /// No repetition begins that would probably end later than so long after the start.
     pub limit: Duration,
+    /// How many connections there are where they are only held.
+    pub idle: usize,
     /// Which source our gateway was built from.
     pub revision: String,
 }
@@ -80,9 +88,10 @@ impl Suite {
         results.missing.extend(missing);
         let mut port = 20_000;
         let started = Instant::now();
+        let mut last = Duration::ZERO;
         for repetition in 0..self.repetitions {
-            let each = started.elapsed() / repetition.max(1);
-            if started.elapsed() + each > self.limit {
+            let whole = Instant::now();
+            if started.elapsed() + last > self.limit {
                 let of = self.repetitions;
                 let why = format!(
                     "{repetition} repetitions of {of}: another would take longer than {:?}",
@@ -91,7 +100,11 @@ impl Suite {
                 results.failures.push(why);
                 break;
             }
-            for scenario in &self.scenarios {
+            for scenario in self
+                .scenarios
+                .iter()
+                .filter(|scenario| repetition < scenario.most())
+            {
                 // Nobody is always the first, or always after the same one.
                 let first = repetition as usize % there.len().max(1);
                 for (peer, _) in there.iter().cycle().skip(first).take(there.len()) {
@@ -110,6 +123,7 @@ impl Suite {
                     }
                 }
             }
+            last = whole.elapsed();
         }
         results
     }
@@ -125,11 +139,18 @@ impl Suite {
             return self.durable(peer, (repetition, port), results);
         }
         let extra = scenario.extra();
-        let redis = (extra == Extra::Nodes)
-            .then(|| Redis::start(&self.place, port, Keep::Nothing))
+        let keep = match (scenario, peer) {
+            (Scenario::Nodes, _) => Some(Keep::Nothing),
+            (Scenario::Restart, Peer::Ours) => Some(Keep::Log),
+            _ => None,
+        };
+        let redis = keep
+            .map(|keep| Redis::start(&self.place, port, keep))
             .transpose()?;
         let mut bout = self.prepare(scenario, peer, repetition, results)?;
-        bout.start(peer, &self.place, port, extra)?;
+        if scenario != Scenario::Restart {
+            bout.start(peer, &self.place, port, extra)?;
+        }
         match scenario {
             Scenario::Group1k => bout.group(1_000, &[1, 8, 32], &[50.0, 100.0]),
             Scenario::Group10k => bout.group(10_000, &[1, 8], &[5.0]),
@@ -144,6 +165,19 @@ impl Suite {
             Scenario::Stalled => bout.stalled(200, 200.0),
             Scenario::Deflate100 => bout.compressed(100),
             Scenario::Deflate1k => bout.compressed(1_000),
+            Scenario::Idle50k => {
+                for more in 1..idle::servers(self.idle) {
+                    let port = port + u16::try_from(more)? * NODE_PORTS;
+                    bout.start(peer, &self.place, port, extra)?;
+                }
+                bout.held(self.idle)
+            }
+            Scenario::Restart => {
+                // A cluster where a server has that; others are one process.
+                let nodes = if peer == Peer::Ours { 3 } else { 1 };
+                let ports: Vec<_> = (0..nodes).map(|node| port + node * NODE_PORTS).collect();
+                bout.restart(peer, &self.place, &ports)
+            }
             // They have returned above: what is beside them is of their own.
             Scenario::Durable => Ok(()),
         }
@@ -202,7 +236,7 @@ impl Suite {
 
 impl Scenario {
     /// Those of a run in which nobody asks for others: with the rest, five repetitions take longer than one waits.
-    pub const USUAL: [Self; 10] = [
+    pub const USUAL: [Self; 12] = [
         Self::Group1k,
         Self::Group10k,
         Self::Echo,
@@ -213,13 +247,26 @@ impl Scenario {
         Self::Tls1k,
         Self::Deflate100,
         Self::Deflate1k,
+        Self::Idle50k,
+        Self::Restart,
     ];
+
+    /// In how many repetitions it takes part: what lasts long does in few, so that the others have theirs.
+    fn most(self) -> u32 {
+        match self {
+            Self::Idle50k => 1,
+            Self::Restart => 2,
+            _ => u32::MAX,
+        }
+    }
 
     /// What is on beside the plain exchange.
     fn extra(self) -> Extra {
         match self {
             Self::Tls1k => Extra::Tls,
             Self::Nodes => Extra::Nodes,
+            Self::Idle50k => Extra::Heartbeats,
+            Self::Restart => Extra::Leaving,
             Self::Durable => Extra::Durable(Acceptance::Stored),
             Self::Deflate100 | Self::Deflate1k => Extra::Deflate,
             Self::Group1k
