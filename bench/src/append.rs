@@ -19,7 +19,7 @@ use crate::pacer::{Pace, Pacer};
 use crate::process;
 
 /// How many logs there are, one for each sender of the runs beside it.
-pub(crate) const LOGS: u64 = 64;
+pub(crate) const LOGS: usize = 64;
 
 /// What Redis says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl Appends {
             due = true;
             let number = self.ledger.publish(intended);
             self.asked.push_back(number);
-            let log = format!("bare:{}", number % LOGS);
+            let log = format!("bare:{}", number % LOGS as u64);
             let body = body(number, self.size);
             command(&["XADD", &log, "*", "m", &body], &mut self.unsent);
         }

@@ -15,7 +15,7 @@ use crate::redis::Redis;
 use crate::sample::{metrics, micros};
 
 /// How many senders have one reader each.
-const SENDERS: usize = LOGS as usize;
+const SENDERS: usize = LOGS;
 
 /// How each level is measured: by itself, some at a time, and at fixed rates.
 const PACES: [(&str, Pace); 4] = [

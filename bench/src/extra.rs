@@ -63,11 +63,10 @@ impl Extra {
     /// What turns it on in the gateway.
     pub(crate) fn settings(self, port: u16) -> Vec<String> {
         let mut settings = match self {
-            Self::Nothing => vec![],
             Self::Tls => vec!["tls.ws=true".to_owned()],
             Self::Deflate => vec!["wsc.performance.enableCompression=true".to_owned()],
             // With `acceptance: none` nothing is stored and no sender hears of it: `none` is what one says without a Redis.
-            Self::Nodes | Self::Durable(Acceptance::None) => vec![],
+            Self::Nothing | Self::Nodes | Self::Durable(Acceptance::None) => vec![],
             Self::Durable(level) => vec![format!("wsc.delivery.acceptance={}", level.name())],
             Self::Heartbeats => vec![format!("wsc.heartbeatInterval={HEARTBEAT}s")],
             Self::Leaving => vec![
