@@ -80,6 +80,9 @@ pub enum StartError {
     /// A thread cannot be had.
     #[error("threads")]
     Thread(#[source] std::io::Error),
+    /// The shard that accepts connections takes nothing.
+    #[error("the first shard has ended")]
+    Shard,
 }
 
 /// A running gateway.
@@ -261,7 +264,8 @@ impl Gateway {
         *self.admin.lock() = Some(admin);
         if let Some(ws) = listeners.ws {
             let listen = Command::Listen(ws, self.accepting.clone());
-            let _ended = self.hub.try_post(0, listen);
+            let posted = self.hub.try_post(0, listen);
+            posted.map_err(|_| StartError::Shard)?;
         }
         let door = |kind| Door::new(api::MAX_CONNECTIONS).judged_by(&self.admission, kind);
         self.tasks.spawn(api::serve_http(

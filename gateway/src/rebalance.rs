@@ -156,7 +156,7 @@ impl Rebalance {
     /// Tells each in its turn; how many, when the round was over or had to end.
     async fn tell(&self, chosen: &[Movable], pace: &DrainPlan) -> u64 {
         let (began, peers) = (Instant::now(), self.cluster.peers());
-        let (mut told, mut turns) = (0, Turns::new(*pace, chosen.len()));
+        let (mut told, mut turns) = (0, Turns::new(*pace, chosen.len(), 1, rand::random()));
         for (index, session) in chosen.iter().enumerate() {
             self.stats
                 .remaining

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use futures_util::StreamExt as _;
@@ -11,6 +12,7 @@ use kube::Api;
 use kube::api::{WatchEvent, WatchParams};
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
+use tokio::time::sleep;
 use wsc_e2e::gateway::{Gateway, held};
 use wsc_e2e::namespace::READY_WITHIN;
 use wsc_e2e::wait::until;
@@ -39,22 +41,20 @@ impl Departures {
         let notes = seen.clone();
         let watch = tokio::spawn(async move {
             let params = WatchParams::default().labels(&label).timeout(290);
-            let mut from = "0".to_owned();
             loop {
-                let Ok(events) = pods.watch(&params, &from).await else {
-                    from = "0".to_owned();
-                    continue;
-                };
-                let mut events = std::pin::pin!(events);
-                while let Some(Ok(event)) = events.next().await {
-                    if let WatchEvent::Added(pod)
-                    | WatchEvent::Modified(pod)
-                    | WatchEvent::Deleted(pod) = event
+                if let Ok(events) = pods.watch(&params, "0").await {
+                    let mut events = std::pin::pin!(events);
+                    while let Some(Ok(
+                        WatchEvent::Added(pod)
+                        | WatchEvent::Modified(pod)
+                        | WatchEvent::Deleted(pod),
+                    )) = events.next().await
                     {
                         note(&mut notes.lock(), &pod);
-                        from = pod.metadata.resource_version.unwrap_or_default();
                     }
                 }
+                // What is told again changes nothing.
+                sleep(Duration::from_secs(1)).await;
             }
         });
         Self {

@@ -18,7 +18,7 @@ use wsc_e2e::wait::{done_if, until};
 use crate::operator_down::{kill_operator, scale_operator};
 
 /// The lease, fifteen seconds, and a machine with other things to do.
-const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(20);
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
 /// The next leader lists everything first.
 const CARRIED_OUT_WITHIN: Duration = Duration::from_secs(10);
 /// Until the garbage collector and the last pod are done.

@@ -82,7 +82,7 @@ impl Gateway {
         let deadline = Duration::from(drain.deadline);
         let kept = Duration::from(drain.unready_delay) + FAREWELL.min(deadline / 2);
         let most = u64::from(config.wsc.performance.max_connections_per_node);
-        if let Some(needed) = plan(drain, deadline.saturating_sub(kept)).hurry(most) {
+        if let Some(needed) = plan(drain, deadline.saturating_sub(kept)).hurry(most, 1) {
             let (rate, needed) = (drain.rate_per_second, needed.ceil());
             tracing::warn!(
                 "drain.ratePerSecond is {rate}, but to be told within drain.deadline ({}) the {most} sessions of \
@@ -102,19 +102,25 @@ impl Gateway {
 
     async fn send_sessions_away(&self, deadline: Instant) {
         let shards = self.hub.shards().len();
+        let (nodes, is_shared) = (
+            Arc::new(AtomicU32::new(1)),
+            self.config().drain.rate_per_second > 0,
+        );
+        if is_shared {
+            self.count_drains(&nodes).await;
+        }
         let left = deadline.saturating_duration_since(Instant::now());
         let plan = plan(&self.config().drain, left);
-        let connections = self.hub.stats().connections;
-        if let Some(needed) = plan.hurry(connections) {
+        let (connections, sharing) = (self.hub.stats().connections, nodes.load(Relaxed));
+        if let Some(needed) = plan.hurry(connections, sharing) {
             let needed = needed.ceil();
             tracing::warn!(
                 connections,
                 needed,
-                "sessions are told faster than drain.ratePerSecond: drain.deadline leaves no time for less"
+                nodes = sharing,
+                "sessions are told faster than this node's share of drain.ratePerSecond: drain.deadline leaves no time for less"
             );
         }
-        let nodes = Arc::new(AtomicU32::new(1));
-        self.count_drains(&nodes).await;
         let mut waiting = Vec::new();
         for shard in (0..).take(shards) {
             let (answer, drained) = oneshot::channel();
@@ -131,10 +137,11 @@ impl Gateway {
             }
         };
         let counting = async {
-            loop {
+            while is_shared {
                 sleep(COUNTED_EVERY).await;
                 self.count_drains(&nodes).await;
             }
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             () = all_drained => {}

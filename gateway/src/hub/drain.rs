@@ -10,9 +10,9 @@ use crate::session::liveness::{CLOSE_PATIENCE, TICK};
 pub struct DrainPlan {
     /// Sessions leave spread over so long.
     pub window: Duration,
-    /// At most so many a second on this shard and those of other nodes that drain, together; 0: no bound. The window
-    /// stretches where it must. Where the deadline is too close even for that, all are told faster, evenly: the rest at once would be what the bound is to prevent, for clients
-    /// that do not wait.
+    /// At most so many a second on this shard and those of other nodes that drain, together; 0: no bound. The window stretches
+    /// where it must. Where the deadline is too close even for that, all are told faster, evenly: the rest at once would be
+    /// what the bound is to prevent, for clients that do not wait.
     pub rate_per_second: f64,
     /// Each departure is moved by up to this fraction of the distance to the next.
     pub jitter: f64,
@@ -44,11 +44,12 @@ impl DrainPlan {
         }
     }
 
-    /// How many a second it takes to tell so many, where that is more than the rate allows.
-    pub fn hurry(&self, count: u64) -> Option<f64> {
+    /// How many a second it takes to tell so many, where that is more than the share of the rate where so many nodes drain.
+    pub fn hurry(&self, count: u64, nodes: u32) -> Option<f64> {
         #[allow(clippy::cast_precision_loss)] // sessions of a node are far below 2^52
         let needed = count as f64 / self.last_departure().as_secs_f64();
-        (self.rate_per_second > 0.0 && needed > self.rate_per_second).then_some(needed)
+        let share = self.rate_per_second / f64::from(nodes.max(1));
+        (share > 0.0 && needed > share).then_some(needed)
     }
 
     /// The last to be told must have time to hear it.
@@ -80,14 +81,19 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Those of so many sessions.
-    pub fn new(plan: DrainPlan, count: usize) -> Self {
+    /// Those of so many sessions, where so many `nodes` share the rate. `random` in 0..1 decides when the first begins: shards,
+    /// and nodes, that begin at the same moment are not to go on in step.
+    pub fn new(plan: DrainPlan, count: usize, nodes: u32, random: f64) -> Self {
+        let gap = plan
+            .turn(count, nodes.max(1))
+            .min(plan.last_departure() / whole(count));
+        let begins = gap.mul_f64(random.clamp(0.0, 1.0));
         Self {
             plan,
             count,
             left: count,
-            told: Duration::ZERO,
-            back: Duration::ZERO,
+            told: begins,
+            back: begins,
         }
     }
 
@@ -132,7 +138,7 @@ mod tests {
 
     /// The `index`th of `count` turns of a node that drains alone.
     fn departure(plan: DrainPlan, index: usize, count: usize, random: f64) -> Departure {
-        let mut turns = Turns::new(plan, count);
+        let mut turns = Turns::new(plan, count, 1, 0.0);
         let all: Vec<Departure> = (0..=index).map(|_| turns.next(1, random)).collect();
         all[index]
     }
@@ -163,9 +169,10 @@ mod tests {
     fn nodes_that_drain_at_the_same_time_share_the_rate_for_as_long_as_they_do() {
         let plan = DrainPlan {
             rate_per_second: 10.0,
+            deadline: Duration::from_mins(5),
             ..PLAN
         };
-        let mut turns = Turns::new(plan, 200);
+        let mut turns = Turns::new(plan, 200, 1, 0.0);
         let alone: Vec<Departure> = (0..=20).map(|_| turns.next(1, 0.0)).collect();
         about(alone[20], at(2));
         let shared: Vec<Departure> = (0..20).map(|_| turns.next(4, 0.0)).collect();
@@ -179,6 +186,17 @@ mod tests {
         assert!(
             alone_again.unwrap().abs_diff(Duration::from_millis(100)) < Duration::from_millis(1)
         );
+    }
+
+    #[test]
+    fn shards_that_begin_at_the_same_moment_do_not_go_on_in_step() {
+        let plan = DrainPlan {
+            rate_per_second: 1.0,
+            ..PLAN
+        };
+        let mut turns = Turns::new(plan, 10, 4, 0.5);
+        about(turns.next(4, 0.0), at(2));
+        about(turns.next(4, 0.0), at(6));
     }
 
     #[test]
@@ -203,8 +221,11 @@ mod tests {
                 assert!(wait <= WAIT_MAX, "{wait:?} of {count}");
             }
         }
-        assert_eq!((plan.hurry(116), plan.hurry(580)), (None, Some(10.0)));
-        assert_eq!(PLAN.hurry(1_000_000), None, "nothing is bounded");
+        assert_eq!(
+            (plan.hurry(116, 1), plan.hurry(116, 2), plan.hurry(580, 1)),
+            (None, Some(2.0), Some(10.0))
+        );
+        assert_eq!(PLAN.hurry(1_000_000, 1), None, "nothing is bounded");
     }
 
     #[test]

@@ -441,7 +441,7 @@ async fn envelopes_reach_who_they_are_for_in_order_and_are_counted(mut s: Subjec
 async fn a_replacement_outlives_a_redis_that_is_late() {
     let server = RedisServer::start();
     let mut redis = RedisParams::at("127.0.0.1", server.port);
-    redis.deadline = Duration::from_millis(100);
+    redis.deadline = Duration::from_millis(500);
     let (cancel, mailbox) = (CancellationToken::new(), Arc::new(Mailbox::default()));
     let link = redis_node_with(&redis, "a", mailbox, &cancel).await;
     let registry = RedisRegistry::new(&link, LEASE);

@@ -99,7 +99,7 @@ async fn nodes_that_drain_at_the_same_time_share_the_rate() {
     let redis = RedisServer::start();
     let sets = [
         "drain.window=1s",
-        "drain.unreadyDelay=1s",
+        "drain.unreadyDelay=3s",
         "drain.ratePerSecond=10",
         "drain.deadline=40s",
     ];

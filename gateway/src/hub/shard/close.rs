@@ -63,10 +63,10 @@ impl Shard {
         let began = Instant::now();
         let mut leaving = self.all();
         leaving.sort_by_key(|connection| connection.signs().heard);
-        let mut turns = Turns::new(plan, leaving.len());
+        let random = || rand::rng().random_range(0.0..1.0);
+        let mut turns = Turns::new(plan, leaving.len(), nodes.load(Relaxed), random());
         for connection in leaving {
-            let random = rand::rng().random_range(0.0..1.0);
-            let Departure { at, wait } = turns.next(nodes.load(Relaxed), random);
+            let Departure { at, wait } = turns.next(nodes.load(Relaxed), random());
             tokio::time::sleep_until(began + at).await;
             self.send_away(&connection, Disconnect::Drain, wait);
         }
