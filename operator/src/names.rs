@@ -27,9 +27,6 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Annotation of the pod template: the configuration and keys that a pod runs.
 pub const CONFIG_HASH: &str = "wsc.dev/config-hash";
 
-/// Annotation of the pod templates that begin anew with another password of their managed Redis: a digest of it.
-pub const PASSWORD_HASH: &str = "wsc.dev/redis-password-hash";
-
 /// Annotation of every owned object: what was last applied, so that a field dropped from the desired state is noticed.
 pub const APPLIED_HASH: &str = "wsc.dev/applied-hash";
 

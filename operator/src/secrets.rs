@@ -66,13 +66,6 @@ fn is_key_set(text: &[u8]) -> bool {
     parsed.is_ok_and(|set| set.get("keys").is_some_and(serde_json::Value::is_array))
 }
 
-impl KeyFact {
-    /// What pods that begin anew with this password carry of it.
-    pub fn password_hash(&self) -> String {
-        crate::digest::of_parts([self.digest.as_slice()])
-    }
-}
-
 impl fmt::Debug for KeyFact {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} bytes", self.len)

@@ -1,4 +1,5 @@
-//! A key of tokens is replaced in its Secret: running pods take it from their files, no pod goes, nobody is disconnected.
+//! A key of tokens, and the password of Redis, are replaced in their Secrets: running pods take them from their files, no pod
+//! goes, nobody is disconnected.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use wsc_e2e::chart;
 use wsc_e2e::client::{ChatClient, Who};
-use wsc_e2e::gateway::held;
+use wsc_e2e::gateway::{Gateway, held};
 use wsc_e2e::namespace::with_gateway;
 use wsc_e2e::resource::{sample, with};
 use wsc_e2e::wait::until;
@@ -15,6 +16,7 @@ const SOON: Duration = Duration::from_secs(10);
 /// The kubelet looks at mounted Secrets about once a minute.
 const TAKEN_WITHIN: Duration = Duration::from_mins(3);
 const NEW_KEY: &str = "a-new-key-of-more-than-the-sixty-four-bytes-that-the-longest-hash-asks-for";
+const NEW_PASSWORD: &str = "replaced by hand, with spaces";
 
 #[tokio::test]
 async fn a_replaced_key_of_tokens_reaches_running_pods_and_disconnects_nobody() -> Result<()> {
@@ -62,4 +64,71 @@ async fn a_replaced_key_of_tokens_reaches_running_pods_and_disconnects_nobody() 
         Ok(())
     })
     .await
+}
+
+#[tokio::test]
+async fn a_replaced_password_of_redis_is_taken_over_and_disconnects_nobody() -> Result<()> {
+    let _operator = chart::operator_in_use().await;
+    with_gateway("rotation-redis", sample(2), async |gateway| {
+        let before = incarnations(&gateway).await?;
+        let alice = ChatClient::connect(&gateway, Who::user("alice")).await?;
+        let bob = ChatClient::connect(&gateway, Who::user("bob")).await?;
+        let patch = json!({"stringData": {"redis-password": NEW_PASSWORD}}).to_string();
+        let patch = [
+            "patch",
+            "secret",
+            "chat-redis",
+            "--type=merge",
+            "-p",
+            &patch,
+        ];
+        gateway.kubectl(&patch).await?;
+
+        until(
+            "Redis to take the password over",
+            TAKEN_WITHIN,
+            async || {
+                let script = "REDISCLI_AUTH=$0 exec redis-cli ping";
+                let args = [
+                    "exec",
+                    "chat-redis-0",
+                    "--",
+                    "sh",
+                    "-c",
+                    script,
+                    NEW_PASSWORD,
+                ];
+                let answer = gateway.kubectl(&args).await.unwrap_or_default();
+                Ok(held(answer.trim() == "PONG", || answer.clone()))
+            },
+        )
+        .await?;
+        alice.say("bob", "still here").await?;
+        bob.await_text("alice", "still here", SOON).await?;
+
+        // A gateway that comes now has the new one only, and what comes by it crosses Redis.
+        gateway.patch(&json!({"spec": {"replicas": 3}})).await?;
+        gateway.await_mesh(3, TAKEN_WITHIN).await?;
+        let after = incarnations(&gateway).await?;
+        for one in &before {
+            ensure!(after.contains(one), "begun anew: {before:?}, {after:?}");
+        }
+        alice.say("bob", "here as well").await?;
+        bob.await_text("alice", "here as well", SOON).await?;
+        for client in [&alice, &bob] {
+            let pods = client.log().pods();
+            ensure!(pods.len() == 1, "somebody was disconnected: {pods:?}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Which pods there are, and how often their containers began anew.
+async fn incarnations(gateway: &Gateway) -> Result<Vec<String>> {
+    let path = "jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[*].restartCount}{\"\\n\"}{end}";
+    let labels = "wsc.dev/gateway=chat";
+    let args = ["get", "pods", "-l", labels, "-o", path];
+    let told = gateway.kubectl(&args).await?;
+    Ok(told.lines().map(str::to_owned).collect())
 }

@@ -1,5 +1,5 @@
 //! The managed Redis with replicas, by the operator's own files, under messages that are accepted once a replica has them: its
-//! primary dies, every member is replaced in turn, all go at once, and the password is replaced.
+//! primary dies, every member is replaced in turn, all go at once, and the password is replaced; the latter alone as well.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::history::Report;
 use crate::members::Members;
-use crate::world::{Load, World};
+use crate::world::{Load, World, redis_at};
 
 const PASSWORD: &str = "the-first-password";
 /// With what Redis' own configuration must quote, as a user may give it, and as the operator writes it.
@@ -183,4 +183,45 @@ async fn a_replaced_password_is_taken_over_and_nobody_is_disconnected() {
         let stays = reader.notes.lock().stays.len();
         assert_eq!(stays, 1, "{} was disconnected", reader.user);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_replaced_password_of_a_redis_that_is_alone_is_taken_over_and_nobody_is_disconnected() {
+    let mut members = Members::alone(PASSWORD).await;
+    let keys = redis_at(members.ports[0].0);
+    let mut world = World::start_with(2, &keys, &[("redis-password", PASSWORD)]).await;
+    world.load(Load::STEADY).await;
+    world.until_accepted(300).await;
+    let run = members.run_id(PASSWORD);
+
+    // The Secret was deleted, say, and another drawn: nobody but Redis' pod knows the one before.
+    members.set_password(QUOTED);
+    world.replace_secret("redis-password", NEXT);
+    members.until_ready(0).await;
+    assert_eq!(members.ask(0, NEXT, "ping"), "PONG");
+    assert_eq!(members.ask(0, PASSWORD, "ping"), "PONG");
+    // It is told the third by the second, although the first still holds.
+    members.set_password("the-third");
+    world.replace_secret("redis-password", "the-third");
+    members.until_ready(0).await;
+    assert_eq!(members.run_id("the-third"), run, "Redis began anew");
+    world.until_accepted(world.accepted() + 200).await;
+    let another = world.another();
+    let comes_in = async || another.is_ready().await;
+    let soon = Duration::from_secs(30);
+    world.within(soon, "a gateway comes in", comes_in).await;
+    drop(another);
+    let report = world.settled().await;
+    println!("alone, password replaced: {report}");
+    for reader in &world.readers {
+        let stays = reader.notes.lock().stays.len();
+        assert_eq!(stays, 1, "{} was disconnected", reader.user);
+    }
+
+    // Begun anew it knows the last one only.
+    members.kill(0);
+    members.begin(0);
+    members.until_ready(0).await;
+    assert_ne!(members.run_id("the-third"), run);
+    assert!(members.ask(0, PASSWORD, "ping").contains("NOAUTH"));
 }

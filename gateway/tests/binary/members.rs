@@ -1,5 +1,5 @@
-//! `Members`: the managed Redis with replicas, run without Kubernetes by the very files that the operator makes: those of the
-//! golden file, with other directories and ports. What the kubelet does is done here: start, end with the hook first, ask the
+//! `Members`: the managed Redis, with replicas or alone, run without Kubernetes by the very files that the operator makes: those
+//! of the golden files, with other directories and ports. What the kubelet does is done here: start, end with the hook first, ask the
 //! probes, and replace the Secret.
 
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ use crate::world::port;
 /// What a member that starts and is in step needs, on a busy machine.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// One pod: two directories of mounted files, two of its own, and its two processes while they run.
+/// One pod: two directories of mounted files, two of its own, and its processes while they run. One alone has no Sentinel.
 struct Member {
     dir: PathBuf,
     redis: Option<Child>,
@@ -33,10 +33,20 @@ pub struct Members {
 }
 
 impl Members {
-    /// Starts all and waits until all are ready.
+    /// Starts a primary with replicas and waits until all are ready.
     pub async fn start(password: &str) -> Self {
+        Self::of(3, "replicated-redis", password).await
+    }
+
+    /// The same for a Redis that is alone.
+    pub async fn alone(password: &str) -> Self {
+        Self::of(1, "cluster", password).await
+    }
+
+    /// So many by the files of a golden file.
+    async fn of(number: usize, golden: &str, password: &str) -> Self {
         let scratch = Scratch::new();
-        let ports: Vec<(u16, u16)> = (0..3).map(|_| (port(), port())).collect();
+        let ports: Vec<(u16, u16)> = (0..number).map(|_| (port(), port())).collect();
         let members = (0..ports.len()).map(|ordinal| Member {
             dir: scratch.path().join(ordinal.to_string()),
             redis: None,
@@ -47,7 +57,7 @@ impl Members {
             ports,
             _scratch: scratch,
         };
-        let files = rendered();
+        let files = rendered(golden);
         for member in &these.all {
             for part in ["etc", "auth", "data", "run"] {
                 fs::create_dir_all(member.dir.join(part)).unwrap();
@@ -80,6 +90,7 @@ impl Members {
         for (ordinal, (redis, sentinel)) in self.ports.iter().enumerate() {
             let from = format!("chat-redis-{ordinal}.chat-redis-members:6379:26379");
             text = text.replace(&from, &format!("localhost:{redis}:{sentinel}"));
+            text = text.replace("localhost:6379:\n", &format!("localhost:{redis}:\n"));
         }
         text
     }
@@ -115,16 +126,20 @@ impl Members {
 
     /// A pod begins.
     pub fn begin(&mut self, ordinal: usize) {
-        let sentinel = self.script(ordinal, "sentinel").spawn().unwrap();
-        let redis = self.script(ordinal, "redis").spawn().unwrap();
+        let start = |part| self.script(ordinal, part).spawn().unwrap();
+        let (redis, sentinel) = if self.is_alone() {
+            (start("alone"), None)
+        } else {
+            let sentinel = start("sentinel");
+            (start("redis"), Some(sentinel))
+        };
         let member = &mut self.all[ordinal];
-        (member.redis, member.sentinel) = (Some(redis), Some(sentinel));
+        (member.redis, member.sentinel) = (Some(redis), sentinel);
     }
 
     /// A pod is gone without a word, as with its machine.
     pub fn kill(&mut self, ordinal: usize) {
-        for child in self.all[ordinal].children() {
-            let mut child = child.unwrap();
+        for mut child in self.all[ordinal].children().into_iter().flatten() {
             child.kill().unwrap();
             child.wait().unwrap();
         }
@@ -142,15 +157,18 @@ impl Members {
         terminate(redis.unwrap()).await;
     }
 
-    /// Both readiness probes succeed.
+    /// The readiness probes succeed.
     pub async fn until_ready(&self, ordinal: usize) {
         let ready = || self.is_ready(ordinal);
         until(&format!("member {ordinal} is ready"), READY_WITHIN, ready).await;
     }
 
-    /// Asks both readiness probes.
+    /// Asks the readiness probes.
     pub fn is_ready(&self, ordinal: usize) -> bool {
         let asked = |part| self.script(ordinal, part).status().unwrap().success();
+        if self.is_alone() {
+            return asked("alone-ready");
+        }
         let (redis, sentinel) = (asked("redis-ready"), asked("sentinel-ready"));
         redis && sentinel
     }
@@ -166,10 +184,22 @@ impl Members {
         cli(self.ports[ordinal].0, password, command)
     }
 
+    /// What names the process of the first one's Redis.
+    pub fn run_id(&self, password: &str) -> String {
+        let info = self.ask(0, password, "info server");
+        let line = info.lines().find(|line| line.starts_with("run_id:"));
+        line.unwrap_or_else(|| panic!("no run id in {info}"))
+            .to_owned()
+    }
+
     /// What this member's script and servers wrote.
     pub fn log(&self, ordinal: usize) -> String {
         let text = fs::read(self.all[ordinal].dir.join("log")).unwrap_or_default();
         String::from_utf8_lossy(&text).into_owned()
+    }
+
+    fn is_alone(&self) -> bool {
+        self.all.len() == 1
     }
 
     /// As many as there are.
@@ -223,8 +253,8 @@ async fn terminate(mut child: Child) {
 }
 
 /// The files of the managed Redis' `ConfigMap`, as the operator makes them: its own test holds it to this file.
-fn rendered() -> Vec<(String, String)> {
-    let golden = "../operator/tests/fixtures/replicated-redis.out.yaml";
+fn rendered(golden: &str) -> Vec<(String, String)> {
+    let golden = format!("../operator/tests/fixtures/{golden}.out.yaml");
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(golden);
     let golden = fs::read_to_string(golden).unwrap();
     let objects = golden

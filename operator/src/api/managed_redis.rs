@@ -32,8 +32,7 @@ pub struct ManagedRedisSpec {
     /// become the primary. It can grow.
     #[schemars(range(min = 3, max = 7))]
     pub replicas: i32,
-    /// The image; `redis-server` (7.0 or later) must be on its path, for `Replicated` `redis-cli`, `sh`, `sleep` and `timeout` as
-    /// well. Absent: the operator's default.
+    /// The image; `redis-server` and `redis-cli` (7.0 or later), `sh`, `sleep` and `timeout` must be on its path. Absent: the operator's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^[^\s]+$"))]
     pub image: Option<String>,

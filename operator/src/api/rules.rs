@@ -295,8 +295,8 @@ const OVERLAY: &[Rule] = &[
         path: ".labels",
     },
     Rule {
-        cel: "!['wsc.dev/config-hash', 'wsc.dev/redis-password-hash'].exists(hash, hash in self.annotations)",
-        message: "the annotations by which the operator makes pods anew are not the user's to set",
+        cel: "!('wsc.dev/config-hash' in self.annotations)",
+        message: "wsc.dev/config-hash is the operator's own",
         path: ".annotations",
     },
 ];

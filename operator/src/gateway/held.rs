@@ -24,7 +24,6 @@ use crate::error::Error;
 use crate::kube_call::within;
 use crate::names::{REVISION_MODE, REVISION_REDIS};
 use crate::owned::{Kind, Object};
-use keys::Keys;
 
 /// What kind of gateway runs, whatever is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,8 +122,7 @@ pub async fn hold(asked: Asked, applied: Applied, context: &Context) -> Result<A
     let Some(whole) = within(action, api.get_opt(&name)).await? else {
         return Ok(applied);
     };
-    let keys = keys::look(&whole, &asked, context).await?;
-    let Some(mut objects) = objects(&whole, &asked, &keys) else {
+    let Some(mut objects) = objects(&whole, &asked) else {
         warn!(
             revision = name,
             "what was realised last cannot be read and is not held"
@@ -136,12 +134,13 @@ pub async fn hold(asked: Asked, applied: Applied, context: &Context) -> Result<A
         objects.retain(|object| object.kind != Kind::Certificate);
     }
     let unserved = take_unserved(&mut objects, &context.stores.served());
+    let secrets = keys::lacking(&whole, &asked, context).await?;
     let held = Desired {
         gateway: asked.name,
         namespace: asked.namespace,
         mode: running.mode,
         owner_uid: asked.uid,
-        secrets: keys.writes,
+        secrets,
         awaits: None,
         objects,
         unserved,
@@ -184,9 +183,8 @@ fn bounded(replicas: i32, bodies: &[Value]) -> i32 {
         .max(bound(least).unwrap_or(1))
 }
 
-/// The objects that a revision remembers, with so many gateways and by the password that there is now; `None` if one of them
-/// is none. Of those that are no cluster there is never more than one.
-fn objects(revision: &DynamicObject, asked: &Asked, keys: &Keys) -> Option<Vec<Object>> {
+/// The objects that a revision remembers, with so many gateways; `None` if one of them is none. Of those that are no cluster there is never more than one.
+fn objects(revision: &DynamicObject, asked: &Asked) -> Option<Vec<Object>> {
     let bodies = revision.data.pointer("/data/objects")?.as_array()?;
     let distributed = revision.data.pointer("/data/distributed")?.as_bool()?;
     let replicas = if distributed {
@@ -194,17 +192,19 @@ fn objects(revision: &DynamicObject, asked: &Asked, keys: &Keys) -> Option<Vec<O
     } else {
         asked.replicas.min(1)
     };
-    let as_now = |body: &Value| {
+    let with_replicas = |body: &Value| {
         let mut body = body.clone();
         if body.get("kind").and_then(Value::as_str) == Some(Kind::Deployment.as_str())
             && let Some(spec) = body.get_mut("spec").and_then(Value::as_object_mut)
         {
             spec.insert(REPLICAS.to_owned(), json!(replicas));
         }
-        keys.tell(&mut body);
         Object::of_body(body)
     };
-    let mut objects = bodies.iter().map(as_now).collect::<Option<Vec<Object>>>()?;
+    let mut objects = bodies
+        .iter()
+        .map(with_replicas)
+        .collect::<Option<Vec<Object>>>()?;
     budget::is_for_several(&mut objects, &asked.name, replicas);
     Some(objects)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::cel::{admit, judge, judge_update};
 use serde_json::{Value, json};
 use wsc_operator::api::{WebSocketGatewaySpec, crd_yaml};
-use wsc_operator::names::{CONFIG_HASH, Component, MAX_NAME, Names, PASSWORD_HASH};
+use wsc_operator::names::{CONFIG_HASH, Component, MAX_NAME, Names};
 
 /// Where the CRD is, from the workspace's root.
 const FILES: [&str; 2] = [
@@ -266,12 +266,10 @@ fn an_overlay_does_not_touch_the_labels_that_the_operator_finds_its_pods_by() {
             .collect();
         assert_eq!(paths, ["spec.podTemplate.metadata.labels"], "{label}");
     }
-    for hash in [CONFIG_HASH, PASSWORD_HASH] {
-        assert_eq!(
-            overlaid("annotations", hash)[0].path,
-            "spec.podTemplate.metadata.annotations"
-        );
-    }
+    assert_eq!(
+        overlaid("annotations", CONFIG_HASH)[0].path,
+        "spec.podTemplate.metadata.annotations"
+    );
     assert_eq!(overlaid("labels", "app.kubernetes.io/version"), []);
     assert_eq!(overlaid("annotations", "example.org/note"), []);
 }

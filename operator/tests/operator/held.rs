@@ -363,18 +363,12 @@ async fn a_write_of_what_is_held_that_comes_too_late_is_no_news() {
 
 const AUTH: &str = "/api/v1/namespaces/default/secrets/chat-auth";
 const REDIS: &str = "/api/v1/namespaces/default/secrets/chat-redis";
-const REDIS_SET: &str = "/apis/apps/v1/namespaces/default/statefulsets/chat-redis";
 const BUDGET: &str = "/apis/policy/v1/namespaces/default/poddisruptionbudgets/chat";
-
-fn hashes(world: &World, path: &str) -> Value {
-    world.fake.get(path).unwrap()["spec"]["template"]["metadata"]["annotations"].clone()
-}
 
 #[tokio::test]
 async fn drawn_keys_that_are_deleted_while_a_resource_is_rejected_are_made_anew_as_when_it_is_accepted()
  {
     let world = rejected(3).await;
-    let (set, gateways) = (hashes(&world, REDIS_SET), hashes(&world, DEPLOYMENT));
     let keys = |path: &str| world.fake.get(path).unwrap()["data"].clone();
     let (auth, redis) = (keys(AUTH), keys(REDIS));
     world.fake.remove(AUTH);
@@ -384,14 +378,10 @@ async fn drawn_keys_that_are_deleted_while_a_resource_is_rejected_are_made_anew_
         "a key of tokens reaches pods through its file"
     );
     world.fake.remove(REDIS);
-    // Redis begins anew with its new password, and gateways with it.
     assert_eq!(
         writes(&world.reconcile().await),
-        [
-            "POST secrets/chat-redis",
-            "APPLY statefulsets/chat-redis",
-            "APPLY deployments/chat"
-        ]
+        ["POST secrets/chat-redis"],
+        "running pods take the new password over"
     );
     for (path, before) in [(AUTH, &auth), (REDIS, &redis)] {
         let made = world.fake.get(path).unwrap();
@@ -400,12 +390,6 @@ async fn drawn_keys_that_are_deleted_while_a_resource_is_rejected_are_made_anew_
         for (key, value) in before.as_object().unwrap() {
             assert!(made[key].is_string() && made[key] != *value, "{path} {key}");
         }
-    }
-    for (path, before) in [(REDIS_SET, &set), (DEPLOYMENT, &gateways)] {
-        let now = hashes(&world, path);
-        assert_eq!(now["wsc.dev/config-hash"], before["wsc.dev/config-hash"]);
-        let password = "wsc.dev/redis-password-hash";
-        assert!(before[password].is_string() && now[password] != before[password]);
     }
     world.rest().await;
 
@@ -425,11 +409,7 @@ async fn a_password_that_is_replaced_or_spoilt_while_a_resource_is_rejected_reac
     });
     assert_eq!(
         writes(&world.reconcile().await),
-        [
-            "MERGE secrets/chat-redis",
-            "APPLY statefulsets/chat-redis",
-            "APPLY deployments/chat"
-        ]
+        ["MERGE secrets/chat-redis"]
     );
     // "requirepass other\n"
     let data = world.fake.get(REDIS).unwrap()["data"].clone();

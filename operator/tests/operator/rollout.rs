@@ -92,8 +92,8 @@ fn only_what_a_running_gateway_cannot_take_over_rolls_the_pods() {
 }
 
 #[test]
-fn a_replaced_password_of_the_managed_redis_rolls_pods_only_where_it_is_alone() {
-    let rolls = |mode: &str| {
+fn a_replaced_password_of_the_managed_redis_rolls_no_pods() {
+    for mode in ["Standalone", "Replicated"] {
         let with = |password: &str| {
             let resource = json!({
                 "apiVersion": "wsc.dev/v1alpha1",
@@ -117,10 +117,8 @@ fn a_replaced_password_of_the_managed_redis_rolls_pods_only_where_it_is_alone() 
             let templates = objects.map(|object| object.body["spec"]["template"].clone());
             templates.collect::<Vec<Value>>()
         };
-        with("one") != with("other")
-    };
-    assert!(rolls("Standalone"));
-    assert!(!rolls("Replicated"));
+        assert_eq!(with("one"), with("other"), "{mode}");
+    }
 }
 
 #[test]
@@ -132,8 +130,40 @@ fn no_password_can_be_found_from_what_is_published() {
     assert_eq!(with("guess"), with("truth"));
 }
 
+/// What the Deployment's controller makes of a number of pods or a share of them.
+fn resolved(value: &Value, replicas: u64, share: impl Fn(u64) -> u64) -> u64 {
+    let Some(text) = value.as_str() else {
+        return value.as_u64().unwrap();
+    };
+    let percent: u64 = text.strip_suffix('%').unwrap().parse().unwrap();
+    share(replicas * percent)
+}
+
+/// How many rounds of new pods a rollout takes by the steps of the Deployment's controller, and how few are ready meanwhile.
+fn rollout(strategy: &Value, replicas: u64) -> (u64, u64) {
+    assert_eq!(strategy["type"], "RollingUpdate");
+    let bounds = &strategy["rollingUpdate"];
+    let surge = resolved(&bounds["maxSurge"], replicas, |parts| parts.div_ceil(100));
+    let mut unavailable = resolved(&bounds["maxUnavailable"], replicas, |parts| parts / 100);
+    if surge == 0 && unavailable == 0 {
+        unavailable = 1;
+    }
+    let (mut old, mut new, mut rounds, mut fewest) = (replicas, 0, 0, replicas);
+    while old > 0 || new < replicas {
+        // Ready ones go down to what must be left, then new ones come up to the most that there may be, and become ready.
+        old -= old.min((old + new).saturating_sub(replicas - unavailable));
+        fewest = fewest.min(old + new);
+        let room = (replicas + surge).saturating_sub(old + new);
+        let made = room.min(replicas - new);
+        new += made;
+        rounds += u64::from(made > 0);
+        assert!(rounds <= replicas, "a rollout that does not end");
+    }
+    (rounds, fewest)
+}
+
 #[test]
-fn two_rounds_are_enough_for_a_rollout_of_any_number_of_gateways() {
+fn two_rounds_are_enough_for_a_rollout_of_any_number_of_gateways_and_none_is_missing_meanwhile() {
     for replicas in 1..=50 {
         let spec = json!({"replicas": replicas, "wsc": {"distributed": {"enabled": true}}});
         let gateway = admit(json!({
@@ -143,12 +173,10 @@ fn two_rounds_are_enough_for_a_rollout_of_any_number_of_gateways() {
         let built = desired(gateway, &[], Kind::ALL.into()).unwrap();
         let mut objects = built.objects.iter();
         let found = objects.find(|object| object.kind == Kind::Deployment);
-        let strategy = &found.unwrap().body["spec"]["strategy"]["rollingUpdate"];
-        assert_eq!(strategy["maxUnavailable"], 0);
-        let surge = strategy["maxSurge"].as_str().unwrap().trim_end_matches('%');
-        let surge: usize = surge.parse().unwrap();
-        let a_round = (replicas * surge).div_ceil(100);
-        let rounds = replicas.div_ceil(a_round);
+        let spec = &found.unwrap().body["spec"];
+        assert_eq!(spec["replicas"], replicas);
+        let (rounds, fewest) = rollout(&spec["strategy"], replicas);
         assert!(rounds <= 2, "{replicas} gateways in {rounds} rounds");
+        assert_eq!(fewest, replicas, "{replicas} gateways");
     }
 }

@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::{gateway_container, pod};
 use crate::api::SchedulingSpec;
 use crate::gateway::validate::Validated;
-use crate::names::Component;
+use crate::names::{CONFIG_HASH, Component};
 
 pub(super) fn build(input: &Validated, hash: &str) -> Deployment {
     Deployment {
@@ -47,7 +47,7 @@ fn template(input: &Validated, hash: &str) -> PodTemplateSpec {
     let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(input.names.labels(Component::Gateway)),
-            annotations: Some(pod::hashes(input, hash.to_owned())),
+            annotations: Some([(CONFIG_HASH.to_owned(), hash.to_owned())].into()),
             ..ObjectMeta::default()
         }),
         spec: Some(pod_spec(input)),

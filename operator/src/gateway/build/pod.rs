@@ -1,15 +1,12 @@
 //! What gateway and Redis pods have in common: the restricted security context, probes, small helpers.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::{
     Capabilities, EnvVar, EnvVarSource, LocalObjectReference, ObjectFieldSelector,
     PodSecurityContext, SeccompProfile, SecurityContext, TopologySpreadConstraint, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use crate::gateway::validate::{PodPlan, PodUser, Validated};
-use crate::names::{CONFIG_HASH, PASSWORD_HASH};
+use crate::gateway::validate::{PodPlan, PodUser};
 
 /// The user that everything runs as; distroless images call it `nonroot`.
 const USER: i64 = 65_532;
@@ -34,16 +31,6 @@ pub(super) fn security(user: PodUser) -> PodSecurityContext {
         seccomp_profile: Some(seccomp()),
         ..PodSecurityContext::default()
     }
-}
-
-/// The annotations by which pods are made anew. The password has one of its own, so that another one can be told to what
-/// was realised before.
-pub(super) fn hashes(input: &Validated, config: String) -> BTreeMap<String, String> {
-    let password = input.secrets.password_hash.clone();
-    let hashes = [(CONFIG_HASH, Some(config)), (PASSWORD_HASH, password)];
-    let told = hashes.into_iter();
-    told.filter_map(|(key, hash)| Some((key.to_owned(), hash?)))
-        .collect()
 }
 
 /// What it asks of a container.

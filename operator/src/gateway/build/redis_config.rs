@@ -5,21 +5,22 @@ use std::fmt::Write;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::redis_set::{AUTH_FILE, DATA_DIR};
+use super::redis_set::DATA_DIR;
 use super::{REDIS_PORT, redis_members};
 use crate::gateway::validate::{Layout, ManagedRedis, Validated};
 use crate::names::Component;
 
 /// Redis' own file.
-pub(super) const REDIS_FILE: &str = "redis.conf";
+const REDIS_FILE: &str = "redis.conf";
 
 /// The files by their names.
 pub(super) fn files(input: &Validated, redis: &ManagedRedis) -> BTreeMap<String, String> {
     let mut text = common(redis);
     match redis.layout {
         Layout::Standalone => {
-            let _ = writeln!(text, "include {AUTH_FILE}");
-            [(REDIS_FILE.to_owned(), text)].into()
+            let mut files = redis_members::alone();
+            files.insert(REDIS_FILE.to_owned(), text);
+            files
         }
         Layout::Replicated(pods) => {
             text.push_str(redis_members::REDIS_LINES);

@@ -1,7 +1,9 @@
 #!/bin/sh
-# One member of the managed Redis: a pod with a Redis and a Sentinel. Containers begin with it, and probes and the hook of the
-# end call it.
+# One member of the managed Redis: a pod with a Redis and a Sentinel, or with a Redis that is alone. Containers begin with it,
+# and probes and the hook of the end call it.
 #
+#   member.sh alone            starts a Redis that is alone
+#   member.sh alone-ready      whether it serves; takes over a password that was replaced
 #   member.sh redis            starts Redis: as a replica, unless it is the primary and no replica has outlived it
 #   member.sh sentinel         starts the Sentinel with what it knew
 #   member.sh redis-ready      whether Redis serves and is in step; takes over a password that was replaced
@@ -12,7 +14,7 @@
 set -u
 umask 077
 here=${0%/*}
-# members, quorum, down_after, failover_timeout, timing, id, data, run and auth
+# members, run and auth; quorum, down_after, failover_timeout, timing, id and data where there is more than one
 . "$here/members"
 part=$1
 ordinal=${POD_NAME##*-}
@@ -144,12 +146,26 @@ decide() {
   done
 }
 
+# begins_with WORD: what Redis' file begins with. The password is written out, so that it is the very one that is remembered:
+# the file that it is from may change at any time.
+begins_with() {
+  remember redis "$1"
+  printf 'include %s\nrequirepass %s\nport %s\n' "$here/redis.conf" "$1" "${mine##*:}"
+}
+
+start_alone() {
+  begins_with "$(word)" >"$run/redis.conf"
+  exec redis-server "$run/redis.conf"
+}
+
 start_redis() {
   remember redis "$(word)"
   decide
+  # It may have been replaced meanwhile.
+  now=$(word)
   {
-    printf 'include %s\n' "$here/redis.conf" "$auth/auth.conf"
-    printf 'masterauth %s\nport %s\nreplica-announce-ip %s\n' "$(word)" "${mine##*:}" "${mine%:*}"
+    begins_with "$now"
+    printf 'masterauth %s\nreplica-announce-ip %s\n' "$now" "${mine%:*}"
     [ "$primary" = "$mine" ] || printf 'replicaof %s %s\n' "${primary%:*}" "${primary##*:}"
   } >"$run/redis.conf"
   exec redis-server "$run/redis.conf"
@@ -177,6 +193,8 @@ start_sentinel() {
     [ -z "$primary" ] || knew="sentinel config-epoch main $youngest$newline"
   fi
   : "${primary:=$(redis_of "$(member 0)")}"
+  # It may have been replaced meanwhile.
+  remember sentinel "$(word)"
   for each in $members; do
     each=$(redis_of "${each#*=}")
     [ "$each" = "$primary" ] || knew="${knew}sentinel known-replica main ${each%:*} ${each##*:}$newline"
@@ -214,6 +232,14 @@ further() {
     \"*) printf 'ACL SETUSER default ">%s' "${1#\"}" ;;
     *) printf 'ACL SETUSER default >%s' "$1" ;;
   esac
+}
+
+alone_ready() {
+  part=redis
+  now=$(word)
+  follow "$(redis_of "$self")" "$(further "$now")" "$now"
+  # One that still loads says so instead.
+  [ "$(redis "$self" PING)" = PONG ]
 }
 
 redis_ready() {
@@ -327,6 +353,8 @@ mine=$(redis_of "$me")
 # By its own name a pod that was made anew may be found while this one has not ended.
 self=localhost:${me#*:}
 case $part in
+  alone) start_alone ;;
+  alone-ready) alone_ready ;;
   redis) start_redis ;;
   sentinel) start_sentinel ;;
   redis-ready) redis_ready ;;

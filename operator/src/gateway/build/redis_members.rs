@@ -1,5 +1,6 @@
-//! What the members of a replicated Redis are told beside what any managed Redis is: who they are, and the script that starts
-//! a Redis and a Sentinel, tells whether they are ready, and makes another the primary before one ends.
+//! What the members of the managed Redis are told beside Redis' own file: who they are, and the script that starts a Redis and a
+//! Sentinel, tells whether they are ready, has them take over a password that was replaced, and makes another the primary before
+//! one ends. A Redis that is alone is a member without others.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -51,11 +52,25 @@ const TIMING: &str = "INFO-PERIOD 1000 TILT-TRIGGER 4000 TILT-PERIOD 5000";
 /// In how many milliseconds a failover must have come about; another begins after twice that.
 const FAILOVER_TIMEOUT: u32 = 10_000;
 
-/// The files by their names.
+/// The files of a Redis that is alone, by their names.
+pub(super) fn alone() -> BTreeMap<String, String> {
+    // By this name it finds itself; there is no Sentinel.
+    let members =
+        format!("members='\n0=localhost:{REDIS_PORT}:\n'\nrun={RUN_DIR}\nauth={AUTH_DIR}\n");
+    [("members", members), (MEMBER_SCRIPT, script())]
+        .map(|(name, text)| (name.to_owned(), text))
+        .into()
+}
+
+fn script() -> String {
+    include_str!("redis_member.sh").to_owned()
+}
+
+/// The files of several, by their names.
 pub(super) fn files(input: &Validated, pods: i32) -> BTreeMap<String, String> {
     [
         ("members", members(input, pods)),
-        (MEMBER_SCRIPT, include_str!("redis_member.sh").to_owned()),
+        (MEMBER_SCRIPT, script()),
         ("sentinel.conf", format!("{SENTINEL_LINES}dir {DATA_DIR}\n")),
     ]
     .map(|(name, text)| (name.to_owned(), text))

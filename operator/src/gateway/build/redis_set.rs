@@ -1,28 +1,27 @@
 //! The managed Redis: one pod, or some with a Redis and a Sentinel each; restricted, with the server named explicitly, so that
 //! the entry points of different images (which change users or write files) do not matter.
 //!
-//! A replicated one takes over a password that was replaced while it runs; alone, it begins anew with it.
+//! It takes over a password that was replaced while it runs: nothing about a password is in its template.
 
 use k8s_openapi::api::apps::v1::{
     RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
-    ExecAction, KeyToPath, Lifecycle, LifecycleHandler, PersistentVolumeClaimVolumeSource, PodSpec,
-    PodTemplateSpec, Probe, SecretKeySelector, SecretVolumeSource, Volume, VolumeMount,
+    ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, ExecAction, KeyToPath,
+    Lifecycle, LifecycleHandler, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec,
+    Probe, SecretVolumeSource, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use super::redis_config::{REDIS_FILE, files};
+use super::redis_config::files;
 use super::redis_members::MEMBER_SCRIPT;
 use super::{REDIS_PORT, SENTINEL_PORT, pod, redis_volume};
 use crate::api::{PullPolicy, ResourcesSpec};
 use crate::gateway::validate::{Layout, ManagedRedis, Validated};
-use crate::names::{Component, REDIS_AUTH, REDIS_DATA, REDIS_PASSWORD};
+use crate::names::{CONFIG_HASH, Component, REDIS_AUTH, REDIS_DATA};
 
 pub(super) const DATA_DIR: &str = "/data";
-pub(super) const AUTH_FILE: &str = "/etc/redis-auth/auth.conf";
 pub(super) const AUTH_DIR: &str = "/etc/redis-auth";
 /// For files with passwords that servers write: in memory.
 pub(super) const RUN_DIR: &str = "/run/redis";
@@ -59,7 +58,7 @@ pub(super) fn build(input: &Validated, redis: &ManagedRedis) -> StatefulSet {
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(input.names.labels(Component::Redis)),
-                    annotations: Some(pod::hashes(input, hash)),
+                    annotations: Some([(CONFIG_HASH.to_owned(), hash)].into()),
                     ..ObjectMeta::default()
                 }),
                 spec: Some(pod_spec(input, redis)),
@@ -72,7 +71,7 @@ pub(super) fn build(input: &Validated, redis: &ManagedRedis) -> StatefulSet {
 }
 
 fn pod_spec(input: &Validated, redis: &ManagedRedis) -> PodSpec {
-    let volumes = [config_volume(input), auth_volume(input)];
+    let volumes = [config_volume(input), auth_volume(input), run_volume()];
     let spec = PodSpec {
         service_account_name: Some(input.names.gateway().to_owned()),
         automount_service_account_token: Some(false),
@@ -104,7 +103,6 @@ fn pod_spec(input: &Validated, redis: &ManagedRedis) -> PodSpec {
                     .then(|| data_volume(input, redis))
                     .into_iter()
                     .chain(volumes)
-                    .chain([run_volume()])
                     .collect(),
             ),
             topology_spread_constraints: Some(pod::spread(&LabelSelector {
@@ -119,23 +117,19 @@ fn pod_spec(input: &Validated, redis: &ManagedRedis) -> PodSpec {
 /// A Redis that is alone.
 fn standalone(input: &Validated, redis: &ManagedRedis) -> Container {
     Container {
-        command: Some(vec![
-            "redis-server".to_owned(),
-            format!("{CONFIG_DIR}/{REDIS_FILE}"),
-        ]),
-        env: Some(vec![password(input)]),
-        // `-e` turns an error reply (still loading, wrong password) into a failure. Liveness asks only for an answer, so
-        // that a long load of the append-only file is not taken for death.
+        command: Some(member("alone")),
+        env: Some(vec![pod::field("POD_NAME", "metadata.name")]),
+        // Liveness asks only for an answer, so that a long load of the append-only file is not taken for death.
         startup_probe: Some(probe(&["redis-cli", "ping"], 2, 60)),
         liveness_probe: Some(probe(&["redis-cli", "ping"], 10, 6)),
-        readiness_probe: Some(probe(&["redis-cli", "-e", "ping"], 5, 2)),
+        readiness_probe: Some(asked(&member("alone-ready"), 5, 2)),
         ..container(input, redis, "redis", REDIS_PORT)
     }
 }
 
 /// A Redis with others beside it. It may wait for one of them to be made the primary before it starts.
 fn replicated(input: &Validated, redis: &ManagedRedis) -> Container {
-    let mut container = Container {
+    Container {
         command: Some(member("redis")),
         env: Some(vec![pod::field("POD_NAME", "metadata.name")]),
         startup_probe: Some(probe(&["redis-cli", "ping"], 2, 300)),
@@ -151,18 +145,13 @@ fn replicated(input: &Validated, redis: &ManagedRedis) -> Container {
             ..Lifecycle::default()
         }),
         ..container(input, redis, "redis", REDIS_PORT)
-    };
-    container
-        .volume_mounts
-        .get_or_insert_default()
-        .push(run_mount());
-    container
+    }
 }
 
 fn sentinel(input: &Validated, redis: &ManagedRedis) -> Container {
     let port = SENTINEL_PORT.to_string();
     let ping = ["redis-cli", "-p", &port, "ping"];
-    let mut container = Container {
+    Container {
         command: Some(member("sentinel")),
         env: Some(vec![pod::field("POD_NAME", "metadata.name")]),
         resources: Some(ResourcesSpec::new("10m", "16Mi", "64Mi").to_requirements()),
@@ -170,12 +159,7 @@ fn sentinel(input: &Validated, redis: &ManagedRedis) -> Container {
         liveness_probe: Some(probe(&ping, 10, 6)),
         readiness_probe: Some(asked(&member("sentinel-ready"), 5, 2)),
         ..container(input, redis, "sentinel", SENTINEL_PORT)
-    };
-    container
-        .volume_mounts
-        .get_or_insert_default()
-        .push(run_mount());
-    container
+    }
 }
 
 fn member(part: &str) -> Vec<String> {
@@ -211,24 +195,12 @@ fn container(input: &Validated, redis: &ManagedRedis, name: &str, port: u16) -> 
             },
             pod::mount("config", CONFIG_DIR),
             pod::mount("auth", AUTH_DIR),
+            VolumeMount {
+                read_only: None,
+                ..pod::mount("run", RUN_DIR)
+            },
         ]),
         ..Container::default()
-    }
-}
-
-/// For the probes' client: on the command line the password would show in the list of processes.
-fn password(input: &Validated) -> EnvVar {
-    EnvVar {
-        name: "REDISCLI_AUTH".to_owned(),
-        value_from: Some(EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector {
-                name: input.names.redis(),
-                key: REDIS_PASSWORD.to_owned(),
-                optional: None,
-            }),
-            ..EnvVarSource::default()
-        }),
-        ..EnvVar::default()
     }
 }
 
@@ -273,13 +245,6 @@ fn run_volume() -> Volume {
             size_limit: Some(Quantity("1Mi".to_owned())),
         }),
         ..Volume::default()
-    }
-}
-
-fn run_mount() -> VolumeMount {
-    VolumeMount {
-        read_only: None,
-        ..pod::mount("run", RUN_DIR)
     }
 }
 

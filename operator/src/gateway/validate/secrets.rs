@@ -9,7 +9,6 @@ use wsc_config::{SecretKeyRef, WscConfig};
 
 use super::fit::{Fit, Unfit};
 use super::{RedisMode, Rejection};
-use crate::api::ManagedRedisMode;
 use crate::gateway::dereference::Dereferenced;
 use crate::names::{
     API_KEY, ENCRYPTION_KEY, JWT_JWKS, JWT_JWKS_CA, JWT_KEY, REDIS_AUTH, REDIS_CA, REDIS_PASSWORD,
@@ -60,9 +59,6 @@ pub struct SecretPlan {
     /// Changes when a key does that a running gateway cannot take over. Nothing a person may have thought of is in it, so
     /// that nobody can find it by trying until the published digest fits.
     pub digest: String,
-    /// Changes when the password of a managed Redis that is alone does: it begins anew with it, and so do its gateways, at
-    /// once rather than when the kubelet comes round. It is drawn, so its digest tells nothing.
-    pub password_hash: Option<String>,
 }
 
 pub(super) fn plan(input: &Dereferenced) -> Result<SecretPlan, Rejection> {
@@ -78,14 +74,13 @@ pub(super) fn plan(input: &Dereferenced) -> Result<SecretPlan, Rejection> {
     planner.tokens()?;
     planner.api()?;
     planner.encryption()?;
-    let (redis, password_hash) = planner.redis()?;
+    let redis = planner.redis()?;
     planner.listeners()?;
     planner.further()?;
     planner.hooks()?;
     Ok(SecretPlan {
         mounted: planner.mounted,
         redis,
-        password_hash,
         digest: crate::digest::of_parts(planner.parts.iter().map(Vec::as_slice)),
         drawn: planner.drawn,
         generate: planner.generate,
@@ -208,11 +203,10 @@ impl<'a> Planner<'a> {
     }
 
     /// Redis' password and what its certificate is judged by. The one a running gateway takes over, the other not.
-    fn redis(&mut self) -> Result<(Option<KeySource>, Option<String>), Rejection> {
+    fn redis(&mut self) -> Result<Option<KeySource>, Rejection> {
         let (wsc, name) = (self.wsc(), self.input.names.redis());
         let path = "spec.wsc.redis.passwordSecretRef";
         let fit = Fit::Shared(1);
-        let mut hash = None;
         let password = match (RedisMode::of(wsc), &wsc.redis.password_secret_ref) {
             (RedisMode::None, _) | (RedisMode::External, None) => None,
             (RedisMode::External, Some(reference)) => {
@@ -222,15 +216,7 @@ impl<'a> Planner<'a> {
             (RedisMode::Managed, _) => {
                 self.generate(Drawn::new(name.clone(), &[REDIS_PASSWORD, REDIS_AUTH]))?;
                 let source = (name.as_str(), REDIS_PASSWORD);
-                let wanted = Wanted { path, source, fit };
-                let key = self.key(&wanted)?;
-                hash = match self.input.gateway.spec.managed_redis.mode {
-                    ManagedRedisMode::Standalone => {
-                        Some(self.found(&wanted, REDIS_PASSWORD)?.password_hash())
-                    }
-                    ManagedRedisMode::Replicated => None,
-                };
-                Some(key)
+                Some(self.key(&Wanted { path, source, fit })?)
             }
         };
         if let Some(key) = &password {
@@ -246,7 +232,7 @@ impl<'a> Planner<'a> {
             })?;
             self.mount_once(ca, REDIS_CA);
         }
-        Ok((password, hash))
+        Ok(password)
     }
 
     /// Certificates and keys of the listeners that speak TLS. What an issuer has not delivered is awaited.
