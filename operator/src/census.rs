@@ -43,6 +43,8 @@ const MISSED_ROUNDS: u8 = 2;
 struct Published {
     counts: Counts,
     at: Instant,
+    /// What the last round said, worth a look or not.
+    latest: Counts,
 }
 
 /// The numbers that statuses are made of, and those that autoscalers are told, by namespace and gateway.
@@ -62,6 +64,15 @@ impl Census {
             .map(|published| published.counts.clone())
     }
 
+    /// The same as the last round said it: for who decides by it at once.
+    pub fn latest(&self, namespace: &str, name: &str) -> Option<Counts> {
+        let key = (namespace.to_owned(), name.to_owned());
+        let published = self.published.lock();
+        published
+            .get(&key)
+            .map(|published| published.latest.clone())
+    }
+
     /// Forgets a gateway.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.published
@@ -73,13 +84,20 @@ impl Census {
     pub fn publish(&self, key: &(String, String), counts: Counts, now: Instant) -> bool {
         let mut published = self.published.lock();
         // The first answer is always news, also when no pod gave one: until then the last status' numbers stand.
-        if let Some(known) = published.get(key)
+        if let Some(known) = published.get_mut(key)
             && (known.counts == counts
                 || !(now - known.at >= AT_LEAST_EVERY || counts.differs_much_from(&known.counts)))
         {
+            known.latest = counts;
             return false;
         }
-        published.insert(key.clone(), Published { counts, at: now });
+        let latest = counts.clone();
+        let news = Published {
+            counts,
+            at: now,
+            latest,
+        };
+        published.insert(key.clone(), news);
         true
     }
 
@@ -179,9 +197,7 @@ impl Rounds {
                     namespace: key.0.clone(),
                     name: key.1.clone(),
                 };
-                if !self.concerns.tell(concern).await {
-                    return;
-                }
+                self.concerns.tell(concern).await;
             }
         }
         last.retain(|_, counts| !counts.is_empty());
@@ -257,6 +273,27 @@ mod tests {
         assert!(census.publish(&key, three([1000, 1000, 0]), now));
         assert!(census.publish(&key, three([667, 667, 666]), now));
         assert!(!census.publish(&key, three([680, 650, 670]), now));
+    }
+
+    #[test]
+    fn a_few_that_come_and_go_are_no_news_and_yet_known_to_who_decides_by_them() {
+        let census = Census::default();
+        let key = ("default".to_owned(), "chat".to_owned());
+        let each = |one: i64| {
+            let mut counts = Counts::default();
+            for pod in 0..20 {
+                let connections = if pod == 0 { one } else { 10 };
+                let count = PodCount::new(connections, Phase::Serving, RedisLink::Up);
+                counts.insert(format!("chat-{pod}"), count);
+            }
+            counts
+        };
+        assert!(census.publish(&key, each(10), Instant::now()));
+        assert!(!census.publish(&key, each(11), Instant::now()));
+        let said = |counts: Option<Counts>| counts.unwrap().connections("chat-0");
+        assert_eq!(said(census.counts("default", "chat")), 10);
+        assert_eq!(said(census.latest("default", "chat")), 11);
+        assert!(census.publish(&key, each(60), Instant::now()));
     }
 
     #[test]

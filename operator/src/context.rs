@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::census::Census;
 use crate::error::Error;
-use crate::gateway::apply::Settled;
+use crate::gateway::apply::{Contests, Settled};
 use crate::gateway::validate::Defaults;
 use crate::kube_call;
 use crate::metrics::Metrics;
@@ -40,6 +40,8 @@ pub struct Context {
     pub tracer: Tracer,
     /// Differences between desired and live that the API server made itself.
     pub settled: Settled,
+    /// What somebody changes again each time it is restored.
+    pub contests: Contests,
     /// Facts of Secrets, by namespace, name and version.
     facts: Mutex<HashMap<(String, String), (String, SecretFacts)>>,
     /// What an event has told in place of a condition that was refused, by resource.
@@ -70,6 +72,7 @@ impl Context {
             reporter,
             tracer: Tracer::default(),
             settled: Settled::default(),
+            contests: Contests::default(),
             facts: Mutex::default(),
             told: Mutex::default(),
             failures: Mutex::default(),
@@ -152,5 +155,6 @@ impl Context {
         drop(facts);
         self.census.forget(namespace, name);
         self.settled.forget(namespace, name);
+        self.contests.forget(namespace, name);
     }
 }

@@ -31,6 +31,14 @@ pub enum Error {
         /// What was tried, with the object's kind and name.
         action: String,
     },
+    /// Somebody changes an object again each time it is restored.
+    #[error(
+        "{object}: somebody, such as another controller, changes it again each time it is restored; that is done once a minute now"
+    )]
+    Contested {
+        /// The object's kind and name.
+        object: String,
+    },
     /// A watch has not delivered its first list.
     #[error("the watch of {kind} has not caught up yet")]
     NotWatchingYet {
@@ -64,6 +72,7 @@ impl Error {
             Self::Api { .. } => "api",
             Self::Deadline { .. } => "deadline",
             Self::Conflict { .. } => "conflict",
+            Self::Contested { .. } => "contested",
             Self::NotWatchingYet { .. } => "not_watching_yet",
             Self::NotPermitted(_) => "not_permitted",
             Self::Serialise(_) | Self::Yaml(_) => "serialise",
@@ -78,10 +87,16 @@ impl Error {
             Self::Api { .. }
             | Self::Deadline { .. }
             | Self::Conflict { .. }
+            | Self::Contested { .. }
             | Self::NotWatchingYet { .. }
             | Self::NotPermitted(_) => true,
             Self::Serialise(_) | Self::Yaml(_) | Self::Unreadable(_) | Self::Incomplete(_) => false,
         }
+    }
+
+    /// Whether somebody else writes against the operator.
+    pub const fn is_contest(&self) -> bool {
+        matches!(self, Self::Contested { .. })
     }
 
     /// The reason with its causes on one line; of what the API server said, its own words only.

@@ -52,6 +52,7 @@ fn code(error: &Error) -> Option<u16> {
         },
         Error::Deadline { .. }
         | Error::Conflict { .. }
+        | Error::Contested { .. }
         | Error::NotWatchingYet { .. }
         | Error::NotPermitted(_)
         | Error::Serialise(_)

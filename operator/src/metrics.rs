@@ -1,9 +1,11 @@
 //! Every metric of the operator, with its unit in its name; labels come from closed sets.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -70,6 +72,8 @@ pub struct Metrics {
     status_writes: Counter,
     watch_failures: Family<OfKind, Counter>,
     missing_rights: Family<OfResource, Gauge>,
+    /// Those that are in it.
+    missing: Mutex<BTreeSet<String>>,
     scrape_failures: Counter,
     spans_dropped: Counter,
     api_requests: Family<Outcome, Counter>,
@@ -90,6 +94,7 @@ impl Default for Metrics {
             status_writes: Counter::default(),
             watch_failures: Family::default(),
             missing_rights: Family::default(),
+            missing: Mutex::default(),
             scrape_failures: Counter::default(),
             spans_dropped: Counter::default(),
             api_requests: Family::default(),
@@ -206,13 +211,19 @@ impl Metrics {
         self.watch_failures.get_or_create(&OfKind { kind }).inc();
     }
 
-    /// These are what the operator may not list and watch, and nothing else is.
+    /// These are what the operator may not list and watch, and nothing else is. What stays missing stays in view meanwhile:
+    /// an alert that saw it go would begin to wait anew.
     pub fn lacks(&self, resources: impl IntoIterator<Item = String>) {
-        self.missing_rights.clear();
-        for resource in resources {
+        let resources: BTreeSet<String> = resources.into_iter().collect();
+        let mut missing = self.missing.lock();
+        for resource in missing.difference(&resources).cloned() {
+            self.missing_rights.remove(&OfResource { resource });
+        }
+        for resource in resources.iter().cloned() {
             let of = OfResource { resource };
             self.missing_rights.get_or_create(&of).set(1);
         }
+        *missing = resources;
     }
 
     /// A pod did not answer.
@@ -299,5 +310,26 @@ mod tests {
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             assert!(line.starts_with("wsc_operator_"), "{line}");
         }
+    }
+
+    #[test]
+    fn a_right_that_stays_missing_is_seen_by_each_of_two_who_look_at_once() {
+        let metrics = Metrics::default();
+        let lacked = || ["pods".to_owned(), "services".to_owned()];
+        let series = "wsc_operator_missing_rights{resource=\"pods\"} 1";
+        metrics.lacks(lacked());
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..2_000 {
+                        metrics.lacks(lacked());
+                        let text = metrics.text().unwrap();
+                        assert!(text.contains(series), "{text}");
+                    }
+                });
+            }
+        });
+        metrics.lacks([]);
+        assert!(!metrics.text().unwrap().contains("resource="));
     }
 }

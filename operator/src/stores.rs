@@ -7,7 +7,7 @@ mod cache;
 mod forbidden;
 mod pod_view;
 
-pub use cache::{Cache, Change, Key, Sight};
+pub use cache::{Before, Cache, Change, Key, Sight};
 pub use forbidden::Forbidden;
 pub use pod_view::{PodView, Role, Trouble};
 

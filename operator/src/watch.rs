@@ -65,11 +65,11 @@ impl Concerns {
         let _ = self.0.set(sender);
     }
 
-    /// Tells of a change; false when whoever heard is gone.
-    pub async fn tell(&self, concern: Concern) -> bool {
-        match self.0.get() {
-            Some(sender) => sender.send(concern).await.is_ok(),
-            None => true,
+    /// Tells of a change. When whoever heard is gone it concerns nobody, as before there was one: the metrics API is asked
+    /// until the end, and what it says is kept current.
+    pub async fn tell(&self, concern: Concern) {
+        if let Some(sender) = self.0.get() {
+            let _ = sender.send(concern).await;
         }
     }
 }
@@ -181,9 +181,7 @@ impl Watches {
                 if ended == Ended::NotServed {
                     info!(kind = kind.as_str(), scope = %self.scope, "the cluster has no such kind");
                 }
-                if !self.concerns.tell(Concern::Everyone).await {
-                    return;
-                }
+                self.concerns.tell(Concern::Everyone).await;
             }
             tokio::select! {
                 () = self.token.cancelled() => return,
@@ -237,9 +235,7 @@ impl Watches {
                     let everyone = appeared.then_some(Concern::Everyone);
                     let concerns = changed.into_iter().map(|key| concern(kind, key));
                     for concern in concerns.chain(everyone) {
-                        if !self.concerns.tell(concern).await {
-                            return Ended::Stopped;
-                        }
+                        self.concerns.tell(concern).await;
                     }
                 }
                 Some(Err(error)) if missing.ends() && is_not_served(&error) => {
@@ -252,8 +248,8 @@ impl Watches {
                 Some(Err(error)) if is_forbidden(&error) => {
                     self.metrics.watch_failed(kind);
                     warn!(kind, scope = %self.scope, %error, "the operator lacks a right, and what it knows of this kind is old or nothing");
-                    if cache.refused() && !self.concerns.tell(Concern::Everyone).await {
-                        return Ended::Stopped;
+                    if cache.refused() {
+                        self.concerns.tell(Concern::Everyone).await;
                     }
                 }
                 Some(Err(error)) => {

@@ -14,7 +14,7 @@ use wsc_e2e::wait::{done_if, until};
 
 use crate::crowd::Load;
 
-/// A round of the operator's takes ten seconds; the autoscaler looks every five, on other clusters every fifteen.
+/// A round of the operator's takes five seconds; the autoscaler looks every five, on other clusters every fifteen.
 const COUNTED_WITHIN: Duration = Duration::from_secs(40);
 /// Counted, decided, and then pods started or drained.
 const SCALED_WITHIN: Duration = Duration::from_secs(90);

@@ -201,12 +201,13 @@ impl Counts {
     }
 
     /// Whether a pod has more or fewer connections by a tenth of what each would have of so many: the sum says nothing of
-    /// connections that went from one pod to another.
+    /// connections that went from one pod to another. A few that come and go are no news, however few each has.
     fn moves_more_than_a_tenth_of_a_share(&self, other: &Self, total: i64) -> bool {
+        const FEW: i64 = 50;
         let pods = i64::try_from(self.0.len()).unwrap_or(i64::MAX);
         self.0.iter().any(|(pod, count)| {
             let moved = (count.connections - other.connections(pod)).abs();
-            moved.saturating_mul(10).saturating_mul(pods) >= total
+            moved >= FEW && moved.saturating_mul(10).saturating_mul(pods) >= total
         })
     }
 

@@ -85,7 +85,9 @@ pub struct Teller<R> {
     kept: Current,
     shown: watch::Sender<Option<Arc<Identity>>>,
     believed: watch::Sender<bool>,
-    /// Since when others were seen in the bundle.
+    /// The authorities that were told of last.
+    wanted: Option<String>,
+    /// Since when others were seen in the bundle beside those.
     others_since: Option<Instant>,
 }
 
@@ -105,6 +107,7 @@ impl<R: Registration> Teller<R> {
             kept,
             shown,
             believed,
+            wanted: None,
             others_since: None,
         };
         let telling = Telling {
@@ -141,6 +144,11 @@ impl<R: Registration> Teller<R> {
     async fn look(&mut self, kept: Arc<Identity>) -> Next {
         if self.can_be_shown_untold(&kept) {
             self.shown.send_replace(Some(Arc::clone(&kept)));
+        }
+        if self.wanted.as_deref() != Some(kept.authorities()) {
+            // Those of a moment ago are among the others now, and have their own hour.
+            self.wanted = Some(kept.authorities().to_owned());
+            self.others_since = None;
         }
         let told = self
             .registration
@@ -303,6 +311,22 @@ mod tests {
         assert_eq!(world.stands(), both);
         after(LOOK * 3).await;
         assert_eq!(world.stands(), new.authorities());
+        world.token.cancel();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_authority_that_is_replaced_soon_after_the_last_stays_for_a_whole_hour_as_well() {
+        let world = world(Some(""));
+        let (first, second, third) = (identity(), identity(), identity());
+        world.kept.send_replace(Some(Arc::clone(&first)));
+        after(MOMENT).await;
+        world.kept.send_replace(Some(Arc::clone(&second)));
+        after(OTHERS_STAY / 2).await;
+        world.kept.send_replace(Some(Arc::clone(&third)));
+        after(OTHERS_STAY - LOOK * 2).await;
+        assert!(world.stands().contains(second.authorities()));
+        after(LOOK * 4).await;
+        assert_eq!(world.stands(), third.authorities());
         world.token.cancel();
     }
 

@@ -5,8 +5,10 @@
 //! order by server-side apply; then what is no longer wanted goes. An object that the API server refuses does not keep the
 //! others back, except those that would be wrong without it. May be cut off anywhere: the next run goes on.
 
+mod contest;
 mod covers;
 mod deletion_cost;
+mod put;
 mod secret;
 mod settled;
 mod volume;
@@ -16,9 +18,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, Preconditions};
 use kube::core::DynamicObject;
-use serde_json::{Value, json};
 
 use super::build::Desired;
 use super::live::{Live, is_controlled_by};
@@ -26,12 +27,12 @@ use super::rollout::Rollout;
 use super::validate::Rejection;
 use crate::context::Context;
 use crate::error::Error;
-use crate::kube_call::{is_gone, is_invalid, is_refusal, within};
+use crate::kube_call::{is_gone, is_refusal, within};
 use crate::metrics::Verb;
-use crate::names::{MANAGER, Names};
+use crate::names::Names;
 use crate::owned::{Kind, Object};
-use crate::watch::keep;
 
+pub use contest::Contests;
 pub use settled::Settled;
 
 /// How far a reconcile went.
@@ -215,7 +216,9 @@ impl Run<'_> {
                 continue;
             }
             match self.put(object).await {
-                Err(error) if is_refusal(&error) => refused.push((object.kind, error)),
+                Err(error) if is_refusal(&error) || error.is_contest() => {
+                    refused.push((object.kind, error))
+                }
                 done => done?,
             }
         }
@@ -246,94 +249,6 @@ impl Run<'_> {
         Ok(Some(Rejection::NameTaken {
             object: object.id(),
         }))
-    }
-
-    /// Applies one object, unless it is there already.
-    async fn put(&mut self, object: &Object) -> Result<(), Error> {
-        let existing = self.live.get(object.kind, &object.name).cloned();
-        let mut object = object.clone();
-        if let (Kind::PersistentVolumeClaim, Some(live)) = (object.kind, &existing) {
-            volume::keep_size(&mut object.body, &live.data);
-        }
-        let object = &object;
-        let mut body = object.body.clone();
-        let (params, verb) = match &existing {
-            None => (PatchParams::apply(MANAGER), Verb::Created),
-            Some(live) => {
-                let live_body = body_of(object.kind, live)?;
-                let place = self.settled_place(object);
-                if is_as_wanted(object.kind, &body, &live_body)
-                    || self.context.settled.knows(&place, &body, &live_body)
-                {
-                    return Ok(());
-                }
-                if object.kind == Kind::Deployment && deletion_cost::shrinks(live, &body) {
-                    deletion_cost::tell_pods(self.desired, self.context).await;
-                }
-                // A namesake that came in between has another uid, and the API server refuses.
-                if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
-                    metadata.insert("uid".to_owned(), json!(live.metadata.uid));
-                }
-                (PatchParams::apply(MANAGER).force(), Verb::Updated)
-            }
-        };
-        let action = format!("applying {}", self.place(&object.id()));
-        let api = self.api(object.kind);
-        let patch = Patch::Apply(&body);
-        let mut answer = match within(action, api.patch(&object.name, &params, &patch)).await {
-            Err(error) if existing.is_some() && is_invalid(&error) => {
-                self.overwrite(object, &body, Some(error)).await?
-            }
-            answer => answer?,
-        };
-        // Others' elements of a list outlive an apply.
-        if !whole::is_unadded(object.kind, &object.body, &body_of(object.kind, &answer)?) {
-            answer = self.overwrite(object, &body, None).await?;
-        }
-        // The watch may be behind, or broken: what was written a moment ago must not be taken for what it was before.
-        let owned = self.context.stores.owned(object.kind);
-        let before = existing
-            .as_ref()
-            .and_then(|live| live.metadata.resource_version.as_deref());
-        owned.written(before, answer.clone(), keep(object.kind));
-        answer.metadata.managed_fields = None;
-        let answered = body_of(object.kind, &answer)?;
-        if !is_as_wanted(object.kind, &object.body, &answered) {
-            let place = self.settled_place(object);
-            self.context.settled.learn(place, &object.body, &answered);
-        }
-        let written = existing.is_none_or(|before| {
-            before.metadata.resource_version != answer.metadata.resource_version
-        });
-        self.live.insert(object.kind, Arc::new(answer));
-        if written {
-            self.note(verb, object.kind.as_str(), object.id());
-        }
-        Ok(())
-    }
-
-    /// Writes an object over one that somebody edited.
-    ///
-    /// Server-side apply leaves list elements that others added: after a port's number was changed by hand, ours and
-    /// theirs would have the same name, and the API server refuses the whole. A merge patch replaces lists.
-    async fn overwrite(
-        &self,
-        object: &Object,
-        body: &Value,
-        refused: Option<Error>,
-    ) -> Result<DynamicObject, Error> {
-        let action = format!("overwriting {}", self.place(&object.id()));
-        let params = PatchParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let api = self.api(object.kind);
-        let patch = Patch::Merge(whole::replacing(object.kind, body));
-        match within(action, api.patch(&object.name, &params, &patch)).await {
-            // What was wrong is the object, not somebody's edit.
-            Err(error) if is_invalid(&error) => Err(refused.unwrap_or(error)),
-            answer => answer,
-        }
     }
 
     /// Deletes what this resource owns and no longer wants, of these kinds.
@@ -397,40 +312,8 @@ impl Run<'_> {
         format!("{id} in namespace {}", self.desired.namespace)
     }
 
-    fn settled_place(&self, object: &Object) -> settled::Place {
-        settled::Place {
-            namespace: self.desired.namespace.clone(),
-            gateway: self.desired.gateway.clone(),
-            object: object.id(),
-        }
-    }
-
     fn note(&mut self, verb: Verb, kind: &'static str, object: String) {
         self.context.metrics.wrote(kind, verb);
         self.changes.push(Change { verb, object });
     }
-}
-
-/// Whether a live object says all that is wanted, and nothing more where the whole is ours.
-fn is_as_wanted(kind: Kind, wanted: &Value, live: &Value) -> bool {
-    if kind == Kind::ControllerRevision {
-        // What is in it cannot be changed, and its name says what that is.
-        return wanted
-            .get("metadata")
-            .zip(live.get("metadata"))
-            .is_some_and(|(wanted, live)| covers::covers(wanted, live));
-    }
-    covers::covers(wanted, live) && whole::is_unadded(kind, wanted, live)
-}
-
-/// A live object as one would apply it. In a list, with which every watch begins, the API server leaves out what kind each
-/// object is.
-fn body_of(kind: Kind, live: &DynamicObject) -> Result<Value, Error> {
-    let mut body = serde_json::to_value(live)?;
-    let resource = kind.api_resource();
-    if let Some(fields) = body.as_object_mut() {
-        fields.insert("apiVersion".to_owned(), json!(resource.api_version));
-        fields.insert("kind".to_owned(), json!(resource.kind));
-    }
-    Ok(body)
 }

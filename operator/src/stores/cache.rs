@@ -61,6 +61,15 @@ struct State<T> {
     current: Index<T>,
     /// A list that is still coming in.
     incoming: Option<Index<T>>,
+    /// How often objects went, or may have: a list without them came.
+    losses: u64,
+}
+
+/// What was known when a write of an object began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Before {
+    version: Option<String>,
+    losses: u64,
 }
 
 /// How much is known.
@@ -100,6 +109,7 @@ impl<T> Default for Cache<T> {
             state: RwLock::new(State {
                 current: Index::default(),
                 incoming: None,
+                losses: 0,
             }),
             known: watch::Sender::new(Known::Nothing),
             forbidden: Forbidden::default(),
@@ -132,6 +142,7 @@ impl<T> Cache<T> {
             Event::InitDone => {
                 let incoming = state.incoming.take().unwrap_or_default();
                 let before = mem::replace(&mut state.current, incoming);
+                state.losses += 1;
                 match self.known.send_replace(Known::Listed) {
                     Known::Listed => difference(&before, &state.current),
                     Known::Nothing | Known::Absent | Known::Refused => Vec::new(),
@@ -146,16 +157,25 @@ impl<T> Cache<T> {
             Event::Delete(object) => {
                 let (key, _) = keep(object);
                 let moved = state.current.remove(&key);
+                state.losses += 1;
                 moved.into_iter().chain([key]).collect()
             }
         }
     }
 
-    /// Takes what the API server answered to a write, in the place of the version `before` it. If the watch has told of
-    /// something else meanwhile, that is newer: an answer that comes late must not bring back what was deleted.
+    /// What is known when a write begins, of an object that has this version; none: that there is not.
+    pub fn before(&self, version: Option<String>) -> Before {
+        let losses = self.state.read().losses;
+        Before { version, losses }
+    }
+
+    /// Takes what the API server answered to a write, in the place of what was `before` it. If the watch has told of
+    /// something else meanwhile, that is newer: an answer that comes late must not bring back what was deleted. Of one that
+    /// was made and has gone there is no trace: while anything went, no answer to a creation is taken, and a look at the
+    /// object finds it.
     pub fn written<K: ResourceExt>(
         &self,
-        before: Option<&str>,
+        before: &Before,
         object: K,
         keep: impl FnOnce(K) -> (Key, T),
     ) {
@@ -165,7 +185,8 @@ impl<T> Cache<T> {
         let place = (key.namespace.clone(), key.group.clone());
         let members = state.current.members.get(&place);
         let known = members.and_then(|members| Some(members.get(&key.name)?.0.as_str()));
-        if known == before {
+        let may_have_gone = before.version.is_none() && state.losses != before.losses;
+        if known == before.version.as_deref() && !may_have_gone {
             state.current.insert(&key, version, kept);
         }
     }
@@ -175,6 +196,7 @@ impl<T> Cache<T> {
         let mut state = self.state.write();
         state.current = Index::default();
         state.incoming = None;
+        state.losses += 1;
         self.known.send_replace(Known::Absent) != Known::Absent
     }
 
@@ -382,14 +404,35 @@ mod tests {
     fn an_answer_that_comes_after_the_watch_has_told_more_is_not_kept() {
         let cache = Cache::default();
         let keep = |object: ConfigMap| (Key::of(&object, Some("chat")), ());
-        cache.written(None, map("a", "1"), keep);
+        let none = cache.before(None);
+        cache.written(&none, map("a", "1"), keep);
         assert!(cache.get("default", "chat", "a").is_some());
-        cache.written(Some("1"), map("a", "2"), keep);
+        cache.written(&cache.before(Some("1".to_owned())), map("a", "2"), keep);
+        let second = cache.before(Some("2".to_owned()));
         // Written, and deleted by somebody before the answer was here.
         feed(&cache, Event::Apply(map("a", "3")));
         feed(&cache, Event::Delete(map("a", "4")));
-        cache.written(Some("2"), map("a", "3"), keep);
+        cache.written(&second, map("a", "3"), keep);
         assert!(cache.get("default", "chat", "a").is_none());
+    }
+
+    #[test]
+    fn an_answer_to_a_creation_that_comes_after_its_object_went_is_not_kept() {
+        let cache = Cache::default();
+        let keep = |object: ConfigMap| (Key::of(&object, Some("chat")), ());
+        let before = cache.before(None);
+        feed(&cache, Event::Apply(map("a", "1")));
+        feed(&cache, Event::Delete(map("a", "2")));
+        cache.written(&before, map("a", "1"), keep);
+        assert!(cache.get("default", "chat", "a").is_none());
+        // The same while the watch was broken: the list that follows has neither.
+        let before = cache.before(None);
+        feed(&cache, Event::Init);
+        feed(&cache, Event::InitDone);
+        cache.written(&before, map("a", "3"), keep);
+        assert!(cache.get("default", "chat", "a").is_none());
+        cache.written(&cache.before(None), map("a", "4"), keep);
+        assert!(cache.get("default", "chat", "a").is_some());
     }
 
     #[test]

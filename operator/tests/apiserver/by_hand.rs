@@ -45,6 +45,7 @@ fn edit(kind: &str, object: &DynamicObject) -> Value {
 
 /// What somebody might add, as JSON patches: each changes what the rest means.
 fn additions(kind: &str, object: &DynamicObject) -> Vec<Value> {
+    const UNREADY: &str = "/spec/publishNotReadyAddresses";
     let add = |path: &str, value: Value| json!([{"op": "add", "path": path, "value": value}]);
     let label = |path: &str| add(path, json!("yes"));
     match kind {
@@ -55,8 +56,10 @@ fn additions(kind: &str, object: &DynamicObject) -> Vec<Value> {
                 json!({"name": "edited", "port": 9199, "targetPort": 9100}),
             ),
             add("/spec/sessionAffinity", json!("ClientIP")),
-            add("/spec/publishNotReadyAddresses", json!(true)),
-            add("/spec/externalIPs", json!(["192.0.2.1"])),
+            add(
+                UNREADY,
+                json!(object.data.pointer(UNREADY) != Some(&json!(true))),
+            ),
         ],
         "NetworkPolicy" => {
             let mut all = vec![
@@ -87,6 +90,24 @@ fn additions(kind: &str, object: &DynamicObject) -> Vec<Value> {
     }
 }
 
+/// What somebody might take away, as JSON patches: what is not there means something else.
+fn removals(kind: &str) -> Vec<Value> {
+    const TOKEN: &str = "automountServiceAccountToken";
+    const ESCALATION: &str = "containers/0/securityContext/allowPrivilegeEscalation";
+    let pods = match kind {
+        "ServiceAccount" => return vec![removal(&format!("/{TOKEN}"))],
+        "Deployment" | "StatefulSet" => "/spec/template/spec",
+        _ => return Vec::new(),
+    };
+    [TOKEN, ESCALATION]
+        .map(|field| removal(&format!("{pods}/{field}")))
+        .into()
+}
+
+fn removal(path: &str) -> Value {
+    json!([{"op": "remove", "path": path}])
+}
+
 /// What somebody does, and how long until nothing of it is seen.
 struct Hand<'a> {
     ground: &'a Ground,
@@ -96,7 +117,8 @@ struct Hand<'a> {
 impl Hand<'_> {
     async fn restored(&self, what: &str) {
         let began = Instant::now();
-        let look = eventually(RESTORED_WITHIN, what, async || {
+        // It says less of what differs than is said here.
+        let look = eventually(RESTORED_WITHIN * 2, what, async || {
             let differs = difference(self.wanted, &served(self.ground).await);
             differs.is_empty().then_some(())
         });
@@ -107,6 +129,20 @@ impl Hand<'_> {
         println!("{what}: restored after {:.1?}", began.elapsed());
     }
 
+    /// An edit that changes the object, until nothing of it is seen.
+    async fn edits(
+        &self,
+        (api, name): (&Api<DynamicObject>, &str),
+        patch: &Patch<Value>,
+        what: &str,
+    ) {
+        let before = api.get(name).await.unwrap().metadata.resource_version;
+        let edited = api.patch(name, &PatchParams::default(), patch).await;
+        let edited = edited.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_ne!(edited.metadata.resource_version, before, "{what}: no edit");
+        self.restored(what).await;
+    }
+
     async fn edits_and_deletes(&self, resource: &ApiResource) -> usize {
         let (client, namespace) = (self.ground.client.clone(), &self.ground.namespace);
         let api: Api<DynamicObject> = Api::namespaced_with(client, namespace, resource);
@@ -115,16 +151,14 @@ impl Hand<'_> {
             let name = object.metadata.name.as_deref().unwrap();
             let what = format!("{}/{name}", resource.kind);
             let patch = Patch::Merge(edit(&resource.kind, object));
-            api.patch(name, &PatchParams::default(), &patch)
-                .await
-                .unwrap();
-            self.restored(&format!("{what} edited")).await;
-            for addition in additions(&resource.kind, object) {
-                let patch: json_patch::Patch = serde_json::from_value(addition.clone()).unwrap();
-                let patch = Patch::<Value>::Json(patch);
-                let edited = api.patch(name, &PatchParams::default(), &patch).await;
-                edited.unwrap_or_else(|error| panic!("{what}: {addition}: {error}"));
-                self.restored(&format!("{what} with {addition}")).await;
+            let edited = format!("{what} edited");
+            self.edits((&api, name), &patch, &edited).await;
+            let mut patches = additions(&resource.kind, object);
+            patches.extend(removals(&resource.kind));
+            for each in patches {
+                let what = format!("{what} with {each}");
+                let patch = Patch::Json(serde_json::from_value(each).unwrap());
+                self.edits((&api, name), &patch, &what).await;
             }
             let uid = object.metadata.uid.clone();
             api.delete(name, &DeleteParams::default()).await.unwrap();

@@ -2,6 +2,7 @@
 //! that there is not. Each is told within ten seconds and once, what ran before stays, nothing is tried in a hurry, and it is
 //! over within fifteen seconds of its cause.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -19,6 +20,9 @@ use crate::operator::Operator;
 
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
 const HEALED_WITHIN: Duration = Duration::from_secs(15);
+
+/// What the news woke is over when nothing was reconciled for so long; the next look is due after eight seconds.
+const STILL: Duration = Duration::from_secs(2);
 
 /// How long it is counted what is asked while nothing can be done.
 const CALM: Duration = Duration::from_secs(10);
@@ -87,6 +91,19 @@ impl Trial {
             .sum()
     }
 
+    /// Awaits that what the news itself woke is over; how many reconciles there were by then.
+    async fn quiet(&self) -> u64 {
+        let last = Cell::new((0, Instant::now()));
+        eventually(HEALED_WITHIN, "reconciles stand still", async || {
+            let count = self.operator.metric("wsc_operator_reconciles_total").await;
+            if count != last.get().0 {
+                last.set((count, Instant::now()));
+            }
+            (last.get().1.elapsed() >= STILL).then_some(count)
+        })
+        .await
+    }
+
     /// Nothing is touched and hardly anything asked while it lasts, and it was told once.
     async fn is_borne(&self, ran: &Ran, reason: &str) {
         let reconciles = async || self.operator.metric("wsc_operator_reconciles_total").await;
@@ -94,9 +111,8 @@ impl Trial {
             let calls = self.operator.proxy.calls();
             calls.iter().filter(|call| !call.is_watch).count()
         };
-        // What the news itself woke is over.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let (before, asked_before) = (reconciles().await, asked());
+        let before = self.quiet().await;
+        let asked_before = asked();
         tokio::time::sleep(CALM).await;
         let (looked, asked) = (reconciles().await - before, asked() - asked_before);
         println!(

@@ -361,6 +361,34 @@ async fn a_kind_that_may_be_listed_and_not_watched_is_done_without_and_found_whe
     watching.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_watched_is_kept_current_when_nobody_hears_of_it_any_more() {
+    let server = Empty::default();
+    let Watching {
+        stores,
+        told,
+        token,
+        tracker,
+    } = Watching::start(&server);
+    stores.ready().await.unwrap();
+    // The controller has ended; the metrics API is asked for a while longer.
+    drop(told);
+    for has_routes in [true, false, true] {
+        server.has_routes.store(has_routes, Ordering::SeqCst);
+        let seen = async {
+            while stores.served().contains(&Kind::HttpRoute) != has_routes {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(2), seen)
+            .await
+            .unwrap();
+    }
+    token.cancel();
+    tracker.close();
+    tracker.wait().await;
+}
+
 /// Waits until routes are served, or no longer, as everybody is told.
 async fn served(watching: &mut Watching, wanted: bool) {
     let Watching { stores, told, .. } = watching;

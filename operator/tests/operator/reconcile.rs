@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -287,6 +288,53 @@ async fn an_edit_that_apply_cannot_undo_is_overwritten() {
         8081
     );
     world.settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_changes_again_each_time_is_told_and_restored_once_in_a_while() {
+    let world = World::cluster();
+    world.settle().await;
+    let mut changed = Vec::new();
+    let mut round = async || {
+        world.fake.edit(SERVICE, |found| {
+            found["spec"]["selector"]["theirs"] = json!("again");
+        });
+        world.fake.take_seen();
+        let failed = world.try_reconcile().await.err();
+        let failed = failed.map(|error| error.label());
+        let seen = world.fake.take_seen();
+        changed.extend(events(&seen).into_iter().map(str::to_owned));
+        let wrote = writes(&seen).contains(&"APPLY services/chat".to_owned());
+        (failed, wrote || failed.is_none())
+    };
+    let mut rounds = Vec::new();
+    for _ in 0..40 {
+        rounds.push(round().await);
+    }
+    assert_eq!(rounds[0], (None, true));
+    assert_eq!(rounds[39], (Some("contested"), false));
+    let degraded = world.condition("Degraded");
+    assert_eq!(degraded["reason"], "ApplyFailed", "{degraded}");
+    let words = degraded["message"].as_str().unwrap();
+    assert!(
+        words.contains("Service/chat in namespace default"),
+        "{words}"
+    );
+
+    // Nobody waits for ever, and it stays told meanwhile.
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(round().await, (Some("contested"), true));
+    assert_eq!(round().await, (Some("contested"), false));
+    let told = changed.iter().filter(|reason| *reason == "ApplyFailed");
+    assert_eq!(told.count(), 1, "{changed:?}");
+
+    // They stop.
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let _ = world.try_reconcile().await;
+    world.settle().await;
+    assert_eq!(world.condition("Degraded")["status"], "False");
+    let selector = world.fake.get(SERVICE).unwrap()["spec"]["selector"].clone();
+    assert_eq!(selector.get("theirs"), None);
 }
 
 #[tokio::test]
@@ -803,6 +851,11 @@ async fn before_a_scale_in_each_pod_is_told_what_it_costs_to_lose_it() {
         &world,
         &[("chat-a", 700), ("chat-b", 3), ("chat-c", i64::MAX)],
     );
+    // No news for the status.
+    pods_with(
+        &world,
+        &[("chat-a", 690), ("chat-b", 4), ("chat-c", i64::MAX)],
+    );
     let distributed = json!({"distributed": {"enabled": true}});
     world.set_spec(json!({"replicas": 2, "wsc": distributed}));
     let mut told = writes(&world.reconcile().await);
@@ -830,7 +883,7 @@ async fn before_a_scale_in_each_pod_is_told_what_it_costs_to_lose_it() {
             .unwrap();
         pod["metadata"]["annotations"]["controller.kubernetes.io/pod-deletion-cost"].clone()
     });
-    assert_eq!(costs, ["700", "3", "2147483647"]);
+    assert_eq!(costs, ["690", "4", "2147483647"]);
 
     world.set_spec(json!({"replicas": 4, "wsc": distributed}));
     let written = writes(&world.reconcile().await);

@@ -10,7 +10,7 @@ pub(super) fn covers(desired: &Value, live: &Value) -> bool {
     match (desired, live) {
         (Value::Object(desired), Value::Object(live)) => desired.iter().all(|(key, value)| {
             live.get(key)
-                .map_or_else(|| is_nothing(value), |found| covers(value, found))
+                .map_or_else(|| is_left_out(key, value), |found| covers(value, found))
         }),
         (Value::Array(desired), Value::Array(live)) => covers_list(desired, live),
         _ => desired == live,
@@ -42,10 +42,15 @@ fn identity(element: &Value) -> Option<&Value> {
         .find_map(|key| element.get(*key))
 }
 
-/// What the API server may leave out.
-fn is_nothing(value: &Value) -> bool {
+/// The fields that the API server leaves out when they are false, and that are false when they are left out. Of others that
+/// are not there the meaning may be true: `automountServiceAccountToken`.
+const LEFT_OUT_WHEN_FALSE: [&str; 2] = ["paused", "publishNotReadyAddresses"];
+
+/// Whether the API server may leave out a field with this value.
+fn is_left_out(key: &str, value: &Value) -> bool {
     match value {
-        Value::Null | Value::Bool(false) => true,
+        Value::Null => true,
+        Value::Bool(false) => LEFT_OUT_WHEN_FALSE.contains(&key),
         Value::Object(fields) => fields.is_empty(),
         Value::Array(elements) => elements.is_empty(),
         Value::Bool(true) | Value::Number(_) | Value::String(_) => false,
@@ -67,6 +72,17 @@ mod tests {
             "status": {},
         });
         assert!(covers(&desired, &live));
+    }
+
+    #[test]
+    fn false_that_is_gone_shows_where_nothing_is_not_false() {
+        let token = json!({"automountServiceAccountToken": false});
+        assert!(!covers(&token, &json!({})));
+        let security = json!({"securityContext": {"allowPrivilegeEscalation": false}});
+        assert!(!covers(&security, &json!({"securityContext": {}})));
+        let left_out = json!({"paused": false, "publishNotReadyAddresses": false});
+        assert!(covers(&left_out, &json!({})));
+        assert!(!covers(&left_out, &json!({"paused": true})));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) fn shrinks(live: &DynamicObject, wanted: &Value) -> bool {
 pub(super) async fn tell_pods(desired: &Desired, context: &Context) {
     let (namespace, gateway) = (&desired.namespace, &desired.gateway);
     // Nobody has been asked yet: the order is left to Kubernetes.
-    let Some(counts) = context.census.counts(namespace, gateway) else {
+    let Some(counts) = context.census.latest(namespace, gateway) else {
         return;
     };
     let pods = context.stores.pods().group(namespace, gateway);

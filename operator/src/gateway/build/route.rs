@@ -2,6 +2,8 @@
 //!
 //! Clients' routes have no timeout of a request: a connection that lives for days is one request to a proxy, and who is
 //! silent for too long is cut by the gateway itself. A `GRPCRoute` knows no timeouts.
+//!
+//! What the API server would fill in is said, so that it is noticed when somebody says otherwise.
 
 use kube::api::ObjectMeta;
 use serde_json::{Value, json};
@@ -13,6 +15,9 @@ use crate::owned::{Kind, Object};
 
 /// The paths of the HTTP API begin with it.
 const HTTP_API: &str = "/v1/";
+
+/// The group of Gateways.
+const GATEWAYS: &str = "gateway.networking.k8s.io";
 
 /// In Gateway API: no timeout.
 const NEVER: &str = "0s";
@@ -82,7 +87,28 @@ fn meta(input: &Validated, name: &str) -> ObjectMeta {
 }
 
 fn spec((parents, hostnames): Place<'_>, rule: &Value) -> Value {
+    let parents: Vec<Value> = parents.iter().map(parent).collect();
     json!({ "parentRefs": parents, "hostnames": hostnames, "rules": [rule] })
+}
+
+fn parent(parent: &ParentRef) -> Value {
+    let ParentRef {
+        name,
+        namespace,
+        section_name,
+        port,
+    } = parent;
+    let mut gateway = json!({ "group": GATEWAYS, "kind": "Gateway", "name": name });
+    let given = [
+        ("namespace", namespace.as_ref().map(|it| json!(it))),
+        ("sectionName", section_name.as_ref().map(|it| json!(it))),
+        ("port", port.map(|it| json!(it))),
+    ];
+    if let Some(fields) = gateway.as_object_mut() {
+        let given = given.into_iter();
+        fields.extend(given.filter_map(|(key, value)| Some((key.to_owned(), value?))));
+    }
+    gateway
 }
 
 fn clients(input: &Validated) -> Value {
@@ -106,5 +132,5 @@ fn prefix(path: &str) -> Value {
 }
 
 fn backend(input: &Validated, port: u16) -> Value {
-    json!({ "name": input.names.gateway(), "port": port })
+    json!({ "group": "", "kind": "Service", "name": input.names.gateway(), "port": port, "weight": 1 })
 }
