@@ -217,7 +217,7 @@ impl Run<'_> {
             }
             match self.put(object).await {
                 Err(error) if is_refusal(&error) || error.is_contest() => {
-                    refused.push((object.kind, error))
+                    refused.push((object.kind, error));
                 }
                 done => done?,
             }
