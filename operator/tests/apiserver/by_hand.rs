@@ -97,6 +97,8 @@ fn removals(kind: &str) -> Vec<Value> {
     let pods = match kind {
         "ServiceAccount" => return vec![removal(&format!("/{TOKEN}"))],
         "Deployment" | "StatefulSet" => "/spec/template/spec",
+        // The pods are the application's own; the container is not.
+        "PodTemplate" => return vec![removal(&format!("/template/spec/{ESCALATION}"))],
         _ => return Vec::new(),
     };
     [TOKEN, ESCALATION]
