@@ -137,11 +137,13 @@ impl Gateway {
             }
         };
         let counting = async {
-            while is_shared {
+            if !is_shared {
+                return std::future::pending().await;
+            }
+            loop {
                 sleep(COUNTED_EVERY).await;
                 self.count_drains(&nodes).await;
             }
-            std::future::pending::<()>().await;
         };
         tokio::select! {
             () = all_drained => {}

@@ -55,8 +55,8 @@ impl Debts {
 
     /// Whether a word about these is one that the session was asked for.
     pub fn expects(&self, about: About<'_>) -> bool {
-        let has_said = |books: &Box<Books>| books.said.iter().any(|key| is_about(key, about));
-        self.has(about) || self.0.as_ref().is_some_and(has_said)
+        let has_said = |books: &Books| books.said.iter().any(|key| is_about(key, about));
+        self.has(about) || self.0.as_deref().is_some_and(has_said)
     }
 
     /// These are acknowledged, or are not waited for any longer. One that was not read may still be.

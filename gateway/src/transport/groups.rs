@@ -227,7 +227,7 @@ impl<'a> Asking<'a> {
     async fn enter(&self, group: GroupId, entry: Entry) -> Result<Entered, Denied> {
         let user = &self.identity.user;
         // All members share its name.
-        let group = self.shard.known_group(group);
+        let group = self.shard.known_group(&group);
         let Membership { joined, from } = self.groups.join(&group, user, entry).await?;
         // The command to this shard waits in its queue; what is answered now must be true now.
         self.shard.regroup(user, &group);

@@ -307,7 +307,7 @@ mod tests {
         assert!(world.shows(&old));
         after(SPREADS_WITHIN).await;
         assert!(world.shows(&new));
-        after(OTHERS_STAY - LOOK).await;
+        after(OTHERS_STAY.saturating_sub(LOOK)).await;
         assert_eq!(world.stands(), both);
         after(LOOK * 3).await;
         assert_eq!(world.stands(), new.authorities());
@@ -323,7 +323,7 @@ mod tests {
         world.kept.send_replace(Some(Arc::clone(&second)));
         after(OTHERS_STAY / 2).await;
         world.kept.send_replace(Some(Arc::clone(&third)));
-        after(OTHERS_STAY - LOOK * 2).await;
+        after(OTHERS_STAY.saturating_sub(LOOK * 2)).await;
         assert!(world.stands().contains(second.authorities()));
         after(LOOK * 4).await;
         assert_eq!(world.stands(), third.authorities());

@@ -405,7 +405,7 @@ async fn a_password_that_is_replaced_or_spoilt_while_a_resource_is_rejected_reac
  {
     let world = rejected(3).await;
     world.fake.edit(REDIS, |secret| {
-        secret["data"]["redis-password"] = json!("b3RoZXI=")
+        secret["data"]["redis-password"] = json!("b3RoZXI=");
     });
     assert_eq!(
         writes(&world.reconcile().await),

@@ -144,9 +144,9 @@ impl Shard {
     }
 
     /// The group by the name that is kept here already, if it has members here.
-    pub fn known_group(&self, group: GroupId) -> GroupId {
+    pub fn known_group(&self, group: &GroupId) -> GroupId {
         let groups = self.groups.borrow();
-        let known = groups.get_key_value(&group);
+        let known = groups.get_key_value(group);
         known.map_or_else(|| group.clone(), |(known, _)| known.clone())
     }
 

@@ -71,8 +71,7 @@ fn adds_nothing(desired: Option<&Value>, live: &Value) -> bool {
                     .all(|(wanted, live)| adds_nothing(Some(wanted), live))
         }
         // That what is wanted is there is for `covers` to say.
-        (Some(_), _) => true,
-        (None, Value::Null) => true,
+        (Some(_), _) | (None, Value::Null) => true,
         (None, Value::Array(live)) => live.is_empty(),
         (None, _) => false,
     }
