@@ -35,7 +35,7 @@ pub fn everything() -> Value {
 }
 
 /// One gateway that needs no Redis: most of the above goes.
-fn little() -> Value {
+pub fn little() -> Value {
     json!({"replicas": 1, "logLevel": "debug"})
 }
 

@@ -3,11 +3,15 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Service;
+use kube::Api;
+use kube::api::DeleteParams;
 use tokio::time::Instant;
 
 use crate::failpoints::{WITHIN, everything, settled};
 use crate::ground::{Ground, eventually};
 use crate::operator::Operator;
+use crate::plane::Own;
 use crate::proxy::{Call, Deed, Proxy};
 use crate::snapshot::{Snapshot, difference, snapshot};
 
@@ -75,7 +79,7 @@ impl Trial {
     }
 }
 
-async fn undisturbed(name: &str) -> Snapshot {
+pub async fn undisturbed(name: &str) -> Snapshot {
     let ground = Ground::new(name).await;
     ground.apply("chat", &everything()).await;
     let operator = Operator::start(&ground, "operator").await;
@@ -157,4 +161,40 @@ async fn watches_that_are_too_old_or_cut_begin_anew_and_nothing_is_written_for_t
         .iter()
         .filter(|line| !line.to_lowercase().contains("generation"));
     assert_eq!(other.collect::<Vec<_>>(), [] as [&String; 0]);
+}
+
+/// What it must be done within once the API server is back.
+const CONVERGED_WITHIN: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn one_that_is_killed_and_comes_back_finds_all_as_it_should_be_within_thirty_seconds() {
+    let mut own = Own::start("killed").await;
+    let ground = Ground::on(own.client(), "killed").await;
+    ground.apply("chat", &everything()).await;
+    let operator = Operator::start(&ground, "operator").await;
+    let wanted = settled(&ground, &operator).await;
+    let writes = operator.proxy.writes();
+    own.kill();
+    let before = operator.proxy.calls().len();
+    tokio::time::sleep(LASTS).await;
+    let asked = operator.proxy.calls().len() - before;
+    assert!(asked <= WATCHES * TRIES, "{asked} requests in {LASTS:?}");
+    assert!(own.client().apiserver_version().await.is_err(), "it lives");
+
+    own.begin().await;
+    let back = Instant::now();
+    // Deleted before anybody watches again.
+    let services: Api<Service> = Api::namespaced(own.client(), &ground.namespace);
+    services
+        .delete("chat", &DeleteParams::default())
+        .await
+        .unwrap();
+    eventually(CONVERGED_WITHIN, "the Service is there again", async || {
+        services.get("chat").await.ok()
+    })
+    .await;
+    println!("killed: made again {:?} after its return", back.elapsed());
+    let end = settled(&ground, &operator).await;
+    assert_eq!(difference(&wanted, &end), [] as [String; 0]);
+    assert_eq!(operator.proxy.writes(), writes + 1, "more than the Service");
 }

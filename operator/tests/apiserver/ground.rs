@@ -36,7 +36,11 @@ pub struct Ground {
 
 impl Ground {
     pub async fn new(namespace: &str) -> Self {
-        let client = plane::client().await;
+        Self::on(plane::client().await, namespace).await
+    }
+
+    /// One before this API server.
+    pub async fn on(client: Client, namespace: &str) -> Self {
         let all: Api<Namespace> = Api::all(client.clone());
         let metadata = ObjectMeta {
             name: Some(namespace.to_owned()),

@@ -71,7 +71,8 @@ impl Pair {
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
         assert!(!status.success(), "{status}");
-        assert!(self.leader.said().contains("renewed") || !status.success());
+        let said = self.leader.log();
+        assert!(said.contains("the lease is lost"), "{said}");
     }
 }
 

@@ -22,6 +22,7 @@ mod faults;
 mod ground;
 mod kubelet;
 mod leaders;
+mod least;
 mod operator;
 mod plane;
 mod proxy;

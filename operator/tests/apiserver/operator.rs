@@ -32,21 +32,28 @@ impl Operator {
 
     /// The same behind this proxy.
     pub fn behind(proxy: Proxy, ground: &Ground, name: &str, flags: &[&str]) -> Self {
+        let watched = ["--namespace", &ground.namespace];
+        Self::everywhere(proxy, ground, name, &[&watched, flags].concat())
+    }
+
+    /// The same for all namespaces.
+    pub fn everywhere(proxy: Proxy, ground: &Ground, name: &str, flags: &[&str]) -> Self {
         let namespace = &ground.namespace;
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let kubeconfig = dir.join(format!("{namespace}-{name}.kubeconfig"));
         std::fs::write(&kubeconfig, kubeconfig_of(proxy.address)).unwrap();
         let log = dir.join(format!("{namespace}-{name}.log"));
+        let file = std::fs::File::create(&log).unwrap();
         let [admin] = free_ports();
         let child = Command::new(env!("CARGO_BIN_EXE_wsc-operator"))
-            .args(["--namespace", namespace, "--own-namespace", namespace])
+            .args(["--own-namespace", namespace])
             .args(["--identity", name, "--log-format", "text"])
             .args(["--admin-port", &admin.to_string()])
             .args(flags)
             .env("KUBECONFIG", &kubeconfig)
             .stdin(Stdio::null())
-            .stdout(std::fs::File::create(&log).unwrap())
-            .stderr(Stdio::inherit())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
             .spawn()
             .unwrap();
         Self {
@@ -75,9 +82,14 @@ impl Operator {
         self.child.try_wait().unwrap()
     }
 
+    /// Everything that it said.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// What it logged last.
     pub fn said(&self) -> String {
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let log = self.log();
         let lines: Vec<&str> = log
             .lines()
             .filter(|line| !line.contains("no such kind"))

@@ -19,34 +19,90 @@ use crate::ground::eventually;
 const UP_WITHIN: Duration = Duration::from_secs(120);
 const TOKEN: &str = "throw-away";
 
-static PLANE: LazyLock<Plane> = LazyLock::new(Plane::start);
+static PLANE: LazyLock<Plane> = LazyLock::new(|| Plane::start("all"));
 static PREPARED: OnceCell<()> = OnceCell::const_new();
 
 struct Plane {
     port: u16,
+    dir: PathBuf,
+    of_server: Vec<String>,
     /// Closed when this process ends, whichever way; the processes end with it.
-    _guards: Vec<(Child, ChildStdin)>,
+    guards: Vec<(Child, ChildStdin)>,
+}
+
+/// One of a test's own, which may be killed, or where an operator may look at everything.
+pub struct Own(Plane);
+
+impl Own {
+    /// Starts it with the CRD.
+    pub async fn start(name: &str) -> Self {
+        let own = Self(Plane::start(name));
+        prepare(&own.client()).await;
+        own
+    }
+
+    /// A client with every right.
+    pub fn client(&self) -> Client {
+        self.client_as(TOKEN)
+    }
+
+    /// A client of whom this token is.
+    pub fn client_as(&self, token: &str) -> Client {
+        connect(self.0.port, token)
+    }
+
+    /// See the function of this name.
+    pub fn kubeconfig(&self, path: &Path) -> PathBuf {
+        write_kubeconfig(self.0.port, path)
+    }
+
+    /// Kills the API server where it stands.
+    pub fn kill(&self) {
+        let pid = self.0.dir.join("kube-apiserver.pid");
+        let pid = std::fs::read_to_string(pid).unwrap();
+        let killed = Command::new("kill").args(["-9", pid.trim()]).status();
+        assert!(killed.unwrap().success());
+    }
+
+    /// Starts it again, as it was, and awaits that it serves.
+    pub async fn begin(&mut self) {
+        let plane = &mut self.0;
+        let server = guarded(&program("kube-apiserver"), &plane.of_server, &plane.dir);
+        plane.guards.push(server);
+        let client = self.client();
+        serves(&client).await;
+    }
 }
 
 /// A client with every right, bound to the test's own runtime.
 pub async fn client() -> Client {
-    let client = connect();
-    let prepare = async || {
-        eventually(UP_WITHIN, "the API server serves", async || {
-            client.apiserver_version().await.ok()
-        })
-        .await;
-        install_crd(&client).await;
-    };
-    PREPARED.get_or_init(prepare).await;
+    let client = client_as(TOKEN);
+    PREPARED.get_or_init(|| prepare(&client)).await;
     client
 }
 
-fn connect() -> Client {
-    let url = format!("https://127.0.0.1:{}", PLANE.port);
+/// A client of whom this token is.
+pub fn client_as(token: &str) -> Client {
+    connect(PLANE.port, token)
+}
+
+async fn prepare(client: &Client) {
+    serves(client).await;
+    install_crd(client).await;
+}
+
+async fn serves(client: &Client) {
+    eventually(UP_WITHIN, "the API server serves", async || {
+        client.apiserver_version().await.ok()
+    })
+    .await;
+}
+
+fn connect(port: u16, token: &str) -> Client {
+    let url = format!("https://127.0.0.1:{port}");
     let mut config = Config::new(url.parse().unwrap());
     config.accept_invalid_certs = true;
-    config.auth_info.token = Some(TOKEN.to_owned().into());
+    config.auth_info.token = Some(token.to_owned().into());
     Client::try_from(config).unwrap()
 }
 
@@ -70,21 +126,24 @@ async fn install_crd(client: &Client) {
 
 /// Writes a kubeconfig with every right, for other programs.
 pub fn kubeconfig(path: &Path) -> PathBuf {
+    write_kubeconfig(PLANE.port, path)
+}
+
+fn write_kubeconfig(port: u16, path: &Path) -> PathBuf {
     let text = format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
-        clusters: [{{name: test, cluster: {{server: \"https://127.0.0.1:{}\", insecure-skip-tls-verify: true}}}}]\n\
+        clusters: [{{name: test, cluster: {{server: \"https://127.0.0.1:{port}\", insecure-skip-tls-verify: true}}}}]\n\
         contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n\
-        users: [{{name: test, user: {{token: {TOKEN}}}}}]\n",
-        PLANE.port
+        users: [{{name: test, user: {{token: {TOKEN}}}}}]\n"
     );
     std::fs::write(path, text).unwrap();
     path.to_owned()
 }
 
 impl Plane {
-    fn start() -> Self {
+    fn start(name: &str) -> Self {
         let ports = free_ports::<3>();
-        let name = format!("apiserver-{}", std::process::id());
+        let name = format!("apiserver-{name}-{}", std::process::id());
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::create_dir_all(&dir).unwrap();
         let key = KeyPair::generate().unwrap();
@@ -122,10 +181,12 @@ impl Plane {
         ];
         Self {
             port,
-            _guards: vec![
+            guards: vec![
                 guarded(&program("etcd"), &of_etcd, &dir),
                 guarded(&program("kube-apiserver"), &of_server, &dir),
             ],
+            dir,
+            of_server: of_server.into(),
         }
     }
 }
@@ -133,7 +194,7 @@ impl Plane {
 /// Runs a program until our end of its guard's input is closed.
 fn guarded(program: &Path, args: &[String], dir: &Path) -> (Child, ChildStdin) {
     const GUARD: &str = r#"dir=$1; shift; "$@" >"$dir/$(basename "$1").log" 2>&1 & child=$!
-        read -r _; kill -9 $child; wait $child; rm -rf "$dir""#;
+        echo $child >"$dir/$(basename "$1").pid"; read -r _; kill -9 $child; wait $child; rm -rf "$dir""#;
     let mut guard = Command::new("sh")
         .args(["-c", GUARD, "guard"])
         .arg(dir)

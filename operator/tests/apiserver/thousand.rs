@@ -17,6 +17,9 @@ use crate::operator::Operator;
 /// Applied at a time, as by somebody in a hurry.
 const AT_A_TIME: usize = 16;
 
+/// Resident, whatever there is to look after, in MiB.
+const MOST_MEMORY: u64 = 256;
+
 /// How long nothing must happen.
 const IDLE: Duration = Duration::from_secs(15);
 
@@ -47,25 +50,19 @@ async fn observed(ground: &Ground) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn very_many_resources_are_all_made_and_then_nothing_is_done() {
     let count = wanted();
-    let within = Duration::from_secs(60) + Duration::from_secs(1) * u32::try_from(count).unwrap();
+    let within = within(count);
     let ground = Ground::new("thousand").await;
     let mut operator = Operator::start(&ground, "operator").await;
-    let spec = json!({"replicas": 3, "wsc": {"distributed": {"enabled": true}}});
     let began = Instant::now();
-    stream::iter(0..count)
-        .for_each_concurrent(AT_A_TIME, async |number| {
-            ground.apply(&format!("chat-{number}"), &spec).await;
-        })
-        .await;
-    let applied = began.elapsed();
-    // Asking the API server for all of them is work as well: only when they may all be there.
-    eventually(within, "all are observed", async || {
-        let written = operator.metric("wsc_operator_status_writes_total").await;
-        let may_be = written >= count as u64;
-        (may_be && observed(&ground).await == count).then_some(())
-    })
-    .await;
+    let third = count / 3;
+    let first = make(&ground, &operator, (0, third)).await;
+    let rest = make(&ground, &operator, (third, count)).await;
     let took = began.elapsed();
+    println!(
+        "{first:.1} requests for each of {third}, {rest:.1} for each of the {} after them",
+        count - third
+    );
+    assert!(rest <= first * 1.2, "each costs more, the more there are");
     let deployments: Api<Deployment> = Api::namespaced(ground.client.clone(), &ground.namespace);
     let made = deployments.list(&ListParams::default()).await.unwrap();
     assert_eq!(made.items.len(), count);
@@ -73,7 +70,7 @@ async fn very_many_resources_are_all_made_and_then_nothing_is_done() {
     let requests = calls.iter().filter(|call| !call.is_watch).count();
     let writes = operator.proxy.writes();
     println!(
-        "{count} resources: applied in {applied:.1?}, all made after {took:.1?}; {requests} requests and {writes} writes in all; {} MiB",
+        "{count} resources: all made after {took:.1?}; {requests} requests and {writes} writes in all; {} MiB",
         operator.memory()
     );
     assert!(
@@ -82,6 +79,11 @@ async fn very_many_resources_are_all_made_and_then_nothing_is_done() {
     );
 
     quiet(&operator, "made").await;
+    assert!(
+        operator.memory() <= MOST_MEMORY,
+        "{} MiB",
+        operator.memory()
+    );
     operator.kill();
     let began = Instant::now();
     let next = Operator::start(&ground, "next").await;
@@ -98,6 +100,35 @@ async fn very_many_resources_are_all_made_and_then_nothing_is_done() {
     );
     assert_eq!(next.proxy.writes(), 0, "what was there was written again");
     quiet(&next, "taken over").await;
+    assert!(next.memory() <= MOST_MEMORY, "{} MiB", next.memory());
+}
+
+fn within(count: usize) -> Duration {
+    Duration::from_secs(60) + Duration::from_secs(1) * u32::try_from(count).unwrap()
+}
+
+/// Makes those with these numbers beside those that are there, and gives how many requests each cost.
+async fn make(ground: &Ground, operator: &Operator, (from, to): (usize, usize)) -> f64 {
+    let requests = || {
+        let calls = operator.proxy.calls();
+        calls.iter().filter(|call| !call.is_watch).count()
+    };
+    let before = requests();
+    let spec = json!({"replicas": 3, "wsc": {"distributed": {"enabled": true}}});
+    stream::iter(from..to)
+        .for_each_concurrent(AT_A_TIME, async |number| {
+            ground.apply(&format!("chat-{number}"), &spec).await;
+        })
+        .await;
+    // Asking the API server for all of them is work as well: only when they may all be there.
+    eventually(within(to), "all are observed", async || {
+        let written = operator.metric("wsc_operator_status_writes_total").await;
+        let may_be = written >= to as u64;
+        (may_be && observed(ground).await == to).then_some(())
+    })
+    .await;
+    let of = |number: usize| f64::from(u32::try_from(number).unwrap());
+    of(requests() - before) / of(to - from)
 }
 
 /// Nothing is written, and hardly anything looked at, while nothing changes.
