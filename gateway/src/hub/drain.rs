@@ -61,11 +61,16 @@ impl DrainPlan {
     /// From the turn of one of `count` to that of the next, whatever the deadline, where so many nodes share the rate.
     fn turn(&self, count: usize, nodes: u32) -> Duration {
         let even = self.window.min(self.last_departure()) / whole(count);
+        even.max(self.apart(nodes))
+    }
+
+    /// What the rate asks for between two, where so many nodes share it.
+    fn apart(&self, nodes: u32) -> Duration {
         if self.rate_per_second > 0.0 {
-            let slow = Duration::try_from_secs_f64(f64::from(nodes) / self.rate_per_second);
-            even.max(slow.unwrap_or(Duration::MAX))
+            let slow = Duration::try_from_secs_f64(f64::from(nodes.max(1)) / self.rate_per_second);
+            slow.unwrap_or(Duration::MAX)
         } else {
-            even
+            Duration::ZERO
         }
     }
 }
@@ -81,13 +86,11 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Those of so many sessions, where so many `nodes` share the rate. `random` in 0..1 decides when the first begins: shards,
-    /// and nodes, that begin at the same moment are not to go on in step.
+    /// Those of so many sessions, where so many `nodes` share the rate. `random` in 0..1 decides when the first begins, within
+    /// the time that the rate has between two: shards, and nodes, that begin at the same moment are not to go on in step.
     pub fn new(plan: DrainPlan, count: usize, nodes: u32, random: f64) -> Self {
-        let gap = plan
-            .turn(count, nodes.max(1))
-            .min(plan.last_departure() / whole(count));
-        let begins = gap.mul_f64(random.clamp(0.0, 1.0));
+        let apart = plan.apart(nodes).min(plan.last_departure() / whole(count));
+        let begins = apart.mul_f64(random.clamp(0.0, 1.0));
         Self {
             plan,
             count,
@@ -100,7 +103,7 @@ impl Turns {
     /// When the next session is told to go, where so many `nodes` share the rate now; `random` in 0..1 decides the jitter.
     pub fn next(&mut self, nodes: u32, random: f64) -> Departure {
         let (left, last) = (whole(self.left), self.plan.last_departure());
-        let turn = self.plan.turn(self.count, nodes.max(1));
+        let turn = self.plan.turn(self.count, nodes);
         let told = turn.min(last.saturating_sub(self.told) / left);
         let patience = WAIT_MAX.saturating_sub(self.back.saturating_sub(self.told));
         let back = turn.min(told + patience / left);
@@ -188,6 +191,12 @@ mod tests {
         assert!(
             alone_again.unwrap().abs_diff(Duration::from_millis(100)) < Duration::from_millis(1)
         );
+    }
+
+    #[test]
+    fn the_only_one_goes_at_once_where_no_rate_says_otherwise() {
+        let mut turns = Turns::new(PLAN, 1, 1, 0.9);
+        about(turns.next(1, 0.0), at(0));
     }
 
     #[test]

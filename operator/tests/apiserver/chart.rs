@@ -98,12 +98,12 @@ impl Release {
     }
 }
 
-fn chart() -> PathBuf {
+pub fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/wsc-operator")
 }
 
 /// The chart as an older version of it might have been: another version, and a right fewer.
-fn older(to: &Path) {
+pub fn older(to: &Path) {
     let _ = std::fs::remove_dir_all(to);
     let copied = Command::new("cp").arg("-rL").arg(chart()).arg(to).status();
     assert!(copied.unwrap().success());

@@ -17,6 +17,7 @@
 
 mod by_hand;
 mod chart;
+mod crd_upgrade;
 mod failpoints;
 mod faults;
 mod ground;

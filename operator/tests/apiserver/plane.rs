@@ -41,6 +41,13 @@ impl Own {
         own
     }
 
+    /// Starts it without the CRD.
+    pub async fn bare(name: &str) -> Self {
+        let own = Self(Plane::start(name));
+        serves(&own.client()).await;
+        own
+    }
+
     /// A client with every right.
     pub fn client(&self) -> Client {
         self.client_as(TOKEN)

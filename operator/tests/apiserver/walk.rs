@@ -1,4 +1,4 @@
-//! Every property of the resource, by the CRD's own schema: set to something else, unset again, set to something wrong.
+//! Every property of the resource, by the CRD's own schema: set to something else, changed, unset again, set to something wrong.
 //!
 //! What is a value of a property the API server says: candidates are tried until it takes one. Back without the property
 //! everything is what it was; what is wrong is refused, or told in a condition, and the configuration and the keys that
@@ -169,13 +169,30 @@ fn keys_and_files(all: &Snapshot) -> Snapshot {
 #[derive(Debug, Default)]
 struct Count {
     changed: usize,
+    /// Of those with effect and without: they took a second value as well.
+    changed_again: usize,
     without_effect: usize,
     rejected: usize,
     alone_refused: Vec<String>,
     not_as_before: Vec<String>,
 }
 
-/// Sets, unsets and spoils each of these.
+/// Whether the API server takes one of the next values; it is set then.
+async fn one_is_taken(
+    ground: &Ground,
+    property: &Property,
+    candidates: &mut impl Iterator<Item = Value>,
+) -> bool {
+    for value in candidates {
+        let spec = property.within(&base(), value);
+        if ground.try_apply("chat", &spec).await.is_ok() {
+            return true;
+        }
+    }
+    false
+}
+
+/// Sets, changes, unsets and spoils each of these.
 async fn walk(number: usize, properties: Vec<Property>) -> Count {
     let ground = Ground::new(&format!("walk-{number}")).await;
     ground.apply("chat", &base()).await;
@@ -188,18 +205,18 @@ async fn walk(number: usize, properties: Vec<Property>) -> Count {
         let wrong = property.within(&base(), property.wrong());
         let refusal = ground.try_apply("chat", &wrong).await;
         let refusal = refusal.expect_err(&name).to_string();
-        assert!(refusal.contains(&property.path[0]), "{name}: {refusal}");
-        let mut taken = false;
-        for value in property.candidates() {
-            let spec = property.within(&base(), value);
-            if ground.try_apply("chat", &spec).await.is_ok() {
-                taken = true;
-                break;
-            }
-        }
-        if !taken {
+        assert!(
+            refusal.contains(&format!("spec.{name}")),
+            "{name}: {refusal}"
+        );
+        let mut candidates = property.candidates().into_iter();
+        if !one_is_taken(&ground, &property, &mut candidates).await {
             count.alone_refused.push(name);
             continue;
+        }
+        // And changed once more, on the heels of the first.
+        if one_is_taken(&ground, &property, &mut candidates).await {
+            count.changed_again += 1;
         }
         let seen = ground.observed("chat", WITHIN).await;
         let with = served(&ground).await;
@@ -244,6 +261,7 @@ async fn every_property_can_be_set_and_taken_back_and_what_is_wrong_changes_noth
     let mut sum = Count::default();
     for count in join_all(walkers).await {
         sum.changed += count.changed;
+        sum.changed_again += count.changed_again;
         sum.without_effect += count.without_effect;
         sum.rejected += count.rejected;
         sum.alone_refused.extend(count.alone_refused);
@@ -258,4 +276,7 @@ async fn every_property_can_be_set_and_taken_back_and_what_is_wrong_changes_noth
         "{alone_refused} are not walked over"
     );
     assert!(sum.changed * 2 > total, "hardly any was set");
+    assert!(sum.changed_again * 3 > total, "hardly any was changed");
+    let idle = sum.without_effect;
+    assert!(idle * 10 < total, "{idle} had no effect");
 }
