@@ -41,19 +41,26 @@ impl Departures {
         let notes = seen.clone();
         let watch = tokio::spawn(async move {
             let params = WatchParams::default().labels(&label).timeout(290);
+            let mut from = "0".to_owned();
             loop {
-                if let Ok(events) = pods.watch(&params, "0").await {
+                if let Ok(events) = pods.watch(&params, &from).await {
                     let mut events = std::pin::pin!(events);
-                    while let Some(Ok(
-                        WatchEvent::Added(pod)
-                        | WatchEvent::Modified(pod)
-                        | WatchEvent::Deleted(pod),
-                    )) = events.next().await
-                    {
-                        note(&mut notes.lock(), &pod);
+                    while let Some(event) = events.next().await {
+                        match event {
+                            Ok(
+                                WatchEvent::Added(pod)
+                                | WatchEvent::Modified(pod)
+                                | WatchEvent::Deleted(pod),
+                            ) => {
+                                note(&mut notes.lock(), &pod);
+                                from = pod.metadata.resource_version.unwrap_or_default();
+                            }
+                            Ok(WatchEvent::Bookmark(mark)) => from = mark.metadata.resource_version,
+                            // Too old, most likely: what is told again changes nothing.
+                            Ok(WatchEvent::Error(_)) | Err(_) => "0".clone_into(&mut from),
+                        }
                     }
                 }
-                // What is told again changes nothing.
                 sleep(Duration::from_secs(1)).await;
             }
         });

@@ -284,7 +284,11 @@ impl Run<'_> {
                 resource_version: None,
             });
             match within(action, self.api(kind).delete(&name, &params)).await {
-                Ok(_) => self.note(Verb::Deleted, kind.as_str(), id),
+                Ok(_) => {
+                    let place = self.settled_place(id.clone());
+                    self.context.contests.unwanted(&place);
+                    self.note(Verb::Deleted, kind.as_str(), id);
+                }
                 Err(error) if is_gone(&error) => {}
                 Err(error) => return Err(error),
             }

@@ -69,6 +69,15 @@ impl Contests {
         restored.left == 0
     }
 
+    /// Forgets an object that was not wanted any more: made once more, it is no restoration.
+    pub fn unwanted(&self, place: &Place) {
+        let mut all = self.0.lock();
+        let gateway = (place.namespace.clone(), place.gateway.clone());
+        if let Some(objects) = all.get_mut(&gateway) {
+            objects.remove(&place.object);
+        }
+    }
+
     /// Forgets a gateway.
     pub fn forget(&self, namespace: &str, gateway: &str) {
         self.0
@@ -112,6 +121,13 @@ mod tests {
         assert!(!contests.waits(&place, &wish, later));
         assert!(contests.wrote(place.clone(), &wish, later));
         assert!(contests.waits(&place, &wish, later + EVERY / 2));
+
+        contests.unwanted(&place);
+        assert!(!contests.waits(&place, &wish, later));
+        for _ in 0..AT_ONCE {
+            contests.wrote(place.clone(), &wish, later);
+        }
+        assert!(contests.waits(&place, &wish, later));
 
         assert!(!contests.wrote(place.clone(), &json!({"a": 2}), later));
         assert!(!contests.waits(&place, &json!({"a": 2}), later));

@@ -30,7 +30,7 @@ impl Run<'_> {
             volume::keep_size(&mut object.body, &live.data);
         }
         let object = &object;
-        let place = self.settled_place(object);
+        let place = self.settled_place(object.id());
         if let Some(live) = &existing
             && self.is_done(object, &place, live)?
         {
@@ -113,11 +113,11 @@ impl Run<'_> {
             || self.context.settled.knows(place, &object.body, &live))
     }
 
-    fn settled_place(&self, object: &Object) -> Place {
+    pub(super) fn settled_place(&self, object: String) -> Place {
         Place {
             namespace: self.desired.namespace.clone(),
             gateway: self.desired.gateway.clone(),
-            object: object.id(),
+            object,
         }
     }
 
