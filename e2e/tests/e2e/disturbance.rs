@@ -44,22 +44,25 @@ impl Disturbance {
     /// Somebody had to go, nobody more often than allowed or without a word, and they came back no faster than one and a
     /// half times the configured rate.
     pub fn was_gentle(self, what: &str, load: &Load, bounds: &Bounds) -> Result<()> {
-        let (mut most, mut all, mut untold, mut returns) = (0, 0, 0, Vec::new());
+        let (mut most, mut all, mut untold) = (0, 0, 0);
+        let (mut told, mut returns) = (Vec::new(), Vec::new());
         for (reader, before) in load.readers.iter().zip(&self.away) {
             let notes = reader.notes.lock();
             let gone = notes.stays.get(*before..).unwrap_or_default();
             let (_last, gone) = gone.split_last().context("never connected")?;
             (most, all) = (most.max(gone.len()), all + gone.len());
             untold += gone.iter().filter(|stay| stay.told.is_none()).count();
+            told.extend(gone.iter().filter_map(|stay| stay.told));
             let stays = notes.stays.get(before + 1..).unwrap_or_default();
             returns.extend(stays.iter().map(|stay| stay.began));
         }
+        let asked = most_within(WINDOW, &told);
         let second = most_within(Duration::from_secs(1), &returns);
         let storm = most_within(WINDOW, &returns);
         let allowed = bounds.rate * usize::try_from(WINDOW.as_secs())? * 3 / 2;
         println!(
             "{what}: {} clients, {all} disconnects, at most {most} each, {untold} without a word; at a rate of {} at most \
-             {second} came back in a second, and {storm} in {WINDOW:?}, where {allowed} are allowed; {:.1?}",
+             {second} came back in a second, and {storm} in {WINDOW:?} ({asked} were told to), where {allowed} are allowed; {:.1?}",
             load.readers.len(),
             bounds.rate,
             self.at.elapsed()
