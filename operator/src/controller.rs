@@ -29,7 +29,7 @@ use crate::gateway::unreadable;
 use crate::gateway::validate::Defaults;
 use crate::metrics::Metrics;
 use crate::traces::{Reconciled, Tracer};
-use crate::watch::{Concern, Watches, is_forbidden};
+use crate::watch::{Concern, Watches, is_forbidden, paged};
 
 /// Resources are read one by one, so that one which an older CRD let through does not hide the others.
 type Guarded = DeserializeGuard<WebSocketGateway>;
@@ -93,8 +93,7 @@ pub async fn run(counting: Counting, shared: Shared, token: CancellationToken) {
     );
     context.tracer = shared.tracer;
     let context = Arc::new(context);
-    let controller =
-        Controller::<Guarded>::new(scope.api(&shared.client), watcher::Config::default());
+    let controller = Controller::<Guarded>::new(scope.api(&shared.client), paged());
     let known = controller.store();
     let limits = controller::Config::default()
         .concurrency(CONCURRENCY)

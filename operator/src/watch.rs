@@ -31,6 +31,9 @@ use crate::owned::Kind;
 use crate::scope::Scope;
 use crate::stores::{Cache, Key, PodView, Sight, Stores};
 
+/// Objects that the API server tells at once.
+const PAGE: u32 = 50;
+
 /// Whom a change concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Concern {
@@ -109,7 +112,7 @@ impl Watches {
         let pods: Api<Pod> = self.api();
         let cache = Arc::clone(stores.pods());
         // Also the application's that ask for a gateway.
-        let stream = watcher(pods, watcher::Config::default().labels(GATEWAY_LABEL));
+        let stream = watcher(pods, paged().labels(GATEWAY_LABEL));
         tracker.spawn(self.clone().run("Pod", stream, cache, keep_pod));
     }
 
@@ -130,7 +133,7 @@ impl Watches {
         }
         let secrets: Api<PartialObjectMeta<Secret>> = self.api();
         let cache = Arc::clone(stores.secrets());
-        let stream = watcher(secrets, watcher::Config::default());
+        let stream = watcher(secrets, paged());
         tracker.spawn(self.clone().run("Secret", stream, cache, keep_version));
     }
 
@@ -325,9 +328,15 @@ fn code(error: &watcher::Error) -> Option<u16> {
     }
 }
 
+/// A watch begins with a list. All kinds are listed at the same time, and what a page takes while it is read stays with the
+/// process: so that very many objects need no more than what is kept of them, pages are small.
+pub fn paged() -> watcher::Config {
+    watcher::Config::default().page_size(PAGE)
+}
+
 /// Objects that carry the label of this operator.
 fn ours() -> watcher::Config {
-    watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"))
+    paged().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"))
 }
 
 fn concern(kind: &str, key: Key) -> Concern {
