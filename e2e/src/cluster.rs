@@ -76,6 +76,15 @@ impl Cluster {
         self.tool("kubectl", args, Some(input)).await
     }
 
+    /// Kills a pod: no grace.
+    pub async fn kill_pod(&self, namespace: &str, pod: &str) -> Result<()> {
+        let here = ["--namespace", namespace, "delete", "pod", pod];
+        let at_once = ["--grace-period=0", "--force", "--wait=false"];
+        self.kubectl(&[&here[..], &at_once].concat())
+            .await
+            .map(drop)
+    }
+
     /// Starts a kubectl that goes on until it is dropped; its output can be read.
     pub fn start_kubectl(&self, args: &[&str]) -> Result<Child> {
         let mut command = self.command("kubectl", args);

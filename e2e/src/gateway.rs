@@ -312,16 +312,14 @@ impl Gateway {
 
     /// Kills a pod: no grace, no goodbye to its clients.
     pub async fn kill_pod(&self, pod: &str) -> Result<()> {
-        self.kubectl(&[
-            "delete",
-            "pod",
-            pod,
-            "--grace-period=0",
-            "--force",
-            "--wait=false",
-        ])
-        .await
-        .map(drop)
+        self.cluster.kill_pod(&self.namespace, pod).await
+    }
+
+    /// Changes keys of a Secret, in the clear.
+    pub async fn set_secret(&self, name: &str, keys: &Value) -> Result<()> {
+        let patch = json!({"stringData": keys}).to_string();
+        let args = ["patch", "secret", name, "--type=merge", "-p", &patch];
+        self.kubectl(&args).await.map(drop)
     }
 
     async fn api_key(&self) -> Result<String> {

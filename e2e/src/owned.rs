@@ -2,6 +2,7 @@
 //! owned object could be missing from.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::Result;
 use kube::Api;
@@ -9,7 +10,8 @@ use kube::api::{DynamicObject, ListParams};
 use kube::core::ApiResource;
 use kube::discovery::{Discovery, Scope, verbs};
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, held};
+use crate::wait::until;
 
 /// Groups whose objects are observations, not things anyone owns.
 const IGNORED_GROUPS: [&str; 2] = ["events.k8s.io", "metrics.k8s.io"];
@@ -81,6 +83,15 @@ impl Inventory {
                 .any(|o| o.kind == "WebSocketGateway" && o.name == self.gateway.name())
         });
         Ok(found)
+    }
+
+    /// Nothing is left of what carries the gateway's label.
+    pub async fn await_nothing(&self, within: Duration) -> Result<()> {
+        until("everything to be gone", within, async || {
+            let left: Vec<Identity> = self.labelled().await?.into_keys().collect();
+            Ok(held(left.is_empty(), || format!("{left:?}")))
+        })
+        .await
     }
 
     /// Deletes an object of a kind by name.

@@ -11,7 +11,7 @@ use wsc_e2e::chart;
 use wsc_e2e::cluster::Cluster;
 use wsc_e2e::gateway::held;
 use wsc_e2e::namespace::{READY_WITHIN, with_gateway};
-use wsc_e2e::owned::{Identity, Inventory};
+use wsc_e2e::owned::Inventory;
 use wsc_e2e::resource::sample;
 use wsc_e2e::wait::{done_if, until};
 
@@ -33,18 +33,7 @@ async fn the_second_operator_takes_over_when_the_first_is_killed_and_carries_out
         await_operators(cluster, 2).await?;
         let leader = leader(cluster).await?;
         let killed = Instant::now();
-        cluster
-            .kubectl(&[
-                "--namespace",
-                chart::NAMESPACE,
-                "delete",
-                "pod",
-                &leader,
-                "--grace-period=0",
-                "--force",
-                "--wait=false",
-            ])
-            .await?;
+        cluster.kill_pod(chart::NAMESPACE, &leader).await?;
         gateway.patch(&json!({"spec": {"replicas": 2}})).await?;
         until("another to lead", TAKEN_OVER_WITHIN, async || {
             let now = self::leader(cluster).await?;
@@ -75,20 +64,12 @@ async fn a_gateway_deleted_while_there_is_no_operator_leaves_nothing_and_is_not_
         let inventory = Inventory::new(&gateway).await?;
         let replicas = kill_operator(gateway.cluster()).await?;
         gateway.delete().await?;
-        nothing_is_left(&inventory).await?;
+        inventory.await_nothing(GONE_WITHIN).await?;
         scale_operator(gateway.cluster(), replicas).await?;
         await_operators(gateway.cluster(), replicas).await?;
         let leader = leader(gateway.cluster()).await?;
         ensure!(!leader.is_empty(), "nobody leads");
-        nothing_is_left(&inventory).await
-    })
-    .await
-}
-
-async fn nothing_is_left(inventory: &Inventory) -> Result<()> {
-    until("everything to be gone", GONE_WITHIN, async || {
-        let left: Vec<Identity> = inventory.labelled().await?.into_keys().collect();
-        Ok(held(left.is_empty(), || format!("{left:?}")))
+        inventory.await_nothing(GONE_WITHIN).await
     })
     .await
 }

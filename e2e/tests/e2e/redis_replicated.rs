@@ -82,17 +82,8 @@ async fn a_replicated_redis_loses_nothing_accepted_whatever_becomes_of_its_prima
 
 /// The new one is taken over by running pods; then the old one ends with each.
 async fn replace_password(gateway: &Gateway) -> Result<()> {
-    let patch = json!({"stringData": {"redis-password": NEW_PASSWORD}}).to_string();
-    gateway
-        .kubectl(&[
-            "patch",
-            "secret",
-            "chat-redis",
-            "--type=merge",
-            "-p",
-            &patch,
-        ])
-        .await?;
+    let keys = json!({"redis-password": NEW_PASSWORD});
+    gateway.set_secret("chat-redis", &keys).await?;
     until("all to take the password over", TAKEN_WITHIN, async || {
         let mut answers = Vec::new();
         for pod in MEMBERS {
@@ -135,8 +126,8 @@ async fn await_memory(gateway: &Gateway, wanted: &str) -> Result<()> {
     .await
 }
 
-/// What a member's Redis answers; without a word where it does not.
-async fn redis(gateway: &Gateway, pod: &str, password: &str, command: &str) -> Result<String> {
+/// What the Redis of a pod answers; without a word where it does not.
+pub async fn redis(gateway: &Gateway, pod: &str, password: &str, command: &str) -> Result<String> {
     let script = "REDISCLI_AUTH=$0 exec redis-cli \"$1\"";
     let args = [
         "exec", pod, "-c", "redis", "--", "sh", "-c", script, password, command,

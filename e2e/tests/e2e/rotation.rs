@@ -12,6 +12,8 @@ use wsc_e2e::namespace::with_gateway;
 use wsc_e2e::resource::{sample, with};
 use wsc_e2e::wait::until;
 
+use crate::redis_replicated::redis;
+
 const SOON: Duration = Duration::from_secs(10);
 /// The kubelet looks at mounted Secrets about once a minute.
 const TAKEN_WITHIN: Duration = Duration::from_mins(3);
@@ -73,32 +75,13 @@ async fn a_replaced_password_of_redis_is_taken_over_and_disconnects_nobody() -> 
         let before = incarnations(&gateway).await?;
         let alice = ChatClient::connect(&gateway, Who::user("alice")).await?;
         let bob = ChatClient::connect(&gateway, Who::user("bob")).await?;
-        let patch = json!({"stringData": {"redis-password": NEW_PASSWORD}}).to_string();
-        let patch = [
-            "patch",
-            "secret",
-            "chat-redis",
-            "--type=merge",
-            "-p",
-            &patch,
-        ];
-        gateway.kubectl(&patch).await?;
-
+        let keys = json!({"redis-password": NEW_PASSWORD});
+        gateway.set_secret("chat-redis", &keys).await?;
         until(
             "Redis to take the password over",
             TAKEN_WITHIN,
             async || {
-                let script = "REDISCLI_AUTH=$0 exec redis-cli ping";
-                let args = [
-                    "exec",
-                    "chat-redis-0",
-                    "--",
-                    "sh",
-                    "-c",
-                    script,
-                    NEW_PASSWORD,
-                ];
-                let answer = gateway.kubectl(&args).await.unwrap_or_default();
+                let answer = redis(&gateway, "chat-redis-0", NEW_PASSWORD, "ping").await?;
                 Ok(held(answer.trim() == "PONG", || answer.clone()))
             },
         )

@@ -33,11 +33,7 @@ async fn nothing_is_written_without_need_children_come_back_and_deletion_leaves_
         children_come_back(&gateway, &inventory).await?;
         edits_are_undone(&gateway).await?;
         gateway.delete().await?;
-        until("everything to be gone", GONE_WITHIN, async || {
-            let left: Vec<Identity> = inventory.labelled().await?.into_keys().collect();
-            Ok(held(left.is_empty(), || format!("{left:?}")))
-        })
-        .await
+        inventory.await_nothing(GONE_WITHIN).await
     })
     .await
 }

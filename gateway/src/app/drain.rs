@@ -137,9 +137,6 @@ impl Gateway {
             }
         };
         let counting = async {
-            if !is_shared {
-                return std::future::pending().await;
-            }
             loop {
                 sleep(COUNTED_EVERY).await;
                 self.count_drains(&nodes).await;
@@ -147,7 +144,7 @@ impl Gateway {
         };
         tokio::select! {
             () = all_drained => {}
-            () = counting => {}
+            () = counting, if is_shared => {}
         }
     }
 

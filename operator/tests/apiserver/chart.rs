@@ -2,7 +2,7 @@
 //! made again; what gateways are made of stays as it is all the while. Without controllers, so that no pod runs.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -17,8 +17,9 @@ use serde_json::json;
 use crate::failpoints::settled;
 use crate::ground::Ground;
 use crate::operator::Operator;
-use crate::plane::{kubeconfig, program};
+use crate::plane::kubeconfig;
 use crate::snapshot::{difference, snapshot};
+use crate::tools::Tools;
 
 const RELEASE: &str = "wsc-operator";
 
@@ -30,13 +31,13 @@ struct Release {
     system: Ground,
     /// The namespace that it looks after.
     watched: Ground,
-    kubeconfig: PathBuf,
+    tools: Tools,
 }
 
 impl Release {
     fn helm(&self, args: &[&str]) -> String {
         let namespace = ["--namespace", &self.system.namespace];
-        self.run("helm", &[args, &namespace].concat())
+        self.tools.run("helm", &[args, &namespace].concat())
     }
 
     /// Whether the operator's own account may watch the Secret of this name.
@@ -46,21 +47,8 @@ impl Release {
             "/api/v1/namespaces/{namespace}/secrets?watch=true&timeoutSeconds=1&fieldSelector=metadata.name%3D{secret}"
         );
         let account = format!("system:serviceaccount:{namespace}:{RELEASE}");
-        let watched = self.tried("kubectl", &["get", "--raw", &path, "--as", &account]);
-        watched.status.success()
-    }
-
-    fn tried(&self, tool: &str, args: &[&str]) -> Output {
-        let mut command = Command::new(program(tool));
-        let command = command.args(args).env("KUBECONFIG", &self.kubeconfig);
-        command.output().unwrap()
-    }
-
-    fn run(&self, tool: &str, args: &[&str]) -> String {
-        let done = self.tried(tool, args);
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert!(done.status.success(), "{tool} {args:?}: {said}");
-        String::from_utf8(done.stdout).unwrap()
+        let args = ["get", "--raw", &path, "--as", &account];
+        self.tools.tried("kubectl", &args).is_ok()
     }
 
     /// Whether the operator has the newer right, and its image.
@@ -146,7 +134,7 @@ async fn a_release_is_upgraded_rolled_back_taken_away_and_made_again_and_gateway
     let release = Release {
         system,
         watched,
-        kubeconfig: kubeconfig(&dir.join("chart.kubeconfig")),
+        tools: Tools(kubeconfig(&dir.join("chart.kubeconfig"))),
     };
     let (old, new) = (old.to_str().unwrap(), chart());
     let new = new.to_str().unwrap();
@@ -219,7 +207,7 @@ async fn what_an_uninstalled_release_takes_and_leaves_is_what_its_notes_say() {
     let release = Release {
         system,
         watched,
-        kubeconfig: kubeconfig(&dir.join("left.kubeconfig")),
+        tools: Tools(kubeconfig(&dir.join("left.kubeconfig"))),
     };
     let client = release.system.client.clone();
     let namespace = release.system.namespace.clone();
@@ -271,7 +259,7 @@ async fn what_an_uninstalled_release_takes_and_leaves_is_what_its_notes_say() {
         if args.contains(&"crd") {
             assert_eq!(args, ["delete", "crd", "websocketgateways.wsc.dev"]);
         } else {
-            release.run("kubectl", &args);
+            release.tools.run("kubectl", &args);
         }
     }
     assert!(leases.get_opt(RELEASE).await.unwrap().is_none());

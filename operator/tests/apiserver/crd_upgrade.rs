@@ -1,8 +1,7 @@
 //! The CRD of an older release, upgraded as docs/operations.md says, and what becomes of it and of resources when the release goes
 //! back. By helm and kubectl, before an API server of its own: there is one CRD on each.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,43 +9,28 @@ use wsc_operator::api::crd;
 
 use crate::chart::{chart, older};
 use crate::ground::eventually;
-use crate::plane::{Own, program};
+use crate::plane::Own;
+use crate::tools::Tools;
 
 /// A part of the spec that the older CRD does not have.
 const NEWER: &str = "rebalance";
 /// The API server takes a moment to go by another schema.
 const WITHIN: Duration = Duration::from_secs(60);
 
-struct Tools(PathBuf);
+/// What users do with a release and its CRD.
+struct Release(Tools);
 
-impl Tools {
-    /// What it printed, or what it complained of.
-    fn tried(&self, tool: &str, args: &[&str]) -> Result<String, String> {
-        let mut command = Command::new(program(tool));
-        let done = command.args(args).env("KUBECONFIG", &self.0).output();
-        let done = done.unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if done.status.success() {
-            Ok(text(&done.stdout))
-        } else {
-            Err(text(&done.stderr))
-        }
-    }
-
-    fn run(&self, tool: &str, args: &[&str]) -> String {
-        let done = self.tried(tool, args);
-        done.unwrap_or_else(|said| panic!("{tool} {args:?}: {said}"))
-    }
-
+impl Release {
     fn helm(&self, args: &[&str]) {
-        self.run("helm", &[args, &["--namespace", "wsc-system"]].concat());
+        self.0
+            .run("helm", &[args, &["--namespace", "wsc-system"]].concat());
     }
 
     /// As the docs say.
     fn upgrade_crd(&self, chart: &str) {
         let crds = format!("{chart}/crds/");
         let apply = ["apply", "--server-side", "--force-conflicts", "-f", &crds];
-        self.run("kubectl", &apply);
+        self.0.run("kubectl", &apply);
     }
 
     /// Applies a resource with this spec.
@@ -56,11 +40,12 @@ impl Tools {
             "metadata": {"name": "chat", "namespace": "default"}, "spec": spec,
         });
         std::fs::write(file, resource.to_string()).unwrap();
-        self.tried("kubectl", &["apply", "-f", file.to_str().unwrap()])
+        self.0
+            .tried("kubectl", &["apply", "-f", file.to_str().unwrap()])
     }
 
     fn spec(&self) -> Value {
-        let found = self.run("kubectl", &["get", "wsg", "chat", "-o", "json"]);
+        let found = self.0.run("kubectl", &["get", "wsg", "chat", "-o", "json"]);
         serde_json::from_str::<Value>(&found).unwrap()["spec"].take()
     }
 }
@@ -81,40 +66,40 @@ async fn the_crd_is_upgraded_by_hand_and_stays_when_the_release_goes_back() {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (old, file) = (dir.join("older-crd-chart"), dir.join("crd-resource.json"));
     older_chart(&old);
-    let tools = Tools(own.kubeconfig(&dir.join("crd.kubeconfig")));
+    let release = Release(Tools(own.kubeconfig(&dir.join("crd.kubeconfig"))));
     let (old, new) = (old.to_str().unwrap(), chart());
     let new = new.to_str().unwrap();
     let plain = json!({"replicas": 1});
     let newer = json!({"replicas": 1, NEWER: {"absolute": 70}});
     let taken = async |spec: &Value| {
         eventually(WITHIN, "the resource is taken", async || {
-            tools.apply(&file, spec).ok()
+            release.apply(&file, spec).ok()
         })
         .await;
     };
 
-    tools.helm(&["install", "wsc-operator", old, "--create-namespace"]);
+    release.helm(&["install", "wsc-operator", old, "--create-namespace"]);
     taken(&plain).await;
-    let refused = tools.apply(&file, &newer).unwrap_err();
+    let refused = release.apply(&file, &newer).unwrap_err();
     assert!(refused.contains(NEWER), "{refused}");
 
     // Helm leaves the CRD as it is.
-    tools.helm(&["upgrade", "wsc-operator", new, "--reset-then-reuse-values"]);
-    let refused = tools.apply(&file, &newer).unwrap_err();
+    release.helm(&["upgrade", "wsc-operator", new, "--reset-then-reuse-values"]);
+    let refused = release.apply(&file, &newer).unwrap_err();
     assert!(refused.contains(NEWER), "{refused}");
-    tools.upgrade_crd(new);
+    release.upgrade_crd(new);
     taken(&newer).await;
-    assert_eq!(tools.spec()[NEWER]["absolute"], 70);
+    assert_eq!(release.spec()[NEWER]["absolute"], 70);
 
-    tools.helm(&["rollback", "wsc-operator", "1"]);
-    assert_eq!(tools.spec()[NEWER]["absolute"], 70, "the CRD went back");
+    release.helm(&["rollback", "wsc-operator", "1"]);
+    assert_eq!(release.spec()[NEWER]["absolute"], 70, "the CRD went back");
     // Whoever puts the older CRD back loses what it lacks, and nothing else.
-    tools.upgrade_crd(old);
+    release.upgrade_crd(old);
     eventually(WITHIN, "the key to be gone", async || {
-        let spec = tools.spec();
+        let spec = release.spec();
         (spec.get(NEWER).is_none() && spec["replicas"] == 1).then_some(())
     })
     .await;
-    tools.helm(&["uninstall", "wsc-operator"]);
-    assert_eq!(tools.spec()["replicas"], 1, "the resource went as well");
+    release.helm(&["uninstall", "wsc-operator"]);
+    assert_eq!(release.spec()["replicas"], 1, "the resource went as well");
 }

@@ -2,20 +2,21 @@
 //! with them, and nothing is touched but in the namespace of the resource.
 
 use std::path::Path;
-use std::process::Command;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
+use crate::chart::chart;
 use crate::failpoints::{everything, little, settled};
 use crate::faults::undisturbed;
 use crate::ground::Ground;
 use crate::operator::Operator;
-use crate::plane::{self, Own, program};
+use crate::plane::{self, Own};
 use crate::proxy::Proxy;
 use crate::snapshot::{Snapshot, difference, snapshot};
+use crate::tools::Tools;
 
 const RELEASE: &str = "wsc-operator";
 
@@ -27,32 +28,23 @@ const PRUNED: [&str; 3] = [
 ];
 
 /// Applies what the chart renders of rights, and gives a token of the account that has them.
-fn account(kubeconfig: &Path, namespace: &str, rights: &[&str]) -> String {
-    let run = |tool: &str, args: &[&str]| {
-        let mut command = Command::new(program(tool));
-        let done = command.args(args).env("KUBECONFIG", kubeconfig).output();
-        let done = done.unwrap();
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert!(done.status.success(), "{tool} {args:?}: {said}");
-        String::from_utf8(done.stdout).unwrap()
-    };
-    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/wsc-operator");
-    let chart = chart.display().to_string();
+fn account(tools: &Tools, namespace: &str, rights: &[&str]) -> String {
+    let chart = chart().display().to_string();
     let parts = ["serviceaccount.yaml", "rbac-own.yaml"].map(|file| format!("templates/{file}"));
     let mut args = vec!["template", RELEASE, &chart, "--namespace", namespace];
     for part in &parts {
         args.extend(["--show-only", part]);
     }
     args.extend(rights);
-    let rendered = run("helm", &args);
+    let rendered = tools.run("helm", &args);
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{namespace}-rights.yaml"));
     std::fs::write(&file, rendered).unwrap();
     let file = file.display().to_string();
-    run(
+    tools.run(
         "kubectl",
         &["apply", "--validate=false", "-n", namespace, "-f", &file],
     );
-    let token = run("kubectl", &["create", "token", RELEASE, "-n", namespace]);
+    let token = tools.run("kubectl", &["create", "token", RELEASE, "-n", namespace]);
     token.trim().to_owned()
 }
 
@@ -93,7 +85,7 @@ async fn what_the_chart_grants_in_a_namespace_is_enough_for_everything_and_reach
     );
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("least.kubeconfig");
     let rights = ["--show-only", "templates/rbac-namespaces.yaml"];
-    let token = account(&plane::kubeconfig(&file), "granted", &rights);
+    let token = account(&Tools(plane::kubeconfig(&file)), "granted", &rights);
     let client = plane::client_as(&token);
     for namespace in ["granted-other", "kube-system"] {
         is_refused(&client, namespace).await;
@@ -153,7 +145,7 @@ async fn what_the_chart_grants_for_all_namespaces_is_enough_and_a_resource_touch
         "--set",
         "watchNamespaces={*}",
     ];
-    let token = account(&own.kubeconfig(&file), "granted-all", &rights);
+    let token = account(&Tools(own.kubeconfig(&file)), "granted-all", &rights);
     ground.apply("chat", &everything()).await;
     let proxy = Proxy::new(own.client_as(&token)).await;
     let operator = Operator::everywhere(proxy, &ground, "operator", &["--leader-election"]);

@@ -15,6 +15,9 @@
     unreachable_pub
 )]
 
+#[path = "../support/trust.rs"]
+mod trust;
+
 mod by_hand;
 mod chart;
 mod crd_upgrade;
@@ -30,6 +33,7 @@ mod proxy;
 mod rights;
 mod snapshot;
 mod thousand;
+mod tools;
 mod traces;
 mod unrealisable;
 mod walk;

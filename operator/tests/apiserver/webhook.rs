@@ -12,9 +12,7 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -26,6 +24,7 @@ use crate::ground::{Ground, eventually};
 use crate::operator::Operator;
 use crate::plane::free_ports;
 use crate::proxy::Proxy;
+use crate::trust::believing;
 
 const SERVICE: &str = "wsc-operator-injector";
 
@@ -104,16 +103,7 @@ impl Chart {
 
     /// Calls a replica as an API server that goes by this bundle.
     async fn dial(&self, replica: &Replica, bundle: &str) -> Result<Called, String> {
-        let mut roots = RootCertStore::empty();
-        for authority in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
-            roots.add(authority.unwrap()).unwrap();
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = believing(bundle).with_no_client_auth();
         let name = format!("{SERVICE}.{}.svc", self.ground.namespace);
         let name = ServerName::try_from(name).unwrap();
         let socket = TcpStream::connect(("127.0.0.1", replica.port)).await;

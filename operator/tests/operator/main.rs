@@ -9,6 +9,9 @@
     unreachable_pub
 )]
 
+#[path = "../support/trust.rs"]
+mod trust;
+
 mod cel;
 mod certificate;
 mod crd;

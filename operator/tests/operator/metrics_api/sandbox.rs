@@ -22,7 +22,6 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
@@ -36,6 +35,8 @@ use wsc_operator::metrics_api::{MetricsApi, Place};
 use wsc_operator::scope::Scope;
 use wsc_operator::stopping::Stopping;
 use wsc_operator::stores::PodView;
+
+use crate::trust::believing;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const SERVICE: &str = "wsc-operator-metrics-api";
@@ -258,16 +259,7 @@ impl Sandbox {
         shown: Option<&Pair>,
         protocol: &[u8],
     ) -> TlsStream<TcpStream> {
-        let mut roots = RootCertStore::empty();
-        let bundle = self.server.bundle().unwrap();
-        for authority in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
-            roots.add(authority.unwrap()).unwrap();
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
+        let config = believing(&self.server.bundle().unwrap());
         let mut config = match shown {
             None => config.with_no_client_auth(),
             Some((certificate, key)) => {
