@@ -42,7 +42,7 @@ use crate::telemetry::traces::TraceError;
 use crate::telemetry::{ApiKind, BuildInfo, Instruments, Metrics};
 use crate::ticket::Tickets;
 use crate::tls::TlsListeners;
-use crate::transport::{UpgradeState, upgrade_router};
+use crate::transport::{UpgradeState, Upgrades};
 
 use assembly::{
     Prepared, Shared, admission, api_context, hook_desk, node_api, reflection, share, start_shards,
@@ -178,7 +178,7 @@ impl Gateway {
             admission: admission.clone(),
             instruments: instruments.clone(),
             tls: prepared.tls.ws.clone(),
-            upgrades: options.pages(middleware.around(upgrade_router(upgrades.clone()))),
+            upgrades: Upgrades::new(upgrades.clone(), &middleware, options.pages.clone()),
             service: service.clone(),
             presence: shared.presence.clone(),
             revocations: desk.list(),

@@ -24,6 +24,7 @@ mod sse;
 mod tickets;
 mod tls_socket;
 mod upgrade;
+mod upgrades;
 mod watching;
 pub mod ws;
 
@@ -32,4 +33,5 @@ pub use carrier::Carrier;
 pub use connection::{Connection, Session};
 pub use socket::Socket;
 pub use tls_socket::TlsSocket;
-pub use upgrade::{Accepted, UpgradeState, upgrade_router};
+pub use upgrade::{Accepted, UpgradeState};
+pub use upgrades::Upgrades;

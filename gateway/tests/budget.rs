@@ -27,10 +27,11 @@ use wsc_gateway::group::{GroupPatterns, Groups};
 use wsc_gateway::hub::{Hub, Outgoing, Recipients, Shard, ShardContext};
 use wsc_gateway::protocol::{NodeId, UserId};
 use wsc_gateway::security::{JwtSettings, KeySet, Keys, NewToken, Scopes, TokenVerifier};
+use wsc_gateway::service::MiddlewareStack;
 use wsc_gateway::settings::Settings;
 use wsc_gateway::telemetry::Instruments;
 use wsc_gateway::ticket::{Means, Queue, Tickets};
-use wsc_gateway::transport::{UpgradeState, upgrade_router, ws};
+use wsc_gateway::transport::{UpgradeState, Upgrades, ws};
 
 /// Enough that what a shard keeps for itself, and what its maps grow by, is small beside it.
 const SESSIONS: u64 = 1000;
@@ -131,7 +132,7 @@ impl Bench {
             settings,
             admission,
             instruments,
-            upgrades: upgrade_router(upgrades),
+            upgrades: Upgrades::new(upgrades, &MiddlewareStack::default(), None),
             tls,
             revocations: Arc::default(),
         };
@@ -399,6 +400,26 @@ fn an_idle_session_stays_within_two_kibibytes() {
     println!("an idle session holds {each} bytes");
     assert!(each <= 2 * 1024, "an idle session holds {each} bytes");
     assert!(each >= 300, "{each} bytes: the count missed the sessions");
+}
+
+#[test]
+fn a_handshake_stays_within_its_allocations() {
+    let mut bench = Bench::new();
+    bench.connect(50);
+    bench.rest();
+    let of_clients = counted(|| {
+        for user in 0..SESSIONS {
+            drop(request(usize::try_from(user).unwrap(), ""));
+        }
+    });
+    let info = counted(|| {
+        bench.connect(SESSIONS);
+        bench.rest();
+    });
+    let each = (info.count_total - of_clients.count_total) / SESSIONS;
+    println!("a handshake makes {each} allocations");
+    assert!(each <= 80, "a handshake makes {each} allocations");
+    assert!(each >= 30, "{each}: the count missed the handshakes");
 }
 
 #[test]

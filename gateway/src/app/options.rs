@@ -108,13 +108,6 @@ impl Options {
         Codecs::new(&self.codecs).map(Arc::new)
     }
 
-    pub(super) fn pages(&self, upgrades: Router) -> Router {
-        match &self.pages {
-            Some(pages) => upgrades.merge(pages.clone()),
-            None => upgrades,
-        }
-    }
-
     /// How many shards: as asked for, or one per core.
     pub(super) fn shards(&self) -> usize {
         match self.shards {

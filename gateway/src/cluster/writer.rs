@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::backoff;
@@ -29,6 +29,10 @@ const QUEUE: usize = 32_768;
 
 /// Changes per round trip: a script of this size holds Redis for about a millisecond.
 const BATCH: usize = 256;
+
+/// How long changes are gathered once there is one. In a storm a wake-up of this task for each would cost the shard as much
+/// as a third of a handshake, and Redis a script each.
+const GATHERING: Duration = Duration::from_millis(2);
 
 /// Users per `Moved`.
 const MOVED: usize = 1_000;
@@ -183,12 +187,27 @@ impl Writer {
                     if count == 0 {
                         return;
                     }
+                    let count = count + self.gather(&mut batch).await;
                     self.shared.stats.directory_queue.fetch_sub(count as u64, Relaxed);
                     self.write(&batch).await;
                     batch.clear();
                 }
             }
         }
+    }
+
+    /// What else comes within the time for it, up to a whole batch; how much that was.
+    async fn gather(&mut self, batch: &mut Vec<SessionChange>) -> usize {
+        let first = batch.len();
+        if first < BATCH {
+            sleep(GATHERING).await;
+        }
+        while batch.len() < BATCH
+            && let Ok(change) = self.changes.try_recv()
+        {
+            batch.push(change);
+        }
+        batch.len() - first
     }
 
     /// Only what was in step can fall out of it: while waiting, the keeper's order comes anyway.

@@ -25,7 +25,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use axum::Router;
 use bytes::Bytes;
 use slab::Slab;
 use tokio::sync::Notify;
@@ -51,7 +50,7 @@ use crate::settings::Settings;
 use crate::telemetry::Instruments;
 use crate::ticket::Tickets;
 use crate::tls::ListenerTls;
-use crate::transport::Connection;
+use crate::transport::{Connection, Upgrades};
 
 /// What every shard of a node shares.
 #[derive(Clone)]
@@ -73,7 +72,7 @@ pub struct ShardContext {
     /// Live instruments.
     pub instruments: Instruments,
     /// Answers upgrade requests.
-    pub upgrades: Router,
+    pub upgrades: Upgrades,
     /// What the listener shows, if it speaks TLS.
     pub tls: Option<Arc<ListenerTls>>,
     /// What the application added.
@@ -102,6 +101,8 @@ pub struct Shard {
     by_id: RefCell<HashMap<SessionId, u32>>,
     wheel: RefCell<Wheel<SessionKey>>,
     settling: RefCell<VecDeque<Settling>>,
+    /// Sessions whose tickets have yet to be looked for.
+    come_back: RefCell<Vec<Rc<Connection>>>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     dirty_waits: Notify,
     handed_out: RefCell<Vec<HandedOut>>,
@@ -137,6 +138,7 @@ impl Shard {
             by_id: RefCell::default(),
             wheel: RefCell::new(Wheel::new()),
             settling: RefCell::default(),
+            come_back: RefCell::default(),
             dirty: RefCell::default(),
             dirty_waits: Notify::new(),
             handed_out: RefCell::new(Vec::with_capacity(turn::NOTED_MAX)),

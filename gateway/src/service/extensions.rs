@@ -193,6 +193,11 @@ impl Extensions {
 pub struct MiddlewareStack(Vec<Middleware>);
 
 impl MiddlewareStack {
+    /// Whether there are no layers.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The routes of sessions with the layers around them.
     pub fn around(&self, router: Router) -> Router {
         // A layer added later stands further out, so the first comes last.

@@ -344,21 +344,26 @@ impl Tickets {
         policy.offline.filter(|_| policy.enabled)
     }
 
-    /// The open tickets whose messages a user gets, with the place from which on they are kept for who was away.
-    pub async fn waiting_for(&self, user: &UserId) -> Vec<(LogId, Option<Position>)> {
-        let Some(kept) = self.kept_for_the_absent() else {
-            return Vec::new();
-        };
-        let who = user.clone();
+    /// The open tickets whose messages each of these users gets, by one look at the desk.
+    pub async fn open_for(&self, users: Vec<UserId>) -> Vec<Vec<TicketId>> {
         let open = self.0.bell.look(move |desk, _| {
-            let tickets = desk.tickets_of(&who);
-            let with = tickets.filter(|ticket| ticket.audience().contains(&who));
-            with.map(|ticket| ticket.id.clone()).collect::<Vec<_>>()
+            let of = |user: &UserId| {
+                let tickets = desk.tickets_of(user);
+                let with = tickets.filter(|ticket| ticket.audience().contains(user));
+                with.map(|ticket| ticket.id.clone()).collect()
+            };
+            users.iter().map(of).collect()
         });
+        open.await.unwrap_or_default()
+    }
+
+    /// The logs of these tickets, with the place from which on they are kept for who was away.
+    pub async fn kept(&self, tickets: Vec<TicketId>) -> Vec<(LogId, Option<Position>)> {
+        let kept = self.kept_for_the_absent().unwrap_or_default();
         let kept = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX);
         let since = unix_millis().saturating_sub(kept);
         let mut logs = Vec::new();
-        for ticket in open.await.unwrap_or_default() {
+        for ticket in tickets {
             let log = LogId::Ticket(ticket);
             // Unreadable now: the session reads it when it can, from the beginning.
             let place = self.0.delivery.log().since(&log, since).await;

@@ -152,7 +152,7 @@ fn follow(
         return;
     }
     if !places.iter().any(|(log, _)| *log == inbox) {
-        shard.follow(connection, inbox, None);
+        shard.follow_at_once(connection, inbox, None);
     }
     for (log, position) in places {
         if is_entered(connection, &log) {

@@ -198,7 +198,11 @@ impl io::Write for Raw<'_> {
         let mut written = 0;
         let tried = self.0.try_io(Interest::WRITABLE, || {
             let socket = socket2::SockRef::from(self.0);
-            written = socket.send_vectored_with_flags(slices, NO_SIGNAL)?;
+            // A frame is one record: `sendmsg` would cost it what it has for several.
+            written = match slices {
+                [record] => socket.send_with_flags(record, NO_SIGNAL)?,
+                records => socket.send_vectored_with_flags(records, NO_SIGNAL)?,
+            };
             // A short write means a full buffer: readiness is taken back without a second call that says so.
             if written < wanted {
                 Err(io::ErrorKind::WouldBlock.into())

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
 use arc_swap::ArcSwap;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
 use axum::http::header::{
     CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -72,9 +72,7 @@ pub struct UpgradeState {
 }
 
 /// The routes of the WebSocket listener.
-pub fn upgrade_router(state: UpgradeState) -> Router {
-    // Cloned for each request, and by each layer.
-    let state = Arc::new(state);
+pub(super) fn upgrade_router(state: Arc<UpgradeState>) -> Router {
     let path = state.settings.load().path.clone();
     let gate = from_fn_with_state(state.admission.clone(), refusal::gate);
     Router::new()
@@ -96,13 +94,21 @@ async fn only_get() -> Response {
 async fn upgrade(
     State(state): State<Arc<UpgradeState>>,
     Extension(address): Extension<ClientAddress>,
-    uri: Uri,
-    headers: HeaderMap,
+    request: Request,
 ) -> Response {
-    let judged = judge(&state, address, &uri, &headers).await;
-    match judged {
-        Ok((accepted, agreed)) => match room(&state, &accepted).await {
-            Ok(()) => switch(&headers, accepted, &agreed),
+    answer(&state, address, request.uri(), request.headers()).await
+}
+
+/// Answers a handshake that comes from this address.
+pub(super) async fn answer(
+    state: &UpgradeState,
+    address: ClientAddress,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Response {
+    match judge(state, address, uri, headers).await {
+        Ok((accepted, agreed)) => match room(state, &accepted).await {
+            Ok(()) => switch(headers, accepted, &agreed),
             Err(refused) => refused.into_response(),
         },
         Err(refused) => refused.into_response(),

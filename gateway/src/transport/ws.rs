@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -17,13 +16,12 @@ use axum::http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::server::TlsStream;
-use tower::ServiceExt as _;
 
 use super::acceptor::PENDING_MAX;
 use super::events::Posted;
@@ -73,26 +71,16 @@ pub fn accept(shard: &Rc<Shard>, socket: TcpStream, peer: SocketAddr, place: Pla
         let ended = in_time(deadline, &arrival, handshake).await;
         arrival.give_back();
         match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                if is_timeout(&error) {
-                    shard.context().admission.met(Limit::HandshakeTime);
-                }
-                tracing::debug!(%peer, %error, "handshake failed");
-            }
+            // Larger than all the rest, which is gone by now.
+            Ok(Ok(Some(beginning))) => Box::pin(begin(shard, beginning, peer)).await,
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "handshake failed"),
             Err(_) => {
                 shard.context().admission.met(Limit::HandshakeTime);
                 tracing::debug!(%peer, ?deadline, "handshake took too long");
             }
         }
     });
-}
-
-/// Whether hyper has waited too long for the head of a request.
-fn is_timeout(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<hyper::Error>()
-        .is_some_and(hyper::Error::is_timeout)
 }
 
 /// A socket that has come.
@@ -158,7 +146,11 @@ impl Drop for Pending {
     }
 }
 
-async fn handshake(shard: Rc<Shard>, socket: TcpStream, arrival: Arrival) -> anyhow::Result<()> {
+async fn handshake(
+    shard: Rc<Shard>,
+    socket: TcpStream,
+    arrival: Arrival,
+) -> anyhow::Result<Option<Beginning>> {
     let Some(tls) = &shard.context().tls else {
         return serve(&shard, socket, arrival).await;
     };
@@ -189,20 +181,30 @@ impl Served for TlsStream<TcpStream> {
     }
 }
 
-async fn serve<S: Served>(shard: &Rc<Shard>, socket: S, arrival: Arrival) -> anyhow::Result<()> {
-    let (peer, began) = (arrival.peer, arrival.began);
-    let router = shard.context().upgrades.clone();
+/// A socket whose request was answered, with what has come on it since, and what was agreed.
+struct Beginning {
+    socket: Socket,
+    first: Vec<u8>,
+    agreed: Agreed,
+}
+
+async fn serve<S: Served>(
+    shard: &Rc<Shard>,
+    socket: S,
+    arrival: Arrival,
+) -> anyhow::Result<Option<Beginning>> {
+    let began = arrival.began;
     let agreed = Rc::new(RefCell::new(None));
     let heard = Rc::<Cell<Heard>>::default();
     let socket = FirstWord::new(socket, Rc::clone(&heard));
     let service = service_fn(|request| {
         heard.set(Heard::Request);
-        let answer = answer(Rc::clone(shard), router.clone(), request, arrival.clone());
+        let answer = answer(Rc::clone(shard), request, arrival.clone());
         Box::pin(settle(answer, Rc::clone(&agreed)))
     });
+    // No time of hyper's own for the head: the whole handshake has one.
     let mut serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(shard.settings().handshake_timeout)
+        .header_read_timeout(None)
         .max_buf_size(HEAD_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(socket), service);
@@ -221,18 +223,22 @@ async fn serve<S: Served>(shard: &Rc<Shard>, socket: S, arrival: Arrival) -> any
         let (mut rest, mut nowhere) = (socket.take(REST_MAX), tokio::io::sink());
         let rest = tokio::io::copy(&mut rest, &mut nowhere);
         let _over = timeout(HURRY, rest).await;
-        return Ok(());
+        return Ok(None);
     }
     served?;
     let Some(agreed) = agreed.take() else {
-        return Ok(socket.shutdown().await?);
+        socket.shutdown().await?;
+        return Ok(None);
     };
     shard.context().instruments.handshake(began.elapsed());
     // A copy of what little there is: hyper's own buffer would stay as long as the connection.
     let first = parts.read_buf.to_vec();
     let socket = socket.into_socket();
-    tokio::task::spawn_local(begin(Rc::clone(shard), (socket, first), agreed, peer));
-    Ok(())
+    Ok(Some(Beginning {
+        socket,
+        first,
+        agreed,
+    }))
 }
 
 /// Hyper could not read a request, and has said so.
@@ -272,7 +278,11 @@ async fn settle(
 
 /// The head of an answer whose body is not the one that the handler gave it.
 fn head(response: &Response<Body>) -> Vec<u8> {
-    let mut head = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+    let status = response.status();
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut head = ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"]
+        .concat()
+        .into_bytes();
     let ours = [CONTENT_LENGTH, TRANSFER_ENCODING];
     let theirs = response.headers().iter();
     for (name, value) in theirs.filter(|(name, _)| !ours.contains(name)) {
@@ -287,13 +297,12 @@ fn head(response: &Response<Body>) -> Vec<u8> {
 
 async fn answer(
     shard: Rc<Shard>,
-    router: Router,
     mut request: Request<Incoming>,
     arrival: Arrival,
 ) -> (Response<Body>, Option<Agreed>) {
     let peer = arrival.peer;
     request.extensions_mut().insert(ConnectInfo(peer));
-    let Ok(mut response) = router.oneshot(request.map(Body::new)).await;
+    let mut response = shard.context().upgrades.answer(request).await;
     let mut unsaid = TurnedAway::Other;
     if let Some(posted) = response.extensions_mut().remove::<Posted>() {
         unsaid = TurnedAway::Message;
@@ -339,13 +348,12 @@ pub(super) fn client(address: IpAddr, peer: SocketAddr) -> SocketAddr {
 }
 
 /// From the answered request to the session.
-async fn begin(
-    shard: Rc<Shard>,
-    (socket, first): (Socket, Vec<u8>),
-    agreed: Agreed,
-    peer: SocketAddr,
-) {
-    let Agreed { accepted, head } = agreed;
+async fn begin(shard: Rc<Shard>, beginning: Beginning, peer: SocketAddr) {
+    let Beginning {
+        socket,
+        first,
+        agreed: Agreed { accepted, head },
+    } = beginning;
     let client = client(accepted.address, peer);
     let connection = shard.enter(socket, accepted.codec, client);
     // From here on the connection itself is counted.
@@ -357,7 +365,7 @@ async fn begin(
     }
     shard.push_anyway(&connection, Waiting::head(Rc::new(head.into())));
     let (identity, resume) = (accepted.identity, accepted.resume);
-    Box::pin(open::begin(&shard, &connection, (identity, resume))).await;
+    open::begin(&shard, &connection, (identity, resume)).await;
     match connection.transport() {
         Transport::Sse => tokio::task::spawn_local(sse::serve(shard, connection)),
         Transport::WebSocket | Transport::Grpc | Transport::Http => {

@@ -187,6 +187,46 @@ fn a_changed_token_is_refused() {
 }
 
 #[test]
+fn a_header_that_was_good_makes_no_other_token_good() {
+    let verifier = verifier();
+    let header = r#"{"typ":"JWT","alg":"HS256"}"#;
+    let payload = json!({"sub": "alice", "iat": NOW, "exp": NOW + 600}).to_string();
+    let good = forge(header, &payload, KEY);
+    let judged = |token: &str| verifier.verify_at(token, NOW).map(|identity| identity.user);
+    assert!(judged(&good).is_ok());
+    let (signed, _) = good.rsplit_once('.').unwrap();
+    let (head, _) = signed.split_once('.').unwrap();
+    for (token, error) in [
+        (
+            forge(header, &payload, b"evilevilevilevilevilevilevilevil"),
+            TokenError::Signature,
+        ),
+        (forge(header, "{}", KEY), TokenError::NoExpiry),
+        (forge(header, "[", KEY), TokenError::Malformed),
+        (format!("{signed}."), TokenError::Signature),
+        (format!("{signed}.%"), TokenError::Malformed),
+        (format!("{signed}.a.b"), TokenError::Malformed),
+        (format!("{head}..x"), TokenError::Malformed),
+        (head.to_owned(), TokenError::Malformed),
+        (
+            forge(r#"{"alg":"none"}"#, &payload, KEY),
+            TokenError::Algorithm,
+        ),
+        (
+            forge(r#"{"alg":"HS512"}"#, &payload, KEY),
+            TokenError::Algorithm,
+        ),
+        (
+            forge(r#"{"alg":"HS256","crit":["x"]}"#, &payload, KEY),
+            TokenError::Critical,
+        ),
+    ] {
+        assert_eq!(judged(&token), Err(error), "{token}");
+        assert!(judged(&good).is_ok(), "after {token}");
+    }
+}
+
+#[test]
 fn what_is_no_token_is_malformed() {
     let token = signed(json!({}));
     let long = format!("{token}.x");

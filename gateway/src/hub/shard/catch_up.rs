@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use serde_json::value::to_raw_value;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
@@ -39,21 +40,41 @@ impl Shard {
         log: LogId,
         after: Option<Position>,
     ) {
-        let Some(session) = connection.session() else {
+        if let Some(reading) = self.begin_reading(connection, log, after) {
+            tokio::task::spawn_local(reading.begin());
+        }
+    }
+
+    /// The same, begun at once: where nothing has to be waited for it needs no task. Not to be called with anything of the
+    /// connection borrowed.
+    pub fn follow_at_once(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        log: LogId,
+        after: Option<Position>,
+    ) {
+        let Some(reading) = self.begin_reading(connection, log, after) else {
             return;
         };
-        if !session.cursors.borrow_mut().begin(&log, after) {
-            return;
+        let mut begun = Box::pin(reading.begin());
+        if (&mut begun).now_or_never().is_none() {
+            tokio::task::spawn_local(begun);
         }
-        let (shard, connection) = (Rc::clone(self), Rc::clone(connection));
-        tokio::task::spawn_local(async move {
-            let reading = Reading {
-                shard,
-                connection,
-                log,
-            };
-            reading.begin().await;
-        });
+    }
+
+    fn begin_reading(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        log: LogId,
+        after: Option<Position>,
+    ) -> Option<Reading> {
+        let session = connection.session()?;
+        let begins = session.cursors.borrow_mut().begin(&log, after);
+        begins.then(|| Reading {
+            shard: Rc::clone(self),
+            connection: Rc::clone(connection),
+            log,
+        })
     }
 
     /// Reads a log that a live message has shown to be ahead; the cursor says so already.

@@ -266,6 +266,18 @@ impl Shard {
         .count()
     }
 
+    /// Notes a session whose tickets are to be looked for; whether it is the first of those.
+    pub fn comes_back(&self, connection: &Rc<Connection>) -> bool {
+        let mut come = self.come_back.borrow_mut();
+        come.push(Rc::clone(connection));
+        come.len() == 1
+    }
+
+    /// Who has come since this was last asked.
+    pub fn take_back(&self) -> Vec<Rc<Connection>> {
+        self.come_back.take()
+    }
+
     /// The authenticated sessions, for the directory.
     pub fn snapshot(&self) -> Vec<SessionRecord> {
         self.all()
