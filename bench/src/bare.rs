@@ -178,7 +178,7 @@ mod tests {
         for len in [0, 125, 126, 5000] {
             let payload = vec![b'x'; len];
             let mut sent = Vec::new();
-            crate::frame::text(&payload, &mut sent);
+            crate::frame::masked(crate::frame::Opcode::Text, &payload, &mut sent);
             assert_eq!(request(&sent), Some((sent.len(), payload.clone())));
             assert_eq!(request(&sent[..sent.len() - 1]), None);
             let frame = encoded(&payload);

@@ -12,7 +12,7 @@ use crate::fleet::Fleet;
 use crate::pacer::Pace;
 use crate::peer::{Peer, Place, Server};
 use crate::process;
-use crate::sample::{CPU, Results, Sample, metrics, micros};
+use crate::sample::{Results, Sample, metrics, micros};
 
 /// One server in one scenario.
 pub(crate) struct Bout<'a> {
@@ -33,9 +33,6 @@ pub(crate) struct Bout<'a> {
 const MANY: usize = 10_000;
 /// Nobody has said anything for so long before memory is looked at.
 const SETTLED: Duration = Duration::from_secs(3);
-/// How many publishers have one reader each, on the same node and on another.
-const PAIRS: usize = 64;
-const TOGETHER: usize = 2 * PAIRS;
 /// Bytes of a message, unless a scenario says otherwise.
 pub(crate) const SIZE: usize = 128;
 
@@ -56,7 +53,14 @@ impl Bout<'_> {
             }
             _ => server.version(),
         };
-        self.results.versions.insert(peer.name(), version);
+        let (name, results) = (peer.name(), &mut *self.results);
+        results.versions.insert(name.clone(), version);
+        let (command, more) = server.started.clone();
+        if !more.is_empty() {
+            let name = format!("{name} {}", extra.name());
+            results.configurations.entry(name).or_insert(more);
+        }
+        results.configurations.entry(name).or_insert(command);
         self.servers.push(server);
         Ok(())
     }
@@ -67,7 +71,11 @@ impl Bout<'_> {
         outstanding: &[usize],
         rates: &[f64],
     ) -> anyhow::Result<()> {
+        let before = (process::memory(self.pid()?)?, process::kernel_memory()?);
         self.connect(members, 1)?;
+        if members >= MANY {
+            self.idle(members, before)?;
+        }
         let rooms = Rooms::new((0..members).map(|_| Some(0)));
         self.warm(&rooms, Speech::Publish)?;
         for most in outstanding {
@@ -127,12 +135,13 @@ impl Bout<'_> {
     /// How the others fare when one in twenty stops reading, at a rate that everybody keeps up with.
     pub(crate) fn stalled(&mut self, members: usize, rate: f64) -> anyhow::Result<()> {
         self.size = 4096;
-        self.lasts *= 4;
+        self.lasts *= 2;
         self.connect(members, 1)?;
         let stalls = |member: usize| member % 20 == 19;
         let rooms = Rooms::new((0..members).map(|_| Some(0)));
         self.warm(&rooms, Speech::Publish)?;
         self.measure("all-read", &rooms, Speech::Publish, Pace::Rate(rate))?;
+        self.lasts *= 2;
         for member in (0..members).filter(|member| stalls(*member)) {
             self.fleet.stall(member)?;
         }
@@ -145,65 +154,16 @@ impl Bout<'_> {
         Ok(())
     }
 
-    /// What a message costs both nodes and Redis, beside one that stays on its node. Numbers are per message: each goes
-    /// to its publisher and to one reader.
-    pub(crate) fn nodes(&mut self, redis: u32) -> anyhow::Result<()> {
-        let addresses: Vec<_> = self.servers.iter().map(|server| server.address).collect();
-        let &[here, there] = addresses.as_slice() else {
-            anyhow::bail!("two nodes are needed");
-        };
-        let entry = self.servers.first().context("a server")?.entry.clone();
-        // First the pairs on one node, then the publishers of the others, then their readers on the other node.
-        let room = |number: usize| match number {
-            0..TOGETHER => number / 2,
-            _ => PAIRS + (number - TOGETHER) % PAIRS,
-        };
-        for (address, numbers) in [
-            (here, 0..TOGETHER + PAIRS),
-            (there, TOGETHER + PAIRS..2 * TOGETHER),
-        ] {
-            let members = numbers.map(|number| Member {
-                number,
-                room: room(number),
-            });
-            self.fleet.connect(address, &entry, members)?;
-        }
-        self.fleet.join()?;
-        for (name, first) in [("one-node", 0), ("two-nodes", PAIRS)] {
-            let here = first..first + PAIRS;
-            let rooms = (0..2 * TOGETHER)
-                .map(|number| here.contains(&room(number)).then(|| room(number) - first));
-            let rooms = Rooms::new(rooms);
-            self.warm(&rooms, Speech::Publish)?;
-            for (what, pace) in [
-                ("4-outstanding-each", Pace::Outstanding(4)),
-                ("2000-per-s", Pace::Rate(2_000.0 / PAIRS as f64)),
-            ] {
-                let before = process::cpu(redis)?;
-                let outcome = self.drive(&rooms, Speech::Publish, pace, &self.pids())?;
-                let broker = process::cpu(redis)?.saturating_sub(before);
-                self.whole(&outcome)
-                    .with_context(|| format!("{name} {what}"))?;
-                let mut metrics = metrics(&outcome);
-                let messages = outcome.counts.delivered as f64 / 2.0;
-                let nodes = outcome.server.map_or(0.0, micros) / messages;
-                metrics.extend([
-                    (CPU.to_owned(), nodes),
-                    ("redis_cpu_us".to_owned(), micros(broker) / messages),
-                ]);
-                self.note_all(&format!("{name} {what}"), metrics);
-            }
-        }
-        Ok(())
+    /// Connects everybody and gets them into their rooms.
+    fn connect(&mut self, members: usize, rooms: usize) -> anyhow::Result<()> {
+        self.arrive(members, rooms)?;
+        self.fleet.join()
     }
 
-    /// Connects everybody, and notes what that took and what they hold while they say nothing.
-    fn connect(&mut self, members: usize, rooms: usize) -> anyhow::Result<()> {
+    /// Connects everybody, and notes what that took.
+    pub(crate) fn arrive(&mut self, members: usize, rooms: usize) -> anyhow::Result<()> {
         let pid = self.pid()?;
-        let (cpu, before) = (
-            process::cpu(pid)?,
-            (process::memory(pid)?, process::kernel_memory()?),
-        );
+        let (cpu, own) = (process::cpu(pid)?, process::cpu(std::process::id())?);
         let began = Instant::now();
         let all = (0..members).map(|number| Member {
             number,
@@ -212,18 +172,16 @@ impl Bout<'_> {
         let first = self.servers.first().context("a server")?;
         self.fleet.connect(first.address, &first.entry, all)?;
         let (elapsed, cpu) = (began.elapsed(), process::cpu(pid)?.saturating_sub(cpu));
+        let own = process::cpu(std::process::id())?.saturating_sub(own);
         self.note(
             "connect",
             [
                 ("cpu_us", micros(cpu) / members as f64),
                 ("per_s", members as f64 / elapsed.as_secs_f64()),
                 ("server_cores", cpu.as_secs_f64() / elapsed.as_secs_f64()),
+                ("generator_cores", own.as_secs_f64() / elapsed.as_secs_f64()),
             ],
         );
-        self.fleet.join()?;
-        if members >= MANY {
-            self.idle(members, before)?;
-        }
         Ok(())
     }
 

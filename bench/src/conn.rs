@@ -43,6 +43,8 @@ pub struct Conn {
     unsent: Vec<u8>,
     /// The beginning of a message in several frames, and whether it is compressed.
     begun: Option<(bool, Vec<u8>)>,
+    /// The beginning of a message that goes on in the next frame, where a dialect has that.
+    part: Vec<u8>,
 }
 
 /// Who hears of messages: the time is when they were read.
@@ -69,6 +71,7 @@ impl Conn {
             rest: Vec::new(),
             unsent: request,
             begun: None,
+            part: Vec::new(),
         }
     }
 
@@ -88,14 +91,14 @@ impl Conn {
     }
 
     /// Says something, now or when the socket takes it.
-    pub fn say(&mut self, text: &[u8]) -> io::Result<()> {
-        frame::text(text, &mut self.unsent);
+    pub fn say(&mut self, words: &[u8]) -> io::Result<()> {
+        self.queue(words);
         self.flush()
     }
 
     /// Enters something to be said by the next [`Conn::flush`], so that what is due at once goes in one piece.
-    pub fn queue(&mut self, text: &[u8]) {
-        frame::text(text, &mut self.unsent);
+    pub fn queue(&mut self, words: &[u8]) {
+        frame::masked(self.dialect.opcode(), words, &mut self.unsent);
     }
 
     /// The socket takes bytes.
@@ -194,7 +197,7 @@ impl Conn {
                 }
                 Opcode::Ping => {
                     self.heartbeats += 1;
-                    frame::pong(frame.payload, &mut self.unsent);
+                    frame::masked(Opcode::Pong, frame.payload, &mut self.unsent);
                     self.flush()?;
                 }
                 Opcode::Pong => {}
@@ -220,22 +223,44 @@ impl Conn {
         } else {
             payload
         };
-        for message in self.dialect.messages(payload) {
-            self.message(message, listen)?;
+        if self.part.is_empty() {
+            let used = self.messages(payload, listen)?;
+            self.part.extend(payload.get(used..).unwrap_or_default());
+        } else {
+            let mut part = std::mem::take(&mut self.part);
+            part.extend(payload);
+            let used = self.messages(&part, listen)?;
+            part.drain(..used);
+            self.part = part;
         }
         Ok(())
+    }
+
+    /// Takes what is all there, and says how many bytes that was.
+    fn messages(&mut self, bytes: &[u8], listen: &mut dyn FnMut(&[u8])) -> anyhow::Result<usize> {
+        let mut used = 0;
+        while let Some((message, size)) =
+            self.dialect.first(bytes.get(used..).unwrap_or_default())?
+        {
+            used += size;
+            self.message(message, listen)?;
+        }
+        Ok(used)
     }
 
     fn message(&mut self, message: &[u8], listen: &mut dyn FnMut(&[u8])) -> anyhow::Result<()> {
         if let Some(answer) = self.dialect.heartbeat(message) {
             self.heartbeats += 1;
             self.say(answer)?;
+        } else if self.dialect.refuses(message) {
+            let why = String::from_utf8_lossy(message);
+            bail!("the server refuses {:?}: {why}", self.member);
         } else if let Phase::Entering(at) = self.phase {
             let waits = self.dialect.entrance().get(at);
             if waits.is_some_and(|step| contains(message, step.until.as_bytes())) {
                 self.enter_after(at)?;
             }
-        } else {
+        } else if !self.dialect.aside(message) {
             listen(message);
         }
         Ok(())
@@ -243,7 +268,8 @@ impl Conn {
 
     /// Says what step `at` says, and goes on to the next.
     fn enter_after(&mut self, at: usize) -> anyhow::Result<()> {
-        if let Some(words) = self.dialect.entrance().get(at).and_then(|step| step.say) {
+        if let Some(say) = self.dialect.entrance().get(at).and_then(|step| step.say) {
+            let words = say(&self.member);
             self.say(words.as_bytes())?;
         }
         self.enter(at + 1)
@@ -257,5 +283,104 @@ impl Conn {
             None => self.phase = Phase::Ready,
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::dialect::{Entry, mark};
+    use crate::fleet::Fleet;
+    use crate::handshake::{ACCEPT, Deflate, SWITCHING};
+
+    /// Reads until something was said.
+    fn hear(stream: &mut TcpStream, words: &str) {
+        let mut heard = Vec::new();
+        while !contains(&heard, words.as_bytes()) {
+            let mut some = [0; 512];
+            let read = stream.read(&mut some).unwrap();
+            assert!(read > 0, "no {words:?} in {:?}", heard.escape_ascii());
+            heard.extend(&some[..read]);
+        }
+    }
+
+    /// A server that answers the entrance of one member of NATS, says `frames` when it publishes, each in a frame of its own,
+    /// and a ninth message when its ping is answered.
+    fn server(answer: &'static str, frames: &'static [&str]) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let say = |stream: &mut TcpStream, words: &str| {
+                let head = [0x82, u8::try_from(words.len()).unwrap()];
+                stream.write_all(&[&head, words.as_bytes()].concat())
+            };
+            hear(&mut stream, "\r\n\r\n");
+            let upgrade = format!("{SWITCHING}\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n");
+            stream.write_all(upgrade.as_bytes()).unwrap();
+            say(&mut stream, "INFO {\"server").unwrap();
+            say(&mut stream, "_id\":\"a\"}\r\n").unwrap();
+            hear(&mut stream, "SUB r0 1\r\nPING\r\n");
+            say(&mut stream, answer).unwrap();
+            hear(&mut stream, "PUB r0");
+            for words in frames {
+                say(&mut stream, words).unwrap();
+            }
+            hear(&mut stream, "PONG\r\n");
+            say(&mut stream, "MSG r0 1 13\r\n#000000000009\r\n").unwrap();
+            // Until the other side has gone.
+            let _ = stream.read(&mut [0]);
+        });
+        address
+    }
+
+    fn member(address: SocketAddr) -> anyhow::Result<Fleet> {
+        let entry = Entry {
+            dialect: Dialect::Nats,
+            path: String::new(),
+            key: None,
+            deflate: Deflate::No,
+            tls: None,
+        };
+        let mut fleet = Fleet::new()?;
+        let member = Member { number: 0, room: 0 };
+        fleet.connect(address, &entry, std::iter::once(member))?;
+        Ok(fleet)
+    }
+
+    #[test]
+    fn a_member_of_nats_hears_what_frames_have_cut_and_answers_pings() {
+        let frames = &[
+            "INFO {}\r\nMSG r0 1 13\r\n#00000000",
+            "0001\r\nMSG r0 1 13\r\n#000000000002\r\nPI",
+            "NG\r\n",
+        ];
+        let mut fleet = member(server("PONG\r\n", frames)).unwrap();
+        let conn = fleet.conn(0).unwrap();
+        conn.say(&Dialect::Nats.publish(&conn.member, 1, 13))
+            .unwrap();
+        let mut heard = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !heard.contains(&Some(9)) && Instant::now() < deadline {
+            let wait = Some(Duration::from_millis(10));
+            fleet
+                .turn(wait, &mut |_, message, _| heard.push(mark(message, &mut 0)))
+                .unwrap();
+        }
+        assert_eq!(heard, [Some(1), Some(2), Some(9)]);
+        assert_eq!(fleet.heartbeats(), 1);
+    }
+
+    #[test]
+    fn a_refusal_of_nats_is_told_in_its_own_words() {
+        let refused = member(server("-ERR 'Authorization Violation'\r\n", &[])).unwrap_err();
+        assert!(
+            refused.to_string().contains("Authorization Violation"),
+            "{refused:#}"
+        );
     }
 }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use rustls::ClientConfig;
 
+use crate::frame::Opcode;
 use crate::handshake::{Deflate, Request};
-use crate::token;
+use crate::{nats, token};
 
 /// What fills messages.
 const WORDS: [&str; 32] = [
@@ -34,6 +35,8 @@ pub enum Dialect {
     Centrifuge,
     /// socket.io over engine.io 4.
     SocketIo,
+    /// NATS by its own WebSocket listener.
+    Nats,
 }
 
 /// Who a connection is.
@@ -61,15 +64,15 @@ pub struct Entry {
 }
 
 /// One step of getting in: what is waited for, then what is said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Step {
     /// The first message that contains this ends the wait; nothing is waited for when it is empty.
     pub until: &'static str,
-    /// What is said then, if anything.
-    pub say: Option<&'static str>,
+    /// What a member says then, if anything.
+    pub say: Option<fn(&Member) -> String>,
 }
 
-const fn step(until: &'static str, say: Option<&'static str>) -> Step {
+const fn step(until: &'static str, say: Option<fn(&Member) -> String>) -> Step {
     Step { until, say }
 }
 
@@ -81,6 +84,7 @@ impl Entry {
             ("", Dialect::Plain | Dialect::Wsc) => "/ws",
             ("", Dialect::Centrifuge) => "/connection/websocket",
             ("", Dialect::SocketIo) => "/socket.io/",
+            ("", Dialect::Nats) => "/",
             (path, _) => path,
         };
         let (query, token) = match (self.dialect, &self.key) {
@@ -88,6 +92,7 @@ impl Entry {
             (Dialect::Wsc, None) => (format!("?user_id={}", user(*number)), None),
             (Dialect::SocketIo, _) => (format!("?EIO=4&transport=websocket&room={room}"), None),
             (Dialect::Plain | Dialect::Centrifuge, _) => (format!("?room={room}"), None),
+            (Dialect::Nats, _) => (String::new(), None),
         };
         Ok(Request {
             path: format!("{path}{query}"),
@@ -103,15 +108,17 @@ impl Dialect {
         const PLAIN: [Step; 1] = [step("ready", None)];
         const WSC: [Step; 1] = [step("\"welcome\"", None)];
         const CENTRIFUGE: [Step; 2] = [
-            step("", Some(r#"{"id":1,"connect":{}}"#)),
+            step("", Some(|_| r#"{"id":1,"connect":{}}"#.to_owned())),
             step("\"connect\"", None),
         ];
-        const SOCKET_IO: [Step; 2] = [step("0{", Some("40")), step("ready", None)];
+        const SOCKET_IO: [Step; 2] = [step("0{", Some(|_| "40".to_owned())), step("ready", None)];
+        const NATS: [Step; 2] = [step("INFO ", Some(nats::enter)), step("PONG", None)];
         match self {
             Self::Plain => &PLAIN,
             Self::Wsc => &WSC,
             Self::Centrifuge => &CENTRIFUGE,
             Self::SocketIo => &SOCKET_IO,
+            Self::Nats => &NATS,
         }
     }
 
@@ -122,7 +129,15 @@ impl Dialect {
                 r#"{{"type":"group.join","id":"j","data":{{"group":"r{}"}}}}"#,
                 member.room
             )),
-            Self::Plain | Self::Centrifuge | Self::SocketIo => None,
+            Self::Plain | Self::Centrifuge | Self::SocketIo | Self::Nats => None,
+        }
+    }
+
+    /// What messages to the server are.
+    pub fn opcode(self) -> Opcode {
+        match self {
+            Self::Nats => Opcode::Binary,
+            Self::Plain | Self::Wsc | Self::Centrifuge | Self::SocketIo => Opcode::Text,
         }
     }
 
@@ -135,6 +150,7 @@ impl Dialect {
             Self::Wsc => format!(r#"{{"type":"bench","group":"r{room}","content":"{body}"}}"#),
             Self::Centrifuge => format!(r#"{{"send":{{"data":"{body}"}}}}"#),
             Self::SocketIo => format!(r#"42["p","{body}"]"#),
+            Self::Nats => nats::publish(*room, &body),
         }
         .into_bytes()
     }
@@ -147,8 +163,26 @@ impl Dialect {
                 r##"{{"type":"text","id":"#{number:012}","group":"r{room}","content":"{body}"}}"##
             )
             .into_bytes(),
-            Self::Plain | Self::Centrifuge | Self::SocketIo => self.publish(member, number, size),
+            Self::Plain | Self::Centrifuge | Self::SocketIo | Self::Nats => {
+                self.publish(member, number, size)
+            }
         }
+    }
+
+    /// A message of `size` bytes for user number `reader` alone, who is in a room of that number; nothing where a server has
+    /// no such thing.
+    pub fn direct(self, reader: usize, number: u64, size: usize) -> Vec<u8> {
+        let body = body(number, size);
+        match self {
+            Self::Wsc => {
+                let user = user(reader);
+                format!(r#"{{"type":"bench","to":"{user}","content":"{body}"}}"#)
+            }
+            Self::Centrifuge => format!(r#"{{"send":{{"data":"@{reader} {body}"}}}}"#),
+            Self::Nats => nats::publish(reader, &body),
+            Self::Plain | Self::SocketIo => String::new(),
+        }
+        .into_bytes()
     }
 
     /// A message of `size` bytes that is stored for user number `reader` and answered by a receipt; nothing where a server
@@ -160,28 +194,46 @@ impl Dialect {
                 r##"{{"type":"text","id":"#{number:012}","to":"{reader}","content":"{body}"}}"##
             )
             .into_bytes(),
-            Self::Plain | Self::Centrifuge | Self::SocketIo => Vec::new(),
+            Self::Plain | Self::Centrifuge | Self::SocketIo | Self::Nats => Vec::new(),
         }
     }
 
-    /// A message of `size` bytes that comes back to the member alone.
+    /// A message of `size` bytes that comes back to the member alone, who is alone in its room.
     pub fn echo(self, member: &Member, number: u64, size: usize) -> Vec<u8> {
         let body = body(number, size);
         match self {
             Self::Plain => format!("E{body}"),
-            Self::Wsc => {
-                let user = user(member.number);
-                format!(r#"{{"type":"bench","to":"{user}","content":"{body}"}}"#)
-            }
+            Self::Wsc => return self.direct(member.number, number, size),
             Self::Centrifuge => format!(r#"{{"id":{},"rpc":{{"data":"{body}"}}}}"#, number + 2),
             Self::SocketIo => format!(r#"42["e","{body}"]"#),
+            Self::Nats => nats::publish(member.room, &body),
         }
         .into_bytes()
     }
 
-    /// The messages in a frame: centrifuge puts what goes out together into one, line by line.
-    pub fn messages(self, frame: &[u8]) -> impl Iterator<Item = &[u8]> {
-        frame.split(move |byte| self == Self::Centrifuge && *byte == b'\n')
+    /// The first message in what frames have brought, and how many bytes it takes there; `None` when it is not all there
+    /// yet. Centrifuge puts what goes out together into one frame, line by line; for NATS frames are pieces of a stream.
+    pub fn first(self, bytes: &[u8]) -> anyhow::Result<Option<(&[u8], usize)>> {
+        let whole = (!bytes.is_empty()).then_some((bytes, bytes.len()));
+        match self {
+            Self::Plain | Self::Wsc | Self::SocketIo => Ok(whole),
+            Self::Centrifuge => {
+                let line = bytes.split(|byte| *byte == b'\n').next();
+                let cut = line.filter(|line| line.len() < bytes.len());
+                Ok(cut.map(|line| (line, line.len() + 1)).or(whole))
+            }
+            Self::Nats => nats::first(bytes),
+        }
+    }
+
+    /// Whether the server says that it will not have this member, or not any longer.
+    pub fn refuses(self, message: &[u8]) -> bool {
+        self == Self::Nats && message.starts_with(b"-ERR")
+    }
+
+    /// Whether the server tells of itself, which answers nothing.
+    pub fn aside(self, message: &[u8]) -> bool {
+        self == Self::Nats && message.starts_with(b"INFO ")
     }
 
     /// The answer to what the server asks within its own protocol to see whether the client lives.
@@ -189,6 +241,7 @@ impl Dialect {
         match (self, message) {
             (Self::Centrifuge, b"{}") => Some(b"{}"),
             (Self::SocketIo, b"2") => Some(b"3"),
+            (Self::Nats, b"PING") => Some(b"PONG\r\n"),
             _ => None,
         }
     }
@@ -254,7 +307,35 @@ mod tests {
                 assert!(message.len() >= 128);
                 let echo = dialect.echo(&member, number, 128);
                 assert_eq!(mark(&echo, &mut hint), Some(number));
+                let direct = dialect.direct(5, number, 128);
+                let has = !matches!(dialect, Dialect::Plain | Dialect::SocketIo);
+                assert_eq!(mark(&direct, &mut hint), has.then_some(number));
             }
+        }
+    }
+
+    #[test]
+    fn a_frame_of_several_messages_is_taken_apart_where_a_dialect_has_that() {
+        let told = |dialect: Dialect, mut bytes: &'static [u8]| {
+            let mut told = Vec::new();
+            while let Some((message, used)) = dialect.first(bytes).unwrap() {
+                told.push(message);
+                bytes = &bytes[used..];
+            }
+            (told, bytes)
+        };
+        assert_eq!(
+            told(Dialect::Centrifuge, b"{}\n{1}\n{2}"),
+            (vec![&b"{}"[..], b"{1}", b"{2}"], &b""[..])
+        );
+        assert_eq!(
+            told(Dialect::Nats, b"PING\r\nMSG r0 1 3\r\nabc\r\nPI"),
+            (vec![&b"PING"[..], b"abc"], &b"PI"[..])
+        );
+        for dialect in [Dialect::Plain, Dialect::Wsc, Dialect::SocketIo] {
+            let lines = &b"a\r\nb\n"[..];
+            assert_eq!(told(dialect, lines), (vec![lines], &b""[..]));
+            assert_eq!(told(dialect, b""), (vec![], &b""[..]));
         }
     }
 

@@ -25,6 +25,11 @@ pub enum Speech {
     Publish,
     /// Messages that come back to itself alone: a room is one member.
     Echo,
+    /// Messages for one reader alone: a room is that reader.
+    Direct {
+        /// How many places the sender is before its reader.
+        before: usize,
+    },
     /// Messages for a reader of the publisher's own, that count when the publisher has heard that they are accepted: a room
     /// is the publisher.
     Store {
@@ -175,7 +180,7 @@ impl Run {
             hint: 0,
             receipt: match plan.speech {
                 Speech::Store { receipt, .. } => Some(receipt),
-                Speech::Publish | Speech::Echo => None,
+                Speech::Publish | Speech::Echo | Speech::Direct { .. } => None,
             },
             stray: None,
         }
@@ -196,12 +201,20 @@ impl Run {
                 continue;
             }
             said = true;
-            let conn = fleet.conn(*publisher)?;
+            let speaker = match plan.speech {
+                Speech::Direct { before } => publisher.checked_sub(before).context("a sender")?,
+                Speech::Publish | Speech::Echo | Speech::Store { .. } => *publisher,
+            };
+            let conn = fleet.conn(speaker)?;
             while let Some(intended) = due {
                 let number = ledger.publish(intended);
                 let words = match plan.speech {
                     Speech::Publish => conn.dialect().publish(&conn.member, number, plan.size),
                     Speech::Echo => conn.dialect().echo(&conn.member, number, plan.size),
+                    Speech::Direct { before } => {
+                        conn.dialect()
+                            .direct(conn.member.number + before, number, plan.size)
+                    }
                     Speech::Store { reader, .. } => {
                         conn.dialect()
                             .store(conn.member.number + reader, number, plan.size)

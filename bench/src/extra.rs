@@ -1,6 +1,6 @@
 //! What is on in a scenario beside the plain exchange, and what turns it on in each server.
 
-use crate::peer::Place;
+use crate::peer::{NODE_PORTS, PORTS, Place};
 use crate::redis;
 
 /// How long a connection may be quiet before a server pings it, in seconds, where that is measured: one of the few
@@ -8,6 +8,8 @@ use crate::redis;
 pub const HEARTBEAT: u64 = 8;
 /// How many sessions a leaving node tells in a second.
 pub const LEAVE_RATE: u32 = 200;
+/// How many nodes a cluster has.
+pub(crate) const NODES: u16 = 3;
 
 /// What has to have happened before a message counts as accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +51,9 @@ pub enum Extra {
     Tls,
     /// permessage-deflate.
     Deflate,
-    /// Several nodes and a Redis.
+    /// Nobody is asked for a token.
+    Open,
+    /// Several nodes, with a Redis where they need one.
     Nodes,
     /// A Redis that keeps messages, and when they are accepted.
     Durable(Acceptance),
@@ -60,11 +64,26 @@ pub enum Extra {
 }
 
 impl Extra {
+    /// Its name in the report.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Tls => "tls",
+            Self::Deflate => "deflate",
+            Self::Open => "open",
+            Self::Nodes => "nodes",
+            Self::Durable(level) => level.name(),
+            Self::Heartbeats => "heartbeats",
+            Self::Leaving => "restart",
+        }
+    }
+
     /// What turns it on in the gateway.
     pub(crate) fn settings(self, port: u16) -> Vec<String> {
         let mut settings = match self {
             Self::Tls => vec!["tls.ws=true".to_owned()],
             Self::Deflate => vec!["wsc.performance.enableCompression=true".to_owned()],
+            Self::Open => vec!["wsc.security.enableAuth=false".to_owned()],
             // With `acceptance: none` nothing is stored and no sender hears of it: `none` is what one says without a Redis.
             Self::Nothing | Self::Nodes | Self::Durable(Acceptance::None) => vec![],
             Self::Durable(level) => vec![format!("wsc.delivery.acceptance={}", level.name())],
@@ -80,6 +99,7 @@ impl Extra {
             Self::Nothing
                 | Self::Tls
                 | Self::Deflate
+                | Self::Open
                 | Self::Heartbeats
                 | Self::Durable(Acceptance::None)
         );
@@ -96,17 +116,30 @@ impl Extra {
             .collect()
     }
 
-    /// The variable that turns it on in the peers' mains.
-    pub(crate) fn variable(self, place: &Place, port: u16) -> Option<(&'static str, String)> {
+    /// The variables that turn it on in the peers' mains.
+    pub(crate) fn variables(self, place: &Place, port: u16) -> Vec<(&'static str, String)> {
         match self {
-            Self::Nothing | Self::Durable(_) | Self::Leaving => None,
+            Self::Nothing | Self::Open | Self::Durable(_) | Self::Leaving => vec![],
             Self::Tls => {
                 let secrets = place.scratch.join("secrets");
-                Some(("BENCH_TLS", secrets.display().to_string()))
+                vec![("BENCH_TLS", secrets.display().to_string())]
             }
-            Self::Deflate => Some(("BENCH_DEFLATE", "1".to_owned())),
-            Self::Nodes => Some(("BENCH_REDIS", format!("127.0.0.1:{}", redis::port(port)))),
-            Self::Heartbeats => Some(("BENCH_HEARTBEAT", HEARTBEAT.to_string())),
+            Self::Deflate => vec![("BENCH_DEFLATE", "1".to_owned())],
+            Self::Nodes => {
+                let nodes: Vec<_> = nodes(port / PORTS * PORTS)
+                    .map(|node| node.to_string())
+                    .collect();
+                vec![
+                    ("BENCH_REDIS", format!("127.0.0.1:{}", redis::port(port))),
+                    ("BENCH_NODES", nodes.join(",")),
+                ]
+            }
+            Self::Heartbeats => vec![("BENCH_HEARTBEAT", HEARTBEAT.to_string())],
         }
     }
+}
+
+/// The ports of a cluster's nodes, of which the first is on `port`.
+pub(crate) fn nodes(port: u16) -> impl Iterator<Item = u16> {
+    (0..NODES).map(move |node| port + node * NODE_PORTS)
 }

@@ -18,6 +18,8 @@ use crate::link::Link;
 const HANDSHAKES: usize = 128;
 /// A server that says nothing for so long is taken for dead.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// When nothing has come for so long after everybody has joined, nothing is on its way.
+const QUIET: Duration = Duration::from_millis(100);
 /// All connections read into one buffer of this size.
 const BUFFER: usize = 1 << 20;
 
@@ -27,6 +29,8 @@ pub struct Fleet {
     poll: Poll,
     events: Events,
     conns: Vec<Conn>,
+    /// How many of them are in their rooms.
+    joined: usize,
     shared: Shared,
     /// Time in polls that found nothing: what the generator had to spare.
     spare: Duration,
@@ -46,6 +50,7 @@ impl Fleet {
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
             conns: Vec::new(),
+            joined: 0,
             shared: Shared {
                 buffer: vec![0; BUFFER],
                 inflate: Inflate::default(),
@@ -191,10 +196,10 @@ impl Fleet {
         Ok(())
     }
 
-    /// Gets everybody into their rooms, where that is not part of connecting.
+    /// Gets everybody who has come since the last time into their rooms, where that is not part of connecting.
     pub fn join(&mut self) -> anyhow::Result<()> {
         let began = Instant::now();
-        let (mut asked, mut joined) = (0, 0);
+        let (mut asked, mut joined) = (self.joined, self.joined);
         while joined < self.conns.len() {
             while asked - joined < HANDSHAKES
                 && let Some(conn) = self.conns.get_mut(asked)
@@ -224,7 +229,8 @@ impl Fleet {
                 );
             }
         }
-        self.settle(Duration::from_millis(200))
+        self.joined = joined;
+        self.settle(QUIET)
     }
 
     /// The first number of a new run's messages, so that a straggler of an old one is not taken for one of its own.

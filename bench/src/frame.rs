@@ -5,17 +5,8 @@
 
 use anyhow::bail;
 
-/// A message to the server, masked by zero: servers must still unmask it, and the generator need not.
-pub fn text(payload: &[u8], out: &mut Vec<u8>) {
-    masked(Opcode::Text, payload, out);
-}
-
-/// The answer to a ping.
-pub fn pong(payload: &[u8], out: &mut Vec<u8>) {
-    masked(Opcode::Pong, payload, out);
-}
-
-fn masked(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
+/// A frame to the server, masked by zero: servers must still unmask it, and the generator need not.
+pub fn masked(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     out.push(0x80 | opcode as u8);
     match u16::try_from(payload.len()) {
         Ok(len @ 0..=125) => out.push(0x80 | len.to_be_bytes()[1]),
@@ -110,7 +101,7 @@ mod tests {
     /// What a server would send: the same without the mask.
     fn unmasked(len: usize) -> Vec<u8> {
         let mut sent = Vec::new();
-        text(&vec![b'x'; len], &mut sent);
+        masked(Opcode::Text, &vec![b'x'; len], &mut sent);
         let head = sent.len() - len - 4;
         sent.drain(head..head + 4);
         sent[1] &= 0x7f;

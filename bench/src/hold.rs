@@ -81,6 +81,11 @@ impl Holder {
         Ok(Self { child, lines })
     }
 
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until all stand.
     pub(crate) fn ready(&self) -> anyhow::Result<()> {
         let line = self

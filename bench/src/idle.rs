@@ -45,6 +45,9 @@ impl Bout<'_> {
             holder.ready()?;
         }
         let (elapsed, used) = (began.elapsed(), process::cpus(&pids)?.saturating_sub(cpu));
+        // Of processes that have done nothing before.
+        let holding: Vec<_> = holders.iter().map(Holder::pid).collect();
+        let holding = process::cpus(&holding)?;
         let many = connections as f64;
         self.note(
             "connect",
@@ -52,6 +55,10 @@ impl Bout<'_> {
                 ("cpu_us", micros(used) / many),
                 ("per_s", many / elapsed.as_secs_f64()),
                 ("server_cores", used.as_secs_f64() / elapsed.as_secs_f64()),
+                (
+                    "generator_cores",
+                    holding.as_secs_f64() / elapsed.as_secs_f64(),
+                ),
             ],
         );
         // Collectors and allocators give back what the handshakes took, if they do, and everybody's first heartbeat comes.

@@ -70,13 +70,13 @@ struct RunArguments {
     #[arg(long, default_value_t = 5)]
     repetitions: u32,
     /// No repetition begins that would probably end later than so many minutes after the start.
-    #[arg(long, default_value_t = 18)]
+    #[arg(long, default_value_t = 19)]
     minutes: u64,
     /// How many connections `idle-50k` holds.
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=70_000))]
     idle_connections: u32,
     /// How many milliseconds each measurement lasts.
-    #[arg(long, default_value_t = 400)]
+    #[arg(long, default_value_t = 300)]
     lasts_ms: u64,
 }
 
@@ -230,7 +230,7 @@ impl LoadArguments {
     fn load(self, speech: Speech) -> anyhow::Result<()> {
         let rooms = match speech {
             Speech::Publish => self.rooms.max(1),
-            Speech::Echo | Speech::Store { .. } => self.connections,
+            Speech::Echo | Speech::Direct { .. } | Speech::Store { .. } => self.connections,
         };
         let pace = match self.rate {
             Some(rate) => Pace::Rate(rate / rooms as f64),

@@ -40,6 +40,8 @@ pub enum Peer {
     Gws,
     /// github.com/centrifugal/centrifuge, the engine of Centrifugo.
     Centrifuge,
+    /// nats-server, by its own WebSocket listener.
+    Nats,
     /// npm's ws.
     Ws,
     /// socket.io.
@@ -78,6 +80,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// How members get in.
     pub entry: Entry,
+    /// How it was started, and what was on beside the plain exchange.
+    pub started: (String, String),
     log: PathBuf,
 }
 
@@ -94,6 +98,7 @@ impl Peer {
             Self::Ours => Dialect::Wsc,
             Self::Centrifuge => Dialect::Centrifuge,
             Self::SocketIo => Dialect::SocketIo,
+            Self::Nats => Dialect::Nats,
             Self::Bare | Self::Bun | Self::Axum | Self::Gorilla | Self::Gws | Self::Ws => {
                 Dialect::Plain
             }
@@ -118,11 +123,11 @@ impl Peer {
     /// Whether it offers that by itself, without something in front of it or around it.
     pub fn offers(self, extra: Extra) -> bool {
         match extra {
-            Extra::Nothing => true,
+            Extra::Nothing | Extra::Open => true,
             Extra::Tls | Extra::Deflate => {
                 !matches!(self, Self::Bare | Self::Axum | Self::SocketIo)
             }
-            Extra::Nodes => matches!(self, Self::Ours | Self::Centrifuge),
+            Extra::Nodes => matches!(self, Self::Ours | Self::Centrifuge | Self::Nats),
             Extra::Durable(_) => matches!(self, Self::Ours | Self::Bare),
             Extra::Heartbeats | Extra::Leaving => {
                 matches!(self, Self::Ours | Self::Bun | Self::Centrifuge)
@@ -139,7 +144,7 @@ impl Peer {
                 "bare".to_owned(),
             ],
             Self::Axum => vec![at("axum/release/bench-axum")],
-            Self::Gorilla | Self::Gws | Self::Centrifuge => {
+            Self::Gorilla | Self::Gws | Self::Centrifuge | Self::Nats => {
                 vec![at(&format!("go/{}", self.name()))]
             }
             Self::Bun => vec![at("node/node_modules/.bin/bun"), at("node/bun.mjs")],
@@ -164,21 +169,32 @@ impl Peer {
             .scratch
             .join(format!("{}-{}.log", self.name(), port % PORTS));
         let out = File::create(&log).with_context(|| log.display().to_string())?;
-        let mut words = self.command(place, port)?;
-        if self == Self::Ours {
-            words.extend(extra.settings(port));
-        }
+        let words = self.command(place, port)?;
+        let (settings, variables) = match self {
+            Self::Ours => (extra.settings(port), vec![]),
+            _ => (vec![], extra.variables(place, port)),
+        };
+        let started = (
+            shown(&words),
+            variables
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .chain(settings.iter().cloned())
+                .collect::<Vec<_>>()
+                .join(" "),
+        );
         let mut command = Command::new("taskset");
-        command.envs(extra.variable(place, port));
+        command.envs(variables);
         let child = command
             .args(["-c", &place.core])
             .args(words)
+            .args(settings)
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
             .spawn()
             .with_context(|| format!("starting {}", self.name()))?;
-        let key = (self == Self::Ours).then(|| KEY.to_owned());
+        let key = (self == Self::Ours && extra != Extra::Open).then(|| KEY.to_owned());
         Ok(Server {
             child,
             address: ([127, 0, 0, 1], port).into(),
@@ -193,9 +209,25 @@ impl Peer {
                 },
                 tls: (extra == Extra::Tls).then(|| place.trust.clone()),
             },
+            started,
             log,
         })
     }
+}
+
+/// A command as the report has it: of files only the name.
+pub(crate) fn shown(words: &[String]) -> String {
+    let words = words.iter().map(|word| {
+        let file = Path::new(word)
+            .file_name()
+            .filter(|_| word.starts_with('/'));
+        match file {
+            Some(name) => name.to_string_lossy().into_owned(),
+            None if word.is_empty() => "''".to_owned(),
+            None => word.clone(),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// The gateway on one shard, with limits that are counted and never reached.

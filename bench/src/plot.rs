@@ -13,17 +13,32 @@ const BARS: f64 = 560.0;
 const BAR: f64 = 18.0;
 const HEAD: f64 = 34.0;
 
-/// The plots by the name of their file. `cpu` and `memory` hardly depend on what else the machine did; `latency` does.
+/// Whether figures are per message, whoever hears it.
+fn per_message(scenario: &str) -> bool {
+    scenario.starts_with("nodes ") || scenario.starts_with("durable ")
+}
+
+/// Whether figures are per delivery.
+fn per_delivery(scenario: &str) -> bool {
+    let other = ["connect", "heartbeats"];
+    !per_message(scenario) && !other.iter().any(|other| scenario.ends_with(other))
+}
+
+/// The plots by the name of their file. `latency` depends on what else the machine did, the others hardly.
 pub fn all(results: &Results) -> Vec<(&'static str, String)> {
     let about =
         |metric, wanted: fn(&str) -> bool, title| svg(title, &panels(results, metric, wanted));
     vec![
         (
             "cpu.svg",
+            about("cpu_us", per_delivery, "CPU per delivery, µs"),
+        ),
+        (
+            "nodes.svg",
             about(
                 "cpu_us",
-                |scenario| !scenario.ends_with("connect"),
-                "CPU per delivery, µs",
+                per_message,
+                "CPU of all nodes per message, Redis not included, µs",
             ),
         ),
         (
@@ -36,7 +51,11 @@ pub fn all(results: &Results) -> Vec<(&'static str, String)> {
         ),
         (
             "memory.svg",
-            about("user_bytes", |_| true, "Memory per idle connection, bytes"),
+            about(
+                "user_bytes",
+                |scenario| scenario.ends_with("idle"),
+                "Memory per idle connection, bytes",
+            ),
         ),
         (
             "latency.svg",
@@ -136,24 +155,35 @@ mod tests {
 
     #[test]
     fn a_plot_has_a_bar_for_each_server_that_was_measured() {
-        let sample = |peer: &str, cpu| Sample {
-            scenario: "group-1k 1-outstanding".to_owned(),
+        let of = |scenario: &str, peer: &str, cpu| Sample {
+            scenario: scenario.to_owned(),
             peer: peer.to_owned(),
             repetition: 0,
             metrics: [("cpu_us".to_owned(), cpu)].into(),
         };
         let results = Results {
-            samples: vec![sample("ours", 5.0), sample("bun", 6.0)],
+            samples: vec![
+                of("group-1k 1-outstanding", "ours", 5.0),
+                of("group-1k 1-outstanding", "bun", 6.0),
+                of("group-1k connect", "ours", 50.0),
+                of("idle-50k heartbeats", "ours", 7.0),
+                of("nodes direct two-nodes 2000-per-s", "nats", 9.0),
+                of("durable stored 1-outstanding", "ours", 9.0),
+            ],
             ..Results::default()
         };
         let plots = all(&results);
-        let (_, cpu) = plots.iter().find(|(name, _)| *name == "cpu.svg").unwrap();
-        assert_eq!(cpu.matches("<rect x=").count(), 2);
+        let named = |wanted| {
+            let (_, svg) = plots.iter().find(|(name, _)| *name == wanted).unwrap();
+            svg
+        };
+        let bars = |name| named(name).matches("<rect x=").count();
+        assert_eq!(bars("cpu.svg"), 2);
+        assert_eq!(bars("connect.svg"), 1);
+        assert_eq!(bars("nodes.svg"), 2);
+        assert_eq!(bars("memory.svg"), 0);
+        let cpu = named("cpu.svg");
         assert!(cpu.contains(">ours<") && cpu.contains(">bun<"));
-        let (_, connect) = plots
-            .iter()
-            .find(|(name, _)| *name == "connect.svg")
-            .unwrap();
-        assert_eq!(connect.matches("<rect x=").count(), 0);
+        assert!(named("nodes.svg").contains(">nats<"));
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
-use crate::peer::{PORTS, Place};
+use crate::peer::{PORTS, Place, shown};
 
 /// How long it may take to start, and to follow another.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Redis {
     child: Child,
     port: u16,
+    /// How it was started.
+    pub started: String,
 }
 
 /// What of its data is on disk.
@@ -32,6 +34,15 @@ pub enum Keep {
 /// Where the Redis of the servers on and around `port` is: each run has so many ports.
 pub fn port(port: u16) -> u16 {
     port / PORTS * PORTS + PORTS - 1
+}
+
+/// What `redis-server` says of its version.
+pub(crate) fn version() -> String {
+    let told = Command::new("redis-server").arg("--version").output();
+    told.map_or_else(
+        |error| format!("redis-server: {error}"),
+        |told| String::from_utf8_lossy(&told.stdout).trim().to_owned(),
+    )
 }
 
 impl Redis {
@@ -68,19 +79,28 @@ impl Redis {
             Keep::Nothing => "no",
             Keep::Log => "yes",
         };
+        let port_word = port.to_string();
+        let mut words: Vec<_> = ["redis-server", "--bind", "127.0.0.1", "--port", &port_word]
+            .into_iter()
+            .chain(["--save", "", "--appendonly", append])
+            .chain(["--appendfsync", "everysec"])
+            .chain(["--repl-diskless-sync-delay", "0", "--dir"])
+            .map(str::to_owned)
+            .collect();
+        words.push(dir.display().to_string());
+        words.extend_from_slice(more);
         let child = Command::new("taskset")
-            .args(["-c", &place.core, "redis-server", "--bind", "127.0.0.1"])
-            .args(["--port", &port.to_string(), "--save", ""])
-            .args(["--appendonly", append, "--appendfsync", "everysec"])
-            .args(["--repl-diskless-sync-delay", "0"])
-            .args(more)
-            .arg("--dir")
-            .arg(dir)
+            .args(["-c", &place.core])
+            .args(&words)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .context("starting redis-server")?;
-        let redis = Self { child, port };
+        let redis = Self {
+            child,
+            port,
+            started: shown(&words),
+        };
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(redis.address()).is_err() {
             ensure!(

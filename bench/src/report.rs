@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use crate::sample::{CPU, Results, Sample};
 
 /// The servers in the order of the tables.
-pub const ORDER: [&str; 9] = [
+pub const ORDER: [&str; 10] = [
     "ours",
     "bare",
     "bun",
@@ -17,6 +17,7 @@ pub const ORDER: [&str; 9] = [
     "gorilla",
     "gws",
     "centrifuge",
+    "nats",
     "ws",
     "socket-io",
 ];
@@ -86,6 +87,9 @@ type Figures<'a> = BTreeMap<&'a str, BTreeMap<u32, f64>>;
 /// The whole report as text.
 pub fn text(results: &Results) -> String {
     let mut out = String::new();
+    if !results.machine.is_empty() {
+        let _ = writeln!(out, "{:<11} {}", "on", results.machine);
+    }
     for (peer, version) in &results.versions {
         let _ = writeln!(out, "{peer:<11} {version}");
     }
@@ -112,6 +116,13 @@ pub fn text(results: &Results) -> String {
         |figures, peer| (peer != OURS).then(|| ratio(figures, peer))?,
     );
     doubts(&mut out, &results.samples);
+    if !results.configurations.is_empty() {
+        let title = "Configurations, with the ports of the first run; what the peers' mains set is in bench/peers";
+        let _ = writeln!(out, "\n{title}\n");
+    }
+    for (name, configuration) in &results.configurations {
+        let _ = writeln!(out, "{name:<22} {configuration}");
+    }
     out
 }
 
@@ -159,13 +170,15 @@ fn table(
         .into_iter()
         .filter(|peer| rows.values().any(|figures| cell(figures, peer).is_some()))
         .collect();
-    let _ = write!(out, "\n{title}\n\n{:<42}", "");
+    let name = |row: &Row<'_>| format!("{} {}", row.scenario, row.metric);
+    let width = rows.keys().map(|row| name(row).len()).max().unwrap_or(0);
+    let _ = write!(out, "\n{title}\n\n{:<width$}", "");
     for peer in &shown {
         let _ = write!(out, "{peer:>22}");
     }
     out.push('\n');
     for (row, figures) in rows {
-        let _ = write!(out, "{:<42}", format!("{} {}", row.scenario, row.metric));
+        let _ = write!(out, "{:<width$}", name(row));
         for peer in &shown {
             let text = cell(figures, peer).map_or_else(|| "-".to_owned(), spread);
             let _ = write!(out, "{text:>22}");
@@ -271,12 +284,16 @@ mod tests {
         let results = Results {
             missing: [("bun".to_owned(), "no npm".to_owned())].into(),
             failures: vec!["group ws 1: gone".to_owned()],
+            machine: "two cores".to_owned(),
+            configurations: [("ours tls".to_owned(), "--set tls.ws=true".to_owned())].into(),
             samples: vec![sample("ours", 0, 2.0), sample("axum", 0, 9.5)],
             ..Results::default()
         };
         let text = text(&results);
         assert!(text.contains("bun         MISSING: no npm"));
         assert!(text.contains("FAILED: group ws 1: gone"));
+        assert!(text.starts_with("on          two cores\n"));
+        assert!(text.contains("\nours tls               --set tls.ws=true\n"));
         assert!(text.contains(
             "bottleneck (over 0.9 of its core, with the server under 0.9 of its own) in 1 runs"
         ));

@@ -23,8 +23,14 @@ pub struct Sample {
 /// Everything of one invocation.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Results {
+    /// On what all of it ran.
+    #[serde(default)]
+    pub machine: String,
     /// What each server says of its version.
     pub versions: BTreeMap<String, String>,
+    /// How each server was started, and what more there was in some scenarios.
+    #[serde(default)]
+    pub configurations: BTreeMap<String, String>,
     /// Servers that could not be had, and why.
     pub missing: BTreeMap<String, String>,
     /// Runs that failed: scenario, server, repetition and why.

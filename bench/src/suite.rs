@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clap::ValueEnum;
 
 use crate::bout::{Bout, SIZE};
-use crate::extra::{Acceptance, Extra};
+use crate::extra::{Acceptance, Extra, nodes};
 use crate::fleet::Fleet;
 use crate::idle;
+use crate::machine::machine;
 use crate::peer::{NODE_PORTS, PORTS, Peer, Place};
-use crate::redis::{Keep, Redis};
+use crate::redis::{self, Keep, Redis};
 use crate::sample::Results;
 
 /// What is done with a server from its start to its end.
@@ -32,7 +32,7 @@ pub enum Scenario {
     Rooms1000x10,
     /// 200 in one group, first all of them readers, then one in twenty without a word not reading any more.
     Stalled,
-    /// 64 publishers with a reader each, on one node, then on two, with a Redis between the nodes.
+    /// 64 senders with a reader each, then 64 publishers with a room each, on one node, two and three.
     Nodes,
     /// 64 senders of messages that are stored, with each acceptance level, and what a bare append costs.
     Durable,
@@ -41,6 +41,9 @@ pub enum Scenario {
     Idle50k,
     /// 1,000 who come back while each server is ended and started anew.
     Restart,
+    /// 1,000 who connect to servers that ask nobody for a token.
+    #[value(name = "connect-1k")]
+    Connect1k,
     /// 1,000 in one group, by TLS.
     #[value(name = "tls-1k")]
     Tls1k,
@@ -76,7 +79,11 @@ pub struct Suite {
 impl Suite {
     /// Runs all of it. A server that fails is reported and the rest goes on.
     pub fn run(&self) -> Results {
-        let mut results = Results::default();
+        let mut results = Results {
+            machine: machine(),
+            configurations: [("generator".to_owned(), self.configuration())].into(),
+            ..Results::default()
+        };
         let (there, missing): (Vec<_>, Vec<_>) = self
             .peers
             .iter()
@@ -140,18 +147,19 @@ impl Suite {
         }
         let extra = scenario.extra();
         let keep = match (scenario, peer) {
-            (Scenario::Nodes, _) => Some(Keep::Nothing),
+            (Scenario::Nodes, Peer::Ours | Peer::Centrifuge) => Some(Keep::Nothing),
             (Scenario::Restart, Peer::Ours) => Some(Keep::Log),
             _ => None,
         };
         let redis = keep
-            .map(|keep| Redis::start(&self.place, port, keep))
+            .map(|keep| self.redis(port, keep, results))
             .transpose()?;
         let mut bout = self.prepare(scenario, peer, repetition, results)?;
         if scenario != Scenario::Restart {
             bout.start(peer, &self.place, port, extra)?;
         }
         match scenario {
+            Scenario::Connect1k => bout.arrive(1_000, 1),
             Scenario::Group1k => bout.group(1_000, &[1, 8, 32], &[50.0, 100.0]),
             Scenario::Group10k => bout.group(10_000, &[1, 8], &[5.0]),
             Scenario::Tls1k => bout.group(1_000, &[1, 8], &[]),
@@ -159,8 +167,10 @@ impl Suite {
             Scenario::Rooms100x100 => bout.rooms(100, 100),
             Scenario::Rooms1000x10 => bout.rooms(1_000, 10),
             Scenario::Nodes => {
-                bout.start(peer, &self.place, port + 5, extra)?;
-                bout.nodes(redis.context("a Redis")?.pid())
+                for port in nodes(port).skip(1) {
+                    bout.start(peer, &self.place, port, extra)?;
+                }
+                bout.nodes(redis.as_ref().map(Redis::pid))
             }
             Scenario::Stalled => bout.stalled(200, 200.0),
             Scenario::Deflate100 => bout.compressed(100),
@@ -174,13 +184,49 @@ impl Suite {
             }
             Scenario::Restart => {
                 // A cluster where a server has that; others are one process.
-                let nodes = if peer == Peer::Ours { 3 } else { 1 };
-                let ports: Vec<_> = (0..nodes).map(|node| port + node * NODE_PORTS).collect();
+                let count = if peer == Peer::Ours { usize::MAX } else { 1 };
+                let ports: Vec<_> = nodes(port).take(count).collect();
                 bout.restart(peer, &self.place, &ports)
             }
             // They have returned above: what is beside them is of their own.
             Scenario::Durable => Ok(()),
         }
+    }
+
+    /// A Redis, with what the report says of it.
+    fn redis(&self, port: u16, keep: Keep, results: &mut Results) -> anyhow::Result<Redis> {
+        let redis = Redis::start(&self.place, port, keep)?;
+        let name = match keep {
+            Keep::Nothing => "redis",
+            Keep::Log => "redis that keeps",
+        };
+        let started = redis.started.clone();
+        results
+            .configurations
+            .entry(name.to_owned())
+            .or_insert(started);
+        results
+            .versions
+            .entry("redis".to_owned())
+            .or_insert_with(redis::version);
+        Ok(redis)
+    }
+
+    /// What the generator was told.
+    fn configuration(&self) -> String {
+        let Self {
+            place,
+            repetitions,
+            lasts,
+            limit,
+            idle,
+            ..
+        } = self;
+        format!(
+            "servers on core {}, {repetitions} repetitions within {limit:?}, {lasts:?} a measurement, {SIZE} bytes a \
+             message where nothing else is said, {idle} idle connections",
+            place.core
+        )
     }
 
     fn prepare<'a>(
@@ -213,7 +259,7 @@ impl Suite {
         for level in [Acceptance::None, Acceptance::Stored, Acceptance::Replicated] {
             let mut redis = Vec::new();
             if level != Acceptance::None {
-                let primary = Redis::start(&self.place, port, Keep::Log)?;
+                let primary = self.redis(port, Keep::Log, results)?;
                 if level == Acceptance::Replicated {
                     redis.push(primary.replica(&self.place)?);
                 }
@@ -236,7 +282,8 @@ impl Suite {
 
 impl Scenario {
     /// Those of a run in which nobody asks for others: with the rest, five repetitions take longer than one waits.
-    pub const USUAL: [Self; 12] = [
+    pub const USUAL: [Self; 13] = [
+        Self::Connect1k,
         Self::Group1k,
         Self::Group10k,
         Self::Echo,
@@ -263,6 +310,7 @@ impl Scenario {
     /// What is on beside the plain exchange.
     fn extra(self) -> Extra {
         match self {
+            Self::Connect1k => Extra::Open,
             Self::Tls1k => Extra::Tls,
             Self::Nodes => Extra::Nodes,
             Self::Idle50k => Extra::Heartbeats,

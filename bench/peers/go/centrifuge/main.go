@@ -1,9 +1,10 @@
 // A server on the centrifuge library, the engine of Centrifugo: JSON over WebSocket, members subscribed by the server to
-// their room as they connect, `send` publishes to it, `rpc` echoes. Its pings are off, since a run is shorter than their
-// pause, unless BENCH_HEARTBEAT says after how many seconds they come.
+// their room as they connect, `send` publishes to it, or to the room that its first word names after an `@`, `rpc` echoes.
+// Its pings are off, since a run is shorter than their pause, unless BENCH_HEARTBEAT says after how many seconds they come.
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -34,8 +35,13 @@ func main() {
 		}, nil
 	})
 	node.OnConnect(func(client *centrifuge.Client) {
-		room := client.Context().Value(roomKey{}).(string)
+		own := client.Context().Value(roomKey{}).(string)
 		client.OnMessage(func(event centrifuge.MessageEvent) {
+			room := own
+			if other, found := bytes.CutPrefix(event.Data, []byte(`"@`)); found {
+				other, _, _ = bytes.Cut(other, []byte(" "))
+				room = string(other)
+			}
 			if _, err := node.Publish(room, event.Data); err != nil {
 				fmt.Println(err)
 			}
