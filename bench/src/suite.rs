@@ -131,6 +131,7 @@ impl Suite {
                 }
             }
             last = whole.elapsed();
+            eprintln!("repetition {}: {:.0} s", repetition + 1, last.as_secs_f64());
         }
         results
     }
