@@ -55,7 +55,7 @@ pub struct Entry {
     pub dialect: Dialect,
     /// The path of the handshake; the default of the dialect when empty.
     pub path: String,
-    /// The key that signs tokens of the gateway.
+    /// The key that signs tokens, where members have some.
     pub key: Option<String>,
     /// Whether compression is offered.
     pub deflate: Deflate,
@@ -87,12 +87,13 @@ impl Entry {
             ("", Dialect::Nats) => "/",
             (path, _) => path,
         };
-        let (query, token) = match (self.dialect, &self.key) {
-            (Dialect::Wsc, Some(key)) => (String::new(), Some(token::mint(key, &user(*number))?)),
-            (Dialect::Wsc, None) => (format!("?user_id={}", user(*number)), None),
-            (Dialect::SocketIo, _) => (format!("?EIO=4&transport=websocket&room={room}"), None),
-            (Dialect::Plain | Dialect::Centrifuge, _) => (format!("?room={room}"), None),
-            (Dialect::Nats, _) => (String::new(), None),
+        let mint = |key: &String| token::mint(key, &user(*number));
+        let token = self.key.as_ref().map(mint).transpose()?;
+        let query = match self.dialect {
+            Dialect::Wsc if token.is_none() => format!("?user_id={}", user(*number)),
+            Dialect::SocketIo => format!("?EIO=4&transport=websocket&room={room}"),
+            Dialect::Plain | Dialect::Centrifuge => format!("?room={room}"),
+            Dialect::Wsc | Dialect::Nats => String::new(),
         };
         Ok(Request {
             path: format!("{path}{query}"),

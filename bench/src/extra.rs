@@ -1,6 +1,6 @@
 //! What is on in a scenario beside the plain exchange, and what turns it on in each server.
 
-use crate::peer::{NODE_PORTS, PORTS, Place};
+use crate::peer::{KEY, NODE_PORTS, PORTS, Place};
 use crate::redis;
 
 /// How long a connection may be quiet before a server pings it, in seconds, where that is measured: one of the few
@@ -53,6 +53,8 @@ pub enum Extra {
     Deflate,
     /// Nobody is asked for a token.
     Open,
+    /// Everybody is asked for a token, also by servers that know nobody.
+    Token,
     /// Several nodes, with a Redis where they need one.
     Nodes,
     /// A Redis that keeps messages, and when they are accepted.
@@ -71,6 +73,7 @@ impl Extra {
             Self::Tls => "tls",
             Self::Deflate => "deflate",
             Self::Open => "open",
+            Self::Token => "token",
             Self::Nodes => "nodes",
             Self::Durable(level) => level.name(),
             Self::Heartbeats => "heartbeats",
@@ -85,7 +88,7 @@ impl Extra {
             Self::Deflate => vec!["wsc.performance.enableCompression=true".to_owned()],
             Self::Open => vec!["wsc.security.enableAuth=false".to_owned()],
             // With `acceptance: none` nothing is stored and no sender hears of it: `none` is what one says without a Redis.
-            Self::Nothing | Self::Nodes | Self::Durable(Acceptance::None) => vec![],
+            Self::Nothing | Self::Token | Self::Nodes | Self::Durable(Acceptance::None) => vec![],
             Self::Durable(level) => vec![format!("wsc.delivery.acceptance={}", level.name())],
             Self::Heartbeats => vec![format!("wsc.heartbeatInterval={HEARTBEAT}s")],
             Self::Leaving => vec![
@@ -100,6 +103,7 @@ impl Extra {
                 | Self::Tls
                 | Self::Deflate
                 | Self::Open
+                | Self::Token
                 | Self::Heartbeats
                 | Self::Durable(Acceptance::None)
         );
@@ -120,6 +124,7 @@ impl Extra {
     pub(crate) fn variables(self, place: &Place, port: u16) -> Vec<(&'static str, String)> {
         match self {
             Self::Nothing | Self::Open | Self::Durable(_) | Self::Leaving => vec![],
+            Self::Token => vec![("BENCH_JWT_KEY", KEY.to_owned())],
             Self::Tls => {
                 let secrets = place.scratch.join("secrets");
                 vec![("BENCH_TLS", secrets.display().to_string())]

@@ -21,7 +21,7 @@ pub const PORTS: u16 = 20;
 /// How many of them a node has at most.
 pub(crate) const NODE_PORTS: u16 = 4;
 /// Signs the tokens of members; good for nothing outside a run.
-const KEY: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// A server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -124,6 +124,10 @@ impl Peer {
     pub fn offers(self, extra: Extra) -> bool {
         match extra {
             Extra::Nothing | Extra::Open => true,
+            Extra::Token => matches!(
+                self,
+                Self::Ours | Self::Bun | Self::Gorilla | Self::Centrifuge | Self::Ws
+            ),
             Extra::Tls | Extra::Deflate => {
                 !matches!(self, Self::Bare | Self::Axum | Self::SocketIo)
             }
@@ -194,7 +198,12 @@ impl Peer {
             .stderr(out)
             .spawn()
             .with_context(|| format!("starting {}", self.name()))?;
-        let key = (self == Self::Ours && extra != Extra::Open).then(|| KEY.to_owned());
+        let asks = match extra {
+            Extra::Token => true,
+            Extra::Open => false,
+            _ => self == Self::Ours,
+        };
+        let key = asks.then(|| KEY.to_owned());
         Ok(Server {
             child,
             address: ([127, 0, 0, 1], port).into(),

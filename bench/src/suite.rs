@@ -44,6 +44,9 @@ pub enum Scenario {
     /// 1,000 who connect to servers that ask nobody for a token.
     #[value(name = "connect-1k")]
     Connect1k,
+    /// 1,000 who connect with a token, to servers that check it.
+    #[value(name = "connect-token-1k")]
+    ConnectToken1k,
     /// 1,000 in one group, by TLS.
     #[value(name = "tls-1k")]
     Tls1k,
@@ -160,7 +163,7 @@ impl Suite {
             bout.start(peer, &self.place, port, extra)?;
         }
         match scenario {
-            Scenario::Connect1k => bout.arrive(1_000, 1),
+            Scenario::Connect1k | Scenario::ConnectToken1k => bout.arrive(1_000, 1),
             Scenario::Group1k => bout.group(1_000, &[1, 8, 32], &[50.0, 100.0]),
             Scenario::Group10k => bout.group(10_000, &[1, 8], &[5.0]),
             Scenario::Tls1k => bout.group(1_000, &[1, 8], &[]),
@@ -283,8 +286,9 @@ impl Suite {
 
 impl Scenario {
     /// Those of a run in which nobody asks for others: with the rest, five repetitions take longer than one waits.
-    pub const USUAL: [Self; 13] = [
+    pub const USUAL: [Self; 14] = [
         Self::Connect1k,
+        Self::ConnectToken1k,
         Self::Group1k,
         Self::Group10k,
         Self::Echo,
@@ -312,6 +316,7 @@ impl Scenario {
     fn extra(self) -> Extra {
         match self {
             Self::Connect1k => Extra::Open,
+            Self::ConnectToken1k => Extra::Token,
             Self::Tls1k => Extra::Tls,
             Self::Nodes => Extra::Nodes,
             Self::Idle50k => Extra::Heartbeats,

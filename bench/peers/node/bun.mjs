@@ -1,6 +1,9 @@
 // A server on Bun, whose WebSockets and topics are those of uWebSockets. Speaks the plain dialect; by TLS
 // if BENCH_TLS names a folder with a certificate, compressed if BENCH_DEFLATE is set. BENCH_HEARTBEAT is after how many
-// seconds of quiet it pings: uWebSockets does so four seconds before a short `idleTimeout` is over.
+// seconds of quiet it pings: uWebSockets does so four seconds before a short `idleTimeout` is over. BENCH_JWT_KEY is what
+// tokens are signed with, where it asks for some.
+import {mayEnter} from "./token.mjs";
+
 console.log(`bun ${Bun.version}`);
 
 const {BENCH_TLS: tls, BENCH_DEFLATE: deflate, BENCH_HEARTBEAT: heartbeat} = process.env;
@@ -10,6 +13,7 @@ Bun.serve({
   port: Number(process.argv[2]),
   tls: tls ? {cert: Bun.file(`${tls}/tls.crt`), key: Bun.file(`${tls}/tls.key`)} : undefined,
   fetch(request, server) {
+    if (!mayEnter(request.headers.get("authorization"))) return new Response("a token is wanted", {status: 401});
     const room = new URL(request.url).searchParams.get("room");
     return server.upgrade(request, {data: {room}}) ? undefined : new Response("a WebSocket is wanted", {status: 400});
   },

@@ -61,6 +61,10 @@ func main() {
 		PingPongConfig: centrifuge.PingPongConfig{PingInterval: heartbeat()},
 	})
 	http.HandleFunc("/connection/websocket", func(w http.ResponseWriter, r *http.Request) {
+		if !serve.MayEnter(r) {
+			http.Error(w, "a token is wanted", http.StatusUnauthorized)
+			return
+		}
 		ctx := context.WithValue(r.Context(), roomKey{}, r.URL.Query().Get("room"))
 		handler.ServeHTTP(w, r.WithContext(ctx))
 	})

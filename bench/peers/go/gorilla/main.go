@@ -21,6 +21,10 @@ func main() {
 	fmt.Println(serve.Version("github.com/gorilla/websocket"))
 	upgrader := websocket.Upgrader{EnableCompression: serve.Deflate()}
 	http.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
+		if !serve.MayEnter(r) {
+			http.Error(w, "a token is wanted", http.StatusUnauthorized)
+			return
+		}
 		conn, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
 			return
