@@ -33,7 +33,7 @@ mod writer;
 
 pub use assignments::{Assignments, Holder};
 pub use backend::Listener;
-pub use interest::Interest;
+pub use interest::{Holding, Interest};
 pub use node::Cluster;
 pub use params::{
     Address, Backend, ClusterParams, EtcdParams, EtcdTls, Password, RedisParams, RedisTls,
@@ -428,6 +428,8 @@ pub enum Forward {
         group: GroupId,
         /// The message.
         parcel: Parcel,
+        /// The nodes that get the group's messages, as they were when this one was let through; nothing: they are asked for.
+        holders: Option<Vec<Holding>>,
         /// Told the outcome.
         report: ForwardReport,
     },

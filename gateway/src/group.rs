@@ -28,7 +28,7 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::ClusterError;
+use crate::cluster::{ClusterError, Holding};
 use crate::protocol::{ErrorCode, GroupId, UserId};
 
 /// When a membership began or ended, comparable within one group: larger is newer. A late leave therefore cannot undo a
@@ -114,6 +114,15 @@ pub struct Left {
     pub generation: Generation,
     /// Whether the group ended with it.
     pub ended: bool,
+}
+
+/// How a message goes on that is let through to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the nodes that get the group's messages, at once.
+    Live,
+    /// Into the group's log first: which nodes get it is asked for when it is there.
+    Stored,
 }
 
 /// One member, in the order of joining.
@@ -261,11 +270,13 @@ pub trait GroupStore: Send + Sync + 'static {
         user: &'a UserId,
     ) -> BoxFuture<'a, Result<Vec<(GroupId, Generation)>, GroupError>>;
     /// Lets a member send one message to the group, or says why not: by the truth, not by any node's copy of it. At most
-    /// `per_minute` are let through from each member, counted over all nodes; 0: no limit.
+    /// `per_minute` are let through from each member, counted over all nodes; 0: no limit. The nodes that get the group's
+    /// messages at that moment, if the message goes there at once and the store knows them.
     fn admit<'a>(
         &'a self,
         group: &'a GroupId,
         user: &'a UserId,
         per_minute: u32,
-    ) -> BoxFuture<'a, Result<(), GroupError>>;
+        way: Way,
+    ) -> BoxFuture<'a, Result<Option<Vec<Holding>>, GroupError>>;
 }

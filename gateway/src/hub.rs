@@ -38,7 +38,7 @@ pub use group_index::GroupIndex;
 pub use groups::HubGroups;
 pub use outgoing::Outgoing;
 pub use roster::{Asked, Learnt, Roster, Stay};
-pub use shard::{Later, Question, Shard, ShardContext, unix_millis};
+pub use shard::{Later, Passed, Question, Shard, ShardContext, unix_millis};
 pub use stats::{ShardStats, StatsSnapshot};
 pub use thread::{ShardThread, spawn};
 pub use turned_away::TurnedAway;

@@ -4,7 +4,7 @@
 //! between any sender and any recipient is the order in which work was handed in. While the link is down everything
 //! fails at once; nothing piles up. The plan of a batch is pure and lives in `plan`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -13,9 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use self::plan::{Holding, Known, Plan};
+use self::plan::{Known, Plan};
 use super::shared::Shared;
-use super::{Broker, ClusterError, Directory, Forward, Interest};
+use super::{Broker, ClusterError, Directory, Forward, Holding, Interest};
 use crate::protocol::{GroupId, NodeId, UserId};
 
 mod plan;
@@ -101,6 +101,14 @@ impl Counter {
     }
 }
 
+/// Each node with the newest number that is known of it.
+fn add(known: &mut BTreeMap<NodeId, u64>, holders: Vec<Holding>) {
+    for (node, number) in holders {
+        let newest = known.entry(node).or_default();
+        *newest = number.max(*newest);
+    }
+}
+
 fn fail(shared: &Shared, work: Forward, error: ClusterError) {
     shared.stats.failed(&error);
     work.report(Err(error));
@@ -145,11 +153,10 @@ impl Courier {
             return;
         }
         // The room is given back when the work is done.
-        let (work, _rooms): (Vec<Forward>, Vec<OwnedSemaphorePermit>) =
+        let (mut work, _rooms): (Vec<Forward>, Vec<OwnedSemaphorePermit>) =
             batch.into_iter().map(|job| (job.work, job.room)).unzip();
         let users = work.iter().flat_map(Forward::users).cloned().collect();
-        let groups = work.iter().filter_map(Forward::group).cloned().collect();
-        let groups = self.holders(groups).await;
+        let groups = self.holders(&mut work).await;
         match self.look_up(users).await {
             Ok(users) => self.publish(work, Known { users, groups }).await,
             Err(error) => {
@@ -166,15 +173,39 @@ impl Courier {
         }
     }
 
-    /// The nodes that get the messages of the groups in this batch, asked each time: no event tells of their changes.
-    async fn holders(&self, groups: HashSet<GroupId>) -> HashMap<GroupId, Vec<Holding>> {
-        let own = &self.shared.identity.node;
-        let asked = groups.into_iter().map(async |group| {
-            let mut nodes = self.interest.holders(&group).await.ok()?;
-            nodes.retain(|(node, _)| node != own);
-            Some((group, nodes))
+    /// The nodes that get the messages of the groups in this batch. No event tells of their changes: they came with the
+    /// message, or are asked for now. Of several messages to a group each goes wherever any of them is to go, since the one
+    /// that was let through last need not stand last.
+    async fn holders(&self, work: &mut [Forward]) -> HashMap<GroupId, Vec<Holding>> {
+        let mut known: HashMap<GroupId, BTreeMap<NodeId, u64>> = HashMap::new();
+        let mut unknown: HashSet<GroupId> = HashSet::new();
+        for work in work {
+            let Forward::Group { group, holders, .. } = work else {
+                continue;
+            };
+            match holders.take() {
+                Some(told) => add(known.entry(group.clone()).or_default(), told),
+                None => _ = unknown.insert(group.clone()),
+            }
+        }
+        let asked = unknown.into_iter().map(async |group| {
+            let nodes = self.interest.holders(&group).await.ok();
+            (group, nodes)
         });
-        join_all(asked).await.into_iter().flatten().collect()
+        for (group, nodes) in join_all(asked).await {
+            match nodes {
+                Some(nodes) => add(known.entry(group).or_default(), nodes),
+                // What was stored must not go by less than is true now.
+                None => _ = known.remove(&group),
+            }
+        }
+        let own = &self.shared.identity.node;
+        let others = |nodes: BTreeMap<NodeId, u64>| {
+            let others = nodes.into_iter().filter(|(node, _)| node != own);
+            others.collect()
+        };
+        let known = known.into_iter();
+        known.map(|(group, nodes)| (group, others(nodes))).collect()
     }
 
     /// Where everybody in this batch is, from the cache or in one lookup.
@@ -444,6 +475,33 @@ mod tests {
         let bob = UserId::new("bob").unwrap();
         courier.look_up(vec![bob.clone()]).await.unwrap();
         assert_eq!(courier.shared.cache.get(&bob), None);
+    }
+
+    #[tokio::test]
+    async fn a_group_s_message_goes_wherever_any_of_its_batch_is_to_go_and_to_who_asked_if_one_does_not_know()
+     {
+        let (_counter, courier) = stuck();
+        let (one, two, three) = (NodeId::new("1"), NodeId::new("2"), NodeId::new("3"));
+        let group = GroupId::new("room").unwrap();
+        let own = courier.shared.identity.node.clone();
+        courier.interest.hold(&three, &group, 5).await.unwrap();
+        let message = |holders: Option<Vec<Holding>>| Forward::Group {
+            group: group.clone(),
+            parcel: Bytes::from_static(b"{}").into(),
+            holders,
+            report: Box::new(drop),
+        };
+        let told = [
+            Some(vec![(one.clone(), 8), (two.clone(), 3), (own, 1)]),
+            Some(vec![(one.clone(), 7)]),
+            Some(vec![]),
+        ];
+        let mut work: Vec<Forward> = told.into_iter().map(message).collect();
+        let known = courier.holders(&mut work).await;
+        assert_eq!(known[&group], [(one.clone(), 8), (two.clone(), 3)]);
+        let mut work = vec![message(Some(vec![(one.clone(), 8)])), message(None)];
+        let known = courier.holders(&mut work).await;
+        assert_eq!(known[&group], [(one, 8), (three, 5)]);
     }
 
     #[tokio::test]

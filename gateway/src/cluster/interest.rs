@@ -8,6 +8,9 @@ use futures_util::future::BoxFuture;
 use super::ClusterError;
 use crate::protocol::{GroupId, NodeId};
 
+/// A node that gets a group's messages, and the number of its asking.
+pub type Holding = (NodeId, u64);
+
 /// See the module. Nothing removes what a dead node asked for by itself: who finds that a node does not listen releases
 /// what it had.
 pub trait Interest: Send + Sync + 'static {
@@ -29,5 +32,5 @@ pub trait Interest: Send + Sync + 'static {
     fn holders<'a>(
         &'a self,
         group: &'a GroupId,
-    ) -> BoxFuture<'a, Result<Vec<(NodeId, u64)>, ClusterError>>;
+    ) -> BoxFuture<'a, Result<Vec<Holding>, ClusterError>>;
 }

@@ -28,7 +28,7 @@ pub use broker::RedisBroker;
 pub(super) use broker::{ENVELOPES, Opening};
 pub use calls::RedisCalls;
 pub use directory::RedisDirectory;
-pub use interest::RedisInterest;
+pub use interest::{NODES, RedisInterest};
 pub use link::RedisLink;
 pub use presence::RedisPresence;
 pub use registry::RedisRegistry;

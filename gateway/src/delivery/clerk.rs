@@ -229,6 +229,8 @@ pub(super) async fn hand_over(
         Route::Group(group) => Forward::Group {
             group: group.clone(),
             parcel,
+            // A node that came since the message was stored must not miss it.
+            holders: None,
             report,
         },
         Route::All => Forward::Broadcast { parcel, report },

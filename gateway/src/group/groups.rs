@@ -19,9 +19,9 @@ use tokio_util::task::TaskTracker;
 use super::steward::Steward;
 use super::{
     Change, Entry, Generation, Group, GroupError, GroupSettings, GroupStats, GroupStore, Joined,
-    Left, MembersPage, MemoryGroups, RedisGroups, What,
+    Left, MembersPage, MemoryGroups, RedisGroups, Way, What,
 };
-use crate::cluster::{Cluster, ClusterError, Forward};
+use crate::cluster::{Cluster, ClusterError, Forward, Holding};
 use crate::delivery::Delivery;
 use crate::hub::{Hub, Learnt, Outgoing, unix_millis};
 use crate::protocol::{Control, GroupId, LogId, Parcel, Position, UserId, json};
@@ -225,10 +225,17 @@ impl Groups {
         self.count(self.0.store.groups_of(user).await)
     }
 
-    /// Lets a member send one message to the group, or says why not.
-    pub async fn admit(&self, group: &GroupId, user: &UserId) -> Result<(), GroupError> {
+    /// Lets a member send one message to the group, or says why not. The nodes that get it, if they were asked for on the
+    /// way. Whoever asks for a group's messages before its members hear that they joined is among them: what is sent after
+    /// that is let through after that.
+    pub async fn admit(
+        &self,
+        group: &GroupId,
+        user: &UserId,
+        way: Way,
+    ) -> Result<Option<Vec<Holding>>, GroupError> {
         let per_minute = self.settings().per_minute;
-        self.count(self.0.store.admit(group, user, per_minute).await)
+        self.count(self.0.store.admit(group, user, per_minute, way).await)
     }
 
     /// Has everything ready for a session of this user that is about to begin: the user's groups are known here, and their

@@ -12,8 +12,9 @@ use tokio::time::Instant;
 
 use super::{
     Bounds, Entry, Generation, Group, GroupError, GroupStore, Joined, Left, Life, Member,
-    MembersPage,
+    MembersPage, Way,
 };
+use crate::cluster::Holding;
 use crate::protocol::{GroupId, UserId};
 use crate::time::tick;
 
@@ -312,7 +313,11 @@ impl GroupStore for MemoryGroups {
         group: &'a GroupId,
         user: &'a UserId,
         per_minute: u32,
-    ) -> BoxFuture<'a, Result<(), GroupError>> {
-        Box::pin(async move { self.0.lock().admit(group, user, per_minute) })
+        _: Way,
+    ) -> BoxFuture<'a, Result<Option<Vec<Holding>>, GroupError>> {
+        Box::pin(async move {
+            self.0.lock().admit(group, user, per_minute)?;
+            Ok(None)
+        })
     }
 }

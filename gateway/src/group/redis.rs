@@ -20,11 +20,11 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use self::scripts::{ADMIT, CLAIM, CONFIRM, CREATE, DISBAND, JOIN, LEAVE, RELEASE, SETTLE, UNLIST};
 use super::{
     Bounds, Entry, Generation, Group, GroupError, GroupStore, Joined, Left, Life, Member,
-    MembersPage,
+    MembersPage, Way,
 };
-use crate::cluster::ClusterError;
-use crate::cluster::redis::{RedisCalls, RedisLink};
-use crate::protocol::{GroupId, UserId};
+use crate::cluster::redis::{NODES, RedisCalls, RedisLink};
+use crate::cluster::{ClusterError, Holding};
+use crate::protocol::{GroupId, NodeId, UserId};
 use crate::telemetry::RedisPart;
 
 /// Requests for one user's groups that may be under way at once; the link sends them together.
@@ -343,15 +343,27 @@ impl RedisGroups {
         }
     }
 
-    async fn admit(&self, group: &GroupId, user: &UserId, limit: u32) -> Result<(), GroupError> {
+    async fn admit(
+        &self,
+        group: &GroupId,
+        user: &UserId,
+        limit: u32,
+        way: Way,
+    ) -> Result<Option<Vec<Holding>>, GroupError> {
         let mut call = ADMIT.key(self.of_group(group, "group"));
         call.key(self.of_group(group, "members"))
             .key(self.of_group(group, &format!("sent:{user}")))
             .arg(user.as_str())
             .arg(limit);
-        let (what, retry_after_ms): (String, u64) = self.link.run("group admission", &call).await?;
+        if way == Way::Live {
+            call.key(self.of_group(group, NODES));
+        }
+        let (what, retry_after_ms, holders): (String, u64, Vec<(String, u64)>) =
+            self.link.run("group admission", &call).await?;
+        let holders = holders.into_iter();
+        let holders = holders.map(|(node, number)| (NodeId::new(&node), number));
         match what.as_str() {
-            "admitted" => Ok(()),
+            "admitted" => Ok((way == Way::Live).then(|| holders.collect())),
             "stranger" => Err(not_member(group, user)),
             "limited" => Err(GroupError::Limited {
                 group: group.clone(),
@@ -455,7 +467,8 @@ impl GroupStore for RedisGroups {
         group: &'a GroupId,
         user: &'a UserId,
         per_minute: u32,
-    ) -> BoxFuture<'a, Result<(), GroupError>> {
-        Box::pin(self.admit(group, user, per_minute))
+        way: Way,
+    ) -> BoxFuture<'a, Result<Option<Vec<Holding>>, GroupError>> {
+        Box::pin(self.admit(group, user, per_minute, way))
     }
 }

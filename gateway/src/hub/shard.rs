@@ -17,7 +17,7 @@ mod turn;
 
 pub use asked::Question;
 pub use members::unix_millis;
-pub use publish::Later;
+pub use publish::{Later, Passed};
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};

@@ -8,14 +8,14 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{extended, reader};
+use super::extended;
+use crate::cluster::Holding;
 use crate::group::rules::{self, Asker, Forbidden, Verdict};
-use crate::group::{Entry, Generation, GroupPatterns, Groups, Membership};
-use crate::hub::{Later, Shard};
+use crate::group::{Entry, Generation, GroupPatterns, Groups, Membership, Way};
+use crate::hub::{Later, Passed, Shard};
 use crate::protocol::json::Call;
 use crate::protocol::{Control, GroupId, MessageBody, Position, Target, UserId};
 use crate::security::Identity;
-use crate::session::decide::Decision;
 use crate::transport::Connection;
 
 use denied::{Denied, deny, tell};
@@ -141,14 +141,26 @@ pub(super) async fn publish(
     };
     let identity = session.identity();
     let asking = Asking::of(shard, connection, &identity);
-    let admitted = asking.admit(&group).await;
+    let target = Target::Group(group.clone());
+    let way = if shard.settings().keeps(&target, body.kind, body.durable) {
+        Way::Stored
+    } else {
+        Way::Live
+    };
+    let admitted = asking.admit(&group, way).await;
     if connection.is_closing() {
         return;
     }
     match admitted {
-        Ok(()) => {
-            let decision = Decision::Publish(Target::Group(group), body);
-            reader::act(shard, connection, decision, size, later);
+        Ok(holders) => {
+            connection.good_frame();
+            let passed = Passed {
+                target: &target,
+                body,
+                size,
+                holders,
+            };
+            shard.publish(connection, passed, later);
         }
         Err(denied) => deny(shard, connection, &denied, body.id),
     }
@@ -295,11 +307,12 @@ impl<'a> Asking<'a> {
         })
     }
 
-    async fn admit(&self, group: &GroupId) -> Result<(), Denied> {
+    async fn admit(&self, group: &GroupId, way: Way) -> Result<Option<Vec<Holding>>, Denied> {
         self.on()?;
         let rules = self.groups.settings().rules;
         self.asked(|asker| rules::may_send(asker, group, &rules))?;
-        Ok(self.groups.admit(group, &self.identity.user).await?)
+        let user = &self.identity.user;
+        Ok(self.groups.admit(group, user, way).await?)
     }
 
     fn token_admits(&self, group: &GroupId) -> bool {

@@ -13,7 +13,7 @@ use wsc_wire::{Decoder, Message, Opcode, Violation};
 
 use super::place::Place;
 use super::{held, rate};
-use crate::hub::{Later, Shard};
+use crate::hub::{Later, Passed, Shard};
 use crate::protocol::json::{ClientFrame, Refusal};
 use crate::protocol::{Control, Disconnect, ErrorCode, LogId, Payload, Target};
 use crate::security::{Identity, TokenError};
@@ -343,7 +343,13 @@ pub(super) fn act(
         }
         Decision::Publish(target, body) => {
             connection.good_frame();
-            shard.publish(connection, (&target, body), size, later);
+            let passed = Passed {
+                target: &target,
+                body,
+                size,
+                holders: None,
+            };
+            shard.publish(connection, passed, later);
         }
         Decision::Refuse(refusal) => refuse(shard, connection, &refusal),
         Decision::NotAuthenticated => shard.close(connection, Disconnect::Unauthenticated),

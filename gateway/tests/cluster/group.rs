@@ -13,10 +13,12 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wsc_gateway::cluster::Interest as _;
+use wsc_gateway::cluster::redis::RedisInterest;
 use wsc_gateway::group::{
-    Bounds, Entry, Generation, GroupError, GroupStore, Life, MemoryGroups, RedisGroups,
+    Bounds, Entry, Generation, GroupError, GroupStore, Life, MemoryGroups, RedisGroups, Way,
 };
-use wsc_gateway::protocol::{GroupId, UserId};
+use wsc_gateway::protocol::{GroupId, NodeId, UserId};
 
 const ROOMY: Bounds = Bounds {
     group_size: 1_000,
@@ -305,22 +307,55 @@ async fn a_member_sends_so_often_in_a_minute_and_a_stranger_never(s: Subject) {
     s.join("chess", "bob").await.unwrap();
     let (chess, alice, bob) = (group("chess"), user("alice"), user("bob"));
     for _ in 0..3 {
-        s.store.admit(&chess, &alice, 3).await.unwrap();
+        s.store.admit(&chess, &alice, 3, Way::Stored).await.unwrap();
     }
-    let limited = s.store.admit(&chess, &alice, 3).await.unwrap_err();
+    let limited = s
+        .store
+        .admit(&chess, &alice, 3, Way::Stored)
+        .await
+        .unwrap_err();
     let GroupError::Limited { retry_after_ms, .. } = limited else {
         panic!("{limited}");
     };
     assert!((1..=60_000).contains(&retry_after_ms), "{retry_after_ms}");
     s.store
-        .admit(&chess, &bob, 3)
+        .admit(&chess, &bob, 3, Way::Stored)
         .await
         .expect("each member by itself");
-    s.store.admit(&chess, &alice, 0).await.expect("no limit");
-    let stranger = s.store.admit(&chess, &user("carol"), 3).await;
+    s.store
+        .admit(&chess, &alice, 0, Way::Stored)
+        .await
+        .expect("no limit");
+    let stranger = s.store.admit(&chess, &user("carol"), 3, Way::Stored).await;
     assert!(matches!(stranger, Err(GroupError::NotMember { .. })));
-    let nowhere = s.store.admit(&group("go"), &alice, 3).await;
+    let nowhere = s.store.admit(&group("go"), &alice, 3, Way::Stored).await;
     assert!(matches!(nowhere, Err(GroupError::Missing(_))));
+}
+
+#[tokio::test]
+async fn who_is_let_through_live_hears_which_nodes_had_asked_and_whoever_stores_first_does_not() {
+    let server = RedisServer::start();
+    let listener = Arc::new(Mailbox::default());
+    let link = redis_node(&server, "one", listener, &CancellationToken::new()).await;
+    let (store, interest) = (RedisGroups::new(&link), RedisInterest::new(&link));
+    let (chess, alice) = (group("chess"), user("alice"));
+    let joined = store.join(&chess, &alice, Entry::MakeIfMissing, ROOMY);
+    joined.await.unwrap();
+    let admit = async |way| store.admit(&chess, &alice, 5, way).await.unwrap();
+    assert_eq!(admit(Way::Live).await, Some(vec![]));
+    let (one, two) = (NodeId::new("one"), NodeId::new("two"));
+    interest.hold(&one, &chess, 7).await.unwrap();
+    interest.hold(&two, &chess, 9).await.unwrap();
+    let mut told = admit(Way::Live).await.unwrap();
+    told.sort_unstable();
+    assert_eq!(told, [(one, 7), (two, 9)]);
+    assert_eq!(admit(Way::Stored).await, None);
+    let stranger = store.admit(&chess, &user("carol"), 5, Way::Live).await;
+    assert!(matches!(stranger, Err(GroupError::NotMember { .. })));
+    admit(Way::Live).await;
+    admit(Way::Live).await;
+    let limited = store.admit(&chess, &alice, 5, Way::Live).await;
+    assert!(matches!(limited, Err(GroupError::Limited { .. })));
 }
 
 #[derive(Clone, Debug)]

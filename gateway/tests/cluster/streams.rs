@@ -157,6 +157,7 @@ async fn who_comes_into_a_group_is_known_before_what_is_said_there() {
             .forward(Forward::Group {
                 group,
                 parcel,
+                holders: None,
                 report,
             })
             .await;

@@ -46,6 +46,7 @@ mod beside;
 mod catching_up;
 mod cluster;
 mod conformance;
+mod costs;
 mod delivery;
 mod drain;
 mod floods;

@@ -1,9 +1,10 @@
 //! A real Redis for one test: on a port of its own, killed, restarted, paused and wiped by its pid, gone with the value.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Lines};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A directory of its own, gone with the value.
@@ -148,6 +149,41 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Everything that is asked of a Redis from now on, as it tells by `MONITOR`. What scripts do is not in it.
+pub(crate) struct Asked {
+    monitor: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Asked {
+    pub(crate) fn of(server: &RedisServer) -> Self {
+        let mut monitor = Command::new("redis-cli")
+            .args(["-p", &server.port.to_string(), "monitor"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("redis-cli is installed");
+        let mut lines = BufReader::new(monitor.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "OK");
+        Self { monitor, lines }
+    }
+
+    /// One line for each command since it was last called; `[db address]` stands before it.
+    pub(crate) fn since(&mut self, server: &RedisServer) -> Vec<String> {
+        let mark = format!("mark-{:016x}", rand::random::<u64>());
+        server.cli(&["echo", &mark]);
+        let lines = self.lines.by_ref().map(Result::unwrap);
+        let lines = lines.take_while(|line| !line.contains(&mark));
+        lines.filter(|line| !line.contains(" lua] ")).collect()
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let _ = self.monitor.kill();
+        let _ = self.monitor.wait();
     }
 }
 

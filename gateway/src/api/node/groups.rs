@@ -42,6 +42,7 @@ impl NodeApi {
         let report = self.forward(room_by(), |report| Forward::Group {
             group,
             parcel: outgoing.parcel().clone(),
+            holders: None,
             report,
         });
         Ok(GroupSendOutcome {

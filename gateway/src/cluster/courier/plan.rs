@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 
 use crate::cluster::shared::Identity;
-use crate::cluster::{ClusterError, Destination, Forward, envelope};
+use crate::cluster::{ClusterError, Destination, Forward, Holding, envelope};
 use crate::protocol::{GroupId, NodeId, Parcel, UserId};
 
 impl Forward {
@@ -33,7 +33,7 @@ impl Forward {
         }
     }
 
-    /// The group whose nodes must be asked for.
+    /// The group whose nodes get it.
     pub(super) fn group(&self) -> Option<&GroupId> {
         match self {
             Self::Group { group, .. } => Some(group),
@@ -107,9 +107,6 @@ pub(super) struct Known {
     /// The nodes that get each group's messages; nothing: they could not be asked for.
     pub(super) groups: HashMap<GroupId, Vec<Holding>>,
 }
-
-/// A node that gets a group's messages, and the number of its interest.
-pub(super) type Holding = (NodeId, u64);
 
 impl Plan {
     /// `known` has every user of `work` that could be looked up, and every group.
@@ -366,6 +363,7 @@ mod tests {
         let work = Forward::Group {
             group: group.clone(),
             parcel: Bytes::from_static(b"{}").into(),
+            holders: None,
             report,
         };
         let plan = Plan::make(&me(), vec![work], &known);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, ready};
 
 use super::MemoryStore;
-use crate::cluster::{ClusterError, Interest};
+use crate::cluster::{ClusterError, Holding, Interest};
 use crate::protocol::{GroupId, NodeId};
 
 /// See the module.
@@ -55,7 +55,7 @@ impl Interest for MemoryInterest {
     fn holders<'a>(
         &'a self,
         group: &'a GroupId,
-    ) -> BoxFuture<'a, Result<Vec<(NodeId, u64)>, ClusterError>> {
+    ) -> BoxFuture<'a, Result<Vec<Holding>, ClusterError>> {
         let state = self.store.0.lock();
         let nodes: Option<&BTreeMap<NodeId, u64>> = state.interest.get(group);
         let held = nodes.into_iter().flatten();

@@ -8,9 +8,12 @@ use ::redis::{Pipeline, Script};
 use futures_util::future::BoxFuture;
 
 use super::{RedisCalls, RedisLink};
-use crate::cluster::{ClusterError, Interest};
+use crate::cluster::{ClusterError, Holding, Interest};
 use crate::protocol::{GroupId, NodeId};
 use crate::telemetry::RedisPart;
+
+/// The name of that hash: whoever lets messages through to a group reads it on the way.
+pub const NODES: &str = "nodes";
 
 /// Nodes say again what they hold far more often than this, so only what nobody holds runs out.
 const MEMORY: Duration = Duration::from_hours(24);
@@ -52,7 +55,7 @@ impl RedisInterest {
     }
 
     fn key(&self, group: &GroupId) -> String {
-        self.link.key(&format!("g:{group}"), "nodes")
+        self.link.key(&format!("g:{group}"), NODES)
     }
 }
 
@@ -87,7 +90,7 @@ impl Interest for RedisInterest {
     fn holders<'a>(
         &'a self,
         group: &'a GroupId,
-    ) -> BoxFuture<'a, Result<Vec<(NodeId, u64)>, ClusterError>> {
+    ) -> BoxFuture<'a, Result<Vec<Holding>, ClusterError>> {
         Box::pin(async move {
             let mut pipeline = Pipeline::new();
             pipeline.cmd("HGETALL").arg(self.key(group));

@@ -6,6 +6,7 @@
 //! | `members` | sorted set | members by the generation in which they joined |
 //! | `generation` | string, expires late | the last generation given; it outlives the group |
 //! | `sent:<user>` | string, expires | messages of a member in this minute |
+//! | `nodes` (of a group) | hash | see `cluster::redis::interest` |
 //! | `groups` (of a user) | hash | group → generation, or `?<Unix milliseconds>:<random>` while a join is under way |
 //!
 //! A generation is made as an epoch is: the larger of Redis' clock in microseconds and the last one plus one.
@@ -96,20 +97,23 @@ return {'left', left}
     )
 });
 
-/// KEYS group, members, sent by the user · ARGV user, the most in a minute. Returns what happened and, if it is too much,
-/// the milliseconds until the next is taken.
+/// KEYS group, members, sent by the user, perhaps the nodes that get the group's messages (`cluster::redis::interest`) · ARGV
+/// user, the most in a minute. Returns what happened; if it is too much, the milliseconds until the next is taken; and those
+/// nodes with their numbers, so that nobody has to ask for them once more.
 pub(super) static ADMIT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-if redis.call('EXISTS', KEYS[1]) == 0 then return {'missing', 0} end
-if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then return {'stranger', 0} end
-local limit = tonumber(ARGV[2])
-if limit == 0 then return {'admitted', 0} end
-if tonumber(redis.call('GET', KEYS[3]) or '0') >= limit then
-  return {'limited', math.max(redis.call('PTTL', KEYS[3]), 1)}
+if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then
+  return {redis.call('EXISTS', KEYS[1]) == 0 and 'missing' or 'stranger', 0, {}}
 end
-if redis.call('INCR', KEYS[3]) == 1 then redis.call('PEXPIRE', KEYS[3], 60000) end
-return {'admitted', 0}
+local limit = tonumber(ARGV[2])
+if limit > 0 then
+  if tonumber(redis.call('GET', KEYS[3]) or '0') >= limit then
+    return {'limited', math.max(redis.call('PTTL', KEYS[3]), 1), {}}
+  end
+  if redis.call('INCR', KEYS[3]) == 1 then redis.call('PEXPIRE', KEYS[3], 60000) end
+end
+return {'admitted', 0, KEYS[4] and redis.call('HGETALL', KEYS[4]) or {}}
 ",
     )
 });

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::report::Report;
 use super::{Shard, ShardContext, unix_millis};
-use crate::cluster::{Cluster, Forward};
+use crate::cluster::{Cluster, Forward, Holding};
 use crate::delivery::{Route, Submission};
 use crate::hub::outgoing::Local;
 use crate::hub::{Command, Hub, Outgoing, Recipients, SessionKey, ShardId};
@@ -34,6 +34,18 @@ struct Work {
     forwards: Vec<Forward>,
     submissions: Vec<(Submission, Option<TraceContext>)>,
     held: Option<String>,
+}
+
+/// A message of a session that was let through.
+pub struct Passed<'a> {
+    /// Whom it is for.
+    pub target: &'a Target,
+    /// What its sender said.
+    pub body: MessageBody<'a>,
+    /// Of the frame it came in.
+    pub size: usize,
+    /// The nodes that get the messages of its group, where that was asked on the way.
+    pub holders: Option<Vec<Holding>>,
 }
 
 impl Later {
@@ -97,14 +109,19 @@ impl Later {
 }
 
 impl Shard {
-    /// Sends a session's message on its way. `size` is that of the frame it came in.
+    /// Sends a session's message on its way.
     pub fn publish(
         self: &Rc<Self>,
         connection: &Rc<Connection>,
-        (target, body): (&Target, MessageBody<'_>),
-        size: usize,
+        passed: Passed<'_>,
         later: &mut Later,
     ) {
+        let Passed {
+            target,
+            body,
+            size,
+            holders,
+        } = passed;
         let Some(session) = connection.session() else {
             return;
         };
@@ -164,7 +181,9 @@ impl Shard {
         });
         match target {
             Target::User(user) => self.publish_to_user(user, &outgoing, report, later),
-            Target::Group(group) => self.publish_to_group(group, &outgoing, report, later),
+            Target::Group(group) => {
+                self.publish_to_group((group, holders), &outgoing, report, later);
+            }
             Target::Broadcast => self.publish_to_all(&outgoing, report, later),
             // The application has it, and nobody else is to.
             Target::Application => report.accepted(),
@@ -210,7 +229,7 @@ impl Shard {
 
     fn publish_to_group(
         self: &Rc<Self>,
-        group: &GroupId,
+        (group, holders): (&GroupId, Option<Vec<Holding>>),
         outgoing: &Outgoing,
         report: Report,
         later: &mut Later,
@@ -232,6 +251,7 @@ impl Shard {
         later.work().forwards.push(Forward::Group {
             group: group.clone(),
             parcel: outgoing.parcel().clone(),
+            holders,
             report: report.when_forwarded("other nodes did not get the message"),
         });
     }

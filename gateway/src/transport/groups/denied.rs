@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use super::reader;
 use crate::group::GroupError;
 use crate::group::rules::Forbidden;
 use crate::hub::Shard;
@@ -10,6 +9,7 @@ use crate::protocol::json::Refusal;
 use crate::protocol::{Control, ErrorCode};
 use crate::service::Rejection;
 use crate::transport::Connection;
+use crate::transport::reader;
 
 /// Why a command or a message was not taken.
 #[derive(Debug, thiserror::Error)]
