@@ -35,7 +35,7 @@ use crate::protocol::{GroupId, LogId, Parcel, Position, TraceContext, UserId};
 use crate::telemetry::traces::{self, Kind};
 
 use broadcasts::Broadcasts;
-use clerk::{Clerk, Job};
+use clerk::Job;
 use expiry::Expiry;
 use seen::Seen;
 use unanswered::{Saying, Unanswered};
@@ -140,16 +140,14 @@ impl Delivery {
             seen,
             unanswered,
         }));
-        let clerk = Clerk {
-            delivery: delivery.clone(),
-            level: Level::of(config.delivery.acceptance, log.outlives_process()),
-            cancel: cancel.clone(),
-        };
+        let level = Level::of(config.delivery.acceptance, log.outlives_process());
+        let (clerk, carrier) = clerk::clerk(&delivery, level);
         let expiry = Expiry {
             delivery: delivery.clone(),
         };
         tasks.spawn(expiry.run(cancel.clone()));
-        tasks.spawn(clerk.run(jobs));
+        tasks.spawn(clerk.run(jobs, cancel.clone()));
+        tasks.spawn(carrier.run());
         tasks.spawn(flusher.run(cancel.clone()));
         tasks.spawn(sayings.run(delivery.clone(), cancel.clone()));
         let pause = config.distributed.health_check_interval.into();

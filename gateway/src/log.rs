@@ -19,7 +19,7 @@ pub use waiting::Awaited;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 
 use crate::cluster::ClusterError;
 use crate::group::Generation;
@@ -280,6 +280,12 @@ impl Record {
     }
 }
 
+/// Messages of one log, in order.
+pub type Batch<'a> = (&'a LogId, &'a [Append]);
+
+/// What became of the messages of one log.
+pub type AppendOutcome = Result<Vec<Appended>, ClusterError>;
+
 /// See the module.
 ///
 /// A call that fails with a deadline may have been done: repeating it is safe where the sender has an id of its own.
@@ -290,6 +296,14 @@ pub trait Log: Send + Sync + 'static {
         log: &'a LogId,
         messages: &'a [Append],
     ) -> BoxFuture<'a, Result<Vec<Appended>, ClusterError>>;
+    /// Stores messages of several logs, none of them twice: what each [`append`](Self::append) comes to, in order. What they have
+    /// in common is waited for once.
+    fn append_all<'a>(&'a self, batch: &'a [Batch<'a>]) -> BoxFuture<'a, Vec<AppendOutcome>> {
+        let appends = batch
+            .iter()
+            .map(|(log, messages)| self.append(log, messages));
+        Box::pin(join_all(appends))
+    }
     /// At most so much after a place, or from the oldest that is kept.
     fn read<'a>(
         &'a self,

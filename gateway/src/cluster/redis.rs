@@ -20,6 +20,7 @@ mod scripts;
 mod seats;
 mod sentinel;
 mod shadow;
+mod together;
 mod verdict;
 mod waits;
 
@@ -34,3 +35,4 @@ pub use presence::RedisPresence;
 pub use registry::RedisRegistry;
 pub use seats::{RedisSeats, Seating, Yields};
 pub use shadow::Shadow;
+pub use together::Ask;

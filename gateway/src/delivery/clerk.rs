@@ -1,12 +1,12 @@
-//! The clerk: stores what was handed in, in batches and in order, and hands on what was stored.
+//! The clerk: stores what was handed in, in batches and in order. What was stored goes on to the carrier, which tells whoever
+//! handed it in and hands it to sessions and other nodes while the next batch is stored.
 //!
-//! One task, so that what one sender hands in for one log is stored and delivered in that order. Messages of a batch that
+//! One task each, so that what one sender hands in for one log is stored and delivered in that order. Messages of a batch that
 //! belong to one log are stored in one call; logs do not wait for each other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -15,13 +15,16 @@ use super::receipt::Level;
 use super::{Accepted, Delivery, Route, Submission};
 use crate::cluster::{Cluster, ClusterError, Forward, ForwardReport};
 use crate::hub::{Hub, Outgoing, unix_millis};
-use crate::log::{Append, Appended, Awaited, MessageName};
+use crate::log::{Append, AppendOutcome, Appended, Awaited, Batch, MessageName};
 use crate::protocol::{LogId, Mark, Parcel, Start, TraceContext};
 use crate::telemetry::traces::Span;
 use crate::time::millis;
 
 /// Messages of one batch: what one script call handles without holding Redis for long.
 const BATCH: usize = 128;
+
+/// Batches that are stored and wait to be handed on. When it is full nothing more is stored, and in the end senders wait.
+const STORED: usize = 1;
 
 /// One message that waits, and the room it takes.
 pub(super) struct Job {
@@ -32,31 +35,49 @@ pub(super) struct Job {
     pub(super) span: Option<Span>,
 }
 
-/// A message without its room.
-type Taken = (Submission, Option<TraceContext>, Option<Span>);
+/// A message that was stored, or was not.
+type Stored = (Job, Result<Appended, ClusterError>);
 
 /// See the module.
 pub(super) struct Clerk {
-    pub(super) delivery: Delivery,
-    pub(super) level: Level,
-    pub(super) cancel: CancellationToken,
+    delivery: Delivery,
+    stored: mpsc::Sender<Vec<Stored>>,
+}
+
+/// See the module.
+pub(super) struct Carrier {
+    delivery: Delivery,
+    level: Level,
+    stored: mpsc::Receiver<Vec<Stored>>,
+}
+
+/// Both of them, for what is accepted at this level.
+pub(super) fn clerk(delivery: &Delivery, level: Level) -> (Clerk, Carrier) {
+    let (sender, stored) = mpsc::channel(STORED);
+    let clerk = Clerk {
+        delivery: delivery.clone(),
+        stored: sender,
+    };
+    let carrier = Carrier {
+        delivery: delivery.clone(),
+        level,
+        stored,
+    };
+    (clerk, carrier)
 }
 
 impl Clerk {
-    pub(super) async fn run(self, mut jobs: mpsc::Receiver<Job>) {
+    pub(super) async fn run(self, mut jobs: mpsc::Receiver<Job>, cancel: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
                 biased;
-                () = self.cancel.cancelled() => break,
+                () = cancel.cancelled() => break,
                 taken = jobs.recv_many(&mut batch, BATCH) => if taken == 0 { return },
             }
-            let (batch, rooms): (Vec<_>, Vec<_>) = batch
-                .drain(..)
-                .map(|job| ((job.submission, job.trace, job.span), job.room))
-                .unzip();
-            self.store(batch).await;
-            drop(rooms);
+            let stored = self.store(batch.drain(..).collect()).await;
+            // The carrier lives for as long as this.
+            let _sent = self.stored.send(stored).await;
         }
         jobs.close();
         while let Some(job) = jobs.recv().await {
@@ -64,85 +85,88 @@ impl Clerk {
         }
     }
 
-    async fn store(&self, mut batch: Vec<Taken>) {
-        let mut by_log: HashMap<LogId, Vec<usize>> = HashMap::new();
-        for (index, (submission, ..)) in batch.iter().enumerate() {
-            by_log
-                .entry(submission.log.clone())
-                .or_default()
-                .push(index);
+    async fn store(&self, batch: Vec<Job>) -> Vec<Stored> {
+        let mut by_log: HashMap<&LogId, (Vec<Append>, Vec<usize>)> = HashMap::new();
+        for (index, job) in batch.iter().enumerate() {
+            let of_log = by_log.entry(&job.submission.log).or_default();
+            of_log.0.push(job.submission.append.clone());
+            of_log.1.push(index);
         }
-        let groups: Vec<(LogId, Vec<usize>)> = by_log.into_iter().collect();
-        let appends: Vec<Vec<Append>> = groups
+        let logs: Vec<Batch<'_>> = by_log
             .iter()
-            .map(|(_, indexes)| {
-                let of = |index: &usize| {
-                    let (submission, ..) = batch.get(*index)?;
-                    Some(submission.append.clone())
-                };
-                indexes.iter().filter_map(of).collect()
-            })
+            .map(|(log, (appends, _))| (*log, appends.as_slice()))
             .collect();
-        let stored = groups.iter().zip(&appends);
-        let stored = join_all(stored.map(|((id, _), messages)| self.append(id, messages))).await;
+        let told = self.append(&logs).await;
         let mut outcomes: HashMap<usize, Result<Appended, ClusterError>> = HashMap::new();
-        for ((_, indexes), stored) in groups.into_iter().zip(stored) {
-            match stored {
+        for ((_, indexes), told) in by_log.values().zip(told) {
+            match told {
                 Ok(appended) => {
-                    outcomes.extend(indexes.into_iter().zip(appended.into_iter().map(Ok)));
+                    outcomes.extend(indexes.iter().copied().zip(appended.into_iter().map(Ok)));
                 }
                 Err(error) => {
-                    outcomes.extend(indexes.into_iter().map(|index| (index, Err(error.clone()))));
+                    outcomes.extend(indexes.iter().map(|index| (*index, Err(error.clone()))));
                 }
             }
         }
-        for (index, (submission, trace, span)) in batch.drain(..).enumerate() {
+        let stored = batch.into_iter().enumerate().map(|(index, job)| {
             let outcome = outcomes.remove(&index);
-            let outcome = outcome.unwrap_or(Err(ClusterError::Busy));
-            if let (Some(mut span), Err(error)) = (span, &outcome) {
-                span.failed(error.label());
-            }
-            self.hand_on((submission, trace), outcome).await;
-        }
+            (job, outcome.unwrap_or(Err(ClusterError::Busy)))
+        });
+        stored.collect()
     }
 
-    /// Stores messages of one log. When those are due that are to be acknowledged is remembered first: what is stored and
+    /// Stores messages of several logs. When those are due that are to be acknowledged is remembered first: what is stored and
     /// not remembered would never be given up.
-    async fn append(
-        &self,
-        log: &LogId,
-        messages: &[Append],
-    ) -> Result<Vec<Appended>, ClusterError> {
-        let mut awaited = Vec::new();
-        if let (Some(rules), LogId::Inbox(user)) = (self.delivery.0.acks.load_full(), log) {
-            let wanted = messages.iter().filter(|message| message.ack);
-            awaited.extend(wanted.map(|message| Awaited {
-                user: user.clone(),
-                ticket: None,
-                message: MessageName::new(&message.sender, &message.id),
-            }));
-            if !awaited.is_empty() {
-                let until = unix_millis().saturating_add(millis(rules.total()));
-                self.delivery.0.log.remind(&awaited, until).await?;
+    async fn append(&self, logs: &[Batch<'_>]) -> Vec<AppendOutcome> {
+        let log = self.delivery.log();
+        let Some(rules) = self.delivery.0.acks.load_full() else {
+            return log.append_all(logs).await;
+        };
+        let due = awaited_of(logs);
+        if !due.is_empty() {
+            let until = unix_millis().saturating_add(millis(rules.total()));
+            if let Err(error) = log.remind(&due, until).await {
+                return logs.iter().map(|_| Err(error.clone())).collect();
             }
         }
-        let appended = self.delivery.0.log.append(log, messages).await;
-        let is_refused = matches!(
-            appended,
-            Err(ClusterError::Refused { .. } | ClusterError::ReplicaBacklog { .. })
-        );
-        if is_refused && !awaited.is_empty() {
+        let appended = log.append_all(logs).await;
+        let refused = logs.iter().zip(&appended).filter(|(_, outcome)| {
+            matches!(
+                outcome,
+                Err(ClusterError::Refused { .. } | ClusterError::ReplicaBacklog { .. })
+            )
+        });
+        let refused: Vec<Batch<'_>> = refused.map(|(of_log, _)| *of_log).collect();
+        let undone = awaited_of(&refused);
+        if !undone.is_empty() {
             // Who is asked again has all the time that there is.
-            let _due_then = self.delivery.0.log.forget(&awaited).await;
+            let _due_then = log.forget(&undone).await;
         }
         appended
     }
+}
 
-    async fn hand_on(
-        &self,
-        (submission, trace): (Submission, Option<TraceContext>),
-        outcome: Result<Appended, ClusterError>,
-    ) {
+impl Carrier {
+    /// Until the clerk has ended and everything that it stored is handed on. Each sender is told just before its message goes on,
+    /// so that nothing that was accepted lags behind a drain.
+    pub(super) async fn run(mut self) {
+        while let Some(batch) = self.stored.recv().await {
+            for (job, outcome) in batch {
+                self.hand_on(job, outcome).await;
+            }
+        }
+    }
+
+    async fn hand_on(&self, job: Job, outcome: Result<Appended, ClusterError>) {
+        let Job {
+            submission,
+            room: _room,
+            trace,
+            span,
+        } = job;
+        if let (Some(mut span), Err(error)) = (span, &outcome) {
+            span.failed(error.label());
+        }
         let Submission {
             log,
             route,
@@ -158,7 +182,7 @@ impl Clerk {
                     trace,
                     ..Parcel::from(append.json)
                 };
-                deliver_here(&self.delivery.0.hub, &route, &Outgoing::new(parcel)).await;
+                deliver_here(self.delivery.hub(), &route, &Outgoing::new(parcel)).await;
                 return report(Err(error));
             }
         };
@@ -170,7 +194,7 @@ impl Clerk {
             local_sessions: if repeated {
                 0
             } else {
-                here(&self.delivery.0.hub, &route)
+                here(self.delivery.hub(), &route)
             },
         }));
         // Stored by a call whose answer was lost, or by another node that then ended, it may not have been handed on.
@@ -194,6 +218,22 @@ impl Clerk {
         let forwarded = forwarded.filter(|_| !repeated);
         self.delivery.hand_over(&route, parcel, forwarded).await;
     }
+}
+
+/// What is to be acknowledged of these.
+fn awaited_of(logs: &[Batch<'_>]) -> Vec<Awaited> {
+    let mut awaited = Vec::new();
+    for (log, messages) in logs {
+        if let LogId::Inbox(user) = log {
+            let wanted = messages.iter().filter(|message| message.ack);
+            awaited.extend(wanted.map(|message| Awaited {
+                user: user.clone(),
+                ticket: None,
+                message: MessageName::new(&message.sender, &message.id),
+            }));
+        }
+    }
+    awaited
 }
 
 fn here(hub: &Hub, route: &Route) -> usize {

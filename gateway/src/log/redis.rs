@@ -19,18 +19,18 @@ mod sent;
 
 use std::sync::Arc;
 
-use ::redis::Pipeline;
+use ::redis::{Pipeline, ScriptInvocation};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::{BoxFuture, join_all, try_join, try_join_all};
 
 use super::scripts::{APPEND, READ, SAW};
 use super::{
-    About, Append, Appended, Awaited, Entry, Gap, Log, MessageName, Most, Page, Record, Retention,
-    SentPage, SentQuery, Word, name,
+    About, Append, AppendOutcome, Appended, Awaited, Batch, Entry, Gap, Log, MessageName, Most,
+    Page, Record, Retention, SentPage, SentQuery, Word, name,
 };
 use crate::cluster::ClusterError;
-use crate::cluster::redis::{RedisCalls, RedisLink};
+use crate::cluster::redis::{Ask, RedisCalls, RedisLink};
 use crate::group::Generation;
 use crate::protocol::{LogId, Position, TraceContext, UserId};
 use crate::telemetry::RedisPart;
@@ -41,6 +41,9 @@ const STRIDE: Most = Most {
     messages: 500,
     bytes: 4 << 20,
 };
+
+/// What goes over one connection in one go: others wait behind it for some milliseconds at most.
+const GO_BYTES: usize = 1 << 20;
 
 /// See the module.
 #[derive(Debug)]
@@ -78,13 +81,9 @@ impl RedisLog {
         self.link.key(&tag, name)
     }
 
-    async fn append(
-        &self,
-        log: &LogId,
-        messages: &[Append],
-    ) -> Result<Vec<Appended>, ClusterError> {
-        let script = &APPEND;
-        let mut call = script.prepare_invoke();
+    /// The call of the script that stores these messages.
+    fn appending(&self, log: &LogId, messages: &[Append]) -> ScriptInvocation<'static> {
+        let mut call = APPEND.prepare_invoke();
         for name in ["log", "meta", "acks", "records"] {
             call.key(self.key(log, name));
         }
@@ -120,23 +119,55 @@ impl RedisLog {
                         .unwrap_or_default(),
                 );
         }
+        call
+    }
+
+    async fn append_all(&self, batch: &[Batch<'_>]) -> Vec<AppendOutcome> {
+        if self.link.is_cluster() {
+            let appends = batch.iter().map(|of_log| self.append_apart(*of_log));
+            return join_all(appends).await;
+        }
+        let goes = goes(batch).into_iter().map(|go| self.append_together(go));
+        join_all(goes).await.into_iter().flatten().collect()
+    }
+
+    /// In one go: Redis reads and answers once, and a replica is waited for once.
+    async fn append_together(&self, batch: &[Batch<'_>]) -> Vec<AppendOutcome> {
+        let ask = |(log, messages): &Batch<'_>| Ask {
+            before: self.notes(log, messages).into_iter().flatten().collect(),
+            call: self.appending(log, messages),
+        };
+        let asks: Vec<Ask> = batch.iter().map(ask).collect();
+        let told: Result<Vec<Result<Vec<String>, _>>, _> = if self.replicated {
+            self.link
+                .run_each_replicated("append", &APPEND, &asks)
+                .await
+        } else {
+            self.link.run_each("append", &APPEND, &asks).await
+        };
+        match told {
+            Ok(each) => {
+                let each = each.into_iter().zip(batch);
+                each.map(|(told, (_, messages))| all_appended(&told?, messages.len()))
+                    .collect()
+            }
+            Err(error) => batch.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    /// By calls of its own: what is noted of a sender lies in another slot than the log.
+    async fn append_apart(&self, (log, messages): Batch<'_>) -> AppendOutcome {
+        let call = self.appending(log, messages);
         let stored = async {
             if self.replicated {
-                self.link.run_replicated("append", script, &call).await
+                self.link.run_replicated("append", &APPEND, &call).await
             } else {
                 self.link.run("append", &call).await
             }
         };
-        let told: Vec<String> = self.append_noted(stored, (log, messages)).await?;
-        let read = told
-            .iter()
-            .filter_map(|told| appended(told))
-            .collect::<Vec<_>>();
-        if read.len() == messages.len() {
-            Ok(read)
-        } else {
-            Err(unreadable("append"))
-        }
+        let noted = self.note_senders(log, messages);
+        let (told, ()): (Vec<String>, ()) = try_join(stored, noted).await?;
+        all_appended(&told, messages.len())
     }
 
     async fn read(
@@ -264,6 +295,34 @@ impl RedisLog {
     }
 }
 
+/// Logs that go together: as many as have so many bytes in all, or one.
+fn goes<'a, 'b>(batch: &'a [Batch<'b>]) -> Vec<&'a [Batch<'b>]> {
+    let bytes = |(_, messages): &Batch<'_>| -> usize {
+        messages.iter().map(|message| message.json.len()).sum()
+    };
+    let (mut goes, mut rest) = (Vec::new(), batch);
+    while !rest.is_empty() {
+        let mut size = 0;
+        let fits = rest.iter().take_while(|of_log| {
+            size += bytes(of_log);
+            size <= GO_BYTES
+        });
+        let (go, others) = rest.split_at(fits.count().max(1));
+        goes.push(go);
+        rest = others;
+    }
+    goes
+}
+
+fn all_appended(told: &[String], wanted: usize) -> AppendOutcome {
+    let read: Vec<Appended> = told.iter().filter_map(|told| appended(told)).collect();
+    if read.len() == wanted {
+        Ok(read)
+    } else {
+        Err(unreadable("append"))
+    }
+}
+
 fn appended(told: &str) -> Option<Appended> {
     let (before, position) = told.split_once(' ')?;
     let position = position.parse().ok()?;
@@ -305,8 +364,16 @@ impl Log for RedisLog {
         &'a self,
         log: &'a LogId,
         messages: &'a [Append],
-    ) -> BoxFuture<'a, Result<Vec<Appended>, ClusterError>> {
-        Box::pin(self.append(log, messages))
+    ) -> BoxFuture<'a, AppendOutcome> {
+        Box::pin(async move {
+            let outcomes = self.append_all(&[(log, messages)]).await;
+            let outcome = outcomes.into_iter().next();
+            outcome.unwrap_or_else(|| Err(unreadable("append")))
+        })
+    }
+
+    fn append_all<'a>(&'a self, batch: &'a [Batch<'a>]) -> BoxFuture<'a, Vec<AppendOutcome>> {
+        Box::pin(self.append_all(batch))
     }
 
     fn read<'a>(

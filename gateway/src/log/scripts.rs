@@ -78,8 +78,10 @@ local without = function(held, offset)
   end
   return lines
 end
-local over = redis.call('XLEN', KEYS[1]) - most
-for i, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', math.min(math.max(over, 0), 512) + 4)) do
+local over, some = redis.call('XLEN', KEYS[1]) - most, 1
+local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+if over > 0 or (oldest and tonumber(oldest[2][4]) + age <= now) then some = math.min(math.max(over, 0), 512) + 4 end
+for i, entry in ipairs(some > 1 and redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', some) or {}) do
   local fields = entry[2]
   if i > over and tonumber(fields[4]) + age > now then break end
   redis.call('XDEL', KEYS[1], entry[1])

@@ -39,6 +39,32 @@ fn about_the_room(asked: Vec<String>) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_stored_goes_to_redis_in_one_go_with_the_note_of_its_sender() {
+    let redis = RedisServer::start();
+    let [one] = cluster(redis.port, &[]).await;
+    let (mut alice, mut bob) = (one.connect("alice").await, one.connect("bob").await);
+    let mut asked = Asked::of(&redis);
+    for n in 0..20 {
+        let id = format!("n{n}");
+        let message = json!({"type": "text", "id": id, "to": "bob", "content": id});
+        alice.send(message).await;
+        while alice.next().await["data"]["state"] != "accepted" {}
+        while bob.next().await["content"] != id.as_str() {}
+        let mut about = asked.since(&redis);
+        about.retain(|line| line.contains(":s:alice}:sent") || line.contains("}:seen:"));
+        if n == 0 {
+            // Its script was not known yet.
+            continue;
+        }
+        let command = |line: &String| line.split('"').nth(1).unwrap().to_lowercase();
+        let commands: Vec<String> = about.iter().map(command).collect();
+        assert_eq!(commands, ["xadd", "xtrim", "pexpire", "evalsha"]);
+        let over = |line: &String| line.split_whitespace().nth(2).unwrap().to_owned();
+        assert!(about.iter().all(|line| over(line) == over(&about[0])));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_to_a_group_that_is_not_kept_asks_redis_once() {
     let redis = RedisServer::start();
     let unkept = "wsc.group.enableMessageRecord=false";

@@ -5,12 +5,13 @@ use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use ::redis::{FromRedisValue, Pipeline, RedisResult, Script, ScriptInvocation};
+use ::redis::{FromRedisValue, Pipeline, RedisResult, Script, ScriptInvocation, Value};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::RedisLink;
 use super::pool::Lane;
+use super::together::{Ask, Together};
 use crate::cluster::ClusterError;
 use crate::telemetry::RedisPart;
 
@@ -104,6 +105,60 @@ impl RedisCalls {
         Ok(value)
     }
 
+    /// Runs a script for each of these, all of them in one go over one connection; what each came to. Not in a Redis Cluster.
+    pub async fn run_each<T: FromRedisValue>(
+        &self,
+        operation: &'static str,
+        script: &Script,
+        asks: &[Ask],
+    ) -> Result<Vec<Result<T, ClusterError>>, ClusterError> {
+        let (connection, mut turn) = self.turn(Lane::Any)?;
+        let together = Together {
+            script,
+            asks,
+            wait: None,
+        };
+        let asking = together.ask(&mut turn.line);
+        let answer = self.answer(Instant::now() + self.deadline(), asking).await;
+        let answers = self.judge(operation, (&connection, &turn), answer)?;
+        let each = answers.each.into_iter();
+        let each = each.map(|told| self.judge_one(operation, &connection, read(told)));
+        Ok(each.collect())
+    }
+
+    /// The same, and waits once until a replica has what all of them wrote, as for one of them.
+    pub async fn run_each_replicated<T: FromRedisValue>(
+        &self,
+        operation: &'static str,
+        script: &Script,
+        asks: &[Ask],
+    ) -> Result<Vec<Result<T, ClusterError>>, ClusterError> {
+        let until = Instant::now() + self.deadline();
+        let patience = self.deadline() / 2;
+        let millis = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        let connection = self.connection()?;
+        let lent = self.waiting_line(operation, &connection, patience / 2);
+        let mut waiting = lent.await?;
+        let together = Together {
+            script,
+            asks,
+            wait: Some(millis),
+        };
+        let asking = together.ask(&mut waiting.line);
+        let answer = self.answer(until, asking).await;
+        let answers = self.judge_waiting(operation, (&connection, waiting), answer)?;
+        let replicas = answers.replicas.transpose();
+        let replicas = self.judge_one(operation, &connection, replicas)?;
+        let each = answers.each.into_iter().map(|told| {
+            let value = self.judge_one(operation, &connection, read(told))?;
+            match replicas {
+                None | Some(0) => Err(ClusterError::NotReplicated { millis }),
+                Some(_) => Ok(value),
+            }
+        });
+        Ok(each.collect())
+    }
+
     async fn answer<T>(
         &self,
         until: Instant,
@@ -114,4 +169,8 @@ impl RedisCalls {
         self.times().redis(self.part, began.elapsed());
         answer
     }
+}
+
+fn read<T: FromRedisValue>(told: RedisResult<Value>) -> RedisResult<T> {
+    Ok(::redis::from_redis_value(told?)?)
 }

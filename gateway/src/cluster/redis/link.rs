@@ -259,7 +259,8 @@ impl RedisLink {
         }
     }
 
-    fn is_cluster(&self) -> bool {
+    /// Whether it leads to the members of a Redis Cluster, where what is asked together must lie in one slot.
+    pub fn is_cluster(&self) -> bool {
         matches!(self.redis.topology, Topology::Cluster(_))
     }
 
@@ -372,6 +373,20 @@ impl RedisLink {
             Sign::Answer => connection.waits.give_back(waiting),
             Sign::Replica => self.is_replica(connection, &answer),
             Sign::Silence | Sign::Broken => {}
+        }
+        outcome(operation, self.redis.deadline, answer)
+    }
+
+    /// What became of one of several operations that were answered together.
+    pub(super) fn judge_one<T>(
+        &self,
+        operation: &'static str,
+        connection: &Connection,
+        answer: RedisResult<T>,
+    ) -> Result<T, ClusterError> {
+        let answer = Ok(answer);
+        if sign(&answer) == Sign::Replica {
+            self.is_replica(connection, &answer);
         }
         outcome(operation, self.redis.deadline, answer)
     }

@@ -3,10 +3,10 @@
 //! Written together with the message and not after it, so that nothing accepted is missing here. What was not stored after
 //! all, or was a repetition, has no record of this very sending, and is left out when it is read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use ::redis::Pipeline;
-use futures_util::future::{try_join, try_join_all};
+use ::redis::{Cmd, Pipeline, cmd};
+use futures_util::future::try_join_all;
 
 use super::super::sent::SENT_MAX;
 use super::super::{Append, MessageName, Record, SentCursor, SentPage, SentQuery, SentRecord};
@@ -26,52 +26,50 @@ struct Sent {
 }
 
 impl RedisLog {
-    /// Notes who sends these messages.
-    pub(super) async fn note_senders(
-        &self,
-        log: &LogId,
-        messages: &[Append],
-    ) -> Result<(), ClusterError> {
+    /// What notes who sends these messages: commands for each sender.
+    pub(super) fn notes(&self, log: &LogId, messages: &[Append]) -> Vec<Vec<Cmd>> {
         let Some(ttl) = self.retention().records.map(millis) else {
-            return Ok(());
+            return Vec::new();
         };
-        let mut by_sender: HashMap<&str, Vec<&Append>> = HashMap::new();
+        let mut by_sender: BTreeMap<&str, Vec<&Append>> = BTreeMap::new();
         for message in messages {
             by_sender.entry(&message.sender).or_default().push(message);
         }
         let name = log.to_string();
         let notes = by_sender.into_iter().map(|(sender, messages)| {
             let key = self.sent_key(sender);
+            let now = messages.iter().map(|message| message.at).max();
+            let oldest = now.unwrap_or_default().saturating_sub(ttl);
+            let add = messages.into_iter().map(|message| {
+                let mut add = cmd("XADD");
+                add.arg(&key).arg("MAXLEN").arg("~").arg(SENT_MAX).arg("*");
+                add.arg("l").arg(&name).arg("i").arg(&message.id);
+                add.arg("t").arg(message.at);
+                add
+            });
+            let mut commands: Vec<Cmd> = add.collect();
+            let mut trim = cmd("XTRIM");
+            trim.arg(&key).arg("MINID").arg("~").arg(oldest);
+            let mut expire = cmd("PEXPIRE");
+            expire.arg(&key).arg(ttl);
+            commands.extend([trim, expire]);
+            commands
+        });
+        notes.collect()
+    }
+
+    /// Notes who sends these messages.
+    pub(super) async fn note_senders(
+        &self,
+        log: &LogId,
+        messages: &[Append],
+    ) -> Result<(), ClusterError> {
+        let notes = self.notes(log, messages).into_iter().map(async |commands| {
             let mut pipeline = Pipeline::new();
-            let mut now = 0;
-            for message in messages {
-                now = now.max(message.at);
-                let add = pipeline.cmd("XADD").arg(&key).arg("*");
-                add.arg("l")
-                    .arg(&name)
-                    .arg("i")
-                    .arg(&message.id)
-                    .arg("t")
-                    .arg(message.at)
-                    .ignore();
+            for command in commands {
+                pipeline.add_command(command).ignore();
             }
-            let oldest = now.saturating_sub(ttl);
-            pipeline
-                .cmd("XTRIM")
-                .arg(&key)
-                .arg("MINID")
-                .arg("~")
-                .arg(oldest)
-                .ignore();
-            pipeline
-                .cmd("XTRIM")
-                .arg(&key)
-                .arg("MAXLEN")
-                .arg("~")
-                .arg(SENT_MAX)
-                .ignore();
-            pipeline.cmd("PEXPIRE").arg(&key).arg(ttl).ignore();
-            async move { self.link.query::<()>("note a sender", &pipeline).await }
+            self.link.query::<()>("note a sender", &pipeline).await
         });
         try_join_all(notes).await.map(drop)
     }
@@ -145,16 +143,6 @@ impl RedisLog {
         Ok((0..sent.len())
             .map(|index| found.remove(&index).flatten())
             .collect())
-    }
-
-    /// Stores messages and notes their senders, at the same time.
-    pub(super) async fn append_noted<T>(
-        &self,
-        append: impl Future<Output = Result<T, ClusterError>>,
-        (log, messages): (&LogId, &[Append]),
-    ) -> Result<T, ClusterError> {
-        let (appended, ()) = try_join(append, self.note_senders(log, messages)).await?;
-        Ok(appended)
     }
 
     fn sent_key(&self, sender: &str) -> String {
