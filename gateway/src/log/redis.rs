@@ -81,7 +81,7 @@ impl RedisLog {
         self.link.key(&tag, name)
     }
 
-    /// The call of the script that stores these messages.
+    /// The call of the script that stores these messages, but for the last argument.
     fn appending(&self, log: &LogId, messages: &[Append]) -> ScriptInvocation<'static> {
         let mut call = APPEND.prepare_invoke();
         for name in ["log", "meta", "acks", "records"] {
@@ -137,13 +137,11 @@ impl RedisLog {
             before: self.notes(log, messages).into_iter().flatten().collect(),
             call: self.appending(log, messages),
         };
-        let asks: Vec<Ask> = batch.iter().map(ask).collect();
+        let asks = batch.iter().map(ask).collect();
         let told: Result<Vec<Result<Vec<String>, _>>, _> = if self.replicated {
-            self.link
-                .run_each_replicated("append", &APPEND, &asks)
-                .await
+            self.link.run_each_replicated("append", &APPEND, asks).await
         } else {
-            self.link.run_each("append", &APPEND, &asks).await
+            self.link.run_each("append", &APPEND, asks).await
         };
         match told {
             Ok(each) => {
@@ -157,7 +155,9 @@ impl RedisLog {
 
     /// By calls of its own: what is noted of a sender lies in another slot than the log.
     async fn append_apart(&self, (log, messages): Batch<'_>) -> AppendOutcome {
-        let call = self.appending(log, messages);
+        let mut call = self.appending(log, messages);
+        // Which of the servers it is has to be asked by the script.
+        call.arg("");
         let stored = async {
             if self.replicated {
                 self.link.run_replicated("append", &APPEND, &call).await

@@ -103,8 +103,15 @@ async fn messages_of_many_logs_go_to_redis_in_one_go_over_one_connection() {
     let linked = linked(&redis, RETENTION).await;
     spread(&linked.log, "first", 2).await;
     let mut asked = Asked::of(&redis);
+    redis.cli(&["config", "resetstat"]);
     let stored = spread(&linked.log, "second", 40).await;
     assert!(stored.iter().all(Result::is_ok), "{stored:?}");
+    let counts = redis.cli(&["info", "commandstats"]);
+    assert!(counts.contains("cmdstat_evalsha:calls=40,"), "{counts}");
+    assert!(
+        !counts.contains("cmdstat_info"),
+        "nor by a script: {counts}"
+    );
     let mut asked = asked.since(&redis);
     asked.retain(|line| line.contains("{logs:"));
     assert_eq!((commands(&asked, "evalsha"), asked.len()), (40, 160));

@@ -110,7 +110,7 @@ impl RedisCalls {
         &self,
         operation: &'static str,
         script: &Script,
-        asks: &[Ask],
+        asks: Vec<Ask>,
     ) -> Result<Vec<Result<T, ClusterError>>, ClusterError> {
         let (connection, mut turn) = self.turn(Lane::Any)?;
         let together = Together {
@@ -131,7 +131,7 @@ impl RedisCalls {
         &self,
         operation: &'static str,
         script: &Script,
-        asks: &[Ask],
+        asks: Vec<Ask>,
     ) -> Result<Vec<Result<T, ClusterError>>, ClusterError> {
         let until = Instant::now() + self.deadline();
         let patience = self.deadline() / 2;

@@ -37,8 +37,8 @@ pub(super) type OnPush = Arc<dyn Fn(PushInfo) + Send + Sync>;
 /// One connection, or one to each member of a Redis Cluster. Cheap to clone.
 #[derive(Clone)]
 pub(super) enum Line {
-    /// To one server.
-    Server(MultiplexedConnection),
+    /// To one server, and which process it is: its `run_id`, or nothing where it does not say.
+    Server(MultiplexedConnection, Arc<str>),
     /// To a Redis Cluster.
     Cluster(ClusterConnection),
 }
@@ -46,17 +46,25 @@ pub(super) enum Line {
 impl std::fmt::Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Server(_) => "Server",
+            Self::Server(..) => "Server",
             Self::Cluster(_) => "Cluster",
         })
     }
 }
 
 impl Line {
+    /// Which process of a server it leads to; nothing: not one, or it does not say.
+    pub(super) fn run_id(&self) -> &str {
+        match self {
+            Self::Server(_, run_id) => run_id,
+            Self::Cluster(_) => "",
+        }
+    }
+
     /// Listens to these channels; in a Redis Cluster to sharded ones, one by one, since each lies where its slot does.
     pub(super) async fn listen(&mut self, channels: &[String]) -> RedisResult<()> {
         match self {
-            Self::Server(line) => line.subscribe(channels).await,
+            Self::Server(line, _) => line.subscribe(channels).await,
             Self::Cluster(line) => {
                 for channel in channels {
                     line.ssubscribe(channel).await?;
@@ -70,7 +78,7 @@ impl Line {
 impl ConnectionLike for Line {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
-            Self::Server(line) => line.req_packed_command(cmd),
+            Self::Server(line, _) => line.req_packed_command(cmd),
             Self::Cluster(line) => line.req_packed_command(cmd),
         }
     }
@@ -82,14 +90,14 @@ impl ConnectionLike for Line {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         match self {
-            Self::Server(line) => line.req_packed_commands(pipeline, offset, count),
+            Self::Server(line, _) => line.req_packed_commands(pipeline, offset, count),
             Self::Cluster(line) => line.req_packed_commands(pipeline, offset, count),
         }
     }
 
     fn get_db(&self) -> i64 {
         match self {
-            Self::Server(line) => line.get_db(),
+            Self::Server(line, _) => line.get_db(),
             Self::Cluster(line) => line.get_db(),
         }
     }
@@ -151,7 +159,9 @@ pub(super) async fn line(
         let config = config(redis, address).set_push_sender(hear);
         let client = client(redis, address, Login::Redis)?;
         let line = client.get_multiplexed_async_connection_with_config(&config);
-        return Ok(Line::Server(line.await?));
+        let mut line = line.await?;
+        let run_id = run_id(&mut line).await?;
+        return Ok(Line::Server(line, run_id));
     }
     let nodes: RedisResult<Vec<ConnectionInfo>> = redis
         .members()
@@ -169,6 +179,21 @@ pub(super) async fn line(
     Ok(Line::Cluster(
         builder.build()?.get_async_connection().await?,
     ))
+}
+
+/// A connection leads to one process for as long as it lives, so that it is asked once.
+async fn run_id(line: &mut MultiplexedConnection) -> RedisResult<Arc<str>> {
+    let told: RedisResult<String> = ::redis::cmd("INFO").arg("server").query_async(line).await;
+    match told {
+        Ok(told) => {
+            let mut lines = told.lines();
+            let run_id = lines.find_map(|line| line.strip_prefix("run_id:"));
+            Ok(run_id.unwrap_or_default().into())
+        }
+        // Who may not ask is told so when it matters.
+        Err(error) if error.code().is_some() => Ok("".into()),
+        Err(error) => Err(error),
+    }
 }
 
 /// With whose credentials a server is spoken to.

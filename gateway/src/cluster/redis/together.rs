@@ -11,14 +11,14 @@ use super::dial::Line;
 pub struct Ask {
     /// Commands that only have to succeed.
     pub before: Vec<Cmd>,
-    /// The script's call.
+    /// The script's call. Behind its other arguments it gets the `run_id` of the server's process, or nothing where that is not known.
     pub call: ScriptInvocation<'static>,
 }
 
 /// What is asked in one go.
 pub(super) struct Together<'a> {
     pub(super) script: &'a Script,
-    pub(super) asks: &'a [Ask],
+    pub(super) asks: Vec<Ask>,
     /// For how many milliseconds a replica is waited for at the end.
     pub(super) wait: Option<u64>,
 }
@@ -31,9 +31,12 @@ pub(super) struct Answers {
 
 impl Together<'_> {
     /// Where the server does not know the script, the calls are made once more with it; what stands before them is done.
-    pub(super) async fn ask(&self, line: &mut Line) -> RedisResult<Answers> {
+    pub(super) async fn ask(mut self, line: &mut Line) -> RedisResult<Answers> {
+        for ask in &mut self.asks {
+            ask.call.arg(line.run_id());
+        }
         let mut pipeline = Pipeline::new();
-        for ask in self.asks {
+        for ask in &self.asks {
             for command in &ask.before {
                 pipeline.add_command(command.clone());
             }
