@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use futures_util::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -188,15 +187,16 @@ impl Courier {
                 None => _ = unknown.insert(group.clone()),
             }
         }
-        let asked = unknown.into_iter().map(async |group| {
-            let nodes = self.interest.holders(&group).await.ok();
-            (group, nodes)
-        });
-        for (group, nodes) in join_all(asked).await {
-            match nodes {
-                Some(nodes) => add(known.entry(group).or_default(), nodes),
+        if !unknown.is_empty() {
+            let unknown: Vec<GroupId> = unknown.into_iter().collect();
+            match self.interest.holders(&unknown).await {
+                Ok(asked) => {
+                    for (group, nodes) in unknown.into_iter().zip(asked) {
+                        add(known.entry(group).or_default(), nodes);
+                    }
+                }
                 // What was stored must not go by less than is true now.
-                None => _ = known.remove(&group),
+                Err(_) => known.retain(|group, _| !unknown.contains(group)),
             }
         }
         let own = &self.shared.identity.node;

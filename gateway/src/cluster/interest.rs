@@ -28,9 +28,9 @@ pub trait Interest: Send + Sync + 'static {
         group: &'a GroupId,
         number: u64,
     ) -> BoxFuture<'a, Result<(), ClusterError>>;
-    /// The nodes that get them, with the number of each.
+    /// The nodes that get the messages of each of these groups, in order, with the number of each.
     fn holders<'a>(
         &'a self,
-        group: &'a GroupId,
-    ) -> BoxFuture<'a, Result<Vec<Holding>, ClusterError>>;
+        groups: &'a [GroupId],
+    ) -> BoxFuture<'a, Result<Vec<Vec<Holding>>, ClusterError>>;
 }

@@ -359,7 +359,7 @@ impl RedisGroups {
             call.key(self.of_group(group, NODES));
         }
         let (what, retry_after_ms, holders): (String, u64, Vec<(String, u64)>) =
-            self.link.run("group admission", &call).await?;
+            self.link.run_with_others("group admission", &call).await?;
         let holders = holders.into_iter();
         let holders = holders.map(|(node, number)| (NodeId::new(&node), number));
         match what.as_str() {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::nodes::user;
-use crate::support::redis::RedisServer;
+use crate::support::redis::{Asked, RedisServer};
 use crate::support::subject::{Mailbox, redis_node};
+use futures_util::future::join_all;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -356,6 +357,57 @@ async fn who_is_let_through_live_hears_which_nodes_had_asked_and_whoever_stores_
     admit(Way::Live).await;
     let limited = store.admit(&chess, &alice, 5, Way::Live).await;
     assert!(matches!(limited, Err(GroupError::Limited { .. })));
+}
+
+/// Where each of these commands came from.
+fn origins(asked: &[String]) -> BTreeSet<&str> {
+    let origins = asked
+        .iter()
+        .filter_map(|line| line.split_whitespace().nth(2));
+    origins.collect()
+}
+
+#[tokio::test]
+async fn the_nodes_of_many_groups_are_asked_for_and_many_senders_let_through_over_one_connection() {
+    let server = RedisServer::start();
+    let listener = Arc::new(Mailbox::default());
+    let link = redis_node(&server, "one", listener, &CancellationToken::new()).await;
+    let (store, interest) = (RedisGroups::new(&link), RedisInterest::new(&link));
+    let groups: Vec<GroupId> = (0..20).map(|n| group(&format!("room-{n}"))).collect();
+    let alice = user("alice");
+    for (room, number) in groups.iter().zip(0..) {
+        let joined = store.join(room, &alice, Entry::MakeIfMissing, ROOMY);
+        joined.await.unwrap();
+        if number > 0 {
+            interest
+                .hold(&NodeId::new("n"), room, number)
+                .await
+                .unwrap();
+        }
+    }
+    let mut asked = Asked::of(&server);
+    let held = interest.holders(&groups).await.unwrap();
+    let numbers: Vec<Vec<u64>> = held
+        .iter()
+        .map(|held| held.iter().map(|(_, number)| *number).collect())
+        .collect();
+    let wanted = (0..20).map(|n| if n == 0 { vec![] } else { vec![n] });
+    assert_eq!(numbers, wanted.collect::<Vec<_>>());
+    let questions = asked.since(&server);
+    let questions: Vec<String> = questions
+        .into_iter()
+        .filter(|q| q.contains("room-"))
+        .collect();
+    assert_eq!((questions.len(), origins(&questions).len()), (20, 1));
+    let admitted = groups
+        .iter()
+        .map(|room| store.admit(room, &alice, 9, Way::Live));
+    for admitted in join_all(admitted).await {
+        admitted.unwrap();
+    }
+    let mut questions = asked.since(&server);
+    questions.retain(|question| question.contains("room-"));
+    assert_eq!(origins(&questions).len(), 1, "{questions:#?}");
 }
 
 #[derive(Clone, Debug)]

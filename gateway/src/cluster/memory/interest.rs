@@ -54,12 +54,15 @@ impl Interest for MemoryInterest {
 
     fn holders<'a>(
         &'a self,
-        group: &'a GroupId,
-    ) -> BoxFuture<'a, Result<Vec<Holding>, ClusterError>> {
+        groups: &'a [GroupId],
+    ) -> BoxFuture<'a, Result<Vec<Vec<Holding>>, ClusterError>> {
         let state = self.store.0.lock();
-        let nodes: Option<&BTreeMap<NodeId, u64>> = state.interest.get(group);
-        let held = nodes.into_iter().flatten();
-        let held = held.map(|(node, number)| (node.clone(), *number));
-        Box::pin(ready(Ok(held.collect())))
+        let held = groups.iter().map(|group| {
+            let nodes: Option<&BTreeMap<NodeId, u64>> = state.interest.get(group);
+            let held = nodes.into_iter().flatten();
+            held.map(|(node, number)| (node.clone(), *number)).collect()
+        });
+        let held = held.collect();
+        Box::pin(ready(Ok(held)))
     }
 }

@@ -71,7 +71,25 @@ impl RedisCalls {
         operation: &'static str,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, ClusterError> {
-        let (connection, mut turn) = self.turn(Lane::Any)?;
+        self.run_over(Lane::Any, operation, script).await
+    }
+
+    /// The same for a small one that many ask at a time: they go together.
+    pub async fn run_with_others<T: FromRedisValue>(
+        &self,
+        operation: &'static str,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, ClusterError> {
+        self.run_over(Lane::Last, operation, script).await
+    }
+
+    async fn run_over<T: FromRedisValue>(
+        &self,
+        lane: Lane,
+        operation: &'static str,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, ClusterError> {
+        let (connection, mut turn) = self.turn(lane)?;
         let asking = script.invoke_async(&mut turn.line);
         let answer = self.answer(Instant::now() + self.deadline(), asking).await;
         self.judge(operation, (&connection, &turn), answer)

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use ::redis::{Pipeline, Script};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join_all};
 
 use super::{RedisCalls, RedisLink};
 use crate::cluster::{ClusterError, Holding, Interest};
@@ -54,6 +54,21 @@ impl RedisInterest {
         Self { link }
     }
 
+    /// In one round trip.
+    async fn ask(&self, groups: &[GroupId]) -> Result<Vec<Vec<Holding>>, ClusterError> {
+        let mut pipeline = Pipeline::with_capacity(groups.len());
+        for group in groups {
+            pipeline.cmd("HGETALL").arg(self.key(group));
+        }
+        let held: Vec<HashMap<String, u64>> = self.link.query("group interest", &pipeline).await?;
+        let named = |held: HashMap<String, u64>| {
+            let held = held.into_iter();
+            held.map(|(node, number)| (NodeId::new(&node), number))
+                .collect()
+        };
+        Ok(held.into_iter().map(named).collect())
+    }
+
     fn key(&self, group: &GroupId) -> String {
         self.link.key(&format!("g:{group}"), NODES)
     }
@@ -89,17 +104,16 @@ impl Interest for RedisInterest {
 
     fn holders<'a>(
         &'a self,
-        group: &'a GroupId,
-    ) -> BoxFuture<'a, Result<Vec<Holding>, ClusterError>> {
+        groups: &'a [GroupId],
+    ) -> BoxFuture<'a, Result<Vec<Vec<Holding>>, ClusterError>> {
         Box::pin(async move {
-            let mut pipeline = Pipeline::new();
-            pipeline.cmd("HGETALL").arg(self.key(group));
-            let (held,): (HashMap<String, u64>,) =
-                self.link.query("group interest", &pipeline).await?;
-            let held = held.into_iter();
-            Ok(held
-                .map(|(node, number)| (NodeId::new(&node), number))
-                .collect())
+            if self.link.is_cluster() {
+                let each = groups
+                    .iter()
+                    .map(|group| self.ask(std::slice::from_ref(group)));
+                return Ok(try_join_all(each).await?.concat());
+            }
+            self.ask(groups).await
         })
     }
 }

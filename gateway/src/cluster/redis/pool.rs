@@ -18,8 +18,11 @@ use super::dial::Line;
 pub(super) enum Lane {
     /// Each in turn.
     Any,
-    /// Always the same.
+    /// Always the same, where what is sent stays in order.
     First,
+    /// Always the same, for what is small and asked by many at a time: the connection sends in one write what waits for it, and
+    /// Redis reads and answers it at once.
+    Last,
 }
 
 /// What is known of a connection; its place is that in the pool.
@@ -120,6 +123,7 @@ impl Pool {
     pub(super) fn turn(&self, lane: Lane) -> Option<Turn> {
         let place = match lane {
             Lane::First => 0,
+            Lane::Last => self.lines.len().saturating_sub(1),
             Lane::Any => self.turns.fetch_add(1, Relaxed) % self.lines.len().max(1),
         };
         let pooled = self.lines.get(place)?.load();
