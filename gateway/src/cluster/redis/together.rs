@@ -86,11 +86,8 @@ impl Together<'_> {
 
 /// The last of these answers, or the first that is an error.
 fn last(told: impl Iterator<Item = RedisResult<Value>>) -> RedisResult<Value> {
-    let mut last = Value::Nil;
-    for told in told {
-        last = told?;
-    }
-    Ok(last)
+    // All are taken: what comes behind them is another's.
+    told.fold(Ok(Value::Nil), Result::and)
 }
 
 fn is_unknown(told: &RedisResult<Value>) -> bool {
