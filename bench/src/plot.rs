@@ -38,7 +38,7 @@ pub fn all(results: &Results) -> Vec<(&'static str, String)> {
             about(
                 "cpu_us",
                 per_message,
-                "CPU of all nodes per message, Redis not included, µs",
+                "CPU of all nodes and their Redis per message, µs",
             ),
         ),
         (

@@ -163,7 +163,7 @@ impl Suite {
             bout.start(peer, &self.place, port, extra)?;
         }
         match scenario {
-            Scenario::Connect1k | Scenario::ConnectToken1k => bout.arrive(1_000, 1),
+            Scenario::Connect1k | Scenario::ConnectToken1k => bout.arrive_again(1_000),
             Scenario::Group1k => bout.group(1_000, &[1, 8, 32], &[50.0, 100.0]),
             Scenario::Group10k => bout.group(10_000, &[1, 8], &[5.0]),
             Scenario::Tls1k => bout.group(1_000, &[1, 8], &[]),

@@ -18,6 +18,7 @@ mod rate;
 mod reader;
 mod refusal;
 mod renew;
+mod returning;
 mod seated;
 mod socket;
 mod sse;

@@ -80,7 +80,7 @@ pub struct TokenVerifier {
     audience: Option<String>,
     leeway: u64,
     max_lifetime: u64,
-    /// The last header that was good: most tokens of an application have the same, which is then not read again.
+    /// The header of the last token that was well signed: most tokens of an application have the same, which is then not read again.
     header: ArcSwapOption<GoodHeader>,
     /// What the last token said of groups: most tokens of an application say the same, and sessions share it.
     groups: ArcSwap<GroupPatterns>,
@@ -160,6 +160,7 @@ impl TokenVerifier {
         let parts = Compact::parse(token).ok_or(TokenError::Malformed)?;
         let header = self.header(token, parts)?;
         let claims = self.claims(parts, header.kid.as_deref())?;
+        self.remember(header);
         let over = self.judge_times(&claims, now)?;
         self.judge_parties(&claims)?;
         self.identity(&claims, over)
@@ -177,12 +178,18 @@ impl TokenVerifier {
         if header.crit.is_some() {
             return Err(TokenError::Critical);
         }
-        let header = Arc::new(GoodHeader {
+        Ok(Arc::new(GoodHeader {
             text: parts.header.to_owned(),
             kid: header.kid,
-        });
-        self.header.store(Some(Arc::clone(&header)));
-        Ok(header)
+        }))
+    }
+
+    /// Only what came with a good signature: who has no key makes nobody's header be read again.
+    fn remember(&self, header: Arc<GoodHeader>) {
+        let last = self.header.load();
+        if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &header)) {
+            self.header.store(Some(header));
+        }
     }
 
     /// The claims, once one of the keys that the token may be signed by has signed it.

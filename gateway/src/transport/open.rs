@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{extended, groups, seated, tickets};
+use super::{extended, groups, returning, seated, tickets};
 use crate::hub::Shard;
 use crate::log::Most;
 use crate::protocol::resume::PLACES_MAX;
@@ -162,7 +162,7 @@ fn follow(
             session.cursors.borrow_mut().start(&log, position);
         }
     }
-    tickets::come_back(shard, connection);
+    returning::follow_tickets(shard, connection);
 }
 
 /// Whether the session may read this log now: a group's once its messages come to this node.

@@ -2,10 +2,8 @@
 
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use serde_json::value::to_raw_value;
-use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::reader;
@@ -13,16 +11,11 @@ use crate::hub::{Shard, unix_millis};
 use crate::log::Append;
 use crate::protocol::json::{self, Ack, Call, ClientFrame, Refusal};
 use crate::protocol::{
-    Control, ErrorCode, LogId, Message, MessageBody, Position, RawJson, Sender, Target, TicketId,
-    UserId,
+    Control, ErrorCode, LogId, Message, MessageBody, RawJson, Sender, Target, TicketId, UserId,
 };
 use crate::security::{Identity, Scopes};
 use crate::ticket::{Party, Said};
 use crate::transport::Connection;
-
-/// How long those who come are gathered, to be looked for together: in a storm a look for each would wake the desk's thread
-/// as often as somebody comes.
-const GATHERING: Duration = Duration::from_millis(2);
 
 /// What the types of its commands begin with.
 pub(super) fn takes(kind: &str) -> bool {
@@ -166,69 +159,6 @@ pub(super) async fn acknowledge(
             let message = format!("the acknowledgement of {}: {error}", ack.id);
             refuse(shard, connection, (error.code(), message), frame.id());
         }
-    }
-}
-
-/// Has a session follow the tickets that its user takes part in, so that it gets what was said while the user was away.
-pub(super) fn come_back(shard: &Rc<Shard>, connection: &Rc<Connection>) {
-    let Some(session) = connection.session() else {
-        return;
-    };
-    // Most sessions have nothing to wait for.
-    if shard.context().tickets.kept_for_the_absent().is_none() {
-        return;
-    }
-    session.cursors.borrow_mut().hold_tickets();
-    if shard.comes_back(connection) {
-        let shard = Rc::clone(shard);
-        tokio::task::spawn_local(async move {
-            sleep(GATHERING).await;
-            look_for(&shard, shard.take_back()).await;
-        });
-    }
-}
-
-/// Asks for the tickets of all who have come.
-async fn look_for(shard: &Rc<Shard>, come: Vec<Rc<Connection>>) {
-    let user = |connection: &Rc<Connection>| Some(connection.session()?.identity().user.clone());
-    let (users, come): (Vec<_>, Vec<_>) = come
-        .into_iter()
-        .filter_map(|connection| Some((user(&connection)?, connection)))
-        .unzip();
-    let mut open = shard.context().tickets.open_for(users).await.into_iter();
-    for connection in come {
-        let open = open.next().unwrap_or_default();
-        if open.is_empty() {
-            follow(shard, &connection, Vec::new());
-            continue;
-        }
-        let shard = Rc::clone(shard);
-        tokio::task::spawn_local(async move {
-            let waiting = shard.context().tickets.kept(open).await;
-            follow(&shard, &connection, waiting);
-        });
-    }
-}
-
-/// Follows the tickets that wait for the session, and those that it met meanwhile.
-fn follow(shard: &Rc<Shard>, connection: &Rc<Connection>, waiting: Vec<(LogId, Option<Position>)>) {
-    let Some(session) = connection.session() else {
-        return;
-    };
-    let mut held = session.cursors.borrow_mut().release_tickets();
-    if connection.is_closing() {
-        return;
-    }
-    for (log, place) in waiting {
-        let was_held = held.iter().position(|held| *held == log);
-        let was_held = was_held.map(|at| held.swap_remove(at)).is_some();
-        // Where the client said it was is better than where it may have been.
-        if was_held || session.cursors.borrow().at(&log).is_none() {
-            shard.follow(connection, log, Some(place.unwrap_or_default()));
-        }
-    }
-    for log in held {
-        shard.follow(connection, log, None);
     }
 }
 
