@@ -44,13 +44,13 @@ async fn look_for(shard: &Rc<Shard>, come: &[Rc<Connection>]) {
     let users = come.iter().filter_map(user).collect();
     let mut open = shard.context().tickets.open_for(users).await.into_iter();
     // Whoever is here has a session, and keeps it.
-    for connection in come.iter().cloned() {
+    for connection in come {
         let open = open.next().unwrap_or_default();
         if open.is_empty() {
-            follow(shard, &connection, Vec::new());
+            follow(shard, connection, Vec::new());
             continue;
         }
-        let shard = Rc::clone(shard);
+        let (shard, connection) = (Rc::clone(shard), Rc::clone(connection));
         tokio::task::spawn_local(async move {
             let waiting = shard.context().tickets.kept(open).await;
             follow(&shard, &connection, waiting);
