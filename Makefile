@@ -14,7 +14,7 @@ test: ## Proves all of it: unit, integration, chart, and e2e on a cluster.
 check: ## Formatting, lints, and that generated files are up to date.
 	@scripts/check
 
-bench: ## Measures the gateway beside its peers; a quarter of an hour, on an idle machine of two cores.
+bench: ## Measures the gateway beside its peers; twenty minutes, on an idle machine of two cores.
 	@scripts/bench
 
 images: ## Makes the images from local builds and loads them into the cluster (PROFILE=release for small, fast ones).
