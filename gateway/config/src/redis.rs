@@ -57,7 +57,8 @@ pub struct RedisConfig {
     #[schemars(range(min = 0, max = 1023))]
     pub db: u32,
     /// Connections for commands that a node holds open, beside one for messages. With `delivery.acceptance: replicated` as many
-    /// more are made when they are needed, and so many messages or batches wait for a replica at once.
+    /// more are made when they are needed, and so many lots of messages, each up to 1 MiB of many logs, wait for a replica at
+    /// once.
     #[schemars(range(min = 1, max = 1000))]
     pub pool_size: u32,
     /// The ACL user. Empty: Redis' default user.

@@ -18,6 +18,8 @@ use super::{Broker, ClusterError, Directory, Forward, Holding, Interest};
 use crate::protocol::{GroupId, NodeId, UserId};
 
 mod plan;
+#[cfg(test)]
+mod tests;
 
 /// Work that may wait: four batches, a few tens of milliseconds.
 const QUEUE: usize = 2_048;
@@ -101,10 +103,10 @@ impl Counter {
 }
 
 /// Each node with the newest number that is known of it.
-fn add(known: &mut BTreeMap<NodeId, u64>, holders: Vec<Holding>) {
+fn add(known: &mut BTreeMap<NodeId, u64>, holders: &[Holding]) {
     for (node, number) in holders {
-        let newest = known.entry(node).or_default();
-        *newest = number.max(*newest);
+        let newest = known.entry(node.clone()).or_default();
+        *newest = *number.max(newest);
     }
 }
 
@@ -152,10 +154,10 @@ impl Courier {
             return;
         }
         // The room is given back when the work is done.
-        let (mut work, _rooms): (Vec<Forward>, Vec<OwnedSemaphorePermit>) =
+        let (work, _rooms): (Vec<Forward>, Vec<OwnedSemaphorePermit>) =
             batch.into_iter().map(|job| (job.work, job.room)).unzip();
         let users = work.iter().flat_map(Forward::users).cloned().collect();
-        let groups = self.holders(&mut work).await;
+        let (work, groups) = self.holders(work).await;
         match self.look_up(users).await {
             Ok(users) => self.publish(work, Known { users, groups }).await,
             Err(error) => {
@@ -172,40 +174,55 @@ impl Courier {
         }
     }
 
-    /// The nodes that get the messages of the groups in this batch. No event tells of their changes: they came with the
-    /// message, or are asked for now. Of several messages to a group each goes wherever any of them is to go, since the one
-    /// that was let through last need not stand last.
-    async fn holders(&self, work: &mut [Forward]) -> HashMap<GroupId, Vec<Holding>> {
+    /// The nodes that get the messages of the groups in this batch, and the work for which they are known. No event tells of
+    /// their changes: they came with the message, or are asked for now. Of several messages to a group each goes wherever any
+    /// of them is to go, since the one that was let through last need not stand last.
+    async fn holders(&self, work: Vec<Forward>) -> (Vec<Forward>, HashMap<GroupId, Vec<Holding>>) {
         let mut known: HashMap<GroupId, BTreeMap<NodeId, u64>> = HashMap::new();
         let mut unknown: HashSet<GroupId> = HashSet::new();
-        for work in work {
+        for work in &work {
             let Forward::Group { group, holders, .. } = work else {
                 continue;
             };
-            match holders.take() {
+            match holders {
                 Some(told) => add(known.entry(group.clone()).or_default(), told),
                 None => _ = unknown.insert(group.clone()),
             }
         }
+        let mut silent: HashMap<GroupId, ClusterError> = HashMap::new();
         if !unknown.is_empty() {
             let unknown: Vec<GroupId> = unknown.into_iter().collect();
-            match self.interest.holders(&unknown).await {
-                Ok(asked) => {
-                    for (group, nodes) in unknown.into_iter().zip(asked) {
-                        add(known.entry(group).or_default(), nodes);
-                    }
+            let asked = self.interest.holders(&unknown).await;
+            for (group, asked) in unknown.into_iter().zip(asked) {
+                match asked {
+                    Ok(nodes) => add(known.entry(group).or_default(), &nodes),
+                    Err(error) => _ = silent.insert(group, error),
                 }
-                // What was stored must not go by less than is true now.
-                Err(_) => known.retain(|group, _| !unknown.contains(group)),
             }
         }
+        let work = self.told_of(work, &silent);
         let own = &self.shared.identity.node;
         let others = |nodes: BTreeMap<NodeId, u64>| {
             let others = nodes.into_iter().filter(|(node, _)| node != own);
             others.collect()
         };
         let known = known.into_iter();
-        known.map(|(group, nodes)| (group, others(nodes))).collect()
+        let known = known.map(|(group, nodes)| (group, others(nodes)));
+        (work, known.collect())
+    }
+
+    /// The work that can go on though the nodes of these groups could not be asked for. What was stored is in the group's log
+    /// all the same, and must not go by what came with another message: that may be less than is true now.
+    fn told_of(&self, work: Vec<Forward>, silent: &HashMap<GroupId, ClusterError>) -> Vec<Forward> {
+        let mut told = Vec::with_capacity(work.len());
+        for work in work {
+            let asked = work.group().filter(|_| !work.is_told());
+            match asked.and_then(|group| silent.get(group)) {
+                Some(error) => fail(&self.shared, work, error.clone()),
+                None => told.push(work),
+            }
+        }
+        told
     }
 
     /// Where everybody in this batch is, from the cache or in one lookup.
@@ -257,14 +274,6 @@ impl Courier {
     }
 
     async fn publish(&self, work: Vec<Forward>, known: Known) {
-        // Whose nodes could not be asked for is in the group's log all the same.
-        let (work, lost): (Vec<Forward>, Vec<Forward>) = work.into_iter().partition(|work| {
-            let group = work.group();
-            group.is_none_or(|group| known.groups.contains_key(group))
-        });
-        for work in lost {
-            fail(&self.shared, work, ClusterError::Disconnected);
-        }
         let mut plan = Plan::make(&self.shared.identity, work, &known);
         let envelopes = std::mem::take(&mut plan.envelopes);
         let received = if envelopes.is_empty() {
@@ -296,225 +305,5 @@ impl Courier {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::cluster::Cluster;
-    use bytes::Bytes;
-    use futures_util::future::BoxFuture;
-    use tokio::sync::oneshot;
-
-    use super::*;
-    use crate::cluster::memory::{MemoryDirectory, MemoryInterest, MemoryStore};
-    use crate::cluster::shared::{Identity, Reach};
-    use crate::cluster::wire::Wire;
-    use crate::cluster::{
-        Destination, ForwardReport, Left, OnlinePage, SessionChange, SessionRecord,
-    };
-    use crate::protocol::Epoch;
-
-    /// Takes and never answers.
-    struct Stuck;
-
-    impl Broker for Stuck {
-        fn publish(
-            &self,
-            _: Vec<(Destination, Bytes)>,
-        ) -> BoxFuture<'_, Result<Vec<u64>, ClusterError>> {
-            Box::pin(std::future::pending())
-        }
-    }
-
-    fn stuck() -> (Counter, Courier) {
-        let identity = Identity::new(NodeId::new("me"), String::new(), Epoch(1));
-        let shared = Shared::new(identity, Arc::new(Wire::always_up()), Reach::Network);
-        shared.establish(1);
-        let store = MemoryStore::new();
-        let directory = Arc::new(MemoryDirectory::new(store.clone()));
-        let interest = Arc::new(MemoryInterest::new(store));
-        courier(Arc::new(shared), (directory, interest), Arc::new(Stuck))
-    }
-
-    type Told = oneshot::Receiver<Result<Vec<usize>, ClusterError>>;
-
-    fn broadcast(bytes: usize) -> (Forward, Told) {
-        let (tell, told) = oneshot::channel();
-        let report: ForwardReport = Box::new(move |outcome| drop(tell.send(outcome)));
-        (
-            Forward::Broadcast {
-                parcel: Bytes::from(vec![b' '; bytes]).into(),
-                report,
-            },
-            told,
-        )
-    }
-
-    fn soon() -> Instant {
-        Instant::now() + Cluster::PATIENCE
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_is_busy_after_a_second_by_number_and_by_bytes() {
-        for (bytes, fits) in [(1, QUEUE), (1 << 20, 63)] {
-            let (counter, _courier) = stuck();
-            for _ in 0..fits {
-                counter.hand_in(broadcast(bytes).0, soon()).await;
-            }
-            let (one_more, told) = broadcast(bytes);
-            let start = tokio::time::Instant::now();
-            counter.hand_in(one_more, soon()).await;
-            assert!(matches!(told.await.unwrap(), Err(ClusterError::Busy)));
-            assert!(start.elapsed() >= Cluster::PATIENCE);
-        }
-    }
-
-    /// Cannot say where anyone is.
-    struct Blind;
-
-    impl Blind {
-        fn refuse<'a, T: 'a>() -> BoxFuture<'a, Result<T, ClusterError>> {
-            Box::pin(async { Err(ClusterError::Busy) })
-        }
-    }
-
-    impl Directory for Blind {
-        fn apply<'a>(
-            &'a self,
-            _: &'a NodeId,
-            _: Epoch,
-            _: &'a [SessionChange],
-        ) -> BoxFuture<'a, Result<Vec<UserId>, ClusterError>> {
-            Self::refuse()
-        }
-        fn replace<'a>(
-            &'a self,
-            _: &'a NodeId,
-            _: Epoch,
-            _: Vec<SessionRecord>,
-        ) -> BoxFuture<'a, Result<(), ClusterError>> {
-            Self::refuse()
-        }
-        fn nodes_of<'a>(
-            &'a self,
-            _: &'a [UserId],
-        ) -> BoxFuture<'a, Result<Vec<Vec<NodeId>>, ClusterError>> {
-            Self::refuse()
-        }
-        fn sessions_of<'a>(
-            &'a self,
-            _: &'a UserId,
-        ) -> BoxFuture<'a, Result<Vec<SessionRecord>, ClusterError>> {
-            Self::refuse()
-        }
-        fn online<'a>(
-            &'a self,
-            _: Option<&'a str>,
-            _: usize,
-        ) -> BoxFuture<'a, Result<OnlinePage, ClusterError>> {
-            Self::refuse()
-        }
-        fn holders(&self) -> BoxFuture<'_, Result<Vec<(NodeId, Epoch)>, ClusterError>> {
-            Self::refuse()
-        }
-        fn left_by<'a>(
-            &'a self,
-            _: &'a NodeId,
-            _: Epoch,
-            _: Option<&'a UserId>,
-        ) -> BoxFuture<'a, Result<Left, ClusterError>> {
-            Self::refuse()
-        }
-        fn reap<'a>(&'a self, _: &'a NodeId, _: Epoch) -> BoxFuture<'a, Result<(), ClusterError>> {
-            Self::refuse()
-        }
-    }
-
-    /// Three nodes hear everything.
-    struct Three;
-
-    impl Broker for Three {
-        fn publish(
-            &self,
-            batch: Vec<(Destination, Bytes)>,
-        ) -> BoxFuture<'_, Result<Vec<u64>, ClusterError>> {
-            Box::pin(async move { Ok(vec![3; batch.len()]) })
-        }
-    }
-
-    #[tokio::test]
-    async fn a_kick_does_not_depend_on_knowing_where_the_user_is() {
-        let (counter, mut courier) = stuck();
-        (courier.directory, courier.broker) = (Arc::new(Blind), Arc::new(Three));
-        let bob = UserId::new("bob").unwrap();
-        let (tell, kicked) = oneshot::channel();
-        let kick = Forward::KickUser {
-            user: bob.clone(),
-            reason: "enough".to_owned(),
-            report: Box::new(move |outcome| drop(tell.send(outcome))),
-        };
-        let (tell, sent) = oneshot::channel();
-        let message = Forward::Users {
-            users: vec![bob],
-            parcel: Bytes::from_static(b"{}").into(),
-            report: Box::new(move |outcome| drop(tell.send(outcome))),
-        };
-        counter.hand_in(message, soon()).await;
-        counter.hand_in(kick, soon()).await;
-        let first = courier.queue.recv().await.unwrap();
-        let batch = courier.gather(first);
-        courier.carry(batch).await;
-        assert!(matches!(sent.await.unwrap(), Err(ClusterError::Busy)));
-        assert_eq!(kicked.await.unwrap().unwrap(), [2], "all other nodes");
-    }
-
-    #[tokio::test]
-    async fn that_a_user_is_nowhere_is_not_remembered() {
-        let (_counter, courier) = stuck();
-        let bob = UserId::new("bob").unwrap();
-        courier.look_up(vec![bob.clone()]).await.unwrap();
-        assert_eq!(courier.shared.cache.get(&bob), None);
-    }
-
-    #[tokio::test]
-    async fn a_group_s_message_goes_wherever_any_of_its_batch_is_to_go_and_to_who_asked_if_one_does_not_know()
-     {
-        let (_counter, courier) = stuck();
-        let (one, two, three) = (NodeId::new("1"), NodeId::new("2"), NodeId::new("3"));
-        let group = GroupId::new("room").unwrap();
-        let own = courier.shared.identity.node.clone();
-        courier.interest.hold(&three, &group, 5).await.unwrap();
-        let message = |holders: Option<Vec<Holding>>| Forward::Group {
-            group: group.clone(),
-            parcel: Bytes::from_static(b"{}").into(),
-            holders,
-            report: Box::new(drop),
-        };
-        let told = [
-            Some(vec![(one.clone(), 8), (two.clone(), 3), (own, 1)]),
-            Some(vec![(one.clone(), 7)]),
-            Some(vec![]),
-        ];
-        let mut work: Vec<Forward> = told.into_iter().map(message).collect();
-        let known = courier.holders(&mut work).await;
-        assert_eq!(known[&group], [(one.clone(), 8), (two.clone(), 3)]);
-        let mut work = vec![message(Some(vec![(one.clone(), 8)])), message(None)];
-        let known = courier.holders(&mut work).await;
-        assert_eq!(known[&group], [(one, 8), (three, 5)]);
-    }
-
-    #[tokio::test]
-    async fn what_still_waits_when_the_node_ends_is_told_so() {
-        let (counter, courier) = stuck();
-        let (work, told) = broadcast(1);
-        counter.hand_in(work, soon()).await;
-        let cancel = CancellationToken::new();
-        cancel.cancel();
-        timeout_at(soon(), courier.run(cancel)).await.unwrap();
-        assert!(matches!(
-            told.await.unwrap(),
-            Err(ClusterError::Disconnected)
-        ));
     }
 }

@@ -28,9 +28,10 @@ pub trait Interest: Send + Sync + 'static {
         group: &'a GroupId,
         number: u64,
     ) -> BoxFuture<'a, Result<(), ClusterError>>;
-    /// The nodes that get the messages of each of these groups, in order, with the number of each.
+    /// The nodes that get the messages of each of these groups, in order, with the number of each. That one cannot be asked for
+    /// says nothing of the others.
     fn holders<'a>(
         &'a self,
         groups: &'a [GroupId],
-    ) -> BoxFuture<'a, Result<Vec<Vec<Holding>>, ClusterError>>;
+    ) -> BoxFuture<'a, Vec<Result<Vec<Holding>, ClusterError>>>;
 }

@@ -126,7 +126,7 @@ impl Clerk {
         if !due.is_empty() {
             let until = unix_millis().saturating_add(millis(rules.total()));
             if let Err(error) = log.remind(&due, until).await {
-                return logs.iter().map(|_| Err(error.clone())).collect();
+                return self.append_unawaited(logs, &error).await;
             }
         }
         let appended = log.append_all(logs).await;
@@ -143,6 +143,23 @@ impl Clerk {
             let _due_then = log.forget(&undone).await;
         }
         appended
+    }
+
+    /// Stores what nobody is to acknowledge; the others are refused with this error.
+    async fn append_unawaited(
+        &self,
+        logs: &[Batch<'_>],
+        error: &ClusterError,
+    ) -> Vec<AppendOutcome> {
+        let is_awaited = |of_log: &Batch<'_>| !awaited_of(std::slice::from_ref(of_log)).is_empty();
+        let others = logs.iter().copied().filter(|of_log| !is_awaited(of_log));
+        let others: Vec<Batch<'_>> = others.collect();
+        let mut stored = self.delivery.log().append_all(&others).await.into_iter();
+        let outcomes = logs.iter().map(|of_log| {
+            let stored = (!is_awaited(of_log)).then(|| stored.next()).flatten();
+            stored.unwrap_or_else(|| Err(error.clone()))
+        });
+        outcomes.collect()
     }
 }
 

@@ -145,26 +145,29 @@ async fn a_log_that_takes_nothing_keeps_no_other_from_being_written_to() {
     let stored = spread(&linked.log, "a", 3).await;
     assert!(matches!(stored[1], Err(ClusterError::Refused { .. })));
     assert!(stored[0].is_ok() && stored[2].is_ok(), "{stored:?}");
+}
+
+#[tokio::test]
+async fn what_is_stored_is_told_so_though_its_sender_could_not_be_noted() {
+    let redis = RedisServer::start();
+    let linked = linked(&redis, RETENTION).await;
     redis.cli(&["set", "wsc:{logs:s:alice}:sent", "no stream"]);
-    let stored = spread(&linked.log, "b", 1).await;
-    assert!(stored[0].is_err(), "nobody would know that alice sent it");
-    let of_carol = Append {
-        sender: "carol".to_owned(),
-        ..message("c", 1)
-    };
-    let (of_alice, of_carol) = ([message("c", 1)], [of_carol]);
-    let inboxes = [7, 8, 9].map(inbox_of);
-    let batch = [
-        (&inboxes[0], of_alice.as_slice()),
-        (&inboxes[1], of_carol.as_slice()),
-        (&inboxes[2], of_alice.as_slice()),
-    ];
-    let stored = linked.log.append_all(&batch).await;
-    let outcomes: Vec<bool> = stored.iter().map(Result::is_ok).collect();
-    assert_eq!(outcomes, [false, true, false], "each has its own answer");
-    let place = stored[1].as_ref().unwrap()[0].position();
-    let page = linked.log.read(&inboxes[1], None, Most::messages(9));
-    assert_eq!(page.await.unwrap().head, place);
+    for stored in spread(&linked.log, "a", 3).await {
+        assert!(matches!(stored.unwrap()[..], [Appended::New(_)]));
+    }
+    for stored in spread(&linked.log, "a", 3).await {
+        assert!(matches!(stored.unwrap()[..], [Appended::Repeated(_)]));
+    }
+}
+
+#[tokio::test]
+async fn a_script_brought_again_waits_no_longer_for_a_replica_in_all() {
+    let redis = RedisServer::start();
+    let linked = linked(&redis, RETENTION).await;
+    let log = RedisLog::new(&linked.link, RETENTION, true);
+    for lost in spread(&log, "a", 2).await {
+        assert!(matches!(lost, Err(ClusterError::NotReplicated { .. })));
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::log::RETENTION;
@@ -10,11 +11,12 @@ use crate::support::nodes::{Node, params, within};
 use crate::support::redis::{RedisServer, Scratch, free_port};
 use redis::{Pipeline, Script};
 use tokio::time::Instant;
+use wsc_gateway::cluster::redis::{RedisInterest, RedisLink};
 use wsc_gateway::cluster::{
-    Address, Backend, Link, Password, RedisParams, RedisTls, Sentinels, Topology,
+    Address, Backend, Interest, Link, Password, RedisParams, RedisTls, Sentinels, Topology,
 };
 use wsc_gateway::log::{Append, Log, Most, RedisLog};
-use wsc_gateway::protocol::{LogId, UserId};
+use wsc_gateway::protocol::{GroupId, LogId, UserId};
 use wsc_gateway::telemetry::RedisPart;
 
 const TIMEOUT: Duration = Duration::from_secs(6);
@@ -336,6 +338,16 @@ fn move_slot(members: &[RedisServer; 3], slot: &str, (from, to): (usize, usize))
     }
 }
 
+/// Whether it can be told who holds each of three groups when one of them has no such list.
+async fn told_of_three_groups(link: &Arc<RedisLink>, member: &RedisServer) -> [bool; 3] {
+    let groups = ["one", "two", "three"].map(|group| GroupId::new(group).unwrap());
+    let key = link.key("g:two", "nodes");
+    assert_eq!(member.cli(&["-c", "set", &key, "no hash"]), "OK");
+    let held = RedisInterest::new(link).holders(&groups).await;
+    let told: Vec<bool> = held.iter().map(Result::is_ok).collect();
+    told.try_into().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_live_in_a_redis_cluster_and_outlive_the_move_of_their_slot() {
     let members = three().await;
@@ -370,6 +382,8 @@ async fn nodes_live_in_a_redis_cluster_and_outlive_the_move_of_their_slot() {
         assert_eq!(error.label(), "not_replicated", "{error}");
         assert_eq!(stored_in(log, &inbox).await, 1);
     }
+    let told = told_of_three_groups(&a.cluster.redis().unwrap(), &members[0]).await;
+    assert_eq!(told, [true, false, true], "each lies where it does");
     let sizes = members
         .each_ref()
         .map(|member| member.cli(&["dbsize"]).parse::<u64>().unwrap());

@@ -266,6 +266,40 @@ async fn a_message_that_cannot_be_given_up_keeps_no_other_from_being_given_up_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_is_to_acknowledge_is_stored_though_others_of_its_batch_cannot_be_remembered() {
+    let redis = RedisServer::start();
+    let [node] = cluster(redis.port, &["wsc.ack.enabled=true"]).await;
+    let mut alice = node.connect("alice").await;
+    accepted(&mut alice, "m0", "bob").await;
+    let log = redis.cli(&["KEYS", "*u:bob}:log"]).trim().to_owned();
+    let due = format!("due:{}}}:acks", share("bob"));
+    let due = log.replace("u:bob}:log", &due);
+    redis.cli(&["SET", &due, "no set"]);
+    // What comes while others are being stored is one batch.
+    redis.pause();
+    for (id, to, ack) in [
+        ("m1", "carol", false),
+        ("m2", "bob", true),
+        ("m3", "dave", false),
+    ] {
+        let message = json!({"type": "text", "id": id, "to": to, "require_ack": ack});
+        alice.send(message).await;
+    }
+    alice.send(json!({"type": "ping", "id": "m4"})).await;
+    let answered = alice.next().await;
+    assert_eq!(answered["type"], "pong", "all were read: {answered}");
+    redis.resume();
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let frame = alice.next().await;
+        let name = frame.get("ref").unwrap_or(&frame["data"]["ref"]);
+        told.push((frame["type"].clone(), name.clone()));
+    }
+    let wanted = [("receipt", "m1"), ("error", "m2"), ("receipt", "m3")];
+    assert_eq!(told, wanted.map(|(kind, id)| (kind.into(), id.into())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_names_more_logs_than_are_looked_at_is_not_resumed_but_gets_its_inbox() {
     let node = alone(&[]).await;
     let mut alice = node.connect("alice").await;

@@ -45,6 +45,17 @@ impl Forward {
         }
     }
 
+    /// Whether the nodes of its group came with it.
+    pub(super) fn is_told(&self) -> bool {
+        matches!(
+            self,
+            Self::Group {
+                holders: Some(_),
+                ..
+            }
+        )
+    }
+
     /// Tells whoever handed it in.
     pub(in crate::cluster) fn report(self, outcome: Result<Vec<usize>, ClusterError>) {
         match self {
@@ -104,7 +115,7 @@ pub(super) struct Outcome {
 pub(super) struct Known {
     /// The nodes of each user.
     pub(super) users: HashMap<UserId, Vec<NodeId>>,
-    /// The nodes that get each group's messages; nothing: they could not be asked for.
+    /// The nodes that get each group's messages.
     pub(super) groups: HashMap<GroupId, Vec<Holding>>,
 }
 

@@ -55,14 +55,14 @@ impl Interest for MemoryInterest {
     fn holders<'a>(
         &'a self,
         groups: &'a [GroupId],
-    ) -> BoxFuture<'a, Result<Vec<Vec<Holding>>, ClusterError>> {
+    ) -> BoxFuture<'a, Vec<Result<Vec<Holding>, ClusterError>>> {
         let state = self.store.0.lock();
         let held = groups.iter().map(|group| {
             let nodes: Option<&BTreeMap<NodeId, u64>> = state.interest.get(group);
             let held = nodes.into_iter().flatten();
-            held.map(|(node, number)| (node.clone(), *number)).collect()
+            Ok(held.map(|(node, number)| (node.clone(), *number)).collect())
         });
         let held = held.collect();
-        Box::pin(ready(Ok(held)))
+        Box::pin(ready(held))
     }
 }

@@ -160,7 +160,7 @@ impl RedisCalls {
         let together = Together {
             script,
             asks,
-            wait: Some(millis),
+            wait: Some(patience),
         };
         let asking = together.ask(&mut waiting.line);
         let answer = self.answer(until, asking).await;

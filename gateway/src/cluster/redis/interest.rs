@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use ::redis::{Pipeline, Script};
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::{BoxFuture, join_all};
 
 use super::{RedisCalls, RedisLink};
 use crate::cluster::{ClusterError, Holding, Interest};
@@ -54,7 +54,7 @@ impl RedisInterest {
         Self { link }
     }
 
-    /// In one round trip.
+    /// In one round trip, to which they all have an answer or none has.
     async fn ask(&self, groups: &[GroupId]) -> Result<Vec<Vec<Holding>>, ClusterError> {
         let mut pipeline = Pipeline::with_capacity(groups.len());
         for group in groups {
@@ -105,15 +105,20 @@ impl Interest for RedisInterest {
     fn holders<'a>(
         &'a self,
         groups: &'a [GroupId],
-    ) -> BoxFuture<'a, Result<Vec<Vec<Holding>>, ClusterError>> {
+    ) -> BoxFuture<'a, Vec<Result<Vec<Holding>, ClusterError>>> {
         Box::pin(async move {
             if self.link.is_cluster() {
-                let each = groups
-                    .iter()
-                    .map(|group| self.ask(std::slice::from_ref(group)));
-                return Ok(try_join_all(each).await?.concat());
+                // Each lies in a slot of its own, and one shard may be away.
+                let each = groups.iter().map(async |group| {
+                    let held = self.ask(std::slice::from_ref(group)).await?;
+                    Ok(held.concat())
+                });
+                return join_all(each).await;
             }
-            self.ask(groups).await
+            match self.ask(groups).await {
+                Ok(held) => held.into_iter().map(Ok).collect(),
+                Err(error) => groups.iter().map(|_| Err(error.clone())).collect(),
+            }
         })
     }
 }

@@ -16,7 +16,7 @@ use super::dial::Line;
 /// Which connection of the pool.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Lane {
-    /// Each in turn.
+    /// Each in turn, but for the last of more than two: its answers do not come behind long ones.
     Any,
     /// Always the same, where what is sent stays in order.
     First,
@@ -124,7 +124,7 @@ impl Pool {
         let place = match lane {
             Lane::First => 0,
             Lane::Last => self.lines.len().saturating_sub(1),
-            Lane::Any => self.turns.fetch_add(1, Relaxed) % self.lines.len().max(1),
+            Lane::Any => self.turns.fetch_add(1, Relaxed) % in_turn(self.lines.len()),
         };
         let pooled = self.lines.get(place)?.load();
         Some(Turn {
@@ -158,5 +158,21 @@ impl Pool {
         if place.load().health.is_doubted.load(Relaxed) {
             place.store(Arc::new(Pooled { line, health }));
         }
+    }
+}
+
+/// How many of so many connections take turns, from the first on.
+fn in_turn(size: usize) -> usize {
+    if size > 2 { size - 1 } else { size.max(1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_many_ask_at_a_time_has_a_connection_of_its_own_if_there_are_more_than_two() {
+        let sizes = [0, 1, 2, 3, 10];
+        assert_eq!(sizes.map(in_turn), [1, 1, 2, 2, 9]);
     }
 }

@@ -1,15 +1,18 @@
 //! `Together`: several scripts that are asked in one go over one connection to one server, each with commands before it. One
 //! write there and one read back for all of them. Each is atomic by itself and fails by itself.
 
+use std::time::Duration;
+
 use ::redis::{
     Cmd, ErrorKind, Pipeline, RedisResult, Script, ScriptInvocation, ServerErrorKind, Value,
 };
+use tokio::time::Instant;
 
 use super::dial::Line;
 
 /// One of those that are asked together.
 pub struct Ask {
-    /// Commands that only have to succeed.
+    /// Commands whose failure takes nothing from the script: it is written to the gateway's own log.
     pub before: Vec<Cmd>,
     /// The script's call. Behind its other arguments it gets the `run_id` of the server's process, or nothing where that is not known.
     pub call: ScriptInvocation<'static>,
@@ -19,8 +22,8 @@ pub struct Ask {
 pub(super) struct Together<'a> {
     pub(super) script: &'a Script,
     pub(super) asks: Vec<Ask>,
-    /// For how many milliseconds a replica is waited for at the end.
-    pub(super) wait: Option<u64>,
+    /// For how long a replica is waited for, in all.
+    pub(super) wait: Option<Duration>,
 }
 
 /// What each came to, in order, and how many replicas have all of it.
@@ -32,6 +35,7 @@ pub(super) struct Answers {
 impl Together<'_> {
     /// Where the server does not know the script, the calls are made once more with it; what stands before them is done.
     pub(super) async fn ask(mut self, line: &mut Line) -> RedisResult<Answers> {
+        let until = self.wait.map(|wait| Instant::now() + wait);
         for ask in &mut self.asks {
             ask.call.arg(line.run_id());
         }
@@ -42,7 +46,7 @@ impl Together<'_> {
             }
             pipeline.invoke_script(&ask.call);
         }
-        let told = self.send(pipeline, line).await?;
+        let told = send(pipeline, until, line).await?;
         let mut told = told.into_iter();
         let mut each: Vec<RedisResult<Value>> = self
             .asks
@@ -60,7 +64,7 @@ impl Together<'_> {
             for ask in unknown.iter().filter_map(|place| self.asks.get(*place)) {
                 pipeline.invoke_script(&ask.call);
             }
-            let mut told = self.send(pipeline, line).await?.into_iter();
+            let mut told = send(pipeline, until, line).await?.into_iter();
             for (place, told) in unknown.into_iter().zip(told.by_ref()) {
                 if let Some(each) = each.get_mut(place) {
                     *each = told;
@@ -71,23 +75,32 @@ impl Together<'_> {
         let replicas = waited.map(|waited| Ok(::redis::from_redis_value(waited?)?));
         Ok(Answers { each, replicas })
     }
-
-    async fn send(
-        &self,
-        mut pipeline: Pipeline,
-        line: &mut Line,
-    ) -> RedisResult<Vec<RedisResult<Value>>> {
-        if let Some(millis) = self.wait {
-            pipeline.cmd("WAIT").arg(1).arg(millis);
-        }
-        pipeline.ignore_errors().query_async(line).await
-    }
 }
 
-/// The last of these answers, or the first that is an error.
+/// Runs the pipeline and then waits for a replica until this time.
+async fn send(
+    mut pipeline: Pipeline,
+    until: Option<Instant>,
+    line: &mut Line,
+) -> RedisResult<Vec<RedisResult<Value>>> {
+    if let Some(until) = until {
+        let left = until.saturating_duration_since(Instant::now());
+        // With none Redis would wait for ever.
+        let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
+        pipeline.cmd("WAIT").arg(1).arg(millis);
+    }
+    pipeline.ignore_errors().query_async(line).await
+}
+
+/// The last of these answers, which is the script's.
 fn last(told: impl Iterator<Item = RedisResult<Value>>) -> RedisResult<Value> {
     // All are taken: what comes behind them is another's.
-    told.fold(Ok(Value::Nil), Result::and)
+    told.fold(Ok(Value::Nil), |before, told| {
+        if let (Err(error), Ok(_)) = (before, &told) {
+            tracing::warn!(%error, "Redis refused what goes with a script");
+        }
+        told
+    })
 }
 
 fn is_unknown(told: &RedisResult<Value>) -> bool {

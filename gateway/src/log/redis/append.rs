@@ -1,7 +1,7 @@
 //! How messages are stored: those of all logs that are due at the same time go together, with what is noted of their senders.
 
 use ::redis::ScriptInvocation;
-use futures_util::future::{join_all, try_join};
+use futures_util::future::{join, join_all};
 
 use super::super::scripts::APPEND;
 use super::super::{Append, AppendOutcome, Appended, Batch, name};
@@ -100,8 +100,11 @@ impl RedisLog {
             }
         };
         let noted = self.note_senders(log, messages);
-        let (told, ()): (Vec<String>, ()) = try_join(stored, noted).await?;
-        all_appended(&told, messages.len())
+        let (told, noted): (Result<Vec<String>, _>, _) = join(stored, noted).await;
+        if let (Ok(_), Err(error)) = (&told, noted) {
+            tracing::warn!(%error, "a sender was not noted");
+        }
+        all_appended(&told?, messages.len())
     }
 }
 

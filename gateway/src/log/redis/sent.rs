@@ -1,7 +1,8 @@
 //! What each sender has sent, as a stream of its own beside the logs: `<ms>-<n>` → log, message id, time.
 //!
-//! Written together with the message and not after it, so that nothing accepted is missing here. What was not stored after
-//! all, or was a repetition, has no record of this very sending, and is left out when it is read.
+//! Written together with the message and not after it, so that nothing accepted is missing here but what Redis refused to
+//! note, which the gateway's own log tells of. What was not stored after all, or was a repetition, has no record of this very
+//! sending, and is left out when it is read.
 
 use std::collections::{BTreeMap, HashMap};
 
