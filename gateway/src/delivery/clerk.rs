@@ -75,7 +75,7 @@ impl Clerk {
                 () = cancel.cancelled() => break,
                 taken = jobs.recv_many(&mut batch, BATCH) => if taken == 0 { return },
             }
-            let stored = self.store(batch.drain(..).collect()).await;
+            let stored = self.store(std::mem::take(&mut batch)).await;
             // The carrier lives for as long as this.
             let _sent = self.stored.send(stored).await;
         }
