@@ -306,9 +306,7 @@ impl Scenario {
     /// In how many repetitions it takes part: what lasts long does in few, so that the others have theirs.
     fn most(self) -> u32 {
         match self {
-            Self::Idle50k => 1,
-            Self::Restart => 1,
-            // What repetitions differ by is Redis' share of the core more than anything of ours.
+            Self::Idle50k | Self::Restart => 1,
             Self::Durable => 3,
             _ => u32::MAX,
         }

@@ -95,12 +95,14 @@ async fn send(
 /// The last of these answers, which is the script's.
 fn last(told: impl Iterator<Item = RedisResult<Value>>) -> RedisResult<Value> {
     // All are taken: what comes behind them is another's.
-    told.fold(Ok(Value::Nil), |before, told| {
-        if let (Err(error), Ok(_)) = (before, &told) {
+    let mut last = Ok(Value::Nil);
+    for told in told {
+        if let (Err(error), Ok(_)) = (&last, &told) {
             tracing::warn!(%error, "Redis refused what goes with a script");
         }
-        told
-    })
+        last = told;
+    }
+    last
 }
 
 fn is_unknown(told: &RedisResult<Value>) -> bool {
