@@ -151,15 +151,16 @@ impl Clerk {
         logs: &[Batch<'_>],
         error: &ClusterError,
     ) -> Vec<AppendOutcome> {
-        let is_awaited = |of_log: &Batch<'_>| !awaited_of(std::slice::from_ref(of_log)).is_empty();
-        let others = logs.iter().copied().filter(|of_log| !is_awaited(of_log));
-        let others: Vec<Batch<'_>> = others.collect();
-        let mut stored = self.delivery.log().append_all(&others).await.into_iter();
-        let outcomes = logs.iter().map(|of_log| {
-            let stored = (!is_awaited(of_log)).then(|| stored.next()).flatten();
-            stored.unwrap_or_else(|| Err(error.clone()))
-        });
-        outcomes.collect()
+        let is_free = |of_log: &Batch<'_>| awaited_of(std::slice::from_ref(of_log)).is_empty();
+        let mut outcomes: Vec<AppendOutcome> = logs.iter().map(|_| Err(error.clone())).collect();
+        let free = outcomes.iter_mut().zip(logs);
+        let (places, free): (Vec<_>, Vec<Batch<'_>>) =
+            free.filter(|(_, of_log)| is_free(of_log)).unzip();
+        let stored = self.delivery.log().append_all(&free).await;
+        for (place, stored) in places.into_iter().zip(stored) {
+            *place = stored;
+        }
+        outcomes
     }
 }
 

@@ -37,8 +37,7 @@ fn stuck() -> (Counter, Courier) {
 type Told = oneshot::Receiver<Result<Vec<usize>, ClusterError>>;
 
 fn broadcast(bytes: usize) -> (Forward, Told) {
-    let (tell, told) = oneshot::channel();
-    let report: ForwardReport = Box::new(move |outcome| drop(tell.send(outcome)));
+    let (report, told) = reporting();
     (
         Forward::Broadcast {
             parcel: Bytes::from(vec![b' '; bytes]).into(),
@@ -46,6 +45,11 @@ fn broadcast(bytes: usize) -> (Forward, Told) {
         },
         told,
     )
+}
+
+fn reporting() -> (ForwardReport, Told) {
+    let (tell, told) = oneshot::channel();
+    (Box::new(move |outcome| drop(tell.send(outcome))), told)
 }
 
 fn soon() -> Instant {
@@ -145,17 +149,17 @@ async fn a_kick_does_not_depend_on_knowing_where_the_user_is() {
     let (counter, mut courier) = stuck();
     (courier.directory, courier.broker) = (Arc::new(Blind), Arc::new(Three));
     let bob = UserId::new("bob").unwrap();
-    let (tell, kicked) = oneshot::channel();
+    let (report, kicked) = reporting();
     let kick = Forward::KickUser {
         user: bob.clone(),
         reason: "enough".to_owned(),
-        report: Box::new(move |outcome| drop(tell.send(outcome))),
+        report,
     };
-    let (tell, sent) = oneshot::channel();
+    let (report, sent) = reporting();
     let message = Forward::Users {
         users: vec![bob],
         parcel: Bytes::from_static(b"{}").into(),
-        report: Box::new(move |outcome| drop(tell.send(outcome))),
+        report,
     };
     counter.hand_in(message, soon()).await;
     counter.hand_in(kick, soon()).await;
@@ -245,13 +249,13 @@ async fn a_group_that_cannot_be_asked_for_costs_no_other_and_no_message_that_bro
     ];
     let mut told = Vec::new();
     for (group, holders) in cases {
-        let (tell, outcome) = oneshot::channel();
+        let (report, outcome) = reporting();
         told.push(outcome);
         let message = Forward::Group {
             group: GroupId::new(group).unwrap(),
             parcel: Bytes::from_static(b"{}").into(),
             holders,
-            report: Box::new(move |outcome| drop(tell.send(outcome))),
+            report,
         };
         counter.hand_in(message, soon()).await;
     }

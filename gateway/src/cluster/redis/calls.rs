@@ -4,16 +4,20 @@
 use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::redis::{FromRedisValue, Pipeline, RedisResult, Script, ScriptInvocation, Value};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::RedisLink;
+use super::dial::Line;
+use super::link::Connection;
 use super::pool::Lane;
 use super::together::{Ask, Together};
 use crate::cluster::ClusterError;
 use crate::telemetry::RedisPart;
+use crate::time::millis;
 
 /// See the module. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -59,10 +63,8 @@ impl RedisCalls {
         operation: &'static str,
         pipeline: &Pipeline,
     ) -> Result<T, ClusterError> {
-        let (connection, mut turn) = self.turn(lane)?;
-        let asking = pipeline.query_async(&mut turn.line);
-        let answer = self.answer(Instant::now() + self.deadline(), asking).await;
-        self.judge(operation, (&connection, &turn), answer)
+        let ask = async |line: &mut Line| pipeline.query_async(line).await;
+        self.over(lane, operation, ask).await.map(|(told, _)| told)
     }
 
     /// Runs a script. All keys it touches are passed in.
@@ -89,36 +91,66 @@ impl RedisCalls {
         operation: &'static str,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, ClusterError> {
+        let ask = async |line: &mut Line| script.invoke_async(line).await;
+        self.over(lane, operation, ask).await.map(|(told, _)| told)
+    }
+
+    /// Asks over a connection of this lane: the answer, and which generation of connections gave it.
+    async fn over<T>(
+        &self,
+        lane: Lane,
+        operation: &'static str,
+        ask: impl AsyncFnOnce(&mut Line) -> RedisResult<T>,
+    ) -> Result<(T, Arc<Connection>), ClusterError> {
         let (connection, mut turn) = self.turn(lane)?;
-        let asking = script.invoke_async(&mut turn.line);
+        let asking = ask(&mut turn.line);
         let answer = self.answer(Instant::now() + self.deadline(), asking).await;
-        self.judge(operation, (&connection, &turn), answer)
+        let told = self.judge(operation, (&connection, &turn), answer)?;
+        Ok((told, connection))
+    }
+
+    /// The same over a connection on which nothing else comes meanwhile. Half of the deadline is for a replica, a quarter to
+    /// get a connection, the rest for what is asked.
+    async fn over_waiting<T>(
+        &self,
+        operation: &'static str,
+        ask: impl AsyncFnOnce(&mut Line) -> RedisResult<T>,
+    ) -> Result<(T, Arc<Connection>), ClusterError> {
+        let until = Instant::now() + self.deadline();
+        let connection = self.connection()?;
+        let lent = self.waiting_line(operation, &connection, self.patience() / 2);
+        let mut waiting = lent.await?;
+        let answer = self.answer(until, ask(&mut waiting.line)).await;
+        let told = self.judge_waiting(operation, (&connection, waiting), answer)?;
+        Ok((told, connection))
+    }
+
+    /// For how long a replica is waited for.
+    fn patience(&self) -> Duration {
+        self.deadline() / 2
+    }
+
+    fn not_replicated(&self) -> ClusterError {
+        ClusterError::NotReplicated {
+            millis: millis(self.patience()),
+        }
     }
 
     /// Runs a script and waits until a replica has what it wrote. One pipeline, since `WAIT` is about the writes of its
-    /// own connection; on a connection of its own, since nothing else comes through meanwhile. Half of the deadline is for
-    /// the replica, a quarter to get a connection, the rest for the script.
+    /// own connection; on a connection of its own, since nothing else comes through meanwhile.
     pub async fn run_replicated<T: FromRedisValue>(
         &self,
         operation: &'static str,
         script: &Script,
         call: &ScriptInvocation<'_>,
     ) -> Result<T, ClusterError> {
-        let until = Instant::now() + self.deadline();
-        let patience = self.deadline() / 2;
-        let millis = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        let connection = self.connection()?;
-        let lent = self.waiting_line(operation, &connection, patience / 2);
-        let mut waiting = lent.await?;
         let mut pipeline = Pipeline::new();
         pipeline.load_script(script).ignore().invoke_script(call);
-        pipeline.cmd("WAIT").arg(1).arg(millis);
-        let asking = pipeline.query_async(&mut waiting.line);
-        let answer = self.answer(until, asking).await;
-        let (value, replicas): (T, u64) =
-            self.judge_waiting(operation, (&connection, waiting), answer)?;
+        pipeline.cmd("WAIT").arg(1).arg(millis(self.patience()));
+        let ask = async |line: &mut Line| pipeline.query_async(line).await;
+        let ((value, replicas), _): ((T, u64), _) = self.over_waiting(operation, ask).await?;
         if replicas == 0 {
-            return Err(ClusterError::NotReplicated { millis });
+            return Err(self.not_replicated());
         }
         Ok(value)
     }
@@ -130,15 +162,13 @@ impl RedisCalls {
         script: &Script,
         asks: Vec<Ask>,
     ) -> Result<Vec<Result<T, ClusterError>>, ClusterError> {
-        let (connection, mut turn) = self.turn(Lane::Any)?;
         let together = Together {
             script,
             asks,
             wait: None,
         };
-        let asking = together.ask(&mut turn.line);
-        let answer = self.answer(Instant::now() + self.deadline(), asking).await;
-        let answers = self.judge(operation, (&connection, &turn), answer)?;
+        let ask = async |line: &mut Line| together.ask(line).await;
+        let (answers, connection) = self.over(Lane::Any, operation, ask).await?;
         let each = answers.each.into_iter();
         let each = each.map(|told| self.judge_one(operation, &connection, read(told)));
         Ok(each.collect())
@@ -151,26 +181,19 @@ impl RedisCalls {
         script: &Script,
         asks: Vec<Ask>,
     ) -> Result<Vec<Result<T, ClusterError>>, ClusterError> {
-        let until = Instant::now() + self.deadline();
-        let patience = self.deadline() / 2;
-        let millis = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        let connection = self.connection()?;
-        let lent = self.waiting_line(operation, &connection, patience / 2);
-        let mut waiting = lent.await?;
         let together = Together {
             script,
             asks,
-            wait: Some(patience),
+            wait: Some(self.patience()),
         };
-        let asking = together.ask(&mut waiting.line);
-        let answer = self.answer(until, asking).await;
-        let answers = self.judge_waiting(operation, (&connection, waiting), answer)?;
+        let ask = async |line: &mut Line| together.ask(line).await;
+        let (answers, connection) = self.over_waiting(operation, ask).await?;
         let replicas = answers.replicas.transpose();
         let replicas = self.judge_one(operation, &connection, replicas)?;
         let each = answers.each.into_iter().map(|told| {
             let value = self.judge_one(operation, &connection, read(told))?;
             match replicas {
-                None | Some(0) => Err(ClusterError::NotReplicated { millis }),
+                None | Some(0) => Err(self.not_replicated()),
                 Some(_) => Ok(value),
             }
         });

@@ -9,6 +9,7 @@ use ::redis::{
 use tokio::time::Instant;
 
 use super::dial::Line;
+use crate::time::millis;
 
 /// One of those that are asked together.
 pub struct Ask {
@@ -86,8 +87,7 @@ async fn send(
     if let Some(until) = until {
         let left = until.saturating_duration_since(Instant::now());
         // With none Redis would wait for ever.
-        let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
-        pipeline.cmd("WAIT").arg(1).arg(millis);
+        pipeline.cmd("WAIT").arg(1).arg(millis(left));
     }
     pipeline.ignore_errors().query_async(line).await
 }
