@@ -190,8 +190,12 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         Deed::Expired | Deed::Pass => pass(&state, request).await,
         Deed::Silence => std::future::pending().await,
         Deed::Last => {
-            pass(&state, request).await?;
-            state.last.send_replace(true);
+            // Whoever asked may give up meanwhile, as an operator does that lost its lease: it is carried out all the same.
+            TaskTracker::new().spawn(async move {
+                let passed = pass(&state, request).await;
+                state.last.send_replace(true);
+                passed.unwrap();
+            });
             std::future::pending().await
         }
     }
