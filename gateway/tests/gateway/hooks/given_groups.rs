@@ -53,7 +53,10 @@ async fn a_client_is_in_the_groups_that_a_hook_gave_before_anything_that_it_says
     // From when he hears that he is in it, he gets what is said there.
     for group in ["red", "blue"] {
         let joined = next(&mut bob, "group.joined").await["data"].take();
-        assert_eq!((&joined["group"], &joined["user"]), (&group.into(), &"bob".into()));
+        assert_eq!(
+            (&joined["group"], &joined["user"]),
+            (&group.into(), &"bob".into())
+        );
         assert_eq!(members(&nodes[0], group).await.len(), 2);
     }
     let more = json!({"type": "text", "id": "m", "group": "blue", "content": "more"});
