@@ -5,7 +5,7 @@
 //! | name | type | holds |
 //! |---|---|---|
 //! | `log` | stream | `<offset>-0` → id, time, whether to acknowledge, sender, the span it comes from if it is traced, the newest membership in a group's, JSON |
-//! | `meta` | hash | epoch, head, the server's run id, ends of former epochs |
+//! | `meta` | hash | epoch, head, the server's run id, ends of former epochs, offset and time of the oldest entry, until when its own life and that of the records were given, and for which retention |
 //! | `acks` | hash | message id → a line for each message of that id that is to be acknowledged, see `scripts` |
 //! | `records` | hash | `<name>` → time and place; `d:`, `r:`, `x:` and the name → time of that change |
 //! | `seen:<name>` | string, expires | where a message stands that may be repeated |

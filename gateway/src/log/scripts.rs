@@ -19,13 +19,17 @@ use ::redis::Script;
 /// ARGV age ms, most messages, dedupe ms, records ms (0: none), now ms, then per message: id, sender, JSON, `1` if it is
 /// to be acknowledged, `1` if the id is the sender's own, the span it comes from or ''; at last which process of the server this
 /// is, as `INFO` calls it, or '': then it is asked, which costs a fifth of the whole. Returns `0 epoch.offset`, or `1 epoch.offset` for a repetition.
+///
+/// Each command in here costs what the rest of an append to another system costs as a whole, so none is asked that need not
+/// be: `meta` knows the oldest entry, which is looked up again only where it may go; and `meta` and the records, which live
+/// longer than they must, are given their time anew an eighth of it before it ends.
 pub(super) static APPEND: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local run = ARGV[#ARGV]
 if run == '' then run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') end
 local age, most, dedupe, records, now = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local meta = redis.call('HMGET', KEYS[2], 'e', 'h', 'r')
+local meta = redis.call('HMGET', KEYS[2], 'e', 'h', 'r', 'o', 'x')
 local epoch, head = meta[1], tonumber(meta[2] or '0')
 if not epoch or meta[3] ~= run then
   local time = redis.call('TIME')
@@ -39,6 +43,7 @@ if not epoch or meta[3] ~= run then
   end
   epoch = string.format('%.0f', fresh)
   redis.call('HSET', KEYS[2], 'e', epoch, 'r', run)
+  meta = {}
 end
 local newest
 if KEYS[5] ~= KEYS[1] then
@@ -48,7 +53,8 @@ local out, acks = {}, false
 for i = 6, #KEYS do
   local a = 6 + (i - 6) * 6
   local id, sender, ack, own = ARGV[a], ARGV[a + 1], ARGV[a + 3], ARGV[a + 4] == '1'
-  local before = own and redis.call('GET', KEYS[i])
+  local place = epoch .. '.' .. head + 1
+  local before = own and redis.call('SET', KEYS[i], place, 'NX', 'GET', 'PX', dedupe)
   if before then
     out[#out + 1] = '1 ' .. before
   else
@@ -57,21 +63,23 @@ for i = 6, #KEYS do
     if ARGV[a + 5] ~= '' then stored[9], stored[10] = 'c', ARGV[a + 5] end
     if newest then stored[#stored + 1], stored[#stored + 2] = 'g', newest end
     stored[#stored + 1], stored[#stored + 2] = 'j', ARGV[a + 2]
-    redis.call('XADD', KEYS[1], head .. '-0', unpack(stored))
+    local added = redis.pcall('XADD', KEYS[1], head .. '-0', unpack(stored))
+    if added.err then
+      if own then redis.call('DEL', KEYS[i]) end
+      return added
+    end
     if ack == '1' then
       acks = true
       local held = redis.call('HGET', KEYS[3], id)
       redis.call('HSET', KEYS[3], id, (held and held .. '\n' or '') .. 'P' .. head .. ' ' .. sender)
     end
-    local place, name = epoch .. '.' .. head, #sender .. ':' .. sender .. id
+    local name = #sender .. ':' .. sender .. id
     if records > 0 and redis.call('HSET', KEYS[4], name, ARGV[5] .. ' ' .. place) == 0 then
       redis.call('HDEL', KEYS[4], 'd:' .. name, 'r:' .. name, 'x:' .. name)
     end
-    if own then redis.call('SET', KEYS[i], place, 'PX', dedupe) end
     out[#out + 1] = '0 ' .. place
   end
 end
-redis.call('HSET', KEYS[2], 'h', head)
 local without = function(held, offset)
   local lines, mine = {}, false
   for line in string.gmatch(held, '[^\n]+') do
@@ -81,30 +89,42 @@ local without = function(held, offset)
   end
   return lines
 end
-local over, some = redis.call('XLEN', KEYS[1]) - most, 1
-local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-if over > 0 or (oldest and tonumber(oldest[2][4]) + age <= now) then some = math.min(math.max(over, 0), 512) + 4 end
-for i, entry in ipairs(some > 1 and redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', some) or {}) do
-  local fields = entry[2]
-  if i > over and tonumber(fields[4]) + age > now then break end
-  redis.call('XDEL', KEYS[1], entry[1])
-  local offset, id, sender = string.match(entry[1], '^%d+'), fields[2], fields[8]
-  local held = fields[6] == '1' and redis.call('HGET', KEYS[3], id)
-  if held then
-    local lines = without(held, offset)
-    if #lines == 0 then redis.call('HDEL', KEYS[3], id)
-    else redis.call('HSET', KEYS[3], id, table.concat(lines, '\n')) end
+local changed = {'h', head}
+local first, since = string.match(meta[4] or '', '^(%d+) (%d+)$')
+if not first or head - first >= most or since + age <= now then
+  local over, some = redis.call('XLEN', KEYS[1]) - most, 1
+  if over > 0 or first then some = math.min(math.max(over, 0), 512) + 4 end
+  local found = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', some)
+  for i, entry in ipairs(found) do
+    local fields = entry[2]
+    first, since = string.match(entry[1], '^%d+'), fields[4]
+    if i > over and tonumber(fields[4]) + age > now then break end
+    redis.call('XDEL', KEYS[1], entry[1])
+    local offset, id, sender = first, fields[2], fields[8]
+    local held = fields[6] == '1' and redis.call('HGET', KEYS[3], id)
+    if held then
+      local lines = without(held, offset)
+      if #lines == 0 then redis.call('HDEL', KEYS[3], id)
+      else redis.call('HSET', KEYS[3], id, table.concat(lines, '\n')) end
+    end
+    local name = #sender .. ':' .. sender .. id
+    local record = redis.call('HGET', KEYS[4], name)
+    if record and string.match(record, '%.(%d+)$') == offset then
+      redis.call('HDEL', KEYS[4], name, 'd:' .. name, 'r:' .. name, 'x:' .. name)
+    end
   end
-  local name = #sender .. ':' .. sender .. id
-  local record = redis.call('HGET', KEYS[4], name)
-  if record and string.match(record, '%.(%d+)$') == offset then
-    redis.call('HDEL', KEYS[4], name, 'd:' .. name, 'r:' .. name, 'x:' .. name)
-  end
+  if first then changed[3], changed[4] = 'o', first .. ' ' .. since end
 end
 redis.call('PEXPIRE', KEYS[1], age)
 if acks then redis.call('PEXPIRE', KEYS[3], age) end
-if records > 0 then redis.call('PEXPIRE', KEYS[4], records) end
-redis.call('PEXPIRE', KEYS[2], string.format('%.0f', 2 * age + 86400000))
+local lives, step = ARGV[1] .. ' ' .. ARGV[4], (records > 0 and math.min(age, records) or age) / 8
+local last, till = string.match(meta[5] or '', '^(%d+ %d+) (%d+)$')
+if last ~= lives or now >= tonumber(till) or now + step < tonumber(till) then
+  changed[#changed + 1], changed[#changed + 2] = 'x', string.format('%s %.0f', lives, now + step)
+  redis.call('PEXPIRE', KEYS[2], string.format('%.0f', 2 * age + 86400000))
+  if records > 0 then redis.call('PEXPIRE', KEYS[4], string.format('%.0f', records + step)) end
+end
+redis.call('HSET', KEYS[2], unpack(changed))
 return out
 ",
     )

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use wsc_gateway::cluster::redis::RedisLink;
-use wsc_gateway::cluster::{ClusterError, Listener, RedisParams};
+use wsc_gateway::cluster::{Listener, RedisParams};
 use wsc_gateway::group::{Bounds, Entry, Generation, GroupStore, MemoryGroups, RedisGroups};
 use wsc_gateway::log::{
     About, AckState, Append, Appended, Awaited, Gap, Log, MemoryLog, MessageName, Most, RedisLog,
@@ -14,8 +14,7 @@ use wsc_gateway::log::{
 };
 use wsc_gateway::protocol::{GroupId, LogId, NodeId, Position, TicketId, TraceContext, UserId};
 
-use crate::support::nodes::within;
-use crate::support::redis::{Asked, RedisServer};
+use crate::support::redis::RedisServer;
 
 pub const RETENTION: Retention = Retention {
     age: Duration::from_secs(3600),
@@ -32,13 +31,13 @@ impl Listener for Deaf {
 }
 
 /// A log over a Redis, and what keeps its link.
-struct Linked {
-    log: RedisLog,
-    link: Arc<RedisLink>,
+pub struct Linked {
+    pub log: RedisLog,
+    pub link: Arc<RedisLink>,
     _ends: tokio_util::sync::DropGuard,
 }
 
-async fn linked(redis: &RedisServer, retention: Retention) -> Linked {
+pub async fn linked(redis: &RedisServer, retention: Retention) -> Linked {
     let link = RedisLink::standalone(&RedisParams::at("127.0.0.1", redis.port), "logs");
     let cancel = CancellationToken::new();
     tokio::task::spawn(
@@ -77,126 +76,6 @@ macro_rules! both {
     };
 }
 
-fn inbox_of(n: usize) -> LogId {
-    LogId::Inbox(UserId::new(&format!("user-{n}")).unwrap())
-}
-
-/// A message in each of so many inboxes.
-async fn spread(log: &dyn Log, id: &str, logs: usize) -> Vec<Result<Vec<Appended>, ClusterError>> {
-    let inboxes: Vec<LogId> = (0..logs).map(inbox_of).collect();
-    let message = [message(id, 1)];
-    let batch: Vec<_> = inboxes
-        .iter()
-        .map(|log| (log, message.as_slice()))
-        .collect();
-    log.append_all(&batch).await
-}
-
-fn commands(asked: &[String], name: &str) -> usize {
-    let named = |line: &&String| line.to_lowercase().contains(&format!("] \"{name}\""));
-    asked.iter().filter(named).count()
-}
-
-#[tokio::test]
-async fn messages_of_many_logs_go_to_redis_in_one_go_over_one_connection() {
-    let redis = RedisServer::start();
-    let linked = linked(&redis, RETENTION).await;
-    spread(&linked.log, "first", 2).await;
-    let mut asked = Asked::of(&redis);
-    redis.cli(&["config", "resetstat"]);
-    let stored = spread(&linked.log, "second", 40).await;
-    assert!(stored.iter().all(Result::is_ok), "{stored:?}");
-    let counts = redis.cli(&["info", "commandstats"]);
-    assert!(counts.contains("cmdstat_evalsha:calls=40,"), "{counts}");
-    assert!(
-        !counts.contains("cmdstat_info"),
-        "nor by a script: {counts}"
-    );
-    let mut asked = asked.since(&redis);
-    asked.retain(|line| line.contains("{logs:"));
-    assert_eq!((commands(&asked, "evalsha"), asked.len()), (40, 160));
-    let over = |line: &String| line.split_whitespace().nth(2).unwrap().to_owned();
-    assert!(asked.iter().all(|line| over(line) == over(&asked[0])));
-}
-
-#[tokio::test]
-async fn a_script_that_redis_has_forgotten_is_brought_again_and_nothing_is_stored_twice() {
-    let redis = RedisServer::start();
-    let linked = linked(&redis, RETENTION).await;
-    for id in ["a", "b"] {
-        redis.cli(&["script", "flush"]);
-        for stored in spread(&linked.log, id, 3).await {
-            assert!(matches!(stored.unwrap()[..], [Appended::New(_)]));
-        }
-    }
-    for n in 0..3 {
-        let inbox = inbox_of(n);
-        let page = linked.log.read(&inbox, None, Most::messages(9));
-        assert_eq!(page.await.unwrap().entries.len(), 2);
-    }
-    assert_eq!(redis.cli(&["xlen", "wsc:{logs:s:alice}:sent"]), "6");
-}
-
-#[tokio::test]
-async fn a_log_that_takes_nothing_keeps_no_other_from_being_written_to() {
-    let redis = RedisServer::start();
-    let linked = linked(&redis, RETENTION).await;
-    redis.cli(&["set", "wsc:{logs:u:user-1}:log", "no stream"]);
-    let stored = spread(&linked.log, "a", 3).await;
-    assert!(matches!(stored[1], Err(ClusterError::Refused { .. })));
-    assert!(stored[0].is_ok() && stored[2].is_ok(), "{stored:?}");
-}
-
-#[tokio::test]
-async fn what_is_stored_is_told_so_though_its_sender_could_not_be_noted() {
-    let redis = RedisServer::start();
-    let linked = linked(&redis, RETENTION).await;
-    redis.cli(&["set", "wsc:{logs:s:alice}:sent", "no stream"]);
-    for stored in spread(&linked.log, "a", 3).await {
-        assert!(matches!(stored.unwrap()[..], [Appended::New(_)]));
-    }
-    for stored in spread(&linked.log, "a", 3).await {
-        assert!(matches!(stored.unwrap()[..], [Appended::Repeated(_)]));
-    }
-}
-
-#[tokio::test]
-async fn a_script_brought_again_waits_no_longer_for_a_replica_in_all() {
-    let redis = RedisServer::start();
-    let linked = linked(&redis, RETENTION).await;
-    let log = RedisLog::new(&linked.link, RETENTION, true);
-    for lost in spread(&log, "a", 2).await {
-        assert!(matches!(lost, Err(ClusterError::NotReplicated { .. })));
-    }
-}
-
-#[tokio::test]
-async fn messages_of_many_logs_wait_for_a_replica_once() {
-    let redis = RedisServer::start();
-    let of = redis.port.to_string();
-    let replica = RedisServer::with_args(&["--replicaof", "127.0.0.1", &of]);
-    let synced = async || {
-        replica
-            .cli(&["info", "replication"])
-            .contains("link_status:up")
-    };
-    within(20, "the replica is in step", synced).await;
-    let linked = linked(&redis, RETENTION).await;
-    let log = RedisLog::new(&linked.link, RETENTION, true);
-    spread(&log, "first", 2).await;
-    let mut asked = Asked::of(&redis);
-    let stored = spread(&log, "second", 40).await;
-    assert!(stored.iter().all(Result::is_ok), "{stored:?}");
-    let asked = asked.since(&redis);
-    let counts = ["evalsha", "wait", "script"].map(|name| commands(&asked, name));
-    assert_eq!(counts, [40, 1, 0]);
-    replica.pause();
-    for lost in spread(&log, "third", 5).await {
-        assert!(matches!(lost, Err(ClusterError::NotReplicated { .. })));
-    }
-    replica.resume();
-}
-
 fn bob() -> UserId {
     UserId::new("bob").unwrap()
 }
@@ -205,7 +84,7 @@ fn inbox() -> LogId {
     LogId::Inbox(bob())
 }
 
-fn message(id: &str, at: u64) -> Append {
+pub fn message(id: &str, at: u64) -> Append {
     Append {
         id: id.to_owned(),
         sender: "alice".to_owned(),
@@ -217,7 +96,7 @@ fn message(id: &str, at: u64) -> Append {
     }
 }
 
-async fn put(log: &dyn Log, id: &str, at: u64) -> Appended {
+pub async fn put(log: &dyn Log, id: &str, at: u64) -> Appended {
     log.append(&inbox(), &[message(id, at)]).await.unwrap()[0]
 }
 

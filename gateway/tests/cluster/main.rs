@@ -17,6 +17,7 @@
 #[allow(dead_code, unused_macros, clippy::unused_async)]
 mod support;
 
+mod appending;
 mod conformance;
 mod etcd;
 mod group;
