@@ -53,7 +53,7 @@ pub enum Peer {
 pub struct Place {
     /// The gateway's binary.
     pub gateway: PathBuf,
-    /// The folder that `bench/setup` has filled.
+    /// The folder that `scripts/bench` has filled.
     pub peers: PathBuf,
     /// Where logs and keys go.
     pub scratch: PathBuf,
@@ -90,6 +90,11 @@ impl Peer {
     pub fn name(self) -> String {
         self.to_possible_value()
             .map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Whether targets are set by it: this gateway, the floor, the fastest and the nearest of its kind.
+    pub(crate) const fn sets_targets(self) -> bool {
+        matches!(self, Self::Ours | Self::Bare | Self::Bun | Self::Centrifuge)
     }
 
     /// Its language.
