@@ -127,7 +127,7 @@ async fn pods_get_their_gateway_while_the_operator_lacks_rights_and_is_named_whi
     // Rights are missed one after the other, and it says so of each.
     eventually(TOLD_WITHIN, "the status names both", async || {
         let (reason, told) = condition(&ground, "Degraded").await?;
-        let both = "list and watch deployments.apps, websocketgateways.wsc.dev any more";
+        let both = "deployments.apps, list and watch websocketgateways.wsc.dev any more";
         (reason == "NotPermitted" && told.contains(both)).then_some(())
     })
     .await;
