@@ -44,7 +44,7 @@ async fn a_crashed_node_is_gone_from_every_view_within_the_node_timeout(ground: 
     within(5, "a survivor reaps", async || reaped(&b) + reaped(&c) == 1).await;
     let took = start.elapsed();
     assert!(
-        took <= ground.timeout + Duration::from_millis(800),
+        took <= ground.timeout + Duration::from_millis(200),
         "{took:?}"
     );
     if let Some(server) = &ground.server {
@@ -139,9 +139,7 @@ async fn users_of_a_node_that_is_still_writing_are_reached_all_the_same(ground: 
     assert_eq!(b.send(&["eve"], "hello").await.unwrap(), [0]);
 }
 
-async fn a_node_that_leaves_is_gone_at_once(mut ground: Ground) {
-    // So that the next look is seconds away.
-    ground.timeout = Duration::from_secs(30);
+async fn a_node_that_leaves_is_gone_at_once(ground: Ground) {
     let [a, b] = ground.nodes(["a", "b"]).await;
     a.up("bob");
     b.up("eve");
@@ -154,7 +152,7 @@ async fn a_node_that_leaves_is_gone_at_once(mut ground: Ground) {
     let told = Instant::now();
     b.knows(0).await;
     assert!(
-        told.elapsed() < Duration::from_secs(5),
+        told.elapsed() < Duration::from_millis(200),
         "by the event, not by the next look"
     );
     if let Some(server) = &ground.server {

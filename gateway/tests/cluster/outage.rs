@@ -57,9 +57,8 @@ async fn fails_at_once(node: &Node) {
         let failed = node.send(&["bob"], "lost").await.unwrap_err();
         assert!(matches!(failed, ClusterError::Disconnected), "{failed:?}");
     }
-    // Each that waited for the link would take a second.
     assert!(
-        start.elapsed() < Duration::from_secs(10),
+        start.elapsed() < Duration::from_millis(200),
         "{:?}",
         start.elapsed()
     );
@@ -146,7 +145,7 @@ async fn a_silent_redis_is_noticed_within_five_seconds_and_work_does_not_pile_up
                 })
                 .await;
             assert!(
-                begun.elapsed() < Duration::from_millis(2500),
+                begun.elapsed() < Duration::from_millis(1500),
                 "waits a second at most"
             );
             tokio::task::yield_now().await;
