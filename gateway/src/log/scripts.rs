@@ -20,9 +20,9 @@ use ::redis::Script;
 /// to be acknowledged, `1` if the id is the sender's own, the span it comes from or ''; at last which process of the server this
 /// is, as `INFO` calls it, or '': then it is asked, which costs a fifth of the whole. Returns `0 epoch.offset`, or `1 epoch.offset` for a repetition.
 ///
-/// Each command in here costs what the rest of an append to another system costs as a whole, so none is asked that need not
-/// be: `meta` knows the oldest entry, which is looked up again only where it may go; and `meta` and the records, which live
-/// longer than they must, are given their time anew an eighth of it before it ends.
+/// Each command in here costs Redis 4 to 5 µs, so none is asked that need not be: `meta` knows the oldest entry, which is
+/// looked up again only where it may go; and `meta` and the records, which live longer than they must, are given their time
+/// anew an eighth of it before it ends.
 pub(super) static APPEND: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"

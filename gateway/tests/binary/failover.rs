@@ -21,14 +21,9 @@ impl Servers {
     async fn start() -> Self {
         let primary = RedisServer::start();
         let of = primary.port.to_string();
-        let replicas = [(); 2].map(|()| RedisServer::with_args(&["--replicaof", "127.0.0.1", &of]));
+        let replicas = [(); 2].map(|()| primary.replica());
         for replica in &replicas {
-            let is_synced = || {
-                replica
-                    .cli(&["info", "replication"])
-                    .contains("master_link_status:up")
-            };
-            until("the replica is in step", is_synced).await;
+            until("the replica is in step", || replica.is_in_step()).await;
         }
         let watch = format!(
             "sentinel monitor main 127.0.0.1 {of} 2\nsentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 5000\n"

@@ -104,14 +104,8 @@ async fn a_script_brought_again_waits_no_longer_for_a_replica_in_all() {
 #[tokio::test]
 async fn messages_of_many_logs_wait_for_a_replica_once() {
     let redis = RedisServer::start();
-    let of = redis.port.to_string();
-    let replica = RedisServer::with_args(&["--replicaof", "127.0.0.1", &of]);
-    let synced = async || {
-        replica
-            .cli(&["info", "replication"])
-            .contains("link_status:up")
-    };
-    within(20, "the replica is in step", synced).await;
+    let replica = redis.replica();
+    within(20, "the replica is in step", async || replica.is_in_step()).await;
     let linked = linked(&redis, RETENTION).await;
     let log = RedisLog::new(&linked.link, RETENTION, true);
     spread(&log, "first", 2).await;
@@ -150,24 +144,19 @@ async fn an_append_renews_what_lives_long_now_and_then_and_looks_up_the_oldest_w
     let age = 3_600_000;
     put(&linked.log, "first", age).await;
     // The sender is noted by one each of xadd, xtrim and pexpire.
-    let ordinary = [
-        "evalsha 1",
-        "hmget 1",
-        "hset 2",
-        "pexpire 2",
-        "set 1",
-        "xadd 2",
-        "xtrim 1",
-    ];
-    let renewing = [
-        "evalsha 1",
-        "hmget 1",
-        "hset 2",
-        "pexpire 4",
-        "set 1",
-        "xadd 2",
-        "xtrim 1",
-    ];
+    let commands = |lives: &str| {
+        [
+            "evalsha 1",
+            "hmget 1",
+            "hset 2",
+            lives,
+            "set 1",
+            "xadd 2",
+            "xtrim 1",
+        ]
+        .map(str::to_owned)
+    };
+    let (ordinary, renewing) = (commands("pexpire 2"), commands("pexpire 4"));
     for (id, at) in [("a", age + 1), ("b", age + age / 8 - 1)] {
         assert_eq!(
             cost_of_one(&redis, &linked.log, id, at).await,

@@ -75,13 +75,8 @@ fn is_undisturbed(node: &Node) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_for_a_silent_replica_keeps_nobody_else_from_redis() {
     let primary = RedisServer::start();
-    let of = primary.port.to_string();
-    let replica = RedisServer::with_args(&["--replicaof", "127.0.0.1", &of]);
-    let synced = async || {
-        let told = replica.cli(&["info", "replication"]);
-        told.contains("master_link_status:up")
-    };
-    within(20, "the replica is in step", synced).await;
+    let replica = primary.replica();
+    within(20, "the replica is in step", async || replica.is_in_step()).await;
     // Longer than a canary may take, and time enough for the others to come first.
     let redis = RedisParams {
         deadline: Duration::from_secs(8),

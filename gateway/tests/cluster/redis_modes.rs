@@ -211,13 +211,8 @@ async fn the_documented_acl_user_suffices_and_is_as_narrow_as_it_says() {
 async fn after_a_sentinel_failover_nodes_write_again_within_ten_seconds() {
     let mut primary = RedisServer::start();
     let of = primary.port.to_string();
-    let replica = RedisServer::with_args(&["--replicaof", "127.0.0.1", &of]);
-    let synced = async || {
-        replica
-            .cli(&["info", "replication"])
-            .contains("master_link_status:up")
-    };
-    within(20, "the replica is in step", synced).await;
+    let replica = primary.replica();
+    within(20, "the replica is in step", async || replica.is_in_step()).await;
     let watch = format!(
         "sentinel monitor main 127.0.0.1 {of} 2\nsentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 5000\n"
     );

@@ -139,6 +139,17 @@ impl RedisServer {
         );
     }
 
+    /// One that follows this one; see [`Self::is_in_step`].
+    pub(crate) fn replica(&self) -> Self {
+        Self::with_args(&["--replicaof", "127.0.0.1", &self.port.to_string()])
+    }
+
+    /// Whether this replica has what its primary has and goes on with it.
+    pub(crate) fn is_in_step(&self) -> bool {
+        self.cli(&["info", "replication"])
+            .contains("master_link_status:up")
+    }
+
     /// What `redis-cli` prints for this command.
     pub(crate) fn cli(&self, args: &[&str]) -> String {
         cli(self.port, self.password.as_deref(), args)
