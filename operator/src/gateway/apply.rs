@@ -17,9 +17,9 @@ mod whole;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
 use kube::core::DynamicObject;
+use kube::{Api, ResourceExt};
 
 use super::build::Desired;
 use super::live::{Live, is_controlled_by};
@@ -31,6 +31,7 @@ use crate::kube_call::{is_gone, is_refusal, within};
 use crate::metrics::Verb;
 use crate::names::Names;
 use crate::owned::{Kind, Object};
+use crate::watch::keep;
 
 pub use contest::Contests;
 pub use settled::Settled;
@@ -263,7 +264,7 @@ impl Run<'_> {
             .iter()
             .map(|object| (object.kind, object.name.as_str()))
             .collect();
-        let unwanted: Vec<(Kind, String, Option<String>)> = self
+        let unwanted: Vec<(Kind, Arc<DynamicObject>)> = self
             .live
             .iter()
             .filter(|(kind, name, object)| {
@@ -274,17 +275,28 @@ impl Run<'_> {
                     && object.metadata.deletion_timestamp.is_none()
                     && is_controlled_by(object, &self.desired.owner_uid)
             })
-            .map(|(kind, name, object)| (kind, name.to_owned(), object.metadata.uid.clone()))
+            .map(|(kind, _, object)| (kind, Arc::clone(object)))
             .collect();
-        for (kind, name, uid) in unwanted {
+        for (kind, object) in unwanted {
+            let name = object.name_any();
             let id = format!("{}/{name}", kind.as_str());
             let action = format!("deleting {}", self.place(&id));
             let params = DeleteParams::background().preconditions(Preconditions {
-                uid,
+                uid: object.metadata.uid.clone(),
                 resource_version: None,
             });
             match within(action, self.api(kind).delete(&name, &params)).await {
-                Ok(_) => {
+                Ok(answer) => {
+                    // One that somebody's finalizer keeps is there until the watch says otherwise.
+                    if answer
+                        .left()
+                        .is_none_or(|left| left.metadata.deletion_timestamp.is_none())
+                    {
+                        // As after a write: the watch may be behind, and what went must not be taken for what is wanted next.
+                        let (key, _) = keep(kind)(object.as_ref().clone());
+                        let owned = self.context.stores.owned(kind);
+                        owned.deleted(&key, object.metadata.resource_version.as_deref());
+                    }
                     let place = self.settled_place(id.clone());
                     self.context.contests.unwanted(&place);
                     self.note(Verb::Deleted, kind.as_str(), id);

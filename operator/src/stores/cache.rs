@@ -182,12 +182,19 @@ impl<T> Cache<T> {
         let version = object.resource_version().unwrap_or_default();
         let (key, kept) = keep(object);
         let mut state = self.state.write();
-        let place = (key.namespace.clone(), key.group.clone());
-        let members = state.current.members.get(&place);
-        let known = members.and_then(|members| Some(members.get(&key.name)?.0.as_str()));
+        let known = state.current.version(&key);
         let may_have_gone = before.version.is_none() && state.losses != before.losses;
         if known == before.version.as_deref() && !may_have_gone {
             state.current.insert(&key, version, kept);
+        }
+    }
+
+    /// Takes note that an object was deleted which had this version. What the watch has told of meanwhile is newer and stands.
+    pub fn deleted(&self, key: &Key, version: Option<&str>) {
+        let mut state = self.state.write();
+        if state.current.version(key) == version {
+            state.current.remove(key);
+            state.losses += 1;
         }
     }
 
@@ -277,6 +284,13 @@ impl<T> Cache<T> {
 }
 
 impl<T> Index<T> {
+    /// The version in which an object is known.
+    fn version(&self, key: &Key) -> Option<&str> {
+        let place = (key.namespace.clone(), key.group.clone());
+        let (version, _) = self.members.get(&place)?.get(&key.name)?;
+        Some(version)
+    }
+
     /// Keeps an object; gives the key under which it was, if that was another.
     fn insert(&mut self, key: &Key, version: String, kept: T) -> Option<Key> {
         let moved = self.remove(key);
@@ -433,6 +447,25 @@ mod tests {
         assert!(cache.get("default", "chat", "a").is_none());
         cache.written(&cache.before(None), map("a", "4"), keep);
         assert!(cache.get("default", "chat", "a").is_some());
+    }
+
+    #[test]
+    fn what_was_deleted_is_gone_at_once_unless_the_watch_has_told_of_another() {
+        let cache: Cache<()> = Cache::default();
+        let [gone, other] = ["gone", "other"].map(|name| Key::of(&map(name, ""), Some("chat")));
+        feed(&cache, Event::Apply(map("gone", "1")));
+        feed(&cache, Event::Apply(map("other", "1")));
+        feed(&cache, Event::Apply(map("other", "2")));
+        let before = cache.before(None);
+        cache.deleted(&gone, Some("1"));
+        cache.deleted(&other, Some("1"));
+        assert!(cache.get("default", "chat", "gone").is_none());
+        assert!(cache.get("default", "chat", "other").is_some());
+        // What was asked for before it went.
+        cache.written(&before, map("gone", "1"), |object| {
+            (Key::of(&object, Some("chat")), ())
+        });
+        assert!(cache.get("default", "chat", "gone").is_none());
     }
 
     #[test]

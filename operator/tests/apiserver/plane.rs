@@ -1,5 +1,6 @@
 //! A real API server over a real etcd, on ports of their own, for as long as the tests run; no controllers, no nodes.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Config};
+use parking_lot::Mutex;
 use rcgen::KeyPair;
 use tokio::sync::OnceCell;
 use wsc_operator::api::crd;
@@ -231,9 +233,17 @@ pub fn program(name: &str) -> PathBuf {
     found
 }
 
-/// Ports that nobody has at the moment.
+/// Ports that nobody has at the moment and no other test was given. Below the ephemeral range, so that no connection and no
+/// proxy takes one before its server has it, and apart from those that tests of the gateway beside these look for.
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    held.each_ref()
-        .map(|listener| listener.local_addr().unwrap().port())
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock();
+    [(); N].map(|()| {
+        loop {
+            let port = rand::random_range(12_000..20_000);
+            if TcpListener::bind(("127.0.0.1", port)).is_ok() && given.insert(port) {
+                return port;
+            }
+        }
+    })
 }
