@@ -21,7 +21,7 @@ use crate::time::tick;
 /// What a member may send is counted for so long.
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// Counts kept before those that are over are looked for.
+/// Counts that are kept before those that are over are looked for.
 const COUNTS: usize = 4_096;
 
 /// See the module. The lock is never held across an await.
@@ -33,6 +33,8 @@ struct State {
     groups: HashMap<GroupId, Kept>,
     users: HashMap<UserId, LiteMap<GroupId, Generation>>,
     sent: HashMap<(GroupId, UserId), (Instant, u32)>,
+    /// At how many counts those that are over are looked for again: by then as many have come as were left.
+    sweep_at: usize,
 }
 
 #[derive(Debug)]
@@ -182,8 +184,9 @@ impl State {
             return Ok(());
         }
         let now = Instant::now();
-        if self.sent.len() >= COUNTS {
+        if self.sent.len() >= self.sweep_at.max(COUNTS) {
             self.sent.retain(|_, (until, _)| *until > now);
+            self.sweep_at = self.sent.len().saturating_mul(2);
         }
         let fresh = (now + WINDOW, 0);
         let count = self.sent.entry((group.clone(), user.clone()));

@@ -1,6 +1,7 @@
 //! `MemoryLog`: logs of a gateway that runs alone. They end with the process, and say so.
 
 mod kept;
+mod repeated;
 mod sent;
 mod stored;
 

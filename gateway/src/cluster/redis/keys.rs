@@ -20,6 +20,8 @@
 //! too, since pub/sub knows no databases. What other modules keep stands under a tag of its own, `<prefix>{<cluster>:<tag>}:`,
 //! so that it does not all lie in the cluster's one slot.
 
+use std::borrow::Cow;
+
 use crate::cluster::RedisParams;
 use crate::protocol::{Epoch, NodeId, SessionId, UserId};
 
@@ -46,7 +48,11 @@ impl Keys {
 
     /// A `}` in a tag would end the hash tag early, and keys of one tag would lie in several slots.
     pub(super) fn tagged(&self, tag: &str, name: &str) -> String {
-        let tag = tag.replace('%', "%25").replace('}', "%7D");
+        let tag = if tag.contains(['%', '}']) {
+            Cow::Owned(tag.replace('%', "%25").replace('}', "%7D"))
+        } else {
+            Cow::Borrowed(tag)
+        };
         format!("{}{{{}:{tag}}}:{name}", self.prefix, self.cluster)
     }
 

@@ -1,11 +1,12 @@
 //! `Stored`: one log in memory: its messages, where it ends, and what is kept beside them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::super::redis::gap;
 use super::super::{Append, Appended, Entry, Gap, MessageName, Most, Page, Record, Retention};
 use super::kept::Kept;
+use super::repeated::Repeated;
 use crate::group::Generation;
 use crate::protocol::{LogId, Position};
 use crate::time::{millis, tick};
@@ -20,8 +21,7 @@ pub(super) struct Stored {
     entries: VecDeque<Entry>,
     head: u64,
     written_at: u64,
-    /// Where messages stand that may be repeated, and since when.
-    repeated: HashMap<MessageName, (u64, u64)>,
+    repeated: Repeated,
     pub(super) kept: Kept,
 }
 
@@ -33,7 +33,7 @@ impl Stored {
             entries: VecDeque::new(),
             head: 0,
             written_at: 0,
-            repeated: HashMap::new(),
+            repeated: Repeated::default(),
             kept: Kept::default(),
         }
     }
@@ -58,9 +58,9 @@ impl Stored {
     ) -> Appended {
         let is_group = matches!(log, LogId::Group(_));
         let name = MessageName::new(&message.sender, &message.id);
-        self.forget_repeated(retention.dedupe, message.at);
-        if let Some((offset, _)) = self.repeated.get(&name).filter(|_| message.own_id) {
-            return Appended::Repeated(self.at(*offset));
+        self.repeated.forget(retention.dedupe, message.at);
+        if let Some(offset) = self.repeated.place(&name).filter(|_| message.own_id) {
+            return Appended::Repeated(self.at(offset));
         }
         self.head += 1;
         let offset = self.head;
@@ -89,16 +89,10 @@ impl Stored {
             self.kept.records.insert(name.clone(), record);
         }
         if message.own_id {
-            self.repeated.insert(name, (offset, message.at));
+            self.repeated.note(name, offset, message.at);
         }
         self.trim((retention, retention.age_of(log)), message.at);
         Appended::New(self.at(offset))
-    }
-
-    fn forget_repeated(&mut self, window: Duration, now: u64) {
-        let window = millis(window);
-        self.repeated
-            .retain(|_, (_, at)| at.saturating_add(window) > now);
     }
 
     fn trim(&mut self, (retention, age): Bounds<'_>, now: u64) {
@@ -119,9 +113,9 @@ impl Stored {
     pub(super) fn sweep(&mut self, bounds: Bounds<'_>, now: u64) {
         let (retention, _) = bounds;
         self.trim(bounds, now);
-        self.forget_repeated(retention.dedupe, now);
+        self.repeated.forget(retention.dedupe, now);
         self.entries.shrink_to_fit();
-        self.repeated.shrink_to_fit();
+        self.repeated.shrink();
     }
 
     /// Whether nothing is in it and nothing was written to it for so many milliseconds.
@@ -193,9 +187,12 @@ mod tests {
         stored.store((&inbox, &message), &retention);
         let bounds = (&retention, retention.age);
         stored.sweep(bounds, millis(hour));
-        assert_eq!((stored.entries.len(), stored.repeated.len()), (1, 1));
+        assert_eq!(
+            (stored.entries.len(), stored.repeated.room() > 0),
+            (1, true)
+        );
         stored.sweep(bounds, millis(hour) + 1);
-        assert_eq!((stored.entries.len(), stored.repeated.capacity()), (1, 0));
+        assert_eq!((stored.entries.len(), stored.repeated.room()), (1, 0));
         assert!(!stored.is_over(1, millis(hour)), "something is in it");
         stored.sweep(bounds, millis(2 * hour) + 2);
         assert_eq!(stored.entries.capacity(), 0);

@@ -1,0 +1,52 @@
+//! `Repeated`: where messages stand that may be sent again, for as long as that is looked for. What is over is forgotten from
+//! the oldest on, so that a message costs no more in a log that many write to.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::MessageName;
+use crate::time::millis;
+
+/// See the module. Times are in milliseconds since 1970.
+#[derive(Debug, Default)]
+pub(super) struct Repeated {
+    places: HashMap<Arc<MessageName>, u64>,
+    /// When each was stored, in that order.
+    by_age: VecDeque<(u64, Arc<MessageName>)>,
+}
+
+impl Repeated {
+    /// The offset of a message of this name.
+    pub(super) fn place(&self, name: &MessageName) -> Option<u64> {
+        self.places.get(name).copied()
+    }
+
+    /// A message was stored at this offset and time, of which none of its name was known.
+    pub(super) fn note(&mut self, name: MessageName, offset: u64, at: u64) {
+        let name = Arc::new(name);
+        self.places.insert(Arc::clone(&name), offset);
+        self.by_age.push_back((at, name));
+    }
+
+    /// Forgets what was stored so long before now.
+    pub(super) fn forget(&mut self, window: Duration, now: u64) {
+        let is_over =
+            |(at, _): &mut (u64, Arc<MessageName>)| at.saturating_add(millis(window)) <= now;
+        while let Some((_, name)) = self.by_age.pop_front_if(is_over) {
+            self.places.remove(&name);
+        }
+    }
+
+    /// Gives back the room of what was forgotten.
+    pub(super) fn shrink(&mut self) {
+        self.places.shrink_to_fit();
+        self.by_age.shrink_to_fit();
+    }
+
+    /// For how many it has room.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.places.capacity().max(self.by_age.capacity())
+    }
+}
