@@ -1,11 +1,12 @@
 //! `MemoryLog`: logs of a gateway that runs alone. They end with the process, and say so.
 
+mod due;
 mod kept;
 mod repeated;
 mod sent;
 mod stored;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -21,6 +22,7 @@ use crate::group::Generation;
 use crate::protocol::{LogId, Position, UserId};
 use crate::time::millis;
 
+use due::Due;
 use sent::SentBooks;
 use stored::Stored;
 
@@ -45,8 +47,7 @@ struct State {
     seen: HashMap<UserId, Position>,
     appends: u64,
     sent: SentBooks,
-    /// What is to be acknowledged, by the time when it is due.
-    due: BTreeSet<(u64, Awaited)>,
+    due: Due,
 }
 
 impl MemoryLog {
@@ -221,29 +222,20 @@ impl Log for MemoryLog {
         awaited: &'a [Awaited],
         until: u64,
     ) -> BoxFuture<'a, Result<(), ClusterError>> {
-        let mut state = self.state.lock();
-        let awaited = awaited.iter().cloned();
-        state.due.extend(awaited.map(|awaited| (until, awaited)));
+        self.state.lock().due.remember(awaited, until);
         ready(())
     }
 
     fn due(
         &self,
         share: u8,
-        (now, limit): (u64, usize),
+        by: (u64, usize),
     ) -> BoxFuture<'_, Result<Vec<Awaited>, ClusterError>> {
-        let state = self.state.lock();
-        let due = state.due.iter().take_while(|(until, _)| *until <= now);
-        let of_share = due.filter(|(_, awaited)| awaited.share() == share);
-        let due = of_share.take(limit).map(|(_, awaited)| awaited.clone());
-        ready(due.collect())
+        ready(self.state.lock().due.of_share(share, by))
     }
 
     fn forget<'a>(&'a self, awaited: &'a [Awaited]) -> BoxFuture<'a, Result<(), ClusterError>> {
-        if !awaited.is_empty() {
-            let mut state = self.state.lock();
-            state.due.retain(|(_, one)| !awaited.contains(one));
-        }
+        self.state.lock().due.forget(awaited);
         ready(())
     }
 

@@ -466,6 +466,8 @@ both! {
         let (one, two) = (awaited("bob", "m1"), awaited("bob", "m2"));
         log.remind(std::slice::from_ref(&one), 100).await.unwrap();
         log.remind(std::slice::from_ref(&two), 200).await.unwrap();
+        // A repetition does not put it off.
+        log.remind(std::slice::from_ref(&one), 300).await.unwrap();
         let share = one.share();
         let due = async |now| log.due(share, (now, 10)).await.unwrap();
         assert_eq!(due(99).await, []);

@@ -50,3 +50,32 @@ impl Repeated {
         self.places.capacity().max(self.by_age.capacity())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_is_forgotten_from_the_oldest_on_and_may_be_noted_again() {
+        let name = |id| MessageName::new("alice", id);
+        let mut repeated = Repeated::default();
+        for (offset, id) in [(1, "a"), (2, "b"), (3, "c")] {
+            repeated.note(name(id), offset, offset * 10);
+        }
+        let window = Duration::from_millis(10);
+        repeated.forget(window, 29);
+        assert_eq!(
+            ["a", "b", "c"].map(|id| repeated.place(&name(id))),
+            [None, Some(2), Some(3)]
+        );
+        repeated.note(name("a"), 4, 40);
+        repeated.forget(window, 40);
+        assert_eq!(
+            ["a", "b", "c"].map(|id| repeated.place(&name(id))),
+            [Some(4), None, None]
+        );
+        repeated.forget(window, 50);
+        repeated.shrink();
+        assert_eq!((repeated.place(&name("a")), repeated.room()), (None, 0));
+    }
+}
