@@ -171,13 +171,13 @@ async fn watches_that_are_too_old_or_cut_begin_anew_and_nothing_is_written_for_t
 async fn what_it_deleted_is_made_again_while_the_watch_does_not_tell_that_it_went() {
     let trial = Trial::new("fault-blind", |_| Deed::Pass).await;
     let wanted = settled(&trial.ground, &trial.operator).await;
-    trial
-        .operator
-        .proxy
-        .plan(|call| match call.path.ends_with("/controllerrevisions") {
-            true => Deed::Refuse(503, None),
-            false => Deed::Pass,
-        });
+    trial.operator.proxy.plan(|call| {
+        if call.path.ends_with("/controllerrevisions") {
+            Deed::Refuse(503, None)
+        } else {
+            Deed::Pass
+        }
+    });
     trial.operator.proxy.cut_all();
     // What is remembered of the one is deleted when the other is there.
     for spec in [little(), everything()] {
