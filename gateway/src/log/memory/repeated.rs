@@ -12,7 +12,7 @@ use crate::time::millis;
 #[derive(Debug, Default)]
 pub(super) struct Repeated {
     places: HashMap<Arc<MessageName>, u64>,
-    /// When each was stored, in that order.
+    /// When each was stored, in that order, which is that of the times.
     by_age: VecDeque<(u64, Arc<MessageName>)>,
 }
 
@@ -24,6 +24,11 @@ impl Repeated {
 
     /// A message was stored at this offset and time, of which none of its name was known.
     pub(super) fn note(&mut self, name: MessageName, offset: u64, at: u64) {
+        // After a clock that was set back: what was there before is no younger.
+        let before = self.by_age.iter_mut().rev();
+        for (before, _) in before.take_while(|(before, _)| *before > at) {
+            *before = at;
+        }
         let name = Arc::new(name);
         self.places.insert(Arc::clone(&name), offset);
         self.by_age.push_back((at, name));
@@ -77,5 +82,22 @@ mod tests {
         repeated.forget(window, 50);
         repeated.shrink();
         assert_eq!((repeated.place(&name("a")), repeated.room()), (None, 0));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nothing_for_longer_than_the_window_from_then() {
+        let name = |id| MessageName::new("alice", id);
+        let mut repeated = Repeated::default();
+        for (offset, id, at) in [(1, "a", 5), (2, "b", 1_000), (3, "c", 10)] {
+            repeated.note(name(id), offset, at);
+        }
+        let window = Duration::from_millis(10);
+        repeated.forget(window, 19);
+        assert_eq!(
+            ["a", "b", "c"].map(|id| repeated.place(&name(id))),
+            [None, Some(2), Some(3)]
+        );
+        repeated.forget(window, 20);
+        assert_eq!(["b", "c"].map(|id| repeated.place(&name(id))), [None, None]);
     }
 }
