@@ -15,10 +15,13 @@ use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tokio::runtime::Runtime;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Handle, Runtime};
 use wsc_config::GatewayConfig;
 use wsc_gateway::app::{Gateway, Options};
 use wsc_gateway::settings::Secrets;
@@ -417,6 +420,41 @@ fn a_pod_is_drained_and_its_clients_are_sent_elsewhere() {
         Some(5),
         "1012 says to come back, --once says not to"
     );
+}
+
+#[test]
+fn a_drained_pod_whose_container_has_begun_anew_is_not_waited_for() {
+    let (before, after) = (Ground::new("ended", &[]), Ground::new("anew", &[]));
+    let _alice = before.tail("alice", &[]);
+    let now = Arc::new(AtomicU16::new(before.gateway.addresses().admin.port()));
+    let forwarded = before.runtime.block_on(forward(Arc::clone(&now)));
+    let waits = ["drain", "--wait", "--timeout", "15s", "--output", "json"];
+    let mut waits = before.wscctl(&waits);
+    let waits = waits.env("WSC_ADMIN_URL", format!("http://127.0.0.1:{forwarded}"));
+    let waiting = waits.spawn().unwrap();
+    before.runtime.block_on(before.gateway.drain_requested());
+    // Between two looks it has ended, and the next one is there.
+    now.store(after.gateway.addresses().admin.port(), Relaxed);
+    let waited = waiting.wait_with_output().unwrap();
+    assert!(waited.status.success(), "{waited:?}");
+    let told: Value = serde_json::from_slice(&waited.stdout).unwrap();
+    assert_eq!(told["phase"], "stopped");
+}
+
+/// What `kubectl port-forward` does: a port here that leads to whichever is asked for at the moment.
+async fn forward(to: Arc<AtomicU16>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    Handle::current().spawn(async move {
+        while let Ok((mut here, _)) = listener.accept().await {
+            let to = ("127.0.0.1", to.load(Relaxed));
+            Handle::current().spawn(async move {
+                let mut there = TcpStream::connect(to).await.unwrap();
+                let _closed = copy_bidirectional(&mut here, &mut there).await;
+            });
+        }
+    });
+    port
 }
 
 #[test]

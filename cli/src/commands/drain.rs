@@ -36,31 +36,38 @@ pub(crate) async fn run(
     format: Format,
 ) -> Result<(), Failure> {
     let admin = Api::admin(connection)?;
+    let before = admin.get("/status").await?;
     let began = admin.post("/drain", &json!({})).await?;
     let answer = if command.wait {
-        emptied(&admin, command.timeout.into()).await?
+        emptied(&admin, &before, command.timeout.into()).await?
     } else {
         began
     };
     Ok(print(format, &answer, Table::fields)?)
 }
 
-/// What the pod last said of itself.
-async fn emptied(admin: &Api, limit: Duration) -> Result<Value, Failure> {
+/// What the pod last said of itself; `before` is what it said before it was told.
+async fn emptied(admin: &Api, before: &Value, limit: Duration) -> Result<Value, Failure> {
+    let gone = || Ok(json!({ "phase": "stopped" }));
     let deadline = Instant::now() + limit;
     let mut last = Value::Null;
     while Instant::now() < deadline {
         match admin.get("/status").await {
             Ok(status) => {
                 let left = |name| status.get(name).and_then(Value::as_u64);
-                let draining = status.get("phase").and_then(Value::as_str) != Some("serving");
-                if draining && left("connections") == Some(0) && left("remaining") == Some(0) {
+                let phase = status.get("phase").and_then(Value::as_str);
+                let leaves = matches!(phase, Some("draining" | "stopped"));
+                if leaves && left("connections") == Some(0) && left("remaining") == Some(0) {
                     return Ok(status);
+                }
+                // Its container has begun anew, and answers under the same address.
+                if !leaves && status.get("epoch") != before.get("epoch") {
+                    return gone();
                 }
                 last = status;
             }
             // It was there a moment ago, when it was told: now it has gone.
-            Err(Failure::Unreachable(_)) => return Ok(json!({ "phase": "stopped" })),
+            Err(Failure::Unreachable(_)) => return gone(),
             Err(failure) => return Err(failure),
         }
         sleep(POLL).await;
