@@ -36,12 +36,13 @@ pub(crate) async fn run(
     format: Format,
 ) -> Result<(), Failure> {
     let admin = Api::admin(connection)?;
-    let before = admin.get("/status").await?;
-    let began = admin.post("/drain", &json!({})).await?;
+    let drain = async || admin.post("/drain", &json!({})).await;
     let answer = if command.wait {
+        let before = admin.get("/status").await?;
+        drain().await?;
         emptied(&admin, &before, command.timeout.into()).await?
     } else {
-        began
+        drain().await?
     };
     Ok(print(format, &answer, Table::fields)?)
 }

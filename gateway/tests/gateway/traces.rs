@@ -109,14 +109,17 @@ impl Collector {
 
     /// How a message of this trace came to a session: as it was sent, or read from its log.
     async fn given(&self, trace: &str) -> String {
-        let of = |(_, span): &&(String, Span)| {
-            hex(&span.trace_id) == trace && ["wsc.deliver", "wsc.catch_up"].contains(&&*span.name)
+        let (_, span) = self.of(trace, &["wsc.deliver", "wsc.catch_up"]).await;
+        span.name
+    }
+
+    /// A span of this trace that has one of these names, with its node, once there is one.
+    async fn of(&self, trace: &str, names: &[&str]) -> (String, Span) {
+        let is_it = |(_, span): &&(String, Span)| {
+            hex(&span.trace_id) == trace && names.contains(&&*span.name)
         };
-        let found = || {
-            let spans = self.taken.spans.lock();
-            spans.iter().find(of).map(|(_, span)| span.name.clone())
-        };
-        eventually("somebody is given it", || async { found().is_some() }).await;
+        let found = || self.taken.spans.lock().iter().find(is_it).cloned();
+        eventually(&names.join(" or "), || async { found().is_some() }).await;
         found().unwrap()
     }
 
@@ -176,10 +179,7 @@ async fn a_message_is_one_trace_from_the_call_to_the_socket_on_another_node() {
     let trace = live(&collector, (&one, "bob"), hello).await;
 
     let of = async |name: &str, node: &str| {
-        let is_it = |(_, span): &&(String, Span)| span.name == name && hex(&span.trace_id) == trace;
-        let found = || collector.taken.spans.lock().iter().find(is_it).cloned();
-        eventually(name, || async { found().is_some() }).await;
-        let (on, span) = found().unwrap();
+        let (on, span) = collector.of(&trace, &[name]).await;
         assert_eq!(on, node, "{name}");
         assert!(
             span.end_time_unix_nano >= span.start_time_unix_nano,

@@ -31,7 +31,7 @@ use crate::kube_call::{is_gone, is_refusal, within};
 use crate::metrics::Verb;
 use crate::names::Names;
 use crate::owned::{Kind, Object};
-use crate::watch::keep;
+use crate::stores::Key;
 
 pub use contest::Contests;
 pub use settled::Settled;
@@ -287,15 +287,13 @@ impl Run<'_> {
             });
             match within(action, self.api(kind).delete(&name, &params)).await {
                 Ok(answer) => {
+                    let left = answer.left();
                     // One that somebody's finalizer keeps is there until the watch says otherwise.
-                    if answer
-                        .left()
-                        .is_none_or(|left| left.metadata.deletion_timestamp.is_none())
-                    {
+                    if left.is_none_or(|left| left.metadata.deletion_timestamp.is_none()) {
                         // As after a write: the watch may be behind, and what went must not be taken for what is wanted next.
-                        let (key, _) = keep(kind)(object.as_ref().clone());
-                        let owned = self.context.stores.owned(kind);
-                        owned.deleted(&key, object.metadata.resource_version.as_deref());
+                        let key = Key::of(object.as_ref(), Some(&self.desired.gateway));
+                        let version = object.metadata.resource_version.as_deref();
+                        self.context.stores.owned(kind).deleted(&key, version);
                     }
                     let place = self.settled_place(id.clone());
                     self.context.contests.unwanted(&place);
